@@ -1,0 +1,194 @@
+//! A guest's definition with every default filled in, as `guests/NAME.toml` describes it.
+
+use phyllome_protocol::{GuestName, Slot};
+use std::path::PathBuf;
+
+/// One guest, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GuestDefinition {
+    /// From the file's name.
+    pub name: GuestName,
+    /// What the defaults are chosen for.
+    pub profile: Profile,
+    /// Super+1 to Super+9.
+    pub slot: Option<Slot>,
+    /// Start with the shell.
+    pub autostart: bool,
+    /// Bytes, a multiple of 1 MiB.
+    pub memory: u64,
+    /// Virtual processors.
+    pub cpus: u32,
+    /// How it is marked.
+    pub label: Label,
+    /// The machine.
+    pub machine: Machine,
+    /// Direct kernel boot.
+    pub boot: Option<Boot>,
+    /// The virtio-gpu device.
+    pub gpu: Gpu,
+    /// Disks in order.
+    pub disks: Vec<Disk>,
+    /// The network.
+    pub network: NetworkMode,
+}
+
+/// What a guest is, so that defaults fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Profile {
+    Linux,
+    Windows11,
+    Windows10,
+    Uefi,
+    Bios,
+    HostApp,
+}
+
+/// How a guest is marked, everywhere the shell shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Bounded and printable: checked when the file is read.
+    pub text: String,
+    /// The band's colour.
+    pub color: LabelColor,
+    /// The band's pattern.
+    pub pattern: Pattern,
+}
+
+/// A colour of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum LabelColor {
+    Red,
+    Orange,
+    Yellow,
+    Green,
+    Blue,
+    Purple,
+    Gray,
+    Black,
+    /// `#rrggbb`.
+    Custom(Rgb),
+}
+
+/// Eight bits each of red, green and blue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rgb(pub u8, pub u8, pub u8);
+
+impl std::fmt::Display for Rgb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
+    }
+}
+
+/// A pattern of the frame, for people who don't see colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Pattern {
+    Solid,
+    Stripes,
+    Dots,
+    Checks,
+}
+
+/// The machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// What runs the guest's code.
+    pub accel: Accel,
+    /// What starts it.
+    pub firmware: Firmware,
+    /// A TPM 2.0.
+    pub tpm: bool,
+}
+
+/// What runs the guest's code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Accel {
+    Auto,
+    Kvm,
+    Tcg,
+}
+
+/// What starts the guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Firmware {
+    Uefi,
+    UefiSecure,
+    Bios,
+    None,
+}
+
+/// Direct kernel boot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// A kernel image.
+    pub kernel: PathBuf,
+    /// An initial RAM disk.
+    pub initrd: Option<PathBuf>,
+    /// The kernel's command line.
+    pub cmdline: String,
+}
+
+/// The virtio-gpu device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gpu {
+    /// What it offers.
+    pub mode: GpuMode,
+    /// How it reaches QEMU.
+    pub transport: Transport,
+    /// 1 to 16.
+    pub scanouts: u32,
+}
+
+/// What the device offers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum GpuMode {
+    Auto,
+    ThreeD,
+    TwoD,
+    Vga,
+}
+
+/// How the device reaches QEMU.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Transport {
+    Auto,
+    VhostUserGpu,
+    Generic,
+}
+
+/// A disk or an ISO image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// Absolute, or below `$XDG_DATA_HOME/phyllome/disks`; resolved when the file is read.
+    pub path: PathBuf,
+    /// What it hangs on.
+    pub bus: DiskBus,
+    /// Read-only, removable.
+    pub cdrom: bool,
+}
+
+/// What a disk hangs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum DiskBus {
+    Virtio,
+    Sata,
+    Scsi,
+    Nvme,
+    Usb,
+}
+
+/// The network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum NetworkMode {
+    User,
+    Passt,
+    None,
+}

@@ -1,0 +1,118 @@
+//! The control socket of one guest: the shell dials, phyllome-guest answers.
+//!
+//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there *is* guest NAME.
+//! One JSON object a line in each direction ([`crate::framing`]). phyllome-guest speaks first, with
+//! [`FromGuest::Hello`] and a [`FromGuest::Report`], and then sends a report whenever one of its fields but the counters
+//! changes. Counters are sent only with a report that is asked for ([`Request::Report`]), so that a quiet guest
+//! causes no wake-up.
+
+use crate::GuestName;
+use crate::status::{GpuStatus, GuestState, ScanoutStatus};
+use serde::{Deserialize, Serialize};
+
+/// Version of these messages.
+pub const VERSION: u32 = 1;
+
+/// A request to phyllome-guest, answered by [`FromGuest::Done`] or [`FromGuest::Refused`] with the same id.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ToGuest {
+    /// Chosen by the sender; comes back in the answer.
+    pub id: u64,
+    /// What is asked.
+    #[serde(flatten)]
+    pub request: Request,
+}
+
+/// What can be asked of phyllome-guest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+pub enum Request {
+    /// Show the guest's scanouts on the Wayland server whose end of a socketpair comes with this line (one descriptor).
+    /// Replaces a former screen.
+    AttachScreen {
+        /// Width of the guest's area in physical pixels: the EDID's preferred mode until the screen configures another.
+        width: u32,
+        /// Height of the same.
+        height: u32,
+    },
+    /// Ask the guest to shut down (ACPI power button).
+    Shutdown,
+    /// End QEMU at once.
+    Kill,
+    /// Reset the machine, as its reset button would; QEMU stays.
+    Reset,
+    /// Stop the guest's processors.
+    Pause,
+    /// Let them run again.
+    Resume,
+    /// Press these keys (evdev names, lower case, without KEY_) in order and release them in reverse.
+    SendKeys {
+        /// For instance `leftctrl`, `leftalt`, `delete`.
+        keys: Vec<String>,
+    },
+    /// Send a report with fresh counters.
+    Report,
+}
+
+/// What phyllome-guest says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "say", rename_all = "kebab-case")]
+pub enum FromGuest {
+    /// First line on every connection.
+    Hello {
+        /// [`VERSION`] of the sender.
+        version: u32,
+        /// The guest's name, for a log line only: identity is the socket's path.
+        name: GuestName,
+    },
+    /// The guest as it is now.
+    Report(Report),
+    /// The request was carried out.
+    Done {
+        /// Its id.
+        id: u64,
+    },
+    /// The request was refused.
+    Refused {
+        /// Its id.
+        id: u64,
+        /// One sentence to a person.
+        reason: String,
+    },
+}
+
+/// A guest as phyllome-guest sees it. The last report of a connection holds the state in which the guest ended.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its state.
+    pub state: GuestState,
+    /// Why, in one sentence, where the state needs one.
+    pub message: Option<String>,
+    /// `kvm` or `tcg`.
+    pub accel: Option<String>,
+    /// phyllome-guest's process id.
+    pub pid: u32,
+    /// QEMU's process id.
+    pub qemu_pid: Option<u32>,
+    /// Milliseconds since QEMU was started.
+    pub uptime_ms: Option<u64>,
+    /// The device.
+    pub gpu: GpuStatus,
+    /// Scanouts that are on.
+    pub scanouts: Vec<ScanoutStatus>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_flat_json_objects() {
+        let line =
+            serde_json::to_string(&ToGuest { id: 3, request: Request::AttachScreen { width: 1272, height: 768 } })
+                .unwrap();
+        assert_eq!(line, r#"{"id":3,"do":"attach-screen","width":1272,"height":768}"#);
+        let back: FromGuest = serde_json::from_str(r#"{"say":"refused","id":3,"reason":"no"}"#).unwrap();
+        assert_eq!(back, FromGuest::Refused { id: 3, reason: "no".into() });
+    }
+}
