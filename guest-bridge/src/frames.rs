@@ -1,0 +1,137 @@
+//! What the device thread and the screen say to one another: the way of a frame inside phyllome-guest.
+//!
+//! Both directions are channels and both are bounded by construction: for each scanout at most one [`ToScreen::Flush`] is
+//! under way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the meantime is gathered as damage in
+//! the device. A screen that is hidden or missing answers nothing; the device then completes fences from its slow timer.
+
+use phyllome_protocol::ScanoutId;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// A rectangle in pixels. Made only by code that has checked that `x + width` and `y + height` do not overflow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub struct Rect {
+    pub x: u32,
+    pub y: u32,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// The host memory of one resource, shared with the compositor without a copy. Dropped when the resource and every screen
+/// have let go of it.
+#[derive(Debug)]
+pub struct SharedBuffer {
+    /// Unique in this process; never used again.
+    pub id: u64,
+    /// The memory: sealed against shrinking, `stride * height` bytes at least.
+    pub memfd: OwnedFd,
+    /// The same memory as a dmabuf, where /dev/udmabuf could make one.
+    pub dmabuf: Option<OwnedFd>,
+    /// Width in pixels.
+    pub width: u32,
+    /// Height in pixels.
+    pub height: u32,
+    /// Bytes per row, a multiple of 256.
+    pub stride: u32,
+    /// DRM fourcc of the pixels.
+    pub fourcc: u32,
+}
+
+/// What a scanout shows: a part of a buffer.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    /// The memory.
+    pub buffer: Arc<SharedBuffer>,
+    /// The part of it that is shown; lies inside the buffer and is not empty.
+    pub source: Rect,
+}
+
+/// A cursor's image: 64×64 ARGB8888 (DRM's name; bytes B, G, R, A), premultiplied as the guest wrote it.
+#[derive(Clone, Debug)]
+pub struct CursorImage {
+    /// 64 × 64 × 4 bytes.
+    pub pixels: Arc<[u8]>,
+    /// The pixel that points, 0 to 63.
+    pub hot_x: u32,
+    /// The same, vertically.
+    pub hot_y: u32,
+}
+
+/// Device → screen.
+#[derive(Clone, Debug)]
+pub enum ToScreen {
+    /// A scanout shows another picture, or nothing any more. No pixel of it is shown before the next flush.
+    Scanout {
+        /// Which.
+        id: ScanoutId,
+        /// Its picture.
+        picture: Option<Picture>,
+    },
+    /// Show what is in the picture now.
+    Flush {
+        /// Which scanout.
+        id: ScanoutId,
+        /// Counts up; comes back in [`ToDevice::Presented`].
+        serial: u64,
+        /// What has changed, in pixels of the scanout (0, 0 is the top left of [`Picture::source`]); at most 16 rectangles.
+        damage: Vec<Rect>,
+    },
+    /// The cursor of a scanout changed; `None` hides it.
+    Cursor {
+        /// Which scanout.
+        id: ScanoutId,
+        /// Its image.
+        image: Option<CursorImage>,
+    },
+    /// The device was reset (reboot, firmware → OS): no scanout has a picture.
+    Reset,
+}
+
+/// Screen → device.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ToDevice {
+    /// The flush with this serial, and all before it, are on the display (or replaced by a newer one).
+    Presented {
+        /// Which scanout.
+        id: ScanoutId,
+        /// Its serial.
+        serial: u64,
+    },
+    /// The screen for this scanout has this size: what the guest's EDID is to prefer. The device clamps it.
+    Mode {
+        /// Which scanout.
+        id: ScanoutId,
+        /// What is preferred.
+        mode: PreferredMode,
+    },
+    /// A screen came or went. Without one, fences come from the slow timer.
+    Attached(bool),
+}
+
+/// The mode that a scanout's EDID prefers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PreferredMode {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Millihertz.
+    pub refresh_mhz: u32,
+    /// Millimetres; 0 where unknown (96 dpi is then assumed).
+    pub width_mm: u32,
+    /// Millimetres.
+    pub height_mm: u32,
+}
+
+/// Counters and facts of the device for [`phyllome_protocol::status`], shared between the threads.
+pub type SharedGpuReport = Arc<std::sync::Mutex<GpuReport>>;
+
+/// What the device reports; locked only to copy.
+#[derive(Clone, Debug, Default)]
+pub struct GpuReport {
+    /// For `status`.
+    pub gpu: phyllome_protocol::status::GpuStatus,
+    /// Scanouts that are on.
+    pub scanouts: Vec<phyllome_protocol::status::ScanoutStatus>,
+}
