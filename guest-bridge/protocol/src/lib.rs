@@ -8,6 +8,7 @@
 pub mod control;
 pub mod framing;
 pub mod ids;
+pub mod keys;
 pub mod runtime;
 pub mod shell;
 pub mod status;
