@@ -1,1 +1,18 @@
-//! x
+//! The trusted compositor of Phyllome Shell and what the command-line tool shares with it.
+//!
+//! One process, one thread, one calloop loop own the display, the input devices, the frame, the panel and the decision who has
+//! focus. What guests send is hostile; nothing here parses more of it than Wayland requests and small control messages.
+
+pub mod backend;
+pub mod control;
+pub mod frame;
+pub mod guests;
+pub mod input;
+pub mod panel;
+pub mod render;
+pub mod shell;
+pub mod state;
+pub mod ui;
+pub mod wayland;
+
+pub use state::State;

@@ -1,1 +1,2 @@
+//! The trusted shell.
 fn main() {}

@@ -1,0 +1,5 @@
+//! The command-line tool's socket.
+
+/// The server.
+#[derive(Debug, Default)]
+pub struct Server {}

@@ -1,0 +1,3 @@
+//! The trusted band: geometry, colours and patterns, label.
+
+pub mod geometry;

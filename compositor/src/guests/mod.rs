@@ -1,0 +1,5 @@
+//! The guests that the shell knows.
+
+/// All of them.
+#[derive(Debug, Default)]
+pub struct Guests {}

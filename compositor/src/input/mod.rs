@@ -1,0 +1,5 @@
+//! Chords and pressed keys.
+
+/// The chord machine.
+#[derive(Debug, Default)]
+pub struct Input {}

@@ -1,0 +1,1 @@
+//! The on-screen list of guests.

@@ -1,0 +1,5 @@
+//! Mode, focus, switcher: values in, effects out.
+
+/// The model.
+#[derive(Debug, Default)]
+pub struct Shell {}

@@ -1,0 +1,5 @@
+//! The shell's own pictures.
+
+/// The drawer.
+#[derive(Debug, Default)]
+pub struct Ui {}
