@@ -1,1 +1,5 @@
-//! The on-screen list of guests.
+//! The on-screen manager of guests: what it lists and what its keys do. How it looks is UI's.
+
+pub mod model;
+
+pub use model::{DialogView, PanelRow, PanelView};
