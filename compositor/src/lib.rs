@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod control;
+pub mod doctor;
 pub mod frame;
 pub mod guests;
 pub mod input;
