@@ -1,3 +1,68 @@
-//! The trusted band: geometry, colours and patterns, label.
+//! The trusted frame: whose picture this is, said by label, colour and pattern around it, always.
+//!
+//! What is decorated and how is decided here and nowhere else. Everything is computed from the host's own definitions
+//! (`phyllome_config`), never from anything that a guest says; nothing here touches Wayland or a display.
 
+pub mod band;
+pub mod colors;
 pub mod geometry;
+pub mod pattern;
+
+use phyllome_config::guest::{Label, Pattern, Rgb};
+use phyllome_protocol::Slot;
+
+/// How a guest is marked, with its colours worked out: what bar, band, flash, switcher and panel draw.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LabelView {
+    /// The label's text.
+    pub text: String,
+    /// The guest's colour.
+    pub rgb: Rgb,
+    /// The second colour of its pattern.
+    pub second: Rgb,
+    /// Black or white, whichever reads on `rgb`.
+    pub text_rgb: Rgb,
+    /// Its pattern.
+    pub pattern: Pattern,
+    /// Its place on the keyboard.
+    pub slot: Option<Slot>,
+}
+
+impl LabelView {
+    /// The view of a definition's label.
+    pub fn from_label(label: &Label, slot: Option<Slot>) -> Self {
+        Self {
+            text: label.text.clone(),
+            rgb: colors::rgb(label.color),
+            second: colors::second(label.color),
+            text_rgb: colors::text(label.color),
+            pattern: label.pattern,
+            slot,
+        }
+    }
+}
+
+/// Whose the output is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A guest's picture, or the message in its place, is inside the band.
+    Guest {
+        /// How it is marked.
+        label: LabelView,
+        /// Whether it receives the keys.
+        focused: bool,
+        /// What else is true of it, in the order in which it is shown.
+        marks: Vec<Mark>,
+    },
+    /// The shell itself has the screen and the keys: white, and no guest ever looks like that.
+    Host,
+}
+
+/// A quiet mark at the right end of the bar.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mark {
+    /// The guest is paused.
+    Paused,
+    /// The guest does not answer.
+    NotResponding,
+}
