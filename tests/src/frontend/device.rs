@@ -1,0 +1,151 @@
+//! The process under test: our device, or QEMU's contrib vhost-user-gpu as the peer.
+
+use anyhow::{Context, Result, bail};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// A running device process; ended when dropped.
+pub struct DeviceProcess {
+    child: Child,
+    socket: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl DeviceProcess {
+    /// Our `phyllome-guest device`, with a screen that presents everything at once.
+    pub fn ours(program: &Path, scanouts: u32) -> Result<Self> {
+        let scanouts = scanouts.to_string();
+        Self::start(program, &["device", "--scanouts", &scanouts, "--present-at-once"])
+    }
+
+    /// Our device without any screen: fenced flushes come from the slow timer.
+    pub fn ours_without_screen(program: &Path) -> Result<Self> {
+        Self::start(program, &["device", "--scanouts", "1"])
+    }
+
+    /// QEMU's own backend, if it is installed.
+    pub fn contrib() -> Result<Option<Self>> {
+        let places = ["/usr/lib/qemu/vhost-user-gpu", "/usr/libexec/vhost-user-gpu"];
+        let Some(program) = places.iter().map(Path::new).find(|p| p.exists()) else { return Ok(None) };
+        Self::start(program, &[]).map(Some)
+    }
+
+    fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("phyllome-device").tempdir()?;
+        let socket = folder.path().join("gpu.sock");
+        let child = Command::new(program)
+            .args(arguments)
+            .arg(if arguments.is_empty() {
+                format!("--socket-path={}", socket.display())
+            } else {
+                "--socket-path".into()
+            })
+            .args((!arguments.is_empty()).then_some(&socket))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut child = child;
+        // The device's words are kept from filling the pipe.
+        if let Some(mut stderr) = child.stderr.take() {
+            let quiet = std::env::var_os("PHYLLOME_TEST_LOG").is_none();
+            std::thread::spawn(move || {
+                let mut to: Box<dyn Write + Send> =
+                    if quiet { Box::new(std::io::sink()) } else { Box::new(std::io::stderr()) };
+                let _ = std::io::copy(&mut stderr, &mut to);
+            });
+        }
+        Ok(Self { child, socket, _folder: folder })
+    }
+
+    /// Connects, waiting for the socket to appear.
+    pub fn connect(&mut self) -> Result<UnixStream> {
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            match UnixStream::connect(&self.socket) {
+                Ok(stream) => return Ok(stream),
+                Err(_) if Instant::now() < end && self.is_alive() => std::thread::sleep(Duration::from_millis(5)),
+                Err(e) => bail!("cannot connect to the device: {e}"),
+            }
+        }
+    }
+
+    /// Whether the process lives.
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Waits for the process to end by itself; `None` when it lives on past `limit`.
+    pub fn wait_end(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if let Ok(Some(status)) = self.child.try_wait() {
+                return Some(status);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// Our device's report as JSON.
+    pub fn report(&mut self) -> Result<serde_json::Value> {
+        let stdin = self.child.stdin.as_mut().context("no stdin")?;
+        stdin.write_all(b"report\n")?;
+        stdin.flush()?;
+        let stdout = self.child.stdout.as_mut().context("no stdout")?;
+        let mut line = Vec::new();
+        // One byte at a time: nothing may stay in a buffer that is dropped.
+        BufReader::with_capacity(1, stdout).read_until(b'\n', &mut line)?;
+        serde_json::from_slice(&line).context("the device's report is not JSON")
+    }
+
+    /// Nanoseconds of processor time used by all of its threads that live.
+    pub fn cpu_ns(&self) -> Result<u64> {
+        let mut sum = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(task?.path().join("schedstat")).unwrap_or_default();
+            sum += text.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
+        }
+        Ok(sum)
+    }
+
+    /// Voluntary and involuntary context switches of all threads: what it woke up for.
+    pub fn wakeups(&self) -> Result<u64> {
+        let mut sum = 0;
+        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let text = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
+            let of =
+                |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.trim().parse::<u64>().ok()).unwrap_or(0);
+            sum += of("voluntary_ctxt_switches:");
+        }
+        Ok(sum)
+    }
+
+    /// Private and shared-anonymous resident memory in KiB, guest memory left out (it is a mapped memfd of ours).
+    pub fn rss_anon_kib(&self) -> Result<u64> {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:")).context("no RssAnon")?;
+        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+    }
+
+    /// Open descriptors.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for DeviceProcess {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
