@@ -3,6 +3,16 @@
 //! A file is hostile until it has passed through here: its size is bounded, unknown keys, wrong types and impossible
 //! values are errors that name file, line, key and what is allowed. One bad guest file never hides the others.
 
+mod color;
+mod error;
 pub mod guest;
+pub mod label;
+mod load;
+pub mod places;
+pub mod shell;
 
+pub use error::ConfigError;
 pub use guest::GuestDefinition;
+pub use load::{Loaded, load_all, load_guest};
+pub use places::Places;
+pub use shell::ShellConfig;
