@@ -1,1 +1,33 @@
-//! gpu
+//! The guest's virtio-gpu device: classic 2D over vhost-user, in one thread, with one copy per damaged pixel.
+//!
+//! It trusts nothing that comes from the guest and little that comes from QEMU: commands are copied out of guest memory
+//! first, then checked, then acted on; whatever is wrong is answered with the specification's error, counted and logged.
+//! It never waits for a peer while it serves a queue, never panics on input and never holds more than its quota.
+
+pub mod quota;
+pub mod run;
+pub mod server;
+
+pub use quota::Quota;
+pub use run::{NullScreen, run_device};
+pub use server::{DeviceEnd, DeviceHandle, DeviceSender, spawn};
+
+use crate::frames::PreferredMode;
+
+/// What a device is made with.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceConfig {
+    /// How many scanouts it has: 1 to 16, clamped.
+    pub scanouts: u32,
+    /// The mode that every scanout's EDID prefers until [`crate::frames::ToDevice::Mode`] says otherwise.
+    pub mode: PreferredMode,
+    /// How much of the host one guest may use.
+    pub quota: Quota,
+}
+
+impl Default for DeviceConfig {
+    fn default() -> Self {
+        let mode = PreferredMode { width: 1280, height: 800, refresh_mhz: 60_000, width_mm: 0, height_mm: 0 };
+        Self { scanouts: 1, mode, quota: Quota::default() }
+    }
+}
