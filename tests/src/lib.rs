@@ -1,4 +1,11 @@
 //! What the end-to-end tests, the hostile frontends and the benchmarks share.
 
+pub mod bench;
+pub mod control;
 pub mod frontend;
+mod guest_file;
+pub mod host;
+pub mod picture;
 pub mod programs;
+
+pub use guest_file::guest_file;
