@@ -1,8 +1,11 @@
 //! What the device thread and the screen say to one another: the way of a frame inside phyllome-guest.
 //!
-//! Both directions are channels and both are bounded by construction: for each scanout at most one [`ToScreen::Flush`] is
-//! under way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the meantime is gathered as damage in
-//! the device. A screen that is hidden or missing answers nothing; the device then completes fences from its slow timer.
+//! Both directions are channels. [`ToScreen`] goes through a bounded tokio channel of [`TO_SCREEN_DEPTH`]; the device never
+//! waits for room in it, but gathers what has changed and says it later, so no guest can make it grow. For each scanout at
+//! most one [`ToScreen::Flush`] is under way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the
+//! meantime is gathered as damage, and a changed picture is announced just before its first flush. A screen that is hidden or
+//! missing answers nothing; the device then completes fences from its slow timer. After [`ToDevice::Attached`]`(true)` the
+//! device says again everything that is shown.
 
 use phyllome_protocol::ScanoutId;
 use std::os::fd::OwnedFd;
@@ -57,6 +60,9 @@ pub struct CursorImage {
     /// The same, vertically.
     pub hot_y: u32,
 }
+
+/// How many [`ToScreen`] messages a channel holds: more than one of each kind for every scanout.
+pub const TO_SCREEN_DEPTH: usize = 64;
 
 /// Device → screen.
 #[derive(Clone, Debug)]
@@ -134,4 +140,8 @@ pub struct GpuReport {
     pub gpu: phyllome_protocol::status::GpuStatus,
     /// Scanouts that are on.
     pub scanouts: Vec<phyllome_protocol::status::ScanoutStatus>,
+    /// Bytes of pixels that were copied from guest memory since the device was made.
+    pub copied_bytes: u64,
+    /// Bytes of host memory that the guest's resources have.
+    pub resource_bytes: u64,
 }

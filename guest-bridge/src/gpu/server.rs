@@ -54,12 +54,12 @@ impl DeviceHandle {
 
 /// Starts a device on `socket`, our end of a vhost-user connection (QEMU has the other).
 ///
-/// `to_screen` is an unbounded channel, but what the device has under way in it is bounded: see [`crate::frames`].
+/// `to_screen` is a channel of [`crate::frames::TO_SCREEN_DEPTH`]; the device never waits for it.
 /// Fails where the host gives no thread, eventfd, timerfd or epoll.
 pub fn spawn(
     config: DeviceConfig,
     socket: UnixStream,
-    to_screen: tokio::sync::mpsc::UnboundedSender<ToScreen>,
+    to_screen: tokio::sync::mpsc::Sender<ToScreen>,
     report: SharedGpuReport,
 ) -> io::Result<DeviceHandle> {
     let _ = (config, socket, to_screen, report);
