@@ -33,9 +33,9 @@ impl LabelView {
     pub fn from_label(label: &Label, slot: Option<Slot>) -> Self {
         Self {
             text: label.text.clone(),
-            rgb: colors::rgb(label.color),
-            second: colors::second(label.color),
-            text_rgb: colors::text(label.color),
+            rgb: label.color.rgb(),
+            second: label.color.second(),
+            text_rgb: label.color.text(),
             pattern: label.pattern,
             slot,
         }

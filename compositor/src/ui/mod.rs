@@ -1,16 +1,39 @@
 //! Everything that the shell draws itself: bar, message, flash, switcher and panel, into plain pixels.
 //!
-//! Slint's software renderer draws in this process, with the font that is built in. This module trusts its callers' texts
-//! to be bounded and printable; it knows nothing of Wayland, guests or displays, and draws nothing that has not changed.
+//! Slint's software renderer draws in this process, with the font that is built in. This module knows nothing of Wayland,
+//! guests or displays, bounds every text that it is given, and draws nothing that has not changed. Components other than
+//! the bar's live only while they are drawn.
 
+mod cache;
+mod engine;
+pub(crate) mod generated;
 pub mod pixels;
+mod text;
 pub mod views;
 
 pub use pixels::Pixels;
 pub use views::{Icon, Message, PanelRow, PanelView, StateTone, SwitcherEntry};
 
-use crate::frame::{LabelView, Owner, band, colors, geometry};
+use crate::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
+use cache::Cache;
+pub(crate) use engine::Surface;
+use engine::{MAX_SIDE, over};
+use generated::{BarSurface, FlashSurface, MessageSurface, SwitchTile, SwitcherSurface, icons};
+use phyllome_config::guest::Rgb;
+use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
+pub(crate) use text::clean;
+
+/// Widest message, in logical pixels.
+const MESSAGE_WIDTH: f64 = 640.0;
+/// Widest label of a flash, in logical pixels.
+const FLASH_LABEL: f64 = 720.0;
+/// Around a flash's label, in logical pixels.
+const FLASH_PADDING: f64 = 24.0;
+/// A tile of the switcher with the gap to the next, its height, and the padding around all, in logical pixels.
+const TILE: (f64, f64, f64) = (152.0, 128.0, 16.0);
+/// Bars and bands that are kept: those of a few outputs and of the guests that were shown last.
+const KEPT: usize = 6;
 
 /// Why the shell's own surfaces cannot be drawn.
 #[derive(Debug, thiserror::Error)]
@@ -20,50 +43,260 @@ pub enum UiError {
     Start(String),
 }
 
+/// What a picture depends on besides its content: width, height and scale.
+type Place = (u32, u32, u64);
+
 /// Draws the shell's own surfaces and keeps what did not change.
 pub struct Ui {
-    _private: (),
+    bar: Surface<BarSurface>,
+    bars: Cache<(Owner, Place), Pixels>,
+    bands: Cache<(Owner, Place), Vec<band::Strip>>,
+    messages: Cache<(Message, Place), Pixels>,
+    flashes: Cache<(LabelView, Place), Pixels>,
+    switchers: Cache<(Vec<SwitcherEntry>, usize, Place), Pixels>,
+    panels: Cache<(PanelView, Place), Pixels>,
 }
 
 impl Ui {
-    /// Starts Slint with the built-in font.
+    /// Starts Slint with the built-in font, on this thread. Several `Ui` of one thread share it.
     pub fn new() -> Result<Self, UiError> {
-        Ok(Self { _private: () })
+        engine::start()?;
+        Ok(Self {
+            bar: Surface::new(BarSurface::new, 1.0)?,
+            bars: Cache::new(KEPT),
+            bands: Cache::new(KEPT),
+            messages: Cache::new(1),
+            flashes: Cache::new(1),
+            switchers: Cache::new(1),
+            panels: Cache::new(1),
+        })
     }
 
     /// The bar on top of an output that is `width_px` physical pixels wide; opaque.
     pub fn bar(&mut self, owner: &Owner, width_px: u32, scale: f64) -> Rc<Pixels> {
-        let rgb = match owner {
-            Owner::Guest { label, focused: true, .. } => label.rgb,
-            Owner::Guest { label, .. } => colors::unfocused(label.rgb),
-            Owner::Host => colors::HOST,
-        };
-        Rc::new(Pixels::filled(width_px, geometry::physical(geometry::BAR, scale), rgb))
+        let key = (owner.clone(), (width_px, 0, scale.to_bits()));
+        if let Some(pixels) = self.bars.get(&key) {
+            return pixels;
+        }
+        let pixels = self.draw_bar(owner, width_px, scale);
+        self.bars.put(key, pixels)
     }
 
     /// The band of an output of `output_w` × `output_h` physical pixels, bar included; the same strips again while
     /// nothing has changed.
     pub fn band(&mut self, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Rc<Vec<band::Strip>> {
-        Rc::new(band::draw(self, owner, output_w, output_h, scale))
+        let key = (owner.clone(), (output_w, output_h, scale.to_bits()));
+        if let Some(strips) = self.bands.get(&key) {
+            return strips;
+        }
+        let strips = band::draw(self, owner, output_w, output_h, scale);
+        self.bands.put(key, strips)
     }
 
     /// What is shown in the area (`w` × `h` physical pixels) of a guest without a picture; opaque.
-    pub fn message(&mut self, _message: &Message, w: u32, h: u32, _scale: f64) -> Rc<Pixels> {
-        Rc::new(Pixels::filled(w, h, colors::GROUND))
+    ///
+    /// Only as large as its text needs: it belongs in the middle of the area (as [`geometry::place`] puts it), on a ground of
+    /// [`colors::GROUND`].
+    pub fn message(&mut self, message: &Message, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
+        let key = (message.clone(), (w, h, scale.to_bits()));
+        if let Some(pixels) = self.messages.get(&key) {
+            return pixels;
+        }
+        let pixels = draw_message(message, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
+        self.messages.put(key, pixels)
     }
 
     /// The label that is shown in the middle of the picture for 900 ms after a switch; its corners are transparent.
     pub fn flash(&mut self, label: &LabelView, scale: f64) -> Rc<Pixels> {
-        Rc::new(Pixels::filled((200.0 * scale) as u32, (88.0 * scale) as u32, label.rgb))
+        let key = (label.clone(), (0, 0, scale.to_bits()));
+        if let Some(pixels) = self.flashes.get(&key) {
+            return pixels;
+        }
+        let pixels = draw_flash(label, scale).unwrap_or_else(|error| plain(&error, 96, 96, label.rgb));
+        self.flashes.put(key, pixels)
     }
 
-    /// The overlay of Super+Tab, at most `max_w` physical pixels wide; its corners are transparent.
-    pub fn switcher(&mut self, _entries: &[SwitcherEntry], _selected: usize, max_w: u32, scale: f64) -> Rc<Pixels> {
-        Rc::new(Pixels::filled(max_w.min((400.0 * scale) as u32), (88.0 * scale) as u32, colors::GROUND))
+    /// The overlay of Super+Tab, at most `max_w` physical pixels wide; its corners are transparent. Of entries that don't
+    /// fit, those around the selected one are shown.
+    pub fn switcher(&mut self, entries: &[SwitcherEntry], selected: usize, max_w: u32, scale: f64) -> Rc<Pixels> {
+        let key = (entries.to_vec(), selected, (max_w, 0, scale.to_bits()));
+        if let Some(pixels) = self.switchers.get(&key) {
+            return pixels;
+        }
+        let pixels = draw_switcher(entries, selected, max_w, scale)
+            .unwrap_or_else(|error| plain(&error, max_w.min(96), 96, colors::GROUND));
+        self.switchers.put(key, pixels)
     }
 
     /// The panel over the whole area of `w` × `h` physical pixels inside the band; opaque.
-    pub fn panel(&mut self, _panel: &PanelView, w: u32, h: u32, _scale: f64) -> Rc<Pixels> {
-        Rc::new(Pixels::filled(w, h, colors::GROUND))
+    pub fn panel(&mut self, panel: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
+        let key = (panel.clone(), (w, h, scale.to_bits()));
+        if let Some(pixels) = self.panels.get(&key) {
+            return pixels;
+        }
+        // The old picture goes before the new one is made: two of them are two screens' worth of memory.
+        self.panels.clear();
+        let pixels =
+            crate::panel::window::draw(panel, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
+        self.panels.put(key, pixels)
+    }
+
+    /// Gives back the memory of what is shown only now and then. Call it when panel, switcher and flash have gone.
+    pub fn release(&mut self) {
+        self.panels.clear();
+        self.switchers.clear();
+        self.flashes.clear();
+        self.messages.clear();
+    }
+
+    fn draw_bar(&self, owner: &Owner, width: u32, scale: f64) -> Pixels {
+        let look = band::Look::of(owner);
+        let height = geometry::physical(geometry::BAR, scale);
+        if width > MAX_SIDE || height > MAX_SIDE {
+            return Pixels::filled(width, height, look.rgb);
+        }
+        let bar = &self.bar.component;
+        self.bar.set_scale(scale);
+        self.bar.set_size(width, height);
+        bar.set_plate(color(look.rgb));
+        bar.set_ink(color(look.ink));
+        bar.set_host(matches!(owner, Owner::Host));
+        bar.set_shield(icons::SHIELD.into());
+        bar.set_check(icons::CHECK.into());
+        let (label, slot, marks): (&str, _, &[Mark]) = match owner {
+            Owner::Guest { label, marks, .. } => (&label.text, label.slot, marks),
+            Owner::Host => ("Host", None, &[]),
+        };
+        bar.set_slot(slot.map(|slot| SharedString::from(slot.to_string())).unwrap_or_default());
+        let paths: Vec<SharedString> = marks.iter().map(|mark| mark_icon(*mark).into()).collect();
+        bar.set_marks(ModelRc::from(paths.as_slice()));
+        let room = bar.get_label_room();
+        let label = text::cut_middle(&clean(label), |candidate| {
+            bar.set_label(candidate.into());
+            bar.get_label_width() <= room
+        });
+        bar.set_label(label.into());
+
+        let overlay = self.bar.draw(width, height);
+        let mut data = look.fill(0, 0, width, height, scale);
+        for (under, top) in data.as_chunks_mut::<4>().0.iter_mut().zip(overlay.as_chunks::<4>().0) {
+            *under = over(*top, *under);
+        }
+        Pixels::new(width, height, data)
+    }
+}
+
+fn draw_message(message: &Message, w: u32, h: u32, scale: f64) -> Result<Pixels, UiError> {
+    let surface = Surface::new(MessageSurface::new, scale)?;
+    let component = &surface.component;
+    component.set_icon_path(message.icon.path().into());
+    component.set_sentence(clean(&message.sentence).into());
+    component.set_help(clean(&message.help).into());
+    let width = w.min(geometry::physical(MESSAGE_WIDTH, scale));
+    surface.set_size(width, h);
+    let height = h.min(physical_ceil(component.get_needed_height(), scale));
+    Ok(Pixels::new(width, height, surface.draw(width, height)))
+}
+
+fn draw_flash(label: &LabelView, scale: f64) -> Result<Pixels, UiError> {
+    let surface = Surface::new(FlashSurface::new, scale)?;
+    let component = &surface.component;
+    component.set_plate(color(label.rgb));
+    component.set_ink(color(label.text_rgb));
+    let cut = text::cut_middle(&clean(&label.text), |candidate| {
+        component.set_label(candidate.into());
+        f64::from(component.get_label_width()) <= FLASH_LABEL
+    });
+    component.set_label(cut.into());
+    let padding = 2 * geometry::physical(FLASH_PADDING, scale);
+    let width = physical_ceil(component.get_label_width(), scale) + padding;
+    let height = physical_ceil(component.get_label_height(), scale) + padding;
+    Ok(Pixels::new(width, height, surface.draw(width, height)))
+}
+
+fn draw_switcher(entries: &[SwitcherEntry], selected: usize, max_w: u32, scale: f64) -> Result<Pixels, UiError> {
+    let (step, height, padding) = TILE;
+    let gap = 8.0;
+    let room = (f64::from(max_w) / scale - 2.0 * padding + gap) / step;
+    let shown = (room.floor().max(1.0) as usize).min(entries.len());
+    let first = window_start(entries.len(), shown, selected);
+    let tiles: Vec<SwitchTile> = entries
+        .iter()
+        .skip(first)
+        .take(shown)
+        .map(|entry| SwitchTile {
+            picture: swatch(&entry.label, 48.0, scale),
+            slot: slot_text(&entry.label),
+            plate: color(entry.label.rgb),
+            ink: color(entry.label.text_rgb),
+            label: clean(&entry.label.text).into(),
+            state: if entry.state == "running" { SharedString::new() } else { clean(&entry.state).into() },
+        })
+        .collect();
+    let surface = Surface::new(SwitcherSurface::new, scale)?;
+    surface.component.set_tiles(ModelRc::from(tiles.as_slice()));
+    surface.component.set_selected(i32::try_from(selected.saturating_sub(first)).unwrap_or(-1));
+    let width = geometry::physical(shown.max(1) as f64 * step - gap + 2.0 * padding, scale).min(max_w);
+    let height = geometry::physical(height + 2.0 * padding, scale);
+    Ok(Pixels::new(width, height, surface.draw(width, height)))
+}
+
+/// Which of `all` entries is the first of `shown`, so that `selected` is among them and near the middle.
+pub(crate) fn window_start(all: usize, shown: usize, selected: usize) -> usize {
+    selected.saturating_sub(shown / 2).min(all.saturating_sub(shown))
+}
+
+/// What is shown if Slint fails, which nothing but a lack of memory explains: the colour without the text.
+fn plain(error: &UiError, w: u32, h: u32, rgb: Rgb) -> Pixels {
+    tracing::error!("{error}");
+    Pixels::filled(w, h, rgb)
+}
+
+/// `logical` pixels as physical ones, rounded up.
+fn physical_ceil(logical: f32, scale: f64) -> u32 {
+    (f64::from(logical) * scale - 0.01).ceil() as u32
+}
+
+/// A colour as Slint has it.
+pub(crate) fn color(Rgb(r, g, b): Rgb) -> Color {
+    Color::from_rgb_u8(r, g, b)
+}
+
+/// The number that a swatch bears.
+pub(crate) fn slot_text(label: &LabelView) -> SharedString {
+    label.slot.map(|slot| slot.to_string().into()).unwrap_or_default()
+}
+
+/// A square of the guest's colour and pattern, `side` logical pixels wide, in physical pixels.
+pub(crate) fn swatch(label: &LabelView, side: f64, scale: f64) -> Image {
+    let side = geometry::physical(side, scale).min(1024);
+    let mut buffer = SharedPixelBuffer::<Rgba8Pixel>::new(side, side);
+    for (i, pixel) in buffer.make_mut_slice().iter_mut().enumerate() {
+        let (x, y) = (i as u32 % side, i as u32 / side);
+        let Rgb(r, g, b) = if pattern::is_second(label.pattern, x, y, scale) { label.second } else { label.rgb };
+        *pixel = Rgba8Pixel { r, g, b, a: 0xff };
+    }
+    Image::from_rgba8_premultiplied(buffer)
+}
+
+/// The icon of a mark.
+pub(crate) fn mark_icon(mark: Mark) -> &'static str {
+    match mark {
+        Mark::Paused => icons::PAUSED,
+        Mark::NotResponding => icons::NOT_RESPONDING,
+    }
+}
+
+impl Icon {
+    /// Path data on a 24 × 24 grid.
+    pub(crate) fn path(self) -> &'static str {
+        match self {
+            Self::Starting => icons::STARTING,
+            Self::Stopped => icons::STOPPED,
+            Self::Crashed => icons::CRASHED,
+            Self::NotResponding => icons::NOT_RESPONDING,
+            Self::Paused => icons::PAUSED,
+            Self::Empty => icons::EMPTY,
+        }
     }
 }

@@ -70,10 +70,10 @@ pub struct PanelRow {
 pub struct PanelView {
     /// Guests in their order.
     pub rows: Vec<PanelRow>,
-    /// Which row is raised; the list scrolls so that it can be seen.
-    pub selected: usize,
-    /// Guest files that could not be read, a sentence each.
+    /// Guest files that could not be used, a sentence each.
     pub problems: Vec<String>,
-    /// A question that waits for Enter (yes) or Esc (no), such as before a force-off.
+    /// Which row is raised, counting `rows` first and then `problems`; rows are left out so that it can be seen.
+    pub selected: usize,
+    /// A question that waits for an answer: what is asked up to the first “?”, then what it means and which keys answer.
     pub question: Option<String>,
 }
