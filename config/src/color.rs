@@ -37,7 +37,7 @@ impl LabelColor {
             Self::Purple => Rgb(0x3d, 0x0b, 0x5c),
             Self::Gray => Rgb(0x42, 0x42, 0x42),
             Self::Black => Rgb(0x3a, 0x3a, 0x3a),
-            Self::Custom(rgb) if luminance(rgb) < 0.02 => each(rgb, |v| v + (255 - v) * 58 / 255),
+            Self::Custom(rgb) if luminance(rgb) < 0.06 => each(rgb, |v| v + (255 - v) * 58 / 255),
             Self::Custom(rgb) => each(rgb, |v| v * 6 / 10),
         }
     }

@@ -4,11 +4,15 @@
 //! values are errors that name file, line, key and what is allowed. One bad guest file never hides the others.
 
 mod color;
+mod document;
 mod error;
 pub mod guest;
+mod guest_file;
 pub mod label;
 mod load;
+mod looks;
 pub mod places;
+mod read;
 pub mod shell;
 
 pub use error::ConfigError;

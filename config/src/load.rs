@@ -1,8 +1,18 @@
 //! Files become definitions: one guest, or a whole folder in which one bad file never hides the others.
 
-use crate::{ConfigError, GuestDefinition, Places, ShellConfig};
+use crate::guest_file::{self, GuestFile};
+use crate::read::{ReadError, read_text};
+use crate::{ConfigError, GuestDefinition, Places, ShellConfig, looks, shell};
 use phyllome_protocol::GuestName;
-use std::path::Path;
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+/// Most guests of one folder.
+const MAX_GUESTS: usize = 256;
+/// Most entries of the folder that are looked at.
+const MAX_ENTRIES: usize = 4096;
 
 /// All that a config folder holds.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -16,13 +26,97 @@ pub struct Loaded {
 }
 
 /// Reads one guest's file, wherever it lies, as the definition of `name`.
+///
+/// Other guests are not looked at: slot and label are as the file says, even if [`load_all`] would tell two apart.
 pub fn load_guest(path: &Path, name: &GuestName, places: &Places) -> Result<GuestDefinition, ConfigError> {
-    let _ = (name, places);
-    Err(ConfigError::of_file(path, "cannot be read yet"))
+    load_file(path, name, places).map(|file| file.definition)
 }
 
 /// Reads `shell.toml` and every `guests/NAME.toml`. Never fails as a whole.
 pub fn load_all(places: &Places) -> Loaded {
-    let _ = places;
-    Loaded::default()
+    let mut loaded = Loaded::default();
+    match load_shell(&places.shell_file()) {
+        Ok(shell) => loaded.shell = shell,
+        Err(problem) => loaded.problems.push(problem),
+    }
+    let mut files = Vec::new();
+    for (name, path) in guest_files(&places.guests_dir(), &mut loaded.problems) {
+        match load_file(&path, &name, places) {
+            Ok(file) => files.push((path, file)),
+            Err(problem) => loaded.problems.push(problem),
+        }
+    }
+    looks::tell_apart(&mut files, &mut loaded.problems);
+    loaded.guests = files.into_iter().map(|(_, file)| file.definition).collect();
+    loaded.guests.sort_by(|a, b| {
+        let key = |guest: &GuestDefinition| (guest.slot.is_none(), guest.slot);
+        key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
+    });
+    loaded
+}
+
+fn load_file(path: &Path, name: &GuestName, places: &Places) -> Result<GuestFile, ConfigError> {
+    let text = read_text(path).map_err(|error| match error {
+        ReadError::Missing => ConfigError::of_file(path, "there is no such file; make it, or choose another guest"),
+        ReadError::Bad(problem) => problem,
+    });
+    guest_file::decode(&text.map_err(|e| e.with_guest(name))?, path, name, places)
+}
+
+fn load_shell(path: &Path) -> Result<ShellConfig, ConfigError> {
+    match read_text(path) {
+        Ok(text) => shell::decode(&text, path),
+        Err(ReadError::Missing) => Ok(ShellConfig::default()),
+        Err(ReadError::Bad(problem)) => Err(problem),
+    }
+}
+
+/// The guests' files of `folder` in order of name.
+fn guest_files(folder: &Path, problems: &mut Vec<ConfigError>) -> Vec<(GuestName, PathBuf)> {
+    let entries = match std::fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                problems.push(ConfigError::of_file(folder, format!("the guests' folder cannot be read: {error}")));
+            }
+            return Vec::new();
+        }
+    };
+    let mut files = Vec::new();
+    for (index, entry) in entries.enumerate() {
+        let path = match entry {
+            Ok(entry) => entry.path(),
+            Err(error) => {
+                problems.push(ConfigError::of_file(folder, format!("the guests' folder cannot be read on: {error}")));
+                break;
+            }
+        };
+        if index >= MAX_ENTRIES || files.len() >= MAX_GUESTS {
+            let message = format!("there are too many files; the first {} guests found are loaded", files.len());
+            problems.push(ConfigError::of_file(folder, message));
+            break;
+        }
+        match guest_name(&path) {
+            Some(Ok(name)) => files.push((name, path)),
+            Some(Err(message)) => problems.push(ConfigError::of_file(&path, message)),
+            None => {}
+        }
+    }
+    files.sort();
+    problems.sort_by(|a, b| a.path().cmp(b.path()));
+    files
+}
+
+/// The guest whose file this is; `None` if it is no guest's file at all.
+fn guest_name(path: &Path) -> Option<Result<GuestName, String>> {
+    let file_name = path.file_name()?.as_bytes();
+    // Lock files that an editor leaves beside a file that is open in it.
+    if file_name.starts_with(b".#") {
+        return None;
+    }
+    let stem = OsStr::from_bytes(file_name.strip_suffix(b".toml")?);
+    Some(match stem.to_str() {
+        Some(stem) => GuestName::new(stem).map_err(|error| format!("the file's name is the guest's: {error}")),
+        None => Err("the file's name is not UTF-8; name it after the guest, in letters and digits".to_owned()),
+    })
 }

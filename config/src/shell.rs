@@ -1,6 +1,9 @@
 //! `shell.toml`: what a person sets about the shell itself. Every key has a default; a missing file means all of them.
 
+use crate::ConfigError;
+use crate::document::{Source, Value};
 use std::collections::BTreeMap;
+use std::path::Path;
 
 /// The shell's settings, checked, with every default filled in.
 #[derive(Clone, Debug, PartialEq)]
@@ -60,5 +63,80 @@ impl Default for ShellConfig {
 impl Default for Keyboard {
     fn default() -> Self {
         Self { layout: "us".to_owned(), variant: String::new(), options: String::new() }
+    }
+}
+
+const THEMES: &[(&str, Theme)] = &[("dark", Theme::Dark), ("light", Theme::Light)];
+/// Most outputs that the file may name.
+const MAX_OUTPUTS: usize = 64;
+/// Longest of XKB's names, in bytes.
+const MAX_XKB: usize = 128;
+
+/// Decodes the text of `shell.toml`.
+pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellConfig, ConfigError> {
+    let source = Source { path, guest: None, text };
+    let document = source.parse()?;
+    let root = source.root(&document, &["theme", "reduce_motion", "idle_minutes", "keyboard", "output"])?;
+    let mut config = ShellConfig::default();
+    if let Some(theme) = root.get("theme") {
+        config.theme = theme.word(THEMES)?;
+    }
+    if let Some(reduce_motion) = root.get("reduce_motion") {
+        config.reduce_motion = reduce_motion.boolean()?;
+    }
+    if let Some(minutes) = root.get("idle_minutes") {
+        config.idle_minutes = Some(minutes.integer(0..=1440)?).filter(|minutes| *minutes > 0);
+    }
+    if let Some(keyboard) = root.table("keyboard", &["layout", "variant", "options"])? {
+        let layout = keyboard.get("layout");
+        if let Some(value) = &layout {
+            config.keyboard.layout = xkb_names(value)?;
+            if config.keyboard.layout.is_empty() {
+                return Err(value.bad("an empty layout has no keys; use a layout of XKB, such as \"us\""));
+            }
+        }
+        if let Some(variant) = keyboard.get("variant") {
+            config.keyboard.variant = xkb_names(&variant)?;
+        }
+        if let Some(options) = keyboard.get("options") {
+            config.keyboard.options = xkb_names(&options)?;
+        }
+    }
+    if let Some(outputs) = root.get("output") {
+        for (name, value) in outputs.any_table()?.entries() {
+            let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+            if !clean || !(1..=32).contains(&name.len()) {
+                return Err(
+                    value.bad("this is no connector's name; use one that `phyllome status` shows, such as HDMI-A-1")
+                );
+            }
+            if config.outputs.len() >= MAX_OUTPUTS {
+                return Err(value.bad(format!("there are too many outputs; use at most {MAX_OUTPUTS}")));
+            }
+            let scale = value.table(&["scale"])?.get("scale").map(|v| scale(&v)).transpose()?;
+            config.outputs.insert(name.to_owned(), OutputConfig { scale });
+        }
+    }
+    Ok(config)
+}
+
+/// Names as XKB writes them: they become parts of paths and of a keymap's source, so nothing else may pass.
+fn xkb_names(value: &Value) -> Result<String, ConfigError> {
+    const ALLOWED: &str = "names of XKB joined by commas, such as \"us,de\" or \"ctrl:nocaps\"";
+    let text = value.string(ALLOWED)?;
+    let clean = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-+:,".contains(&b));
+    if !clean || text.len() > MAX_XKB {
+        return Err(value.unknown_word(text, ALLOWED));
+    }
+    Ok(text.to_owned())
+}
+
+fn scale(value: &Value) -> Result<f64, ConfigError> {
+    const ALLOWED: &str = "0.5 to 4 in steps of 0.25";
+    let scale = value.number(ALLOWED)?;
+    if (0.5..=4.0).contains(&scale) && (scale * 4.0).fract() == 0.0 {
+        Ok(scale)
+    } else {
+        Err(value.bad(format!("{scale} is not possible; use {ALLOWED}")))
     }
 }

@@ -1,0 +1,263 @@
+//! A whole folder: one bad file hides nothing, and no two guests share a slot or look alike.
+
+use phyllome_config::guest::{LabelColor, Pattern};
+use phyllome_config::shell::Theme;
+use phyllome_config::{Loaded, Places, load_all};
+use std::path::Path;
+
+struct Folder {
+    dir: tempfile::TempDir,
+}
+
+impl Folder {
+    fn new(guests: &[(&str, &str)]) -> Self {
+        let folder = Self { dir: tempfile::tempdir().unwrap() };
+        std::fs::create_dir(folder.dir.path().join("guests")).unwrap();
+        for (name, text) in guests {
+            folder.write(&format!("guests/{name}.toml"), text);
+        }
+        folder
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.dir.path().join(path), text).unwrap();
+    }
+
+    fn load(&self) -> Loaded {
+        let dir = self.dir.path();
+        load_all(&Places { config: dir.into(), data: dir.into(), state: dir.into(), home: None })
+    }
+}
+
+fn names(loaded: &Loaded) -> Vec<&str> {
+    loaded.guests.iter().map(|guest| guest.name.as_str()).collect()
+}
+
+/// Sentences with the folder taken out.
+fn problems(folder: &Folder, loaded: &Loaded) -> Vec<String> {
+    let dir = format!("{}/", folder.dir.path().display());
+    loaded.problems.iter().map(|problem| problem.to_string().replace(&dir, "")).collect()
+}
+
+const LINUX: &str = "profile = \"linux\"\n";
+
+fn linux(rest: &str) -> String {
+    format!("{LINUX}{rest}\n")
+}
+
+#[test]
+fn a_missing_folder_is_no_guests_and_no_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    let nowhere = dir.path().join("nowhere");
+    let loaded = load_all(&Places { config: nowhere.clone(), data: nowhere.clone(), state: nowhere, home: None });
+    assert_eq!(loaded, Loaded::default());
+}
+
+#[test]
+fn guests_come_by_slot_then_by_name() {
+    let folder = Folder::new(&[("a", LINUX), ("b", &linux("slot = 9")), ("c", &linux("slot = 1")), ("d", LINUX)]);
+    let loaded = folder.load();
+    assert_eq!(names(&loaded), ["c", "b", "a", "d"]);
+    assert_eq!(problems(&folder, &loaded), [""; 0]);
+}
+
+#[test]
+fn one_bad_file_never_hides_the_others() {
+    let folder = Folder::new(&[("a", LINUX), ("b", "profile = 1"), ("c", ""), ("d", LINUX), ("bad name", LINUX)]);
+    folder.write("guests/notes.txt", "not a guest");
+    folder.write("guests/e.toml~", "a backup");
+    folder.write("guests/.hidden.toml", LINUX);
+    folder.write("guests/..toml", LINUX);
+    folder.write("shell.toml", "theme = \"pink\"");
+    std::fs::create_dir(folder.dir.path().join("guests/f.toml")).unwrap();
+    let bytes = std::os::unix::ffi::OsStrExt::from_bytes(&b"guests/\xff.toml"[..]);
+    std::fs::write(folder.dir.path().join(Path::new::<std::ffi::OsStr>(bytes)), LINUX).unwrap();
+
+    let loaded = folder.load();
+    assert_eq!(names(&loaded), ["a", "d"]);
+    let problems = problems(&folder, &loaded);
+    let about: Vec<_> = problems.iter().map(|p| p.split([',', ':']).next().unwrap()).collect();
+    assert_eq!(
+        about,
+        [
+            "guests/..toml",
+            "guests/.hidden.toml",
+            "guests/bad name.toml",
+            "guests/\u{fffd}.toml",
+            "shell.toml",
+            "guests/b.toml",
+            "guests/c.toml",
+            "guests/f.toml",
+        ]
+    );
+    assert!(problems[2].starts_with("guests/bad name.toml: the file's name is the guest's: “bad name” is not a guest"));
+    assert!(problems[4].contains("line 1, theme: “pink” is not possible; use one of dark, light"), "{}", problems[4]);
+}
+
+#[test]
+fn the_later_of_two_equal_slots_is_refused_but_its_guest_is_kept() {
+    let folder = Folder::new(&[("b", &linux("slot = 1")), ("a", &linux("\nslot = 1")), ("c", &linux("slot = 1"))]);
+    let loaded = folder.load();
+    let slots: Vec<_> = loaded.guests.iter().map(|g| (g.name.as_str(), g.slot.map(|s| s.number()))).collect();
+    assert_eq!(slots, [("a", Some(1)), ("b", None), ("c", None)]);
+    let taken = "slot 1 is already that of guests/a.toml; use another of 1 to 9, until then it has none";
+    assert_eq!(
+        problems(&folder, &loaded),
+        [format!("guests/b.toml, line 2, slot: {taken}"), format!("guests/c.toml, line 2, slot: {taken}")]
+    );
+    assert_eq!(loaded.problems[0].guest().unwrap().as_str(), "b");
+}
+
+#[test]
+fn tp04_a_text_is_used_once() {
+    let folder =
+        Folder::new(&[("a", &linux("label.text = \"work\"")), ("b", &linux("label.text = \"WORK\"")), ("work", LINUX)]);
+    let loaded = folder.load();
+    let texts: Vec<_> = loaded.guests.iter().map(|guest| guest.label.text.as_str()).collect();
+    assert_eq!(texts, ["work (a)", "WORK (b)", "work"]);
+    assert_eq!(
+        problems(&folder, &loaded)[0],
+        "guests/a.toml, line 2, label.text: the text reads like that of guests/work.toml; use another, until then it is \
+         “work (a)”"
+    );
+}
+
+#[test]
+fn tp04_told_apart_texts_stay_bounded_and_apart() {
+    let long = "ü".repeat(64);
+    let text = linux(&format!("label.text = \"{long}\""));
+    let folder = Folder::new(&[
+        ("a", &text),
+        ("b", &text),
+        ("c", &linux("label.text = \"x\"")),
+        ("d", &linux("label.text = \"x (e)\"")),
+        ("e", &linux("label.text = \"x\"")),
+    ]);
+    let loaded = folder.load();
+    let texts: Vec<_> = loaded.guests.iter().map(|guest| guest.label.text.as_str()).collect();
+    assert_eq!(texts, [&long, &format!("{} (b)", "ü".repeat(62)), "x", "x (e)", "e #2"]);
+    assert!(texts.iter().all(|text| text.len() <= 128));
+}
+
+#[test]
+fn tp04_colour_and_pattern_are_used_once() {
+    let red = linux("label.color = \"red\"");
+    let folder = Folder::new(&[
+        ("a", &red),
+        ("b", &red),
+        ("c", &linux("[label]\ncolor = \"#c52929\"")),
+        ("d", &red),
+        ("e", &red),
+    ]);
+    let loaded = folder.load();
+    let looks: Vec<_> = loaded.guests.iter().map(|g| (g.label.color.name(), g.label.pattern)).collect();
+    let red = |pattern| ("red".to_owned(), pattern);
+    assert_eq!(
+        looks,
+        [
+            red(Pattern::Solid),
+            red(Pattern::Stripes),
+            ("#c52929".to_owned(), Pattern::Dots),
+            red(Pattern::Checks),
+            ("orange".to_owned(), Pattern::Solid),
+        ]
+    );
+    assert_eq!(
+        problems(&folder, &loaded)[1],
+        "guests/c.toml, line 3, label.color: colour and pattern look like those of guests/a.toml; use others, until then \
+         it is #c52929 with dots"
+    );
+}
+
+#[test]
+fn tp04_guests_that_name_no_colour_get_free_ones_without_a_word() {
+    let names: Vec<String> = (b'a'..=b'h').map(|c| char::from(c).to_string()).collect();
+    let guests: Vec<_> = names.iter().map(|name| (name.as_str(), LINUX)).collect();
+    let folder = Folder::new(&guests);
+    let loaded = folder.load();
+    assert_eq!(problems(&folder, &loaded), [""; 0]);
+    for color in LabelColor::NAMED {
+        assert_eq!(loaded.guests.iter().filter(|g| g.label.color == color).count(), 1, "{color:?}");
+    }
+}
+
+#[test]
+fn tp04_holds_for_more_guests_than_looks() {
+    let names: Vec<String> = (0..40).map(|n| format!("guest{n:02}")).collect();
+    let text = linux("[label]\ntext = \"same\"\ncolor = \"red\"");
+    let guests: Vec<_> = names.iter().map(|name| (name.as_str(), text.as_str())).collect();
+    let loaded = Folder::new(&guests).load();
+    assert_eq!(loaded.guests.len(), 40);
+    let mut texts: Vec<_> = loaded.guests.iter().map(|g| g.label.text.clone()).collect();
+    texts.sort();
+    texts.dedup();
+    assert_eq!(texts.len(), 40);
+    let looks: std::collections::HashSet<_> =
+        loaded.guests.iter().map(|g| (g.label.color.name(), g.label.pattern)).collect();
+    assert_eq!(looks.len(), 32);
+    assert!(loaded.problems.iter().any(|p| p.message().starts_with("all 32 looks are taken")));
+}
+
+#[test]
+fn shell_toml_is_read_with_defaults() {
+    let folder = Folder::new(&[]);
+    folder.write(
+        "shell.toml",
+        "theme = \"light\"\nreduce_motion = true\nidle_minutes = 10\n[keyboard]\nlayout = \"de,us\"\noptions = \
+         \"ctrl:nocaps\"\n[output.HDMI-A-1]\nscale = 1.5\n[output.DP-1]\nscale = 2\n",
+    );
+    let loaded = folder.load();
+    assert_eq!(problems(&folder, &loaded), [""; 0]);
+    let shell = loaded.shell;
+    assert_eq!((shell.theme, shell.reduce_motion, shell.idle_minutes), (Theme::Light, true, Some(10)));
+    assert_eq!((shell.keyboard.layout.as_str(), shell.keyboard.variant.as_str()), ("de,us", ""));
+    assert_eq!(shell.keyboard.options, "ctrl:nocaps");
+    assert_eq!((shell.outputs["HDMI-A-1"].scale, shell.outputs["DP-1"].scale), (Some(1.5), Some(2.0)));
+}
+
+#[test]
+fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
+    for (text, wanted) in [
+        (
+            "them = 1",
+            "line 1, them: this key is unknown; allowed here: theme, reduce_motion, idle_minutes, keyboard, output",
+        ),
+        ("idle_minutes = 1441", "line 1, idle_minutes: 1441 is not possible; use 0 to 1440"),
+        (
+            "[keyboard]\nlayout = \"\"",
+            "line 2, keyboard.layout: an empty layout has no keys; use a layout of XKB, such as \"us\"",
+        ),
+        (
+            "[keyboard]\nlayout = \"../x\"",
+            "line 2, keyboard.layout: “../x” is not possible; use names of XKB joined by commas, such as \"us,de\" or \"ctrl:nocaps\"",
+        ),
+        ("[output.A]\nscale = 1.1", "line 2, output.A.scale: 1.1 is not possible; use 0.5 to 4 in steps of 0.25"),
+        ("[output.A]\nscale = nan", "line 2, output.A.scale: NaN is not possible; use 0.5 to 4 in steps of 0.25"),
+        (
+            "[output.\"a b\"]\nscale = 1",
+            "line 1, output.a b: this is no connector's name; use one that `phyllome status` shows, such as HDMI-A-1",
+        ),
+    ] {
+        let folder = Folder::new(&[]);
+        folder.write("shell.toml", text);
+        let loaded = folder.load();
+        assert_eq!(problems(&folder, &loaded), [format!("shell.toml, {wanted}")]);
+        assert_eq!(loaded.shell, phyllome_config::ShellConfig::default());
+    }
+}
+
+#[test]
+fn the_shipped_examples_load_without_a_problem() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("guests")).unwrap();
+    for name in ["linux", "windows-11", "installer"] {
+        std::fs::copy(examples.join(format!("{name}.toml")), dir.path().join(format!("guests/{name}.toml"))).unwrap();
+    }
+    std::fs::copy(examples.join("shell.toml"), dir.path().join("shell.toml")).unwrap();
+    let home = Some("/home/a".into());
+    let loaded = load_all(&Places { config: dir.path().into(), data: "/d".into(), state: "/s".into(), home });
+    assert_eq!(loaded.problems, []);
+    assert_eq!(names(&loaded), ["linux", "windows-11", "installer"]);
+    assert_eq!(loaded.shell, phyllome_config::ShellConfig::default());
+}
