@@ -25,7 +25,7 @@ fn ours(name: &str, text: &str) -> Result<f64> {
 }
 
 fn raw(cmdline: &str) -> Result<f64> {
-    let (kernel, initrd) = (phyllome_test_images::kernel()?, phyllome_test_images::initrd()?);
+    let (kernel, initrd) = (phyllome_test_guests::guest_kernel()?, phyllome_test_guests::guest_initrd()?);
     let start = Instant::now();
     let mut qemu = RawQemu::start(&kernel, &initrd, cmdline)?;
     loop {

@@ -1,6 +1,7 @@
 //! `cargo xtask bench [NAME] [--json FILE]`: measures against peers in the same run.
 
 use clap::Parser;
+use phyllome_test_guests::Mode;
 use phyllome_tests::bench::{Bench, boot, flush, idle, machine, table};
 use std::path::PathBuf;
 
@@ -18,8 +19,8 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let name = arguments.name.as_deref().unwrap_or("first-light");
     anyhow::ensure!(name == "first-light", "there is no benchmark {name}; there is first-light");
-    let (guest, text) = phyllome_tests::guest_file("still", 1, "red", "quiet", "")?;
-    let cmdline = phyllome_test_images::cmdline("still", "red", "quiet");
+    let (guest, text) = phyllome_tests::guest_file("still", 1, "red", Mode::Quiet, "")?;
+    let cmdline = phyllome_test_guests::cmdline("still", "red", Mode::Quiet);
     let mut rows = flush::rows();
     rows.extend(boot::rows(&guest, &text, &cmdline));
     rows.extend(idle::rows(&guest, &text));

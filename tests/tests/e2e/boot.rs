@@ -3,12 +3,13 @@
 use crate::{BOOT, SOON, guest, guest_with, host};
 use anyhow::{Result, ensure};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::{Host, HostOptions};
 use phyllome_tests::picture::rgb;
 
 #[test]
 fn e2e_a_guest_boots_to_a_picture_inside_its_frame() -> Result<()> {
-    let mut host = host(&[guest("work", 1, "red", "prompt")])?;
+    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
     host.run(&["start", "work"])?;
     host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;
     let status = host.wait("a scanout", SOON, |s| s.guests[0].scanouts.first().is_some_and(|x| x.presented > 0))?;
@@ -27,7 +28,7 @@ fn e2e_a_guest_boots_to_a_picture_inside_its_frame() -> Result<()> {
 
 #[test]
 fn e2e_a_guest_with_two_scanouts_has_both_on_two_outputs() -> Result<()> {
-    let (name, text) = guest_with("wide", 1, "green", "animate", "\n[gpu]\nscanouts = 2\n");
+    let (name, text) = guest_with("wide", 1, "green", Mode::Animate, "\n[gpu]\nscanouts = 2\n");
     let options = HostOptions { sizes: vec!["1280x800".into(), "1024x600".into()], ..HostOptions::default() };
     let mut host = Host::start_with(options, &[(&name, text)])?;
     host.run(&["start", "wide"])?;
@@ -48,7 +49,7 @@ fn e2e_a_guest_with_two_scanouts_has_both_on_two_outputs() -> Result<()> {
 
 #[test]
 fn e2e_a_reboot_inside_one_qemu_shows_its_picture_again() -> Result<()> {
-    let mut host = host(&[guest("work", 1, "red", "prompt")])?;
+    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
     host.run(&["start", "work"])?;
     host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;
     let before = host.guest("work")?;
@@ -67,7 +68,7 @@ fn e2e_a_reboot_inside_one_qemu_shows_its_picture_again() -> Result<()> {
 
 #[test]
 fn e2e_a_guest_shuts_down_by_its_power_button() -> Result<()> {
-    let mut host = host(&[guest("work", 1, "red", "prompt")])?;
+    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
     host.run(&["start", "work"])?;
     host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;
     host.run(&["shutdown", "work"])?;
@@ -79,7 +80,7 @@ fn e2e_a_guest_shuts_down_by_its_power_button() -> Result<()> {
 
 #[test]
 fn e2e_pause_stops_the_guest_and_resume_lets_it_run_on() -> Result<()> {
-    let mut host = host(&[guest("play", 1, "blue", "animate")])?;
+    let mut host = host(&[guest("play", 1, "blue", Mode::Animate)])?;
     host.run(&["start", "play"])?;
     host.wait("an animation", BOOT, |s| s.guests[0].scanouts.first().is_some_and(|x| x.presented > 10))?;
     host.run(&["pause", "play"])?;

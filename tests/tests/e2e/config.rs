@@ -3,13 +3,14 @@
 use crate::{SOON, guest};
 use anyhow::{Result, ensure};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::{Host, HostOptions};
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 #[test]
 fn e2e_one_bad_guest_file_keeps_nothing_else_from_starting() -> Result<()> {
-    let (good, text) = guest("good", 1, "green", "prompt");
+    let (good, text) = guest("good", 1, "green", Mode::Prompt);
     let mut host = Host::start(&[
         (&good, text.clone()),
         ("typo", format!("colour = \"red\"\n{}", text.replace("slot = 1", "slot = 3"))),
@@ -31,8 +32,8 @@ fn e2e_one_bad_guest_file_keeps_nothing_else_from_starting() -> Result<()> {
 
 #[test]
 fn e2e_a_missing_kernel_is_one_line_and_a_crashed_state() -> Result<()> {
-    let (name, text) = guest("work", 1, "red", "prompt");
-    let text = text.replace(&format!("{}", phyllome_test_images::kernel()?.display()), "/nowhere/vmlinuz");
+    let (name, text) = guest("work", 1, "red", Mode::Prompt);
+    let text = text.replace(&format!("{}", phyllome_test_guests::guest_kernel()?.display()), "/nowhere/vmlinuz");
     let mut host = Host::start(&[(&name, text)])?;
     let _ = host.tool(&["start", "work"])?;
     let status = host.wait_state("work", GuestState::Crashed, SOON)?;

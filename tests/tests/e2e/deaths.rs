@@ -3,6 +3,7 @@
 use crate::{BOOT, SOON, guest, has_console, host};
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::Host;
 use std::time::{Duration, Instant};
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 const NOTICED: Duration = Duration::from_secs(5);
 
 fn booted() -> Result<Host> {
-    let mut host = host(&[guest("work", 1, "red", "prompt")])?;
+    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
     host.run(&["start", "work"])?;
     host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;
     host.wait("a picture", SOON, |s| s.guests[0].scanouts.first().is_some_and(|x| x.presented > 0))?;

@@ -3,6 +3,7 @@
 use crate::{BOOT, SOON, host};
 use anyhow::{Result, ensure};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::Host;
 
 fn uefi(accel: &str) -> (String, String) {
@@ -30,7 +31,7 @@ fn e2e_a_host_with_broken_kvm_falls_back_to_tcg_and_says_so() -> Result<()> {
         println!("SKIPPED: e2e_a_host_with_broken_kvm_falls_back_to_tcg_and_says_so: KVM works here");
         return Ok(());
     }
-    let (name, text) = crate::guest("work", 1, "red", "prompt");
+    let (name, text) = crate::guest("work", 1, "red", Mode::Prompt);
     let mut host = Host::start(&[(&name, text.replace("accel = \"tcg\"", "accel = \"auto\""))])?;
     host.run(&["start", "work"])?;
     host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;

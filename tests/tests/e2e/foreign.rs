@@ -2,6 +2,7 @@
 
 use crate::{BOOT, guest};
 use anyhow::{Context, Result, ensure};
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::Host;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -17,7 +18,7 @@ impl Drop for Ended {
 
 #[test]
 fn e2e_a_guest_is_shown_by_weston() -> Result<()> {
-    let (name, text) = guest("work", 1, "red", "animate");
+    let (name, text) = guest("work", 1, "red", Mode::Animate);
     let host = Host::prepare(Default::default(), &[(&name, text)])?;
     let weston = std::process::Command::new("weston")
         .args([

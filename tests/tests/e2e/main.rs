@@ -8,6 +8,7 @@ mod foreign;
 mod switching;
 mod tool;
 
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::Host;
 use phyllome_tests::picture::Picture;
 use std::time::Duration;
@@ -19,12 +20,12 @@ pub const BOOT: Duration = Duration::from_secs(120);
 pub const SOON: Duration = Duration::from_secs(20);
 
 /// The text of a guest file: the tiny test guest with this name, slot, colour and mode.
-pub fn guest(name: &str, slot: u32, color: &str, mode: &str) -> (String, String) {
+pub fn guest(name: &str, slot: u32, color: &str, mode: Mode) -> (String, String) {
     guest_with(name, slot, color, mode, "")
 }
 
 /// The same with more lines at its end.
-pub fn guest_with(name: &str, slot: u32, color: &str, mode: &str, more: &str) -> (String, String) {
+pub fn guest_with(name: &str, slot: u32, color: &str, mode: Mode, more: &str) -> (String, String) {
     phyllome_tests::guest_file(name, slot, color, mode, more).expect("the guest's kernel and image")
 }
 

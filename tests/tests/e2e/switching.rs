@@ -2,10 +2,11 @@
 
 use crate::{BOOT, SOON, guest, host};
 use anyhow::{Result, ensure};
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::Host;
 use phyllome_tests::picture::rgb;
 
-fn both(mode_a: &str, mode_b: &str) -> Result<Host> {
+fn both(mode_a: Mode, mode_b: Mode) -> Result<Host> {
     let mut host = host(&[guest("work", 1, "red", mode_a), guest("play", 2, "blue", mode_b)])?;
     host.run(&["start", "work"])?;
     host.run(&["start", "play"])?;
@@ -23,7 +24,7 @@ fn focused(host: &mut Host, name: &str) -> Result<()> {
 
 #[test]
 fn e2e_twenty_switches_show_the_right_frame_and_nothing_else_outside_the_area() -> Result<()> {
-    let mut host = both("prompt", "animate")?;
+    let mut host = both(Mode::Prompt, Mode::Animate)?;
     let area = host.status()?.outputs[0].guest_area;
     let mut frames = [None, None];
     for round in 0..20 {
@@ -43,7 +44,7 @@ fn e2e_twenty_switches_show_the_right_frame_and_nothing_else_outside_the_area() 
 
 #[test]
 fn e2e_typed_text_arrives_at_the_focused_guest_alone() -> Result<()> {
-    let mut host = both("prompt", "prompt")?;
+    let mut host = both(Mode::Prompt, Mode::Prompt)?;
     host.run(&["input", "tap", "super+2"])?;
     focused(&mut host, "play")?;
     host.run(&["input", "type", "echo for play\n"])?;
@@ -59,7 +60,7 @@ fn e2e_typed_text_arrives_at_the_focused_guest_alone() -> Result<()> {
 
 #[test]
 fn e2e_keys_held_at_a_switch_are_released_and_chords_reach_no_guest() -> Result<()> {
-    let mut host = both("evdev", "evdev")?;
+    let mut host = both(Mode::Evdev, Mode::Evdev)?;
     host.run(&["input", "tap", "super+1"])?;
     focused(&mut host, "work")?;
     host.run(&["input", "key", "a", "press"])?;
@@ -86,7 +87,7 @@ fn e2e_keys_held_at_a_switch_are_released_and_chords_reach_no_guest() -> Result<
 
 #[test]
 fn e2e_super_tab_goes_through_the_running_guests() -> Result<()> {
-    let mut host = both("prompt", "prompt")?;
+    let mut host = both(Mode::Prompt, Mode::Prompt)?;
     host.run(&["input", "tap", "super+1"])?;
     focused(&mut host, "work")?;
     host.run(&["input", "key", "super", "press"])?;
@@ -101,7 +102,7 @@ fn e2e_super_tab_goes_through_the_running_guests() -> Result<()> {
 
 #[test]
 fn e2e_the_panel_takes_the_keys_and_gives_them_back() -> Result<()> {
-    let mut host = both("evdev", "evdev")?;
+    let mut host = both(Mode::Evdev, Mode::Evdev)?;
     host.run(&["input", "tap", "super+1"])?;
     focused(&mut host, "work")?;
     host.run(&["input", "tap", "super+esc"])?;

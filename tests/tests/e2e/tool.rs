@@ -3,6 +3,7 @@
 use crate::{BOOT, guest, host};
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_guests::Mode;
 use phyllome_tests::host::{Host, HostOptions};
 
 #[test]
@@ -16,7 +17,7 @@ fn e2e_exit_codes_are_as_documented() -> Result<()> {
 
 #[test]
 fn e2e_status_has_the_documented_fields() -> Result<()> {
-    let host = host(&[guest("work", 1, "red", "prompt")])?;
+    let host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
     let status: serde_json::Value = serde_json::from_str(&host.run(&["status", "--json"])?)?;
     ensure!(
         status["backend"] == "headless" && status["renderer"] == "pixman" && status["mode"].is_string(),
@@ -36,7 +37,7 @@ fn e2e_status_has_the_documented_fields() -> Result<()> {
 
 #[test]
 fn e2e_logs_hold_what_qemu_and_the_guest_said() -> Result<()> {
-    let mut host = host(&[guest("work", 1, "red", "prompt")])?;
+    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
     host.run(&["start", "work"])?;
     host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;
     ensure!(host.run(&["logs", "work"])?.contains("PHYLLOME-GUEST-READY"));
@@ -45,9 +46,9 @@ fn e2e_logs_hold_what_qemu_and_the_guest_said() -> Result<()> {
 
 #[test]
 fn e2e_qemus_own_words_are_in_the_logs_of_a_crash() -> Result<()> {
-    let (name, text) = guest("work", 1, "red", "prompt");
+    let (name, text) = guest("work", 1, "red", Mode::Prompt);
     // A file that exists and is no kernel: QEMU itself refuses it.
-    let text = text.replace(&format!("{}", phyllome_test_images::kernel()?.display()), "/etc/hostname");
+    let text = text.replace(&format!("{}", phyllome_test_guests::guest_kernel()?.display()), "/etc/hostname");
     let mut host = Host::start(&[(&name, text)])?;
     let _ = host.tool(&["start", "work"])?;
     host.wait_state("work", GuestState::Crashed, BOOT)?;
@@ -74,7 +75,7 @@ fn e2e_doctor_says_what_kvm_is_worth() -> Result<()> {
 
 #[test]
 fn e2e_events_tell_of_a_start() -> Result<()> {
-    let (name, text) = guest("work", 1, "red", "prompt");
+    let (name, text) = guest("work", 1, "red", Mode::Prompt);
     let host = Host::start(&[(&name, text)])?;
     let mut child =
         host.command("phyllome")?.args(["events", "--json"]).stdout(std::process::Stdio::piped()).spawn()?;
