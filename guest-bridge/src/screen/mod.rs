@@ -7,7 +7,16 @@
 //! It trusts the device thread (rectangles are checked there) and believes nothing that the compositor sends: a lost, odd or
 //! poor compositor costs the picture, never the process. It never writes to a guest's buffer and never waits for a frame.
 
+mod buffers;
+mod formats;
+mod geometry;
+mod globals;
 mod hub;
+mod input;
+mod link;
+mod model;
+mod seat;
+mod surface;
 
 use crate::frames::{ToDevice, ToScreen};
 use phyllome_protocol::ScanoutId;

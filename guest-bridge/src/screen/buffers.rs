@@ -1,0 +1,298 @@
+//! wl_buffers for the guest's memory: a dmabuf where it works, else wl_shm over the same memfd, both without a copy; where
+//! the compositor does not know the guest's order of bytes, a converted copy.
+//!
+//! Each piece of guest memory is imported once and kept while the guest keeps it. The number of kept buffers is bounded; those
+//! that were not shown for longest go first. Guest memory is never mapped here: the copy reads it through the kernel.
+
+use super::formats::{self, ARGB8888, XRGB8888};
+use super::globals::Globals;
+use super::link::LinkState;
+use crate::frames::{Picture, Rect, SharedBuffer};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
+use std::sync::{Arc, Weak};
+use wayland_client::protocol::{wl_buffer, wl_shm, wl_shm_pool};
+use wayland_client::{Connection, Dispatch, QueueHandle, delegate_noop, event_created_child};
+use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_buffer_params_v1::{self, ZwpLinuxBufferParamsV1};
+
+/// After as many refused dmabufs, without one that worked, no more are tried on a connection.
+const MAX_REFUSALS: u32 = 4;
+/// Buffers that are kept for guests that flip between several, for each scanout.
+const KEPT_PER_SCANOUT: usize = 4;
+
+/// What a picture is shown with.
+pub(super) enum Shown {
+    /// The guest's memory; the picture begins at this pixel of the buffer.
+    Direct { buffer: wl_buffer::WlBuffer, at: (u32, u32), dmabuf: bool },
+    /// The compositor has not answered yet.
+    Wait,
+    /// Only a converted copy can be shown.
+    Copy,
+}
+
+/// A buffer of the guest's memory: its id and, where only a part of it could be made into a buffer, which one.
+type Key = (u64, Option<(u32, u32, u32, u32)>);
+
+enum Import {
+    Waiting(ZwpLinuxBufferParamsV1),
+    Ready { buffer: wl_buffer::WlBuffer, dmabuf: bool },
+    Refused,
+}
+
+struct Entry {
+    shared: Weak<SharedBuffer>,
+    import: Import,
+    used: u64,
+}
+
+/// All that were made on one connection.
+#[derive(Default)]
+pub(super) struct Buffers {
+    entries: BTreeMap<Key, Entry>,
+    refusals: u32,
+    clock: u64,
+}
+
+impl Buffers {
+    /// A buffer for this picture.
+    pub fn get(&mut self, picture: &Picture, globals: &Globals, qh: &QueueHandle<LinkState>) -> Shown {
+        let shared = &picture.buffer;
+        let whole = picture.source == (Rect { x: 0, y: 0, width: shared.width, height: shared.height });
+        let Some(format) = formats::opaque(shared.fourcc) else { return Shown::Copy };
+        let Some(part) = self.part(picture, whole || globals.viewporter.is_some()) else { return Shown::Copy };
+        let key = (shared.id, part.map(|part| (part.x, part.y, part.width, part.height)));
+        self.clock += 1;
+
+        let allow_dmabuf = part.is_none() && self.refusals < MAX_REFUSALS;
+        let entry = self.entries.entry(key).or_insert_with(|| {
+            let dmabuf = allow_dmabuf.then(|| import_dmabuf(shared, format, globals, key.0, qh)).flatten();
+            let import = dmabuf.map_or(Import::Refused, Import::Waiting);
+            Entry { shared: Arc::downgrade(shared), import, used: 0 }
+        });
+        entry.used = self.clock;
+        if let Import::Refused = entry.import {
+            match import_shm(shared, part, format, globals, qh) {
+                Some(buffer) => entry.import = Import::Ready { buffer, dmabuf: false },
+                None => return Shown::Copy,
+            }
+        }
+        match &entry.import {
+            Import::Ready { buffer, dmabuf } => {
+                let at = if part.is_none() { (picture.source.x, picture.source.y) } else { (0, 0) };
+                Shown::Direct { buffer: buffer.clone(), at, dmabuf: *dmabuf }
+            }
+            Import::Waiting(_) => Shown::Wait,
+            Import::Refused => Shown::Copy,
+        }
+    }
+
+    /// Which part of the memory becomes the buffer: none if all of it, because a viewport crops it or because all of it is
+    /// shown. Outer `None` if no buffer can have just this part: wl_shm wants full rows after its first pixel.
+    fn part(&self, picture: &Picture, croppable: bool) -> Option<Option<Rect>> {
+        let Picture { buffer, source } = picture;
+        let full_rows = source.x == 0 || u64::from(source.y) + u64::from(source.height) < u64::from(buffer.height);
+        match (croppable, full_rows) {
+            (true, _) => Some(None),
+            (false, true) => Some(Some(*source)),
+            (false, false) => None,
+        }
+    }
+
+    /// Destroys the buffers of memory that is gone, and the oldest ones if there are too many for the scanouts, to each of
+    /// which memory with one of these ids is attached.
+    pub fn sweep(&mut self, attached: &[Option<u64>]) {
+        self.entries.retain(|_, entry| {
+            let keep = entry.shared.strong_count() > 0;
+            if !keep {
+                entry.destroy();
+            }
+            keep
+        });
+        while self.entries.len() > KEPT_PER_SCANOUT.saturating_mul(attached.len().max(1)) {
+            let idle = self.entries.iter().filter(|(key, _)| !attached.contains(&Some(key.0)));
+            let Some(oldest) = idle.min_by_key(|(_, entry)| entry.used).map(|(key, _)| *key) else { return };
+            if let Some(entry) = self.entries.remove(&oldest) {
+                entry.destroy();
+            }
+        }
+    }
+
+    fn answer(&mut self, id: u64, params: &ZwpLinuxBufferParamsV1, buffer: Option<wl_buffer::WlBuffer>) {
+        params.destroy();
+        match self.entries.get_mut(&(id, None)) {
+            Some(entry) if matches!(&entry.import, Import::Waiting(waiting) if waiting == params) => match buffer {
+                Some(buffer) => {
+                    self.refusals = 0;
+                    entry.import = Import::Ready { buffer, dmabuf: true };
+                }
+                None => {
+                    self.refusals += 1;
+                    tracing::debug!(id, "the compositor refuses a dmabuf; shared memory is used");
+                    entry.import = Import::Refused;
+                }
+            },
+            _ => {
+                if let Some(buffer) = buffer {
+                    buffer.destroy();
+                }
+            }
+        }
+    }
+}
+
+impl Entry {
+    fn destroy(&self) {
+        // An import under way destroys its params when the answer comes.
+        if let Import::Ready { buffer, .. } = &self.import {
+            buffer.destroy();
+        }
+    }
+}
+
+fn import_dmabuf(
+    shared: &SharedBuffer,
+    format: u32,
+    globals: &Globals,
+    id: u64,
+    qh: &QueueHandle<LinkState>,
+) -> Option<ZwpLinuxBufferParamsV1> {
+    let fd = shared.dmabuf.as_ref()?;
+    let dmabuf = globals.dmabuf.as_ref()?;
+    let modifier = globals.dmabuf_formats.get(&format)?.best()?;
+    let (width, height) = (i32::try_from(shared.width).ok()?, i32::try_from(shared.height).ok()?);
+    let params = dmabuf.create_params(qh, id);
+    params.add(fd.as_fd(), 0, 0, shared.stride, (modifier >> 32) as u32, modifier as u32);
+    params.create(width, height, format, zwp_linux_buffer_params_v1::Flags::empty());
+    Some(params)
+}
+
+fn import_shm(
+    shared: &SharedBuffer,
+    part: Option<Rect>,
+    format: u32,
+    globals: &Globals,
+    qh: &QueueHandle<LinkState>,
+) -> Option<wl_buffer::WlBuffer> {
+    let shm = globals.shm.as_ref()?;
+    if format != XRGB8888 && !globals.shm_formats.contains(&format) {
+        return None;
+    }
+    let part = part.unwrap_or(Rect { x: 0, y: 0, width: shared.width, height: shared.height });
+    let size = i32::try_from(u64::from(shared.stride) * u64::from(shared.height)).ok()?;
+    let offset = i32::try_from(u64::from(part.y) * u64::from(shared.stride) + u64::from(part.x) * 4).ok()?;
+    let (width, height) = (i32::try_from(part.width).ok()?, i32::try_from(part.height).ok()?);
+    let stride = i32::try_from(shared.stride).ok()?;
+    let number = wl_shm::Format::try_from(formats::shm_number(format)).ok()?;
+    let pool = shm.create_pool(shared.memfd.as_fd(), size, qh, ());
+    let buffer = pool.create_buffer(offset, width, height, stride, number, qh, ());
+    pool.destroy();
+    Some(buffer)
+}
+
+/// Memory of our own that the compositor reads: converted pictures, cursors, black.
+pub(super) struct OwnBuffer {
+    memory: File,
+    /// What is attached.
+    pub buffer: wl_buffer::WlBuffer,
+    /// In pixels.
+    pub size: (u32, u32),
+}
+
+impl OwnBuffer {
+    /// A zeroed buffer.
+    pub fn new(size: (u32, u32), alpha: bool, globals: &Globals, qh: &QueueHandle<LinkState>) -> io::Result<Self> {
+        let too_large = || io::Error::other("the picture is too large for shared memory");
+        let bytes = u64::from(size.0) * u64::from(size.1) * 4;
+        let pool_size = i32::try_from(bytes).map_err(|_| too_large())?;
+        let [width, height] = [size.0, size.1].map(i32::try_from);
+        let (width, height) = (width.map_err(|_| too_large())?, height.map_err(|_| too_large())?);
+        let stride = width.checked_mul(4).ok_or_else(too_large)?;
+        let shm = globals.shm.as_ref().ok_or_else(|| io::Error::other("the compositor has no wl_shm"))?;
+        let memfd = rustix::fs::memfd_create("phyllome-screen", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        rustix::fs::ftruncate(&memfd, bytes)?;
+        rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let format = if alpha { ARGB8888 } else { XRGB8888 };
+        let number = wl_shm::Format::try_from(formats::shm_number(format)).map_err(|()| too_large())?;
+        let pool = shm.create_pool(memfd.as_fd(), pool_size, qh, ());
+        let buffer = pool.create_buffer(0, width, height, stride, number, qh, ());
+        pool.destroy();
+        Ok(Self { memory: File::from(memfd), buffer, size })
+    }
+
+    /// Replaces all of it.
+    pub fn write(&self, pixels: &[u8]) -> io::Result<()> {
+        self.memory.write_all_at(pixels, 0)
+    }
+
+    /// Converts these parts of a picture of this buffer's size. Returns the number of pixels.
+    pub fn convert(&self, picture: &Picture, damage: &[Rect]) -> io::Result<u64> {
+        let Picture { buffer: shared, source } = picture;
+        let mut row = Vec::new();
+        let mut pixels = 0;
+        for rect in damage {
+            row.resize(usize::try_from(rect.width).unwrap_or(0).saturating_mul(4), 0);
+            for y in rect.y..rect.y.saturating_add(rect.height) {
+                let from = (u64::from(source.y) + u64::from(y)) * u64::from(shared.stride)
+                    + (u64::from(source.x) + u64::from(rect.x)) * 4;
+                read_exact_at(shared.memfd.as_fd(), &mut row, from)?;
+                if !formats::convert_to_xrgb(shared.fourcc, &mut row) {
+                    return Err(io::Error::other("the guest's pixel format is unknown"));
+                }
+                let to = (u64::from(y) * u64::from(self.size.0) + u64::from(rect.x)) * 4;
+                self.memory.write_all_at(&row, to)?;
+            }
+            pixels += u64::from(rect.width) * u64::from(rect.height);
+        }
+        Ok(pixels)
+    }
+}
+
+impl Drop for OwnBuffer {
+    fn drop(&mut self) {
+        self.buffer.destroy();
+    }
+}
+
+fn read_exact_at(fd: impl AsFd, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::pread(&fd, &mut *bytes, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                bytes = bytes.get_mut(count..).unwrap_or_default();
+                offset = offset.saturating_add(count as u64);
+            }
+            Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+impl Dispatch<ZwpLinuxBufferParamsV1, u64> for LinkState {
+    fn event(
+        state: &mut Self,
+        params: &ZwpLinuxBufferParamsV1,
+        event: zwp_linux_buffer_params_v1::Event,
+        id: &u64,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        match event {
+            zwp_linux_buffer_params_v1::Event::Created { buffer } => state.buffers.answer(*id, params, Some(buffer)),
+            zwp_linux_buffer_params_v1::Event::Failed => state.buffers.answer(*id, params, None),
+            _ => {}
+        }
+    }
+
+    event_created_child!(LinkState, ZwpLinuxBufferParamsV1, [
+        zwp_linux_buffer_params_v1::EVT_CREATED_OPCODE => (wl_buffer::WlBuffer, ()),
+    ]);
+}
+
+// Releases are of no use: the guest may write into its memory at any time, whoever looks at it.
+delegate_noop!(LinkState: ignore wl_buffer::WlBuffer);
+delegate_noop!(LinkState: wl_shm_pool::WlShmPool);

@@ -1,0 +1,172 @@
+//! Sizes, damage and positions of one scanout's surface. Pure; every sum that a guest or a compositor could make overflow
+//! saturates or is clipped.
+
+use super::ABS_MAX;
+use crate::frames::Rect;
+
+/// More rectangles than this are one.
+const MAX_RECTS: usize = 16;
+
+/// What has changed since the last commit, in pixels of the scanout.
+#[derive(Debug, Default)]
+pub(super) struct Damage {
+    all: bool,
+    rects: Vec<Rect>,
+}
+
+impl Damage {
+    /// Everything has changed.
+    pub fn add_all(&mut self) {
+        self.all = true;
+        self.rects.clear();
+    }
+
+    /// These have changed as well.
+    pub fn add(&mut self, rects: &[Rect]) {
+        if self.all {
+            return;
+        }
+        for rect in rects {
+            if !self.rects.contains(rect) {
+                self.rects.push(*rect);
+            }
+        }
+        if self.rects.len() > MAX_RECTS {
+            let bounds = self.rects.iter().copied().reduce(union);
+            self.rects = bounds.into_iter().collect();
+        }
+    }
+
+    /// Takes what has changed, clipped to a scanout of this size; empty rectangles are left out.
+    pub fn take(&mut self, width: u32, height: u32) -> Vec<Rect> {
+        let whole = Rect { x: 0, y: 0, width, height };
+        let rects = std::mem::take(&mut self.rects);
+        if std::mem::take(&mut self.all) {
+            return vec![whole];
+        }
+        rects.into_iter().filter_map(|rect| intersection(rect, whole)).collect()
+    }
+}
+
+fn union(a: Rect, b: Rect) -> Rect {
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));
+    let bottom = a.y.saturating_add(a.height).max(b.y.saturating_add(b.height));
+    Rect { x, y, width: right - x, height: bottom - y }
+}
+
+fn intersection(a: Rect, b: Rect) -> Option<Rect> {
+    let (x, y) = (a.x.max(b.x), a.y.max(b.y));
+    let right = a.x.saturating_add(a.width).min(b.x.saturating_add(b.width));
+    let bottom = a.y.saturating_add(a.height).min(b.y.saturating_add(b.height));
+    (right > x && bottom > y).then(|| Rect { x, y, width: right - x, height: bottom - y })
+}
+
+/// What the compositor wants a toplevel to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Configured {
+    /// 0 where the client decides.
+    pub width: u32,
+    /// The same, vertically.
+    pub height: u32,
+    /// The surface must have exactly this size.
+    pub maximized: bool,
+    /// The surface must not be larger.
+    pub fullscreen: bool,
+}
+
+/// The size of the surface for a picture. Other sizes than the picture's need a viewport, and are a protocol error where the
+/// compositor has asked for a certain size; they last until the guest has taken the mode that it was told.
+pub(super) fn surface_size(picture: (u32, u32), configured: Configured) -> (u32, u32) {
+    let wanted = (configured.width, configured.height);
+    if wanted.0 == 0 || wanted.1 == 0 || picture.0 == 0 || picture.1 == 0 {
+        return picture;
+    }
+    if configured.fullscreen {
+        if picture.0 <= wanted.0 && picture.1 <= wanted.1 {
+            return picture;
+        }
+        let (pw, ph) = (u64::from(picture.0), u64::from(picture.1));
+        let (ww, wh) = (u64::from(wanted.0), u64::from(wanted.1));
+        let (width, height) = if ww * ph <= wh * pw { (ww, ww * ph / pw) } else { (wh * pw / ph, wh) };
+        // Both are at most what was wanted, which is 32 bits.
+        return (width.max(1) as u32, height.max(1) as u32);
+    }
+    if configured.maximized { wanted } else { picture }
+}
+
+/// A position on a surface of this extent as an absolute axis' value: the middle of the pixel, so that every guest's rounding
+/// finds the same pixel again.
+pub(super) fn absolute(position: f64, extent: u32) -> u16 {
+    let extent = f64::from(extent.max(1));
+    // NaN becomes 0 by `max`.
+    let pixel = position.floor().max(0.0).min(extent - 1.0);
+    let value = (pixel + 0.5) * (f64::from(ABS_MAX) + 1.0) / extent;
+    value.min(f64::from(ABS_MAX)) as u16
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
+        Rect { x, y, width, height }
+    }
+
+    #[test]
+    fn damage_is_passed_on_exactly_and_clipped() {
+        let mut damage = Damage::default();
+        damage.add(&[rect(1, 2, 3, 4), rect(90, 90, 20, 20), rect(200, 0, 5, 5), rect(1, 2, 3, 4)]);
+        assert_eq!(damage.take(100, 100), [rect(1, 2, 3, 4), rect(90, 90, 10, 10)]);
+        assert_eq!(damage.take(100, 100), []);
+        damage.add(&[rect(u32::MAX, u32::MAX, u32::MAX, u32::MAX)]);
+        assert_eq!(damage.take(100, 100), []);
+    }
+
+    #[test]
+    fn much_damage_becomes_one_rectangle() {
+        let mut damage = Damage::default();
+        for i in 0..1000 {
+            damage.add(&[rect(i % 50, i / 50, 1, 1)]);
+            assert!(damage.rects.len() <= MAX_RECTS);
+        }
+        let taken = damage.take(100, 100);
+        let area: u32 = taken.iter().map(|r| r.width * r.height).sum();
+        assert!(area >= 1000, "{taken:?}");
+        damage.add_all();
+        damage.add(&[rect(0, 0, 1, 1)]);
+        assert_eq!(damage.take(7, 9), [rect(0, 0, 7, 9)]);
+    }
+
+    #[test]
+    fn a_window_keeps_the_pictures_size_until_it_may_not() {
+        let picture = (1280, 800);
+        let window = |width, height| Configured { width, height, ..Default::default() };
+        assert_eq!(surface_size(picture, window(0, 0)), picture);
+        assert_eq!(surface_size(picture, window(640, 480)), picture);
+        let full = |width, height| Configured { fullscreen: true, ..window(width, height) };
+        assert_eq!(surface_size(picture, full(1920, 1080)), picture);
+        assert_eq!(surface_size(picture, full(1272, 768)), (1228, 768));
+        assert_eq!(surface_size(picture, full(640, 768)), (640, 400));
+        assert_eq!(surface_size((16384, 1), full(10, 10)), (10, 1));
+        let maximized = Configured { maximized: true, ..window(1000, 700) };
+        assert_eq!(surface_size(picture, maximized), (1000, 700));
+    }
+
+    #[test]
+    fn an_absolute_position_is_in_range_and_finds_its_pixel_again() {
+        for extent in [1, 2, 639, 640, 1272, 1920, 16384] {
+            let mut last = 0;
+            for pixel in 0..extent {
+                let value = absolute(f64::from(pixel) + 0.3, extent);
+                assert!(value <= ABS_MAX && (pixel == 0 || value > last));
+                assert_eq!(u32::from(value) * extent / (u32::from(ABS_MAX) + 1), pixel);
+                last = value;
+            }
+        }
+        assert_eq!(absolute(-5.0, 100), absolute(0.0, 100));
+        assert_eq!(absolute(f64::INFINITY, 100), absolute(99.0, 100));
+        assert_eq!(absolute(f64::NAN, 100), absolute(0.0, 100));
+        assert_eq!(absolute(3.0, 0), absolute(0.0, 1));
+    }
+}

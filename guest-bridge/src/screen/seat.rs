@@ -1,0 +1,270 @@
+//! The compositor's seat: keyboard, pointer, and the cursor that the guest wants over its scanouts.
+//!
+//! Key codes are evdev's and pass through as they are; keymap, repeat and modifiers are the guest's own affair. Only the first
+//! seat is used.
+
+use super::buffers::OwnBuffer;
+use super::geometry::absolute;
+use super::globals::Globals;
+use super::input::{Held, Wheel};
+use super::link::{LinkEvent, LinkState};
+use super::model::Model;
+use super::{FromScreen, InputEvent};
+use crate::frames::CursorImage;
+use phyllome_protocol::ScanoutId;
+use std::time::{Duration, Instant};
+use wayland_client::protocol::{wl_keyboard, wl_pointer, wl_registry, wl_seat, wl_surface};
+use wayland_client::{Connection, Dispatch, Proxy, QueueHandle, WEnum};
+
+/// Width and height of a virtio-gpu cursor.
+const CURSOR_SIZE: u32 = 64;
+/// A guest may change its cursor as often as it likes; the compositor hears of it this often.
+const CURSOR_PACE: Duration = Duration::from_millis(8);
+
+/// Keyboard, pointer and cursor of one connection.
+#[derive(Default)]
+pub(super) struct Seat {
+    seat: Option<wl_seat::WlSeat>,
+    keyboard: Option<wl_keyboard::WlKeyboard>,
+    pointer: Option<wl_pointer::WlPointer>,
+    held: Held,
+    wheel: Wheel,
+    /// Where the pointer is, and the serial of its entering.
+    over: Option<(ScanoutId, u32)>,
+    typing: bool,
+    cursor: Cursor,
+}
+
+#[derive(Default)]
+struct Cursor {
+    surface: Option<wl_surface::WlSurface>,
+    /// Two, so that the one on the screen is not written into.
+    buffers: [Option<OwnBuffer>; 2],
+    next: usize,
+    stale: bool,
+    entered: bool,
+    changed: Option<Instant>,
+}
+
+impl Seat {
+    /// A seat was announced.
+    pub fn bind(&mut self, registry: &wl_registry::WlRegistry, name: u32, version: u32, qh: &QueueHandle<LinkState>) {
+        if self.seat.is_none() {
+            self.seat = Some(registry.bind(name, version.min(8), qh, ()));
+        }
+    }
+
+    /// The cursor of this scanout changed.
+    pub fn cursor_changed(&mut self, id: ScanoutId) {
+        if self.over.is_some_and(|(over, _)| over == id) {
+            self.cursor.stale = true;
+        }
+    }
+
+    /// Any scanout's cursor may have changed.
+    pub fn all_cursors_changed(&mut self) {
+        self.cursor.stale = true;
+    }
+
+    /// When the cursor is to be settled again.
+    pub fn deadline(&self) -> Option<Instant> {
+        (self.cursor.stale && self.over.is_some()).then_some(self.cursor.changed? + CURSOR_PACE)
+    }
+
+    /// What has to be released because the connection is gone.
+    pub fn release_all(&mut self) -> Option<InputEvent> {
+        self.held.release_all()
+    }
+
+    /// Shows the guest's cursor, if another one is due.
+    pub fn settle(&mut self, model: &Model, globals: &Globals, qh: &QueueHandle<LinkState>) {
+        let (Some(pointer), Some((id, serial))) = (&self.pointer, self.over) else { return };
+        let now = Instant::now();
+        let early = self.cursor.changed.is_some_and(|changed| now < changed + CURSOR_PACE);
+        if !self.cursor.stale || (early && !self.cursor.entered) {
+            return;
+        }
+        self.cursor.stale = false;
+        self.cursor.entered = false;
+        self.cursor.changed = Some(now);
+        let image = model.get(id).and_then(|scanout| scanout.cursor.as_ref());
+        match image.and_then(|image| Some((image, self.cursor.draw(image, globals, qh)?))) {
+            Some((image, surface)) => {
+                let [x, y] = [image.hot_x, image.hot_y].map(|hot| hot.min(CURSOR_SIZE - 1) as i32);
+                pointer.set_cursor(serial, Some(surface), x, y);
+            }
+            None => pointer.set_cursor(serial, None, 0, 0),
+        }
+    }
+
+    fn leave_surface(&mut self) {
+        self.over = None;
+        self.wheel = Wheel::default();
+    }
+}
+
+impl Cursor {
+    fn draw(
+        &mut self,
+        image: &CursorImage,
+        globals: &Globals,
+        qh: &QueueHandle<LinkState>,
+    ) -> Option<&wl_surface::WlSurface> {
+        let slot = self.buffers.get_mut(self.next)?;
+        if slot.is_none() {
+            *slot = OwnBuffer::new((CURSOR_SIZE, CURSOR_SIZE), true, globals, qh).ok();
+        }
+        let buffer = slot.as_ref()?;
+        if image.pixels.len() != (CURSOR_SIZE * CURSOR_SIZE * 4) as usize || buffer.write(&image.pixels).is_err() {
+            return None;
+        }
+        self.next ^= 1;
+        if self.surface.is_none() {
+            self.surface = Some(globals.compositor.as_ref()?.create_surface(qh, None));
+        }
+        let surface = self.surface.as_ref()?;
+        surface.attach(Some(&buffer.buffer), 0, 0);
+        surface.damage_buffer(0, 0, CURSOR_SIZE as i32, CURSOR_SIZE as i32);
+        surface.commit();
+        Some(surface)
+    }
+}
+
+impl LinkState {
+    fn scanout_of(&self, surface: &wl_surface::WlSurface) -> Option<ScanoutId> {
+        self.surfaces.iter().find_map(|(id, candidate)| candidate.is(surface).then_some(*id))
+    }
+
+    fn input(&mut self, event: impl IntoIterator<Item = InputEvent>) {
+        self.events.extend(event.into_iter().map(|event| LinkEvent::Machine(FromScreen::Input(event))));
+    }
+
+    fn moved(&mut self, x: f64, y: f64) {
+        let Some((id, _)) = self.seat.over else { return };
+        let Some((width, height)) = self.surfaces.get(&id).map(|surface| surface.size()) else { return };
+        self.input([InputEvent::Abs { x: absolute(x, width), y: absolute(y, height), scanout: id }]);
+    }
+
+    /// The keyboard, the pointer or both went elsewhere.
+    fn input_left(&mut self, keyboard: bool, pointer: bool) {
+        if pointer {
+            self.seat.leave_surface();
+            let released = self.seat.held.release_buttons();
+            self.input(released);
+        }
+        if keyboard {
+            self.seat.typing = false;
+            let released = self.seat.held.release_all();
+            self.input(released);
+        }
+    }
+}
+
+impl Dispatch<wl_seat::WlSeat, ()> for LinkState {
+    fn event(
+        state: &mut Self,
+        seat: &wl_seat::WlSeat,
+        event: wl_seat::Event,
+        (): &(),
+        _: &Connection,
+        qh: &QueueHandle<Self>,
+    ) {
+        let wl_seat::Event::Capabilities { capabilities: WEnum::Value(has) } = event else { return };
+        let releasable = seat.version() >= 3;
+        match (has.contains(wl_seat::Capability::Keyboard), state.seat.keyboard.take()) {
+            (true, None) => state.seat.keyboard = Some(seat.get_keyboard(qh, ())),
+            (true, kept) => state.seat.keyboard = kept,
+            (false, gone) => {
+                if let Some(keyboard) = gone.filter(|_| releasable) {
+                    keyboard.release();
+                }
+                state.input_left(true, false);
+            }
+        }
+        match (has.contains(wl_seat::Capability::Pointer), state.seat.pointer.take()) {
+            (true, None) => state.seat.pointer = Some(seat.get_pointer(qh, ())),
+            (true, kept) => state.seat.pointer = kept,
+            (false, gone) => {
+                if let Some(pointer) = gone.filter(|_| releasable) {
+                    pointer.release();
+                }
+                state.input_left(false, true);
+            }
+        }
+    }
+}
+
+impl Dispatch<wl_keyboard::WlKeyboard, ()> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &wl_keyboard::WlKeyboard,
+        event: wl_keyboard::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        match event {
+            // What is pressed already was meant for someone else; its release is ignored as well.
+            wl_keyboard::Event::Enter { surface, .. } => {
+                state.input_left(true, false);
+                state.seat.typing = state.scanout_of(&surface).is_some();
+            }
+            wl_keyboard::Event::Leave { .. } => state.input_left(true, false),
+            wl_keyboard::Event::Key { key, state: WEnum::Value(key_state), .. } if state.seat.typing => {
+                let pressed = match key_state {
+                    wl_keyboard::KeyState::Pressed => true,
+                    wl_keyboard::KeyState::Released => false,
+                    _ => return,
+                };
+                let event = state.seat.held.key(key, pressed);
+                state.input(event);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch<wl_pointer::WlPointer, ()> for LinkState {
+    fn event(
+        state: &mut Self,
+        pointer: &wl_pointer::WlPointer,
+        event: wl_pointer::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        use wl_pointer::Event;
+        let vertical = |axis| axis == WEnum::Value(wl_pointer::Axis::VerticalScroll);
+        match event {
+            Event::Enter { serial, surface, surface_x, surface_y } => {
+                state.input_left(false, true);
+                state.seat.over = state.scanout_of(&surface).map(|id| (id, serial));
+                state.seat.cursor.stale = true;
+                state.seat.cursor.entered = true;
+                state.moved(surface_x, surface_y);
+            }
+            Event::Leave { .. } => state.input_left(false, true),
+            Event::Motion { surface_x, surface_y, .. } => state.moved(surface_x, surface_y),
+            Event::Button { button, state: WEnum::Value(button_state), .. } if state.seat.over.is_some() => {
+                let event = state.seat.held.button(button, button_state == wl_pointer::ButtonState::Pressed);
+                state.input(event);
+            }
+            Event::Axis { axis, value, .. } => {
+                state.seat.wheel.continuous(vertical(axis), value);
+                if pointer.version() < 5 {
+                    let event = state.seat.wheel.finish();
+                    state.input(event);
+                }
+            }
+            Event::AxisDiscrete { axis, discrete } => state.seat.wheel.discrete(vertical(axis), discrete),
+            Event::AxisValue120 { axis, value120 } => state.seat.wheel.value120(vertical(axis), value120),
+            Event::Frame => {
+                let event = state.seat.wheel.finish();
+                if state.seat.over.is_some() {
+                    state.input(event);
+                }
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,523 @@
+//! One scanout's window: its size, what is attached to it, and the pace of its commits.
+//!
+//! Every commit with new content asks for a frame callback, and the next one waits for it: so whatever a guest does, a surface is
+//! committed at most once per frame of its display, and a hidden one not at all.
+
+use super::ScanoutReport;
+use super::buffers::{Buffers, OwnBuffer, Shown};
+use super::geometry::{Configured, Damage, surface_size};
+use super::globals::Globals;
+use super::link::{LinkEvent, LinkState};
+use super::model::Scanout;
+use crate::frames::{Picture, Rect, SharedBuffer};
+use phyllome_protocol::ScanoutId;
+use std::sync::Arc;
+use wayland_client::protocol::{wl_buffer, wl_callback, wl_surface};
+use wayland_client::{Connection, Dispatch, QueueHandle, WEnum, delegate_noop};
+use wayland_protocols::wp::presentation_time::client::wp_presentation_feedback;
+use wayland_protocols::wp::viewporter::client::wp_viewport;
+use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
+use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
+
+/// User data of a scanout's frame callback: which, and of which commit.
+pub(super) struct FrameOf(ScanoutId, u64);
+
+/// A commit whose frame callback has not come.
+#[derive(Clone, Copy)]
+struct Flight {
+    commit: u64,
+    serial: Option<u64>,
+}
+
+/// What is attached. Keeps the guest's memory while the compositor may look at it.
+struct Attached {
+    memory: Option<Arc<SharedBuffer>>,
+    source: Rect,
+}
+
+/// What a viewport was told last; `None` is its initial state.
+#[derive(Default, PartialEq)]
+struct View {
+    crop: Option<Rect>,
+    size: Option<(u32, u32)>,
+}
+
+/// The window of one scanout.
+pub(super) struct Surface {
+    id: ScanoutId,
+    wl: wl_surface::WlSurface,
+    xdg: xdg_surface::XdgSurface,
+    toplevel: xdg_toplevel::XdgToplevel,
+    decoration: Option<zxdg_toplevel_decoration_v1::ZxdgToplevelDecorationV1>,
+    viewport: Option<wp_viewport::WpViewport>,
+    proposed: Configured,
+    unacked: Option<u32>,
+    configured: Option<Configured>,
+    damage: Damage,
+    dirty: bool,
+    flight: Option<Flight>,
+    commits: u64,
+    attached: Option<Attached>,
+    own: Option<OwnBuffer>,
+    /// Attached until the next commit.
+    retired: Option<OwnBuffer>,
+    size: (u32, u32),
+    view: View,
+    output: Option<u32>,
+    broken: bool,
+}
+
+impl Surface {
+    /// Creates the window; nothing is shown before the compositor has configured it.
+    pub fn new(id: ScanoutId, title: &str, globals: &Globals, qh: &QueueHandle<LinkState>) -> Option<Self> {
+        let wl = globals.compositor.as_ref()?.create_surface(qh, Some(id));
+        let xdg = globals.wm_base.as_ref()?.get_xdg_surface(&wl, qh, id);
+        let toplevel = xdg.get_toplevel(qh, id);
+        toplevel.set_app_id(format!("phyllome.scanout.{}", id.get()));
+        toplevel.set_title(if id.get() == 0 { title.to_owned() } else { format!("{title} ({})", id.get() + 1) });
+        let decoration = globals.decorations.as_ref().map(|manager| {
+            let decoration = manager.get_toplevel_decoration(&toplevel, qh, ());
+            decoration.set_mode(zxdg_toplevel_decoration_v1::Mode::ServerSide);
+            decoration
+        });
+        let viewport = globals.viewporter.as_ref().map(|viewporter| viewporter.get_viewport(&wl, qh, ()));
+        wl.commit();
+        let mut damage = Damage::default();
+        damage.add_all();
+        Some(Self {
+            id,
+            wl,
+            xdg,
+            toplevel,
+            decoration,
+            viewport,
+            proposed: Configured::default(),
+            unacked: None,
+            configured: None,
+            damage,
+            dirty: true,
+            flight: None,
+            commits: 0,
+            attached: None,
+            own: None,
+            retired: None,
+            size: (0, 0),
+            view: View::default(),
+            output: None,
+            broken: false,
+        })
+    }
+
+    /// These parts of the picture are new.
+    pub fn damage(&mut self, rects: &[Rect]) {
+        self.damage.add(rects);
+        self.dirty = true;
+    }
+
+    /// The scanout shows another picture, or none.
+    pub fn replace_picture(&mut self) {
+        self.damage.add_all();
+        self.dirty = true;
+        self.broken = false;
+    }
+
+    /// The surface's size: what pointer positions are relative to.
+    pub fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    /// The wl_surface, to know it in events.
+    pub fn is(&self, surface: &wl_surface::WlSurface) -> bool {
+        self.wl == *surface
+    }
+
+    /// The size that the compositor wants, and the output that it is shown on.
+    pub fn wanted(&self) -> Option<((u32, u32), Option<u32>)> {
+        let configured = self.configured?;
+        (configured.width != 0 && configured.height != 0)
+            .then_some(((configured.width, configured.height), self.output))
+    }
+
+    /// The serial of the flush whose commit the compositor has not answered.
+    pub fn unanswered(&self) -> Option<u64> {
+        self.flight.and_then(|flight| flight.serial)
+    }
+
+    /// Nobody waits for the answer any more.
+    pub fn forget_serial(&mut self) {
+        if let Some(flight) = &mut self.flight {
+            flight.serial = None;
+        }
+    }
+
+    /// The guest's memory that is attached.
+    pub fn memory(&self) -> Option<u64> {
+        Some(self.attached.as_ref()?.memory.as_ref()?.id)
+    }
+
+    /// Whether the window of a scanout that is off may go: not while the compositor owes it an answer, so that a guest
+    /// cannot make and unmake windows faster than they are shown.
+    pub fn may_go(&self) -> bool {
+        self.configured.is_some() && self.flight.is_none()
+    }
+
+    /// Brings the window to what the scanout shows, as far as the compositor allows at present.
+    pub fn settle(
+        &mut self,
+        scanout: Option<&mut Scanout>,
+        globals: &Globals,
+        buffers: &mut Buffers,
+        qh: &QueueHandle<LinkState>,
+        report: &mut ScanoutReport,
+    ) {
+        let reconfigured = self.take_configure();
+        if self.configured.is_none() {
+            return;
+        }
+        if self.dirty && self.flight.is_none() && !self.broken {
+            let committed = match scanout {
+                Some(scanout) if scanout.lit => self.show_picture(scanout, globals, buffers, qh, report),
+                Some(scanout) if scanout.picture.is_some() => false,
+                _ => self.show_black(globals, qh),
+            };
+            if committed {
+                return;
+            }
+        }
+        if reconfigured {
+            self.apply_configure();
+        }
+    }
+
+    fn take_configure(&mut self) -> bool {
+        let Some(serial) = self.unacked.take() else { return false };
+        self.xdg.ack_configure(serial);
+        self.configured = Some(self.proposed);
+        true
+    }
+
+    /// The size that the compositor has asked for may change how the picture that is already there is scaled.
+    fn apply_configure(&mut self) {
+        let Some(attached) = &self.attached else { return };
+        let (source, crop) = (attached.source, self.view.crop);
+        self.set_view((source.width, source.height), crop);
+        self.wl.commit();
+    }
+
+    fn show_picture(
+        &mut self,
+        scanout: &mut Scanout,
+        globals: &Globals,
+        buffers: &mut Buffers,
+        qh: &QueueHandle<LinkState>,
+        report: &mut ScanoutReport,
+    ) -> bool {
+        let Some(picture) = scanout.picture.clone() else { return false };
+        let source = picture.source;
+        let same = self.attached.as_ref().is_some_and(|attached| {
+            attached.source == source && attached.memory.as_ref().is_some_and(|memory| memory.id == picture.buffer.id)
+        });
+        if !same {
+            self.damage.add_all();
+        }
+        let (buffer, at) = match buffers.get(&picture, globals, qh) {
+            Shown::Wait => return false,
+            Shown::Direct { buffer, at, dmabuf } => {
+                report.buffer = if dmabuf { "dmabuf" } else { "shm" };
+                (buffer, at)
+            }
+            Shown::Copy => match self.copy_target((source.width, source.height), globals, qh) {
+                Some(buffer) => (buffer, (0, 0)),
+                None => return false,
+            },
+        };
+        let copied = self.own.as_ref().is_some_and(|own| own.buffer == buffer);
+        let damage = self.damage.take(source.width, source.height);
+        if copied {
+            report.buffer = "copy";
+            if !self.convert(&picture, &damage, report) {
+                return false;
+            }
+        } else {
+            self.retire();
+        }
+        let cropped = !copied && self.viewport.is_some() && {
+            let shared = &picture.buffer;
+            (source.width, source.height) != (shared.width, shared.height)
+        };
+        self.set_view((source.width, source.height), cropped.then_some(source));
+        self.attached = Some(Attached { memory: Some(picture.buffer), source });
+        self.commit(&buffer, &damage, at, scanout.owed.take(), globals, qh);
+        report.commits += 1;
+        true
+    }
+
+    fn copy_target(
+        &mut self,
+        size: (u32, u32),
+        globals: &Globals,
+        qh: &QueueHandle<LinkState>,
+    ) -> Option<wl_buffer::WlBuffer> {
+        if self.own.as_ref().is_none_or(|own| own.size != size) {
+            self.damage.add_all();
+            match OwnBuffer::new(size, false, globals, qh) {
+                Ok(own) => {
+                    self.retire();
+                    self.own = Some(own);
+                }
+                Err(error) => {
+                    self.give_up(&error);
+                    return None;
+                }
+            }
+        }
+        self.own.as_ref().map(|own| own.buffer.clone())
+    }
+
+    /// A buffer of our own goes only after the commit that replaces it.
+    fn retire(&mut self) {
+        if let Some(own) = self.own.take() {
+            self.retired = Some(own);
+        }
+    }
+
+    fn convert(&mut self, picture: &Picture, damage: &[Rect], report: &mut ScanoutReport) -> bool {
+        match self.own.as_ref().map(|own| own.convert(picture, damage)) {
+            Some(Ok(pixels)) => {
+                report.copied_pixels = report.copied_pixels.saturating_add(pixels);
+                true
+            }
+            Some(Err(error)) => {
+                self.give_up(&error);
+                false
+            }
+            None => false,
+        }
+    }
+
+    /// Until the next picture.
+    fn give_up(&mut self, error: &std::io::Error) {
+        tracing::warn!(scanout = self.id.get(), %error, "a picture cannot be converted; it is not shown");
+        self.broken = true;
+    }
+
+    /// A monitor that is switched off. A window that never had a picture stays unmapped.
+    fn show_black(&mut self, globals: &Globals, qh: &QueueHandle<LinkState>) -> bool {
+        let Some(attached) = &self.attached else { return false };
+        let whole = Rect { x: 0, y: 0, ..attached.source };
+        if attached.memory.is_none() {
+            self.dirty = false;
+            return false;
+        }
+        // One black pixel is enough where it can be stretched.
+        let pixels = if self.viewport.is_some() { (1, 1) } else { (whole.width, whole.height) };
+        let own = match OwnBuffer::new(pixels, false, globals, qh) {
+            Ok(own) => own,
+            Err(error) => {
+                self.give_up(&error);
+                return false;
+            }
+        };
+        let buffer = own.buffer.clone();
+        self.retire();
+        self.own = Some(own);
+        let size = surface_size((whole.width, whole.height), self.configured.unwrap_or_default());
+        self.update_view(View { crop: None, size: self.viewport.is_some().then_some(size) });
+        self.size = size;
+        self.attached = Some(Attached { memory: None, source: whole });
+        self.damage.add_all();
+        let damage = self.damage.take(pixels.0, pixels.1);
+        self.commit(&buffer, &damage, (0, 0), None, globals, qh);
+        // The next picture is new, whichever it is.
+        self.damage.add_all();
+        true
+    }
+
+    fn commit(
+        &mut self,
+        buffer: &wl_buffer::WlBuffer,
+        damage: &[Rect],
+        at: (u32, u32),
+        serial: Option<u64>,
+        globals: &Globals,
+        qh: &QueueHandle<LinkState>,
+    ) {
+        self.wl.attach(Some(buffer), 0, 0);
+        for rect in damage {
+            // The parts lie inside a buffer whose size has passed as an i32.
+            let [x, y, width, height] =
+                [rect.x.saturating_add(at.0), rect.y.saturating_add(at.1), rect.width, rect.height]
+                    .map(|value| i32::try_from(value).unwrap_or(i32::MAX));
+            self.wl.damage_buffer(x, y, width, height);
+        }
+        self.commits += 1;
+        self.wl.frame(qh, FrameOf(self.id, self.commits));
+        if let Some(presentation) = &globals.presentation {
+            presentation.feedback(&self.wl, qh, self.id);
+        }
+        self.wl.commit();
+        self.flight = Some(Flight { commit: self.commits, serial });
+        self.dirty = false;
+        self.retired = None;
+    }
+
+    fn set_view(&mut self, picture: (u32, u32), crop: Option<Rect>) {
+        if self.viewport.is_none() {
+            self.size = picture;
+            return;
+        }
+        let size = surface_size(picture, self.configured.unwrap_or_default());
+        let black = self.attached.as_ref().is_some_and(|attached| attached.memory.is_none());
+        self.update_view(View { crop, size: (size != picture || black).then_some(size) });
+        self.size = size;
+    }
+
+    fn update_view(&mut self, view: View) {
+        let Some(viewport) = &self.viewport else { return };
+        if view == self.view {
+            return;
+        }
+        // A buffer's size is at most 2^23 here: beyond, no compositor would have taken it.
+        match view.crop {
+            Some(Rect { x, y, width, height }) => {
+                viewport.set_source(f64::from(x), f64::from(y), f64::from(width), f64::from(height));
+            }
+            None => viewport.set_source(-1.0, -1.0, -1.0, -1.0),
+        }
+        let [width, height] = match view.size {
+            Some((width, height)) => [width, height].map(|value| i32::try_from(value).unwrap_or(i32::MAX)),
+            None => [-1, -1],
+        };
+        viewport.set_destination(width, height);
+        self.view = view;
+    }
+}
+
+impl Drop for Surface {
+    fn drop(&mut self) {
+        if let Some(decoration) = &self.decoration {
+            decoration.destroy();
+        }
+        if let Some(viewport) = &self.viewport {
+            viewport.destroy();
+        }
+        self.toplevel.destroy();
+        self.xdg.destroy();
+        self.wl.destroy();
+    }
+}
+
+impl Dispatch<xdg_toplevel::XdgToplevel, ScanoutId> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &xdg_toplevel::XdgToplevel,
+        event: xdg_toplevel::Event,
+        id: &ScanoutId,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        match event {
+            xdg_toplevel::Event::Configure { width, height, states } => {
+                let Some(surface) = state.surfaces.get_mut(id) else { return };
+                let has = |wanted: xdg_toplevel::State| {
+                    states.as_chunks::<4>().0.iter().any(|state| u32::from_ne_bytes(*state) == u32::from(wanted))
+                };
+                surface.proposed = Configured {
+                    width: u32::try_from(width).unwrap_or(0),
+                    height: u32::try_from(height).unwrap_or(0),
+                    maximized: has(xdg_toplevel::State::Maximized),
+                    fullscreen: has(xdg_toplevel::State::Fullscreen),
+                };
+            }
+            xdg_toplevel::Event::Close => state.events.push_back(LinkEvent::Close),
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch<xdg_surface::XdgSurface, ScanoutId> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &xdg_surface::XdgSurface,
+        event: xdg_surface::Event,
+        id: &ScanoutId,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let xdg_surface::Event::Configure { serial } = event
+            && let Some(surface) = state.surfaces.get_mut(id)
+        {
+            surface.unacked = Some(serial);
+        }
+    }
+}
+
+impl Dispatch<wl_surface::WlSurface, Option<ScanoutId>> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &wl_surface::WlSurface,
+        event: wl_surface::Event,
+        id: &Option<ScanoutId>,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        let Some(surface) = id.and_then(|id| state.surfaces.get_mut(&id)) else { return };
+        match event {
+            wl_surface::Event::Enter { output } => surface.output = state.globals.output_name(&output),
+            wl_surface::Event::Leave { output } if surface.output == state.globals.output_name(&output) => {
+                surface.output = None;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Dispatch<wl_callback::WlCallback, FrameOf> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &wl_callback::WlCallback,
+        _: wl_callback::Event,
+        FrameOf(id, commit): &FrameOf,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        let Some(surface) = state.surfaces.get_mut(id) else { return };
+        if let Some(flight) = surface.flight.take_if(|flight| flight.commit == *commit)
+            && let Some(serial) = flight.serial
+        {
+            state.events.push_back(LinkEvent::Presented { id: *id, serial });
+        }
+    }
+}
+
+impl Dispatch<wp_presentation_feedback::WpPresentationFeedback, ScanoutId> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &wp_presentation_feedback::WpPresentationFeedback,
+        event: wp_presentation_feedback::Event,
+        id: &ScanoutId,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wp_presentation_feedback::Event::Presented { .. } = event {
+            state.events.push_back(LinkEvent::Displayed(*id));
+        }
+    }
+}
+
+impl Dispatch<zxdg_toplevel_decoration_v1::ZxdgToplevelDecorationV1, ()> for LinkState {
+    fn event(
+        _: &mut Self,
+        _: &zxdg_toplevel_decoration_v1::ZxdgToplevelDecorationV1,
+        event: zxdg_toplevel_decoration_v1::Event,
+        (): &(),
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let zxdg_toplevel_decoration_v1::Event::Configure { mode: WEnum::Value(mode) } = event {
+            tracing::trace!(?mode, "decorations");
+        }
+    }
+}
+
+delegate_noop!(LinkState: wp_viewport::WpViewport);
