@@ -83,3 +83,107 @@ pub fn draw(ui: &mut Ui, owner: &Owner, output_w: u32, output_h: u32, scale: f64
         strip(at.bottom),
     ]
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frame::LabelView;
+    use phyllome_config::guest::{Label, LabelColor};
+    use phyllome_protocol::Slot;
+
+    const SCALES: [f64; 3] = [1.0, 1.5, 2.0];
+
+    fn owner(color: LabelColor, pattern: Pattern, focused: bool) -> Owner {
+        let label = Label { text: "work".to_owned(), color, pattern };
+        Owner::Guest { label: LabelView::from_label(&label, Slot::new(1)), focused, marks: Vec::new() }
+    }
+
+    /// The colour of a band at a place of the output, as blue, green, red, alpha.
+    fn at(strips: &[Strip], x: u32, y: u32) -> Option<[u8; 4]> {
+        let mut found =
+            strips.iter().filter_map(|strip| strip.pixels.get(x.checked_sub(strip.x)?, y.checked_sub(strip.y)?));
+        let first = found.next();
+        assert!(found.next().is_none(), "two strips at {x}, {y}");
+        first
+    }
+
+    fn bgra(Rgb(r, g, b): Rgb) -> [u8; 4] {
+        [b, g, r, 0xff]
+    }
+
+    /// The places of the outermost row and column of pixels on all four sides.
+    fn outermost(w: u32, h: u32) -> impl Iterator<Item = (u32, u32)> {
+        (0..w).flat_map(move |x| [(x, 0), (x, h - 1)]).chain((0..h).flat_map(move |y| [(0, y), (w - 1, y)]))
+    }
+
+    #[test]
+    fn tp01_strips_cover_all_but_the_area_and_are_opaque() {
+        let mut ui = Ui::new().unwrap();
+        for scale in SCALES {
+            let (w, h) = (320, 200);
+            let strips = draw(&mut ui, &owner(LabelColor::Blue, Pattern::Checks, true), w, h, scale);
+            let area = geometry::layout(w, h, scale).area;
+            for y in 0..h {
+                for x in 0..w {
+                    let inside = x >= area.x && y >= area.y && x < area.x + area.width && y < area.y + area.height;
+                    let pixel = at(&strips, x, y);
+                    assert_eq!(pixel.is_none(), inside, "{x}, {y} at {scale}");
+                    assert!(pixel.is_none_or(|pixel| pixel[3] == 0xff), "{x}, {y} at {scale} can be seen through");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_outermost_pixels_of_a_solid_band_are_exactly_the_colour() {
+        let mut ui = Ui::new().unwrap();
+        for scale in SCALES {
+            for color in LabelColor::NAMED {
+                let strips = draw(&mut ui, &owner(color, Pattern::Solid, true), 400, 300, scale);
+                for (x, y) in outermost(400, 300) {
+                    assert_eq!(at(&strips, x, y), Some(bgra(color.rgb())), "{color:?} at {x}, {y}, scale {scale}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_outermost_pixels_of_a_patterned_band_have_both_colours_and_no_other() {
+        let mut ui = Ui::new().unwrap();
+        for scale in SCALES {
+            for pattern in [Pattern::Stripes, Pattern::Dots, Pattern::Checks] {
+                let color = LabelColor::Green;
+                let strips = draw(&mut ui, &owner(color, pattern, true), 400, 300, scale);
+                let (first, second) = (bgra(color.rgb()), bgra(color.second()));
+                let pixels: Vec<_> = outermost(400, 300).filter_map(|(x, y)| at(&strips, x, y)).collect();
+                assert!(pixels.iter().all(|pixel| *pixel == first || *pixel == second), "{pattern:?} at {scale}");
+                assert!(pixels.contains(&first) && pixels.contains(&second), "{pattern:?} at {scale}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_pattern_runs_on_from_strip_to_strip() {
+        let mut ui = Ui::new().unwrap();
+        let color = LabelColor::Red;
+        let strips = draw(&mut ui, &owner(color, Pattern::Stripes, true), 400, 300, 1.5);
+        let layout = geometry::layout(400, 300, 1.5);
+        // Right of the label, over the corner and down the right side.
+        for y in 0..300 {
+            let x = layout.right.x + 1;
+            let expected = if pattern::is_second(Pattern::Stripes, x, y, 1.5) { color.second() } else { color.rgb() };
+            assert_eq!(at(&strips, x, y), Some(bgra(expected)), "row {y}");
+        }
+    }
+
+    #[test]
+    fn without_the_keys_a_guests_band_is_duller_and_the_hosts_is_white() {
+        let mut ui = Ui::new().unwrap();
+        let dull = draw(&mut ui, &owner(LabelColor::Red, Pattern::Solid, false), 100, 100, 1.0);
+        assert_eq!(at(&dull, 0, 99), Some(bgra(Rgb(0x62, 0x24, 0x26))));
+        let host = draw(&mut ui, &Owner::Host, 100, 100, 1.0);
+        for (x, y) in outermost(100, 100) {
+            assert_eq!(at(&host, x, y), Some([0xff; 4]));
+        }
+    }
+}

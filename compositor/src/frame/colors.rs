@@ -58,3 +58,42 @@ pub fn contrast(a: Rgb, b: Rgb) -> f64 {
     let (a, b) = (luminance(a), luminance(b));
     (a.max(b) + 0.05) / (a.min(b) + 0.05)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phyllome_config::guest::LabelColor;
+    use proptest::prelude::*;
+
+    #[test]
+    fn every_named_colours_text_can_be_read_with_and_without_focus() {
+        for color in LabelColor::NAMED {
+            assert!(contrast(color.text(), color.rgb()) >= MIN_CONTRAST, "{color:?}");
+            let ground = unfocused(color.rgb());
+            assert!(contrast(quiet_text_on(ground), ground) >= MIN_CONTRAST, "{color:?} without focus");
+        }
+    }
+
+    #[test]
+    fn contrast_is_that_of_the_web() {
+        assert!((contrast(BLACK, WHITE) - 21.0).abs() < 1e-9);
+        assert!((contrast(Rgb(0x77, 0x77, 0x77), WHITE) - 4.48).abs() < 0.01);
+    }
+
+    #[test]
+    fn a_mix_ends_where_it_should() {
+        let red = Rgb(0xc6, 0x28, 0x28);
+        assert_eq!(mix(red, UNFOCUSED_GROUND, 0), red);
+        assert_eq!(mix(red, UNFOCUSED_GROUND, 100), UNFOCUSED_GROUND);
+        assert_eq!(unfocused(red), Rgb(0x62, 0x24, 0x26));
+    }
+
+    proptest! {
+        #[test]
+        fn text_on_any_colour_can_be_read(r: u8, g: u8, b: u8) {
+            let ground = Rgb(r, g, b);
+            prop_assert!(contrast(text_on(ground), ground) >= MIN_CONTRAST);
+            prop_assert!(contrast(quiet_text_on(ground), ground) >= MIN_CONTRAST);
+        }
+    }
+}

@@ -19,7 +19,7 @@ use cache::Cache;
 pub(crate) use engine::Surface;
 use engine::{MAX_SIDE, over};
 use generated::{BarSurface, FlashSurface, MessageSurface, SwitchTile, SwitcherSurface, icons};
-use phyllome_config::guest::Rgb;
+use phyllome_config::guest::{Pattern, Rgb};
 use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
 pub(crate) use text::clean;
@@ -159,7 +159,9 @@ impl Ui {
         self.bar.set_scale(scale);
         self.bar.set_size(width, height);
         bar.set_plate(color(look.rgb));
+        bar.set_second(color(look.second));
         bar.set_ink(color(look.ink));
+        bar.set_solid(look.pattern == Pattern::Solid);
         bar.set_host(matches!(owner, Owner::Host));
         bar.set_shield(icons::SHIELD.into());
         bar.set_check(icons::CHECK.into());
@@ -300,3 +302,6 @@ impl Icon {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,278 @@
+//! The shell's own surfaces, pixel by pixel.
+
+use super::*;
+use crate::frame::Mark;
+use phyllome_config::guest::{Label, LabelColor, Pattern};
+use phyllome_protocol::Slot;
+use std::path::{Path, PathBuf};
+
+const SCALES: [f64; 3] = [1.0, 1.5, 2.0];
+
+fn label(text: &str, color: LabelColor, pattern: Pattern, slot: i64) -> LabelView {
+    LabelView::from_label(&Label { text: text.to_owned(), color, pattern }, Slot::new(slot))
+}
+
+fn guest(label: LabelView, focused: bool, marks: &[Mark]) -> Owner {
+    Owner::Guest { label, focused, marks: marks.to_vec() }
+}
+
+fn work() -> LabelView {
+    label("work", LabelColor::Red, Pattern::Solid, 1)
+}
+
+/// Where a test may leave its pictures: `$PHYLLOME_SHOTS`.
+fn shots() -> Option<PathBuf> {
+    std::env::var_os("PHYLLOME_SHOTS").map(PathBuf::from)
+}
+
+fn save(folder: &Path, name: &str, pixels: &Pixels) {
+    let mut rgba = pixels.data.clone();
+    for pixel in rgba.as_chunks_mut::<4>().0 {
+        let [b, g, r, a] = *pixel;
+        let straight = |c: u8| if a == 0 { 0 } else { (u16::from(c) * 255 / u16::from(a)).min(255) as u8 };
+        *pixel = [straight(r), straight(g), straight(b), a];
+    }
+    let file = std::fs::File::create(folder.join(format!("{name}.png"))).unwrap();
+    let mut encoder = png::Encoder::new(file, pixels.width, pixels.height);
+    encoder.set_color(png::ColorType::Rgba);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.write_header().unwrap().write_image_data(&rgba).unwrap();
+}
+
+fn panel_view(question: Option<&str>) -> PanelView {
+    let row = |label, state: &str, tone, message: &str| PanelRow {
+        label,
+        state: state.to_owned(),
+        tone,
+        message: message.to_owned(),
+    };
+    PanelView {
+        rows: vec![
+            row(work(), "running", StateTone::Good, ""),
+            row(label("web", LabelColor::Orange, Pattern::Stripes, 2), "starting", StateTone::Warning, ""),
+            row(
+                label("Windows 11", LabelColor::Blue, Pattern::Checks, 3),
+                "crashed",
+                StateTone::Danger,
+                "QEMU ended: could not open disk image “windows.qcow2”. See phyllome logs windows.",
+            ),
+            row(label("build", LabelColor::Green, Pattern::Dots, 4), "paused", StateTone::Warning, ""),
+            row(label("vault", LabelColor::Black, Pattern::Stripes, 5), "stopped", StateTone::Quiet, ""),
+            row(label("scratch", LabelColor::Yellow, Pattern::Solid, 0), "stopped", StateTone::Quiet, ""),
+        ],
+        selected: 2,
+        problems: vec!["guests/old.toml, line 3: unknown key “colour”; allowed are text, color and pattern".to_owned()],
+        question: question.map(str::to_owned),
+    }
+}
+
+fn entries() -> Vec<SwitcherEntry> {
+    panel_view(None).rows.into_iter().map(|row| SwitcherEntry { label: row.label, state: row.state }).collect()
+}
+
+fn crashed() -> Message {
+    Message {
+        icon: Icon::Crashed,
+        sentence: "work could not start: its disk “work.qcow2” is missing".to_owned(),
+        help: "Super+Escape opens the panel; phyllome logs work says more".to_owned(),
+    }
+}
+
+#[test]
+fn every_surface_as_a_picture() {
+    let mut ui = Ui::new().unwrap();
+    let folder = shots();
+    let keep = |name: String, pixels: &Pixels| {
+        assert!(pixels.width > 0 && pixels.height > 0, "{name} is empty");
+        if let Some(folder) = &folder {
+            std::fs::create_dir_all(folder).unwrap();
+            save(folder, &name, pixels);
+        }
+    };
+    for scale in SCALES {
+        let px = |logical: f64| geometry::physical(logical, scale);
+        let (w, h) = (px(1280.0), px(800.0));
+        for (name, owner) in [
+            ("bar-solid", guest(work(), true, &[])),
+            ("bar-unfocused", guest(work(), false, &[])),
+            (
+                "bar-marks",
+                guest(
+                    label("web", LabelColor::Orange, Pattern::Stripes, 2),
+                    true,
+                    &[Mark::Paused, Mark::NotResponding],
+                ),
+            ),
+            ("bar-dots", guest(label("build server", LabelColor::Green, Pattern::Dots, 4), true, &[])),
+            ("bar-checks", guest(label("Windows 11", LabelColor::Blue, Pattern::Checks, 3), true, &[Mark::Paused])),
+            ("bar-no-slot", guest(label("scratch", LabelColor::Yellow, Pattern::Solid, 0), true, &[])),
+            ("bar-host", Owner::Host),
+        ] {
+            keep(format!("{name}@{scale}"), &ui.bar(&owner, px(640.0), scale));
+        }
+        let long = label("customer-acme-windows-server-2025-datacenter-east", LabelColor::Purple, Pattern::Checks, 9);
+        keep(format!("bar-long@{scale}"), &ui.bar(&guest(long.clone(), true, &[Mark::Paused]), px(320.0), scale));
+        keep(format!("message@{scale}"), &ui.message(&crashed(), w, h, scale));
+        keep(format!("flash@{scale}"), &ui.flash(&work(), scale));
+        keep(format!("flash-long@{scale}"), &ui.flash(&long, scale));
+        keep(format!("switcher@{scale}"), &ui.switcher(&entries(), 1, w, scale));
+        keep(format!("switcher-narrow@{scale}"), &ui.switcher(&entries(), 4, px(500.0), scale));
+        keep(format!("panel@{scale}"), &ui.panel(&panel_view(None), w, h, scale));
+        let question = "Force work off? It loses what it has not saved. Y forces it off, Esc leaves it running.";
+        keep(format!("panel-question@{scale}"), &ui.panel(&panel_view(Some(question)), w, h, scale));
+        keep(format!("panel-empty@{scale}"), &ui.panel(&PanelView::default(), w, h, scale));
+    }
+}
+
+/// How many pixels of `area` (left, upper, width, height) differ from `ground`.
+fn marked(pixels: &Pixels, area: (u32, u32, u32, u32), ground: Rgb) -> usize {
+    let Rgb(r, g, b) = ground;
+    let (left, top, width, height) = area;
+    (top..top + height)
+        .flat_map(|y| (left..left + width).map(move |x| (x, y)))
+        .filter(|(x, y)| pixels.get(*x, *y) != Some([b, g, r, 0xff]))
+        .count()
+}
+
+fn bgra(Rgb(r, g, b): Rgb) -> [u8; 4] {
+    [b, g, r, 0xff]
+}
+
+#[test]
+fn the_bar_shows_its_label_in_every_colour_and_scale() {
+    let mut ui = Ui::new().unwrap();
+    for scale in SCALES {
+        let px = |logical: f64| geometry::physical(logical, scale);
+        for color in LabelColor::NAMED {
+            let label = label("work", color, Pattern::Solid, 1);
+            let bar = ui.bar(&guest(label.clone(), true, &[]), px(640.0), scale);
+            assert_eq!((bar.width, bar.height), (px(640.0), px(28.0)));
+            let ink = marked(&bar, (px(40.0), 0, px(40.0), bar.height), label.rgb);
+            assert!(ink > px(60.0) as usize, "{color:?} at {scale}: {ink} pixels of text");
+            assert!(marked(&bar, (px(4.0), 0, px(20.0), bar.height), label.rgb) > 10, "{color:?}: no slot number");
+            assert_eq!(marked(&bar, (px(100.0), 0, px(540.0), bar.height), label.rgb), 0, "{color:?}: a plain bar");
+        }
+    }
+}
+
+#[test]
+fn text_stands_in_the_middle_of_the_bar() {
+    let mut ui = Ui::new().unwrap();
+    for scale in SCALES {
+        let rgb = work().rgb;
+        // A capital has ink from baseline to cap height, nothing above or below.
+        let bar = ui.bar(&guest(label("HHHH", LabelColor::Red, Pattern::Solid, 0), true, &[]), 640, scale);
+        let inked: Vec<u32> = (0..bar.height).filter(|y| marked(&bar, (0, *y, 640, 1), rgb) > 0).collect();
+        let (first, last) = (*inked.first().unwrap(), *inked.last().unwrap());
+        let (above, below) = (first, bar.height - 1 - last);
+        assert!(above.abs_diff(below) <= 1, "at {scale}: {above} above, {below} below");
+    }
+}
+
+#[test]
+fn both_weights_are_in_the_built_in_font() {
+    let strong = Ui::new().unwrap().flash(&work(), 1.0);
+    assert!(marked(&strong, (24, 24, strong.width - 48, strong.height - 48), work().rgb) > 500);
+    // The panel's label is semibold and its message regular; both must leave ink, and not the same shapes.
+    let weight = |weight: i32| {
+        let surface = Surface::new(FlashSurface::new, 1.0).unwrap();
+        surface.component.set_label("weight".into());
+        surface.component.set_weight(weight);
+        surface.component.get_label_width()
+    };
+    assert!(weight(600) > weight(400) + 1.0, "semibold is wider than regular");
+}
+
+#[test]
+fn a_long_label_is_cut_in_the_middle_and_stays_clear_of_the_marks() {
+    let mut ui = Ui::new().unwrap();
+    let long = label(&"abcdefghij".repeat(20), LabelColor::Blue, Pattern::Solid, 2);
+    for scale in SCALES {
+        let px = |logical: f64| geometry::physical(logical, scale);
+        let bar = ui.bar(&guest(long.clone(), true, &[Mark::Paused]), px(320.0), scale);
+        let gap = (px(320.0) - px(34.0), 0, px(6.0), bar.height);
+        assert_eq!(marked(&bar, gap, long.rgb), 0, "at {scale}: text runs into the marks");
+        assert!(marked(&bar, (px(200.0), 0, px(60.0), bar.height), long.rgb) > 20, "at {scale}: room is left unused");
+    }
+}
+
+#[test]
+fn the_hosts_bar_is_white_with_a_black_shield() {
+    let bar = Ui::new().unwrap().bar(&Owner::Host, 400, 1.0);
+    for (x, y) in [(0, 0), (399, 0), (0, 27), (399, 27), (200, 14)] {
+        assert_eq!(bar.get(x, y), Some(bgra(colors::HOST)));
+    }
+    assert_eq!(bar.get(9, 14), Some(bgra(colors::HOST_TEXT)), "the shield");
+    assert!(marked(&bar, (40, 0, 40, 28), colors::HOST) > 60, "the word");
+}
+
+#[test]
+fn opaque_surfaces_are_opaque_and_overlays_have_round_corners() {
+    let mut ui = Ui::new().unwrap();
+    let opaque = |pixels: &Pixels| pixels.data.as_chunks::<4>().0.iter().all(|pixel| pixel[3] == 0xff);
+    assert!(opaque(&ui.bar(&guest(work(), false, &[Mark::Paused]), 300, 1.5)));
+    assert!(opaque(&ui.message(&crashed(), 800, 600, 1.0)));
+    assert!(opaque(&ui.panel(&panel_view(Some("Force work off? It ends.")), 1272, 768, 1.0)));
+    for overlay in [ui.flash(&work(), 1.0), ui.switcher(&entries(), 0, 1200, 1.0)] {
+        assert_eq!(overlay.get(0, 0), Some([0, 0, 0, 0]), "a corner");
+        assert_eq!(overlay.get(overlay.width / 2, overlay.height / 2 - 40).unwrap()[3], 0xff, "its inside");
+        let premultiplied = |p: &[u8; 4]| p[0] <= p[3] && p[1] <= p[3] && p[2] <= p[3];
+        assert!(overlay.data.as_chunks::<4>().0.iter().all(premultiplied));
+    }
+}
+
+#[test]
+fn what_has_not_changed_is_not_drawn_again() {
+    let mut ui = Ui::new().unwrap();
+    let owner = guest(work(), true, &[]);
+    let first = ui.band(&owner, 640, 480, 1.0);
+    ui.band(&Owner::Host, 640, 480, 1.0);
+    assert!(Rc::ptr_eq(&first, &ui.band(&owner, 640, 480, 1.0)));
+    assert!(Rc::ptr_eq(&first[0].pixels, &ui.bar(&owner, 640, 1.0)));
+    let unfocused = ui.band(&guest(work(), false, &[]), 640, 480, 1.0);
+    assert_ne!(first[0].pixels.generation(), unfocused[0].pixels.generation());
+
+    let view = panel_view(None);
+    let panel = ui.panel(&view, 640, 480, 1.0);
+    assert!(Rc::ptr_eq(&panel, &ui.panel(&view, 640, 480, 1.0)));
+    ui.release();
+    assert_ne!(panel.generation(), ui.panel(&view, 640, 480, 1.0).generation());
+}
+
+#[test]
+fn the_panel_shows_the_selected_row_wherever_it_is() {
+    let mut ui = Ui::new().unwrap();
+    let row = |i: usize| PanelRow {
+        label: label(&format!("guest-{i}"), LabelColor::Gray, Pattern::Solid, 0),
+        state: "stopped".to_owned(),
+        tone: StateTone::Quiet,
+        message: String::new(),
+    };
+    let mut view = PanelView { rows: (0..60).map(row).collect(), ..PanelView::default() };
+    let ring = Rgb(0x9e, 0xcb, 0xff);
+    for selected in [0, 1, 30, 59] {
+        view.selected = selected;
+        let panel = ui.panel(&view, 1272, 768, 1.0);
+        let ringed = panel.data.as_chunks::<4>().0.iter().filter(|pixel| **pixel == bgra(ring)).count();
+        assert!(ringed > 1000, "no ring around row {selected}");
+    }
+}
+
+#[test]
+fn hostile_sizes_and_texts_draw_something_or_nothing_but_never_fail() {
+    let mut ui = Ui::new().unwrap();
+    let text = format!("a\u{202e}b\n{}\u{0}🦀汉字", "m".repeat(100_000));
+    let label = label(&text, LabelColor::Custom(Rgb(1, 2, 3)), Pattern::Dots, 9);
+    let owner = guest(label.clone(), true, &[Mark::Paused; 40]);
+    let message = Message { icon: Icon::Empty, sentence: text.clone(), help: text.clone() };
+    for (w, h, scale) in [(0, 0, 1.0), (1, 1, 3.0), (7, 900, 0.5), (900, 7, 1.25), (40_000, 20, 1.0)] {
+        assert_eq!(ui.bar(&owner, w, scale).width, w);
+        let picture = ui.message(&message, w, h, scale);
+        assert!(picture.width <= w && picture.height <= h);
+        assert!(ui.switcher(&[], 5, w, scale).width <= w);
+        assert!(ui.switcher(&entries(), usize::MAX, w, scale).width <= w);
+        let panel = ui.panel(&panel_view(Some(&text)), w, h, scale);
+        assert_eq!((panel.width, panel.height), (w, h));
+        ui.flash(&label, scale);
+    }
+}
