@@ -21,12 +21,13 @@ pub fn first_text_row(size: Size) -> usize {
 
 /// Clears the console, draws the name and a line of small text, and lets only the rows below them scroll.
 ///
-/// The colours are the palette's: 0 the ground, 7 the text, 4 the guest's own colour.
+/// The colours are the palette's: 0 the ground, 7 the text, 4 and 12 the guest's own colour.
 pub fn banner(name: &str, note: &str, color: [u8; 3], size: Size) -> String {
     let mut out = String::new();
     // "\e]P" sets a palette entry; the console's own default look comes from it.
     let [r, g, b] = lifted(color);
-    let _ = write!(out, "\x1b]P0111417\x1b]P7d5dbe1\x1b]P8707a86\x1b]P4{r:02x}{g:02x}{b:02x}");
+    let _ = write!(out, "\x1b]P0111417\x1b]P7d5dbe1\x1b]P8707a86");
+    let _ = write!(out, "\x1b]P4{r:02x}{g:02x}{b:02x}\x1b]PC{r:02x}{g:02x}{b:02x}");
     out.push_str("\x1b[0m\x1b[r\x1b[2J\x1b[H");
 
     let room = size.columns.saturating_sub(8);

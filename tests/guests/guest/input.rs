@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::sync::mpsc::Sender;
 
 const FOLDER: &str = "/dev/input";
 /// `struct input_event` on a 64-bit machine: two 64-bit times, type, code, value.
@@ -46,8 +47,10 @@ impl Event {
     }
 }
 
-/// Watches all devices for ever. `print` gets a line for every event if there is one.
-pub fn watch(mut print: Option<impl FnMut(&str)>) -> std::io::Result<()> {
+/// Watches all devices for ever. `lines` gets a line for every event if there is one; `watching` is called once all devices of the
+/// beginning are open. Reads fast and prints nothing itself: the kernel keeps only a few events for each reader.
+pub fn watch(lines: Option<Sender<String>>, watching: impl FnOnce()) -> std::io::Result<()> {
+    let mut watching = Some(watching);
     let folder = sys::watch_folder(FOLDER)?;
     let mut news = File::from(folder.as_fd().try_clone_to_owned()?);
     let mut devices: BTreeMap<PathBuf, File> = BTreeMap::new();
@@ -61,6 +64,9 @@ pub fn watch(mut print: Option<impl FnMut(&str)>) -> std::io::Result<()> {
             {
                 devices.insert(path, file);
             }
+        }
+        if let Some(watching) = watching.take() {
+            watching();
         }
         let watched = |fd| PollFd { fd, events: POLLIN, revents: 0 };
         let mut fds = vec![watched(news.as_raw_fd())];
@@ -79,8 +85,8 @@ pub fn watch(mut print: Option<impl FnMut(&str)>) -> std::io::Result<()> {
                 continue;
             };
             for event in bytes.get(..count).unwrap_or_default().chunks_exact(EVENT).filter_map(Event::parse) {
-                if let (Some(print), Some(line)) = (&mut print, event.line()) {
-                    print(&line);
+                if let (Some(lines), Some(line)) = (&lines, event.line()) {
+                    let _ = lines.send(line);
                 }
                 if event.kind == EV_KEY && event.code == KEY_POWER && event.value == 1 {
                     crate::serial("PHYLLOME-GUEST-POWER-OFF");

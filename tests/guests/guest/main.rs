@@ -18,6 +18,7 @@ use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use std::sync::mpsc;
 use std::time::Duration;
 
 /// Writes one line to the serial line.
@@ -42,18 +43,8 @@ fn main() {
     load_modules();
     report_displays();
 
-    let evdev = options.mode == Mode::Evdev;
-    let watcher = std::thread::spawn(move || {
-        let print = evdev.then_some(|line: &str| {
-            serial(line);
-            print_tty(&format!("{line}\n"));
-        });
-        if let Err(error) = input::watch(print) {
-            serial(&format!("input devices are not watched: {error}"));
-        }
-    });
-
     show_name(&options);
+    let watcher = watch_input(options.mode == Mode::Evdev);
     let ready = || serial(&format!("PHYLLOME-GUEST-READY {}", options.name));
     match options.mode {
         Mode::Prompt => {
@@ -67,10 +58,7 @@ fn main() {
                 serial(&format!("the animation has ended: {error}"));
             }
         }
-        Mode::Quiet | Mode::Evdev => {
-            print_tty("\x1b[?25l");
-            ready();
-        }
+        Mode::Quiet | Mode::Evdev => ready(),
         Mode::Reboot => {
             ready();
             std::thread::sleep(Duration::from_secs(2));
@@ -81,6 +69,30 @@ fn main() {
     loop {
         std::thread::park();
     }
+}
+
+/// Watches the input devices on a thread of its own, which listens when this returns. With `print`, another prints every event.
+fn watch_input(print: bool) -> std::thread::JoinHandle<()> {
+    let (lines, printed) = mpsc::channel::<String>();
+    if print {
+        std::thread::spawn(move || {
+            while let Ok(first) = printed.recv() {
+                let lines: Vec<_> = std::iter::once(first).chain(printed.try_iter()).collect();
+                let text = lines.join("\n");
+                serial(&text);
+                print_tty(&format!("{text}\n"));
+            }
+        });
+    }
+    let (listens, listening) = mpsc::channel();
+    let watcher = std::thread::spawn(move || {
+        let watching = move || drop(listens.send(()));
+        if let Err(error) = input::watch(print.then_some(lines), watching) {
+            serial(&format!("input devices are not watched: {error}"));
+        }
+    });
+    let _ = listening.recv();
+    watcher
 }
 
 /// Loads what the image's list names, in its order; a line may begin with a PCI class or id without which it is passed over.
@@ -151,6 +163,9 @@ fn show_name(options: &Options) {
     let note = format!("Linux {}  -  {what}", version.trim());
     let size = console::Size { columns: size.columns.into(), rows: size.rows.into() };
     print_tty(&console::banner(&options.name, &note, options.color, size));
+    if matches!(options.mode, Mode::Quiet | Mode::Evdev | Mode::Reboot) {
+        print_tty("\x1b[?25l"); // a cursor would blink
+    }
 }
 
 /// Runs the shell on the first console, again whenever it ends.

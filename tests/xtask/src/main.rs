@@ -1,1 +1,106 @@
-fn main() {}
+//! `cargo xtask`: set up, build, test, measure and show Phyllome Shell.
+//!
+//! The first thing that runs on a fresh machine: it needs no system library and few crates. It installs packages only in `setup`,
+//! after saying which, and ends only processes that it has started.
+
+mod apt;
+mod cargo;
+mod demo;
+mod outcome;
+mod processes;
+mod setup;
+mod stage;
+mod test;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Build, test and demo tasks of Phyllome Shell", disable_help_subcommand = true)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install every system package that is missing
+    Setup,
+    /// Open the shell with demo guests
+    Demo(demo::Arguments),
+    /// Run the tests
+    Test(test::Arguments),
+    /// Run the benchmarks
+    Bench {
+        /// One benchmark; all without it
+        name: Option<String>,
+        /// Write the rows there as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
+    },
+    /// Run one fuzz target
+    Fuzz {
+        /// The target's name
+        target: String,
+        /// Stop after so many seconds
+        #[arg(long, value_name = "S")]
+        seconds: Option<u64>,
+    },
+    /// Make the demo guests' kernel and initial RAM disk and print where they are
+    Images,
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().task {
+        Task::Setup => setup::run().map(|()| true),
+        Task::Demo(arguments) => demo::run(&arguments).map(|()| true),
+        Task::Test(arguments) => test::run(&arguments),
+        Task::Bench { name, json } => bench(name, json),
+        Task::Fuzz { target, seconds } => fuzz(&target, seconds),
+        Task::Images => images().map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn images() -> Result<()> {
+    println!("{}", phyllome_test_guests::guest_kernel()?.display());
+    println!("{}", phyllome_test_guests::guest_initrd()?.display());
+    Ok(())
+}
+
+fn bench(name: Option<String>, json: Option<PathBuf>) -> Result<bool> {
+    setup::run_or_warn();
+    cargo::build(&["--release", "--workspace", "--bins"])?;
+    let mut bench = std::process::Command::new(cargo::target_dir().join("release/bench"));
+    bench.args(name).current_dir(phyllome_test_guests::repository());
+    if let Some(json) = json {
+        bench.arg("--json").arg(std::path::absolute(json)?);
+    }
+    Ok(cargo::run(&mut bench)?.success())
+}
+
+fn fuzz(target: &str, seconds: Option<u64>) -> Result<bool> {
+    let folder = phyllome_test_guests::repository().join("tests/fuzz");
+    if !folder.is_dir() {
+        anyhow::bail!("there are no fuzz targets yet, so there is no “{target}”");
+    }
+    let mut command = cargo::command();
+    command.args(["fuzz", "run", target]).current_dir(folder);
+    if let Some(seconds) = seconds {
+        command.args(["--", &format!("-max_total_time={seconds}")]);
+    }
+    let version = cargo::command().args(["fuzz", "--version"]).output()?;
+    if !version.status.success() {
+        anyhow::bail!("cargo-fuzz is not installed; install it with `cargo install cargo-fuzz`");
+    }
+    Ok(cargo::run(&mut command)?.success())
+}

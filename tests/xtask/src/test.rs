@@ -1,0 +1,301 @@
+//! `cargo xtask test`: builds everything once, then runs each test executable in its group.
+//!
+//! Groups are `unit` (each crate's own tests) and those of the end-to-end crate, told by the first word of a test file's name.
+//! Tests with real guests run few at a time, so that their deadlines mean something.
+
+use crate::cargo;
+use crate::outcome::Outcome;
+use crate::setup;
+use anyhow::{Context, Result, bail};
+use phyllome_test_guests::repository;
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// Groups in the order in which they run.
+const GROUPS: [&str; 6] = ["unit", "hostile", "tp", "e2e", "gpu3d", "kms"];
+/// The longest that one executable may take.
+const LIMIT: Duration = Duration::from_secs(20 * 60);
+
+/// The task's arguments.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// A group (unit, e2e, hostile, kms, gpu3d, tp) or a part of a test's name
+    filter: Option<String>,
+    /// Print the tests' names and run nothing
+    #[arg(long)]
+    list: bool,
+    /// Leave out the tests on the real-KMS machine
+    #[arg(long)]
+    no_kms: bool,
+}
+
+/// A test executable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Executable {
+    group: &'static str,
+    title: String,
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+/// Runs the tests; false if one failed.
+pub fn run(arguments: &Arguments) -> Result<bool> {
+    setup::run_or_warn();
+    let mut executables = build()?;
+    let group = GROUPS.iter().find(|group| arguments.filter.as_deref() == Some(**group));
+    let part = arguments.filter.as_deref().filter(|_| group.is_none());
+    executables.retain(|executable| group.is_none_or(|group| executable.group == *group));
+
+    let mut total = Outcome::default();
+    for executable in &executables {
+        let tests = executable.tests(part)?;
+        if tests.is_empty() {
+            continue;
+        }
+        if arguments.list {
+            tests.iter().for_each(|test| println!("{:8} {}: {test}", executable.group, executable.title));
+        } else if arguments.no_kms && executable.group == "kms" {
+            let skipped = tests.into_iter().map(|test| format!("{test}: left out by --no-kms")).collect();
+            total.add(Outcome { skipped, ..Default::default() });
+        } else {
+            total.add(executable.run(part)?);
+        }
+    }
+    let own_tests = group.is_none_or(|group| *group == "unit");
+    if own_tests && !arguments.list && has_doc_examples(&repository()) {
+        total.add(doc_examples(part)?);
+    }
+    if arguments.list {
+        return Ok(true);
+    }
+    if part.is_some() && total == Outcome::default() {
+        bail!("no test has “{}” in its name", part.unwrap_or_default());
+    }
+    println!();
+    total.skipped.iter().for_each(|skip| println!("SKIPPED: {skip}"));
+    total.failed.iter().for_each(|name| println!("FAILED: {name}"));
+    println!("{total}");
+    Ok(total.failed.is_empty())
+}
+
+/// Builds all programs and tests in one go, so that every dependency is compiled once, and says where the tests are.
+fn build() -> Result<Vec<Executable>> {
+    let mut cargo = cargo::command()
+        .args(["build", "--workspace", "--bins", "--tests", "--message-format=json-render-diagnostics"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run cargo")?;
+    let mut messages = String::new();
+    cargo.stdout.take().context("cargo has no output")?.read_to_string(&mut messages)?;
+    if !cargo.wait()?.success() {
+        bail!("the build failed; cargo has said why above");
+    }
+    let mut executables: Vec<_> = messages.lines().filter_map(executable).collect();
+    let rank = |group: &str| GROUPS.iter().position(|other| *other == group);
+    executables.sort_by_key(|executable| (rank(executable.group), executable.title.clone()));
+    Ok(executables)
+}
+
+/// Reads one of cargo's messages; nothing unless it is about a test executable.
+fn executable(message: &str) -> Option<Executable> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    if message["reason"] != "compiler-artifact" || message["profile"]["test"] != true {
+        return None;
+    }
+    let path = PathBuf::from(message["executable"].as_str()?);
+    let folder = Path::new(message["manifest_path"].as_str()?).parent()?.to_owned();
+    let target = message["target"]["name"].as_str()?;
+    let kind = message["target"]["kind"][0].as_str()?;
+    let package = folder.strip_prefix(repository()).unwrap_or(&folder).display().to_string();
+    let (group, title) = if kind == "test" && package == "tests" {
+        (group_of(target), target.to_owned())
+    } else {
+        ("unit", format!("{package} ({target})"))
+    };
+    Some(Executable { group, title, path, folder })
+}
+
+/// `e2e` of `e2e_two_guests`.
+fn group_of(target: &str) -> &'static str {
+    let first = target.split(['_', '-']).next().unwrap_or(target);
+    GROUPS.into_iter().find(|group| *group == first).unwrap_or("unit")
+}
+
+impl Executable {
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        command.current_dir(&self.folder).env("CARGO_MANIFEST_DIR", &self.folder);
+        command.env("PHYLLOME_BIN_DIR", cargo::target_dir().join("debug"));
+        command
+    }
+
+    /// Names of its tests that have `part` in them.
+    fn tests(&self, part: Option<&str>) -> Result<Vec<String>> {
+        let listed = self.command().args(part).args(["--list", "--format", "terse"]).output();
+        let listed = listed.with_context(|| format!("cannot run {}", self.path.display()))?;
+        let text = String::from_utf8_lossy(&listed.stdout).into_owned();
+        Ok(text.lines().filter_map(|line| line.strip_suffix(": test").map(str::to_owned)).collect())
+    }
+
+    /// Threads: the harness's own number for pure tests, half the processors where each test has guests of its own.
+    fn threads(&self) -> Option<usize> {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        match self.group {
+            "unit" => None,
+            "hostile" => Some(processors.min(4)),
+            _ => Some((processors / 2).max(1)),
+        }
+    }
+
+    fn run(&self, part: Option<&str>) -> Result<Outcome> {
+        let mut command = self.command();
+        command.args(part).arg("--show-output");
+        if let Some(threads) = self.threads() {
+            command.arg(format!("--test-threads={threads}"));
+        }
+        println!("{:8} {}", self.group, self.title);
+        let start = Instant::now();
+        let (output, ended) = watch(&mut command, self.group != "unit")?;
+        let outcome = match Outcome::parse(&output) {
+            // Without a test harness, the exit status is the result.
+            None if ended.as_deref() == Ok("") => Outcome { passed: 1, ..Default::default() },
+            Some(outcome) if ended.is_ok() || !outcome.failed.is_empty() => outcome,
+            parsed => {
+                let mut outcome = parsed.unwrap_or_default();
+                let why = ended.err().unwrap_or_default();
+                outcome.failed.push(format!("{}: ended before its tests did: {why}", self.title));
+                outcome
+            }
+        };
+        if !outcome.failed.is_empty() {
+            print_end(&output);
+        }
+        println!("         {outcome} in {:.1} s", start.elapsed().as_secs_f64());
+        Ok(outcome)
+    }
+}
+
+/// Runs a test executable, prints each test's line if asked, and gives all its output and how it ended.
+fn watch(command: &mut Command, print: bool) -> Result<(String, Result<String, String>)> {
+    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run a test")?;
+    let stdout = child.stdout.take().context("a test has no output")?;
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    let deadline = Instant::now() + LIMIT;
+    let mut output = String::new();
+    let ended = loop {
+        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            Ok(line) => {
+                if print && line.starts_with("test ") && line.contains(" ... ") {
+                    println!("         {}", line.trim_start_matches("test "));
+                }
+                output.push_str(&line);
+                output.push('\n');
+            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => {
+                let status = child.wait()?;
+                break if status.success() { Ok(String::new()) } else { Err(status.to_string()) };
+            }
+            Err(mpsc::RecvTimeoutError::Timeout) => {
+                child.kill()?;
+                child.wait()?;
+                break Err(format!("ended after {} minutes", LIMIT.as_secs() / 60));
+            }
+        }
+    };
+    Ok((output, ended))
+}
+
+/// Prints what a failed executable said last, from its failures on.
+fn print_end(output: &str) {
+    let lines: Vec<_> = output.lines().collect();
+    let from = lines.iter().position(|line| *line == "failures:").unwrap_or(0).max(lines.len().saturating_sub(400));
+    lines.iter().skip(from).for_each(|line| println!("    {line}"));
+}
+
+/// Whether any crate's documentation holds an example.
+fn has_doc_examples(folder: &Path) -> bool {
+    std::fs::read_dir(folder).into_iter().flatten().flatten().any(|entry| {
+        let path = entry.path();
+        let name = entry.file_name();
+        if path.is_dir() {
+            return name != "target" && !name.to_string_lossy().starts_with('.') && has_doc_examples(&path);
+        }
+        let is_source = path.extension().is_some_and(|ending| ending == "rs");
+        is_source && std::fs::read_to_string(&path).is_ok_and(|text| holds_example(&text))
+    })
+}
+
+/// A fence without a language is Rust, which rustdoc compiles.
+fn holds_example(source: &str) -> bool {
+    let mut open = false;
+    source.lines().map(str::trim_start).any(|line| {
+        let Some(doc) = line.strip_prefix("///").or_else(|| line.strip_prefix("//!")) else { return false };
+        let Some(language) = doc.trim_start().strip_prefix("```") else { return false };
+        open = !open;
+        open && (language.is_empty() || language.starts_with("rust") || language.starts_with("no_run"))
+    })
+}
+
+fn doc_examples(part: Option<&str>) -> Result<Outcome> {
+    println!("unit     examples in the documentation");
+    let mut command = cargo::command();
+    command.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(part);
+    let (output, ended) = watch(&mut command, false)?;
+    let mut outcome = Outcome::parse(&output).unwrap_or_default();
+    if let (Err(why), true) = (ended, outcome.failed.is_empty()) {
+        outcome.failed.push(format!("examples in the documentation: {why}"));
+    }
+    if !outcome.failed.is_empty() {
+        print_end(&output);
+    }
+    println!("         {outcome}");
+    Ok(outcome)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_word_of_a_file_is_its_group() {
+        assert_eq!(group_of("e2e_two_guests"), "e2e");
+        assert_eq!(group_of("hostile"), "hostile");
+        assert_eq!(group_of("gpu3d-context"), "gpu3d");
+        assert_eq!(group_of("protocol"), "unit");
+    }
+
+    #[test]
+    fn only_test_executables_are_taken_from_cargos_messages() {
+        let root = repository();
+        let message = |test: bool, kind: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","manifest_path":"{}/tests/Cargo.toml","executable":"/t/e2e-1",
+                "target":{{"name":"e2e_boot","kind":["{kind}"]}},"profile":{{"test":{test}}}}}"#,
+                root.display()
+            )
+        };
+        let found = executable(&message(true, "test")).unwrap();
+        assert_eq!((found.group, found.title.as_str(), found.folder), ("e2e", "e2e_boot", root.join("tests")));
+        assert_eq!(executable(&message(true, "lib")).unwrap().group, "unit");
+        assert_eq!(executable(&message(false, "bin")), None);
+        assert_eq!(executable("{\"reason\":\"build-finished\"}"), None);
+    }
+
+    #[test]
+    fn only_a_fence_of_rust_is_an_example() {
+        assert!(holds_example("/// ```\n/// let a = 1;\n/// ```\n"));
+        assert!(!holds_example("//! ```text\n//! a → b\n//! ```\n"));
+        assert!(!holds_example("let text = \"```\";"));
+    }
+}
