@@ -6,9 +6,17 @@
 //! and every value stands behind the option that it belongs to.
 
 use phyllome_config::GuestDefinition;
-use std::ffi::OsString;
+use phyllome_config::guest::{Disk, DiskBus, Firmware, GpuMode, NetworkMode, Profile, Transport};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::os::fd::RawFd;
-use std::path::PathBuf;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+/// Number under which QEMU inherits the vhost-user-gpu socket.
+pub const GPU_FD: RawFd = 10;
+/// Number under which QEMU inherits the QMP socket.
+pub const QMP_FD: RawFd = 11;
 
 /// What QEMU is started with. Descriptors named in the arguments ([`HostFacts::gpu_fd`], [`HostFacts::qmp_fd`]) must be
 /// inherited under exactly those numbers.
@@ -40,6 +48,24 @@ pub struct QemuVersion {
     pub micro: u32,
 }
 
+impl QemuVersion {
+    /// The oldest QEMU that is served.
+    pub const OLDEST: Self = Self { major: 10, minor: 0, micro: 0 };
+
+    /// Reads the version out of what `qemu-system-x86_64 --version` prints.
+    pub fn parse(output: &str) -> Option<Self> {
+        let (_, version) = output.lines().next()?.split_once(" version ")?;
+        let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map(|digits| digits.parse().ok());
+        Some(Self { major: numbers.next()??, minor: numbers.next()??, micro: numbers.next().flatten().unwrap_or(0) })
+    }
+}
+
+impl fmt::Display for QemuVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}.{}", self.major, self.minor, self.micro)
+    }
+}
+
 /// Where the guest's serial port is written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SerialSink {
@@ -58,6 +84,32 @@ pub struct FirmwareFiles {
     pub vars_template: PathBuf,
 }
 
+impl FirmwareFiles {
+    /// Where distributions put OVMF without secure boot, 4 MiB builds first: code and template.
+    pub const UEFI: &[(&str, &str)] = &[
+        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE_4M.qcow2", "/usr/share/edk2/ovmf/OVMF_VARS_4M.qcow2"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
+        ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
+        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
+    ];
+    /// Where they put it with secure boot and enrolled keys.
+    pub const UEFI_SECURE: &[(&str, &str)] = &[
+        ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE_4M.secboot.qcow2", "/usr/share/edk2/ovmf/OVMF_VARS_4M.secboot.qcow2"),
+        ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
+        ("/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.ms.fd"),
+    ];
+
+    /// The first pair of `places` of which `exists` holds for both files.
+    pub fn find(places: &[(&str, &str)], exists: impl Fn(&Path) -> bool) -> Option<Self> {
+        places
+            .iter()
+            .map(|(code, vars)| Self { code: code.into(), vars_template: vars.into() })
+            .find(|files| exists(&files.code) && exists(&files.vars_template))
+    }
+}
+
 /// What this host offers to one guest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostFacts {
@@ -69,7 +121,7 @@ pub struct HostFacts {
     pub uefi: Option<FirmwareFiles>,
     /// OVMF with secure boot and enrolled keys.
     pub uefi_secure: Option<FirmwareFiles>,
-    /// This guest's own copy of the variables (made by the caller before the start).
+    /// This guest's own copy of the variables (made by the caller before the start, in the template's format).
     pub vars: PathBuf,
     /// The inherited socket of the vhost-user-gpu device.
     pub gpu_fd: RawFd,
@@ -83,10 +135,17 @@ pub struct HostFacts {
     pub passt_socket: Option<PathBuf>,
 }
 
-/// Number under which QEMU inherits the vhost-user-gpu socket.
-pub const GPU_FD: RawFd = 10;
-/// Number under which QEMU inherits the QMP socket.
-pub const QMP_FD: RawFd = 11;
+impl HostFacts {
+    /// The firmware files that a guest needs; `None` where QEMU brings its own (BIOS and direct boot).
+    pub fn firmware(&self, firmware: Firmware) -> Result<Option<&FirmwareFiles>, CommandLineError> {
+        let (files, word) = match firmware {
+            Firmware::Uefi => (&self.uefi, "uefi"),
+            Firmware::UefiSecure => (&self.uefi_secure, "uefi-secure"),
+            Firmware::Bios | Firmware::None => return Ok(None),
+        };
+        files.as_ref().map(Some).ok_or(CommandLineError::NoFirmware { firmware: word })
+    }
+}
 
 /// Why a definition cannot be served on this host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -101,14 +160,28 @@ pub enum CommandLineError {
         /// What works today.
         instead: &'static str,
     },
-    /// The host lacks something.
-    #[error("{what}; {remedy}")]
-    Missing {
-        /// What is missing, and what asks for it.
-        what: String,
-        /// What to do.
-        remedy: &'static str,
+    /// QEMU is older than what is served.
+    #[error("QEMU {found} is too old; install {} or newer", QemuVersion::OLDEST)]
+    OldQemu {
+        /// The version that is installed.
+        found: QemuVersion,
     },
+    /// There is no such firmware on this host.
+    #[error(
+        "machine.firmware = \"{firmware}\" needs OVMF, which this host does not have; install the ovmf package (edk2-ovmf on Fedora)"
+    )]
+    NoFirmware {
+        /// The word of the guest's file.
+        firmware: &'static str,
+    },
+    /// There is no TPM on this host.
+    #[error(
+        "machine.tpm needs swtpm, which this host does not have; install the swtpm package or set machine.tpm = false"
+    )]
+    NoTpm,
+    /// passt does not run for this guest.
+    #[error("network.mode = \"passt\" is not supported yet; use user or none")]
+    NoPasst,
 }
 
 /// QEMU's command line for `definition` on this host.
@@ -117,6 +190,306 @@ pub fn command_line(
     host: &HostFacts,
     accel: Accel,
 ) -> Result<CommandLine, CommandLineError> {
-    let _ = (definition, accel);
-    Ok(CommandLine { program: host.qemu.clone(), args: Vec::new() })
+    check_supported(definition, host)?;
+    let mut line = Args::default();
+    let windows = matches!(definition.profile, Profile::Windows10 | Profile::Windows11);
+
+    // Nothing that was not asked for: no default devices, no user's configuration, no display of QEMU's own.
+    line.flag("-no-user-config").flag("-nodefaults");
+    line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
+    line.option("-vga", "none").option("-display", "none");
+
+    machine(&mut line, definition, host, accel, windows)?;
+    boot(&mut line, definition);
+    control(&mut line, host);
+    gpu(&mut line, definition, host);
+    input(&mut line, definition);
+    disks(&mut line, definition);
+    network(&mut line, definition, host, windows)?;
+    line.option("-object", "rng-builtin,id=rng0").option("-device", "virtio-rng-pci,rng=rng0");
+    tpm(&mut line, definition, host)?;
+    Ok(CommandLine { program: host.qemu.clone(), args: line.0 })
 }
+
+fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(), CommandLineError> {
+    let not_yet = |key, value, instead| Err(CommandLineError::NotYet { key, value, instead });
+    if host.qemu_version < QemuVersion::OLDEST {
+        return Err(CommandLineError::OldQemu { found: host.qemu_version });
+    }
+    match definition.gpu.mode {
+        GpuMode::Auto | GpuMode::TwoD => {}
+        GpuMode::ThreeD => return not_yet("gpu.mode", "3d", "use auto or 2d"),
+        GpuMode::Vga => return not_yet("gpu.mode", "vga", "use auto or 2d"),
+    }
+    if definition.gpu.transport == Transport::Generic {
+        return not_yet("gpu.transport", "generic", "use auto or vhost-user-gpu");
+    }
+    if definition.profile == Profile::HostApp {
+        return not_yet("profile", "host-app", "use linux, windows-11, windows-10, uefi or bios");
+    }
+    Ok(())
+}
+
+fn machine(
+    line: &mut Args,
+    definition: &GuestDefinition,
+    host: &HostFacts,
+    accel: Accel,
+    windows: bool,
+) -> Result<(), CommandLineError> {
+    let secure = definition.machine.firmware == Firmware::UefiSecure;
+    let firmware = host.firmware(definition.machine.firmware)?;
+    if let Some(files) = firmware {
+        let mut code = Value::new("node-name=fw-code,read-only=on,driver=");
+        code.raw(image_format(&files.code)).raw(",file.driver=file,file.filename=").path(&files.code);
+        let mut vars = Value::new("node-name=fw-vars,driver=");
+        vars.raw(image_format(&host.vars)).raw(",file.driver=file,file.filename=").path(&host.vars);
+        line.option("-blockdev", code).option("-blockdev", vars);
+    }
+    let mut machine = Value::new("q35,memory-backend=ram0");
+    if firmware.is_some() {
+        machine.raw(",pflash0=fw-code,pflash1=fw-vars");
+    }
+    if secure {
+        machine.raw(",smm=on");
+        line.option("-global", "driver=cfi.pflash01,property=secure,value=on");
+    }
+    line.option("-machine", machine);
+    // A suspended guest's device models are reset when it wakes; OVMF with SMM does not support it at all.
+    line.option("-global", "ICH9-LPC.disable_s3=1");
+
+    let cpu = match (accel, windows) {
+        (Accel::Kvm, true) => {
+            "host,hv-relaxed,hv-vapic,hv-spinlocks=0x1fff,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-reset,hv-frequencies,\
+             hv-tlbflush,hv-ipi"
+        }
+        (Accel::Kvm, false) => "host",
+        (Accel::Tcg, _) => "max",
+    };
+    let accel = match accel {
+        Accel::Kvm => "kvm",
+        Accel::Tcg => "tcg,thread=multi",
+    };
+    line.option("-accel", accel).option("-cpu", cpu);
+    // One socket: some editions of Windows use no more.
+    let cpus = definition.cpus;
+    line.option("-smp", format!("{cpus},sockets=1,cores={cpus},threads=1"));
+    // vhost-user needs guest memory that another process can map; its size must be that of the machine.
+    let mebibytes = definition.memory / (1024 * 1024);
+    line.option("-m", format!("{mebibytes}M"));
+    line.option("-object", format!("memory-backend-memfd,id=ram0,size={mebibytes}M,share=on"));
+    line.option("-rtc", if windows { "base=localtime" } else { "base=utc" });
+    Ok(())
+}
+
+fn boot(line: &mut Args, definition: &GuestDefinition) {
+    let Some(boot) = &definition.boot else { return };
+    // These three are taken as they are, commas included.
+    line.option("-kernel", boot.kernel.as_os_str());
+    if let Some(initrd) = &boot.initrd {
+        line.option("-initrd", initrd.as_os_str());
+    }
+    if !boot.cmdline.is_empty() {
+        line.option("-append", boot.cmdline.as_str());
+    }
+}
+
+fn control(line: &mut Args, host: &HostFacts) {
+    line.option("-chardev", format!("socket,id=qmp,fd={}", host.qmp_fd));
+    line.option("-mon", "chardev=qmp,mode=control");
+    let serial = match &host.serial {
+        SerialSink::File(file) => {
+            let mut value = Value::new("file,id=serial0,append=on,path=");
+            value.path(file);
+            value
+        }
+        SerialSink::Socket(fd) => Value::new(&format!("socket,id=serial0,fd={fd}")),
+    };
+    line.option("-chardev", serial).option("-device", "isa-serial,chardev=serial0");
+}
+
+fn gpu(line: &mut Args, definition: &GuestDefinition, host: &HostFacts) {
+    line.option("-chardev", format!("socket,id=gpu0,fd={}", host.gpu_fd));
+    let scanouts = definition.gpu.scanouts;
+    line.option("-device", format!("vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs={scanouts}"));
+}
+
+fn input(line: &mut Args, definition: &GuestDefinition) {
+    // The machine's PS/2 keyboard is always there, for firmware and for systems without drivers.
+    let usb_disks = definition.disks.iter().any(|disk| disk.bus == DiskBus::Usb);
+    let virtio = definition.profile == Profile::Linux;
+    if usb_disks || !virtio {
+        line.option("-device", "qemu-xhci,id=xhci,p2=15,p3=15");
+    }
+    if virtio {
+        line.option("-device", "virtio-keyboard-pci").option("-device", "virtio-tablet-pci");
+    } else {
+        line.option("-device", "usb-tablet,bus=xhci.0");
+    }
+}
+
+fn disks(line: &mut Args, definition: &GuestDefinition) {
+    if definition.disks.iter().any(|disk| disk.bus == DiskBus::Scsi) {
+        line.option("-device", "virtio-scsi-pci,id=scsi");
+    }
+    let mut sata_ports = 0..;
+    for (index, disk) in definition.disks.iter().enumerate() {
+        let mut node = Value::new(&format!("node-name=disk{index},driver={}", image_format(&disk.path)));
+        node.raw(if disk.cdrom { ",read-only=on" } else { ",discard=unmap" });
+        node.raw(",file.driver=file,file.filename=").path(&disk.path);
+        line.option("-blockdev", node);
+        let sata_port: u32 = if disk.bus == DiskBus::Sata { sata_ports.next().unwrap_or(0) } else { 0 };
+        let device = disk_device(disk, index, sata_port, line);
+        // Disks are tried in their order.
+        line.option("-device", format!("{device},drive=disk{index},bootindex={}", index.saturating_add(1)));
+    }
+}
+
+fn disk_device(disk: &Disk, index: usize, sata_port: u32, line: &mut Args) -> String {
+    match (disk.bus, disk.cdrom) {
+        (DiskBus::Virtio, _) => "virtio-blk-pci".to_owned(),
+        (DiskBus::Nvme, _) => format!("nvme,serial=disk{index}"),
+        (DiskBus::Sata, false) => format!("ide-hd,bus=ide.{sata_port}"),
+        (DiskBus::Sata, true) => format!("ide-cd,bus=ide.{sata_port}"),
+        (DiskBus::Scsi, false) => "scsi-hd,bus=scsi.0".to_owned(),
+        (DiskBus::Scsi, true) => "scsi-cd,bus=scsi.0".to_owned(),
+        (DiskBus::Usb, false) => "usb-storage,bus=xhci.0,removable=on".to_owned(),
+        (DiskBus::Usb, true) => {
+            line.option("-device", format!("usb-bot,id=usb{index},bus=xhci.0"));
+            format!("scsi-cd,bus=usb{index}.0")
+        }
+    }
+}
+
+/// The format of an image, by its name alone: a guest that could choose it by what it writes would read the host's files
+/// through a backing file.
+fn image_format(path: &Path) -> &'static str {
+    match path.extension().and_then(OsStr::to_str) {
+        Some("qcow2") => "qcow2",
+        Some("vmdk") => "vmdk",
+        Some("vdi") => "vdi",
+        Some("vhdx") => "vhdx",
+        _ => "raw",
+    }
+}
+
+fn network(
+    line: &mut Args,
+    definition: &GuestDefinition,
+    host: &HostFacts,
+    windows: bool,
+) -> Result<(), CommandLineError> {
+    match definition.network {
+        NetworkMode::None => return Ok(()),
+        NetworkMode::User => {
+            line.option("-netdev", "user,id=net0");
+        }
+        NetworkMode::Passt => {
+            // QEMU may not spawn passt itself: its sandbox forbids it.
+            let socket = host.passt_socket.as_ref().ok_or(CommandLineError::NoPasst)?;
+            let mut value = Value::new("stream,id=net0,server=off,addr.type=unix,addr.path=");
+            value.path(socket);
+            line.option("-netdev", value);
+        }
+    }
+    let model = if windows { "e1000e" } else { "virtio-net-pci" };
+    let mac = mac_address(definition.name.as_str());
+    // No option ROM: nothing boots from this network, and the ROM's file may not be installed.
+    line.option("-device", format!("{model},netdev=net0,mac={mac},romfile="));
+    Ok(())
+}
+
+/// An address in QEMU's range, always the same for the same guest.
+fn mac_address(name: &str) -> String {
+    let hash = name
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
+    let [a, b, c, ..] = hash.to_be_bytes();
+    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
+}
+
+fn tpm(line: &mut Args, definition: &GuestDefinition, host: &HostFacts) -> Result<(), CommandLineError> {
+    if !definition.machine.tpm {
+        return Ok(());
+    }
+    let socket = host.tpm_socket.as_ref().ok_or(CommandLineError::NoTpm)?;
+    let mut value = Value::new("socket,id=tpm0,path=");
+    value.path(socket);
+    line.option("-chardev", value);
+    line.option("-tpmdev", "emulator,id=tpm,chardev=tpm0").option("-device", "tpm-crb,tpmdev=tpm");
+    Ok(())
+}
+
+/// The arguments so far.
+#[derive(Default)]
+struct Args(Vec<OsString>);
+
+impl Args {
+    fn flag(&mut self, name: &str) -> &mut Self {
+        self.0.push(name.into());
+        self
+    }
+
+    fn option(&mut self, name: &str, value: impl Into<OsString>) -> &mut Self {
+        self.0.push(name.into());
+        self.0.push(value.into());
+        self
+    }
+}
+
+/// One argument that QEMU splits at commas.
+struct Value(Vec<u8>);
+
+impl Value {
+    fn new(start: &str) -> Self {
+        Self(start.into())
+    }
+
+    fn raw(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    /// A path, its commas doubled.
+    fn path(&mut self, path: &Path) -> &mut Self {
+        for byte in path.as_os_str().as_bytes() {
+            self.0.push(*byte);
+            if *byte == b',' {
+                self.0.push(b',');
+            }
+        }
+        self
+    }
+}
+
+impl From<Value> for OsString {
+    fn from(value: Value) -> Self {
+        Self::from_vec(value.0)
+    }
+}
+
+/// The command line as a shell would take it: an option with its value on each line, quoted where need be.
+impl fmt::Display for CommandLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&quoted(self.program.as_os_str()))?;
+        for arg in &self.args {
+            let option = arg.as_bytes().first() == Some(&b'-');
+            f.write_str(if option { " \\\n  " } else { " " })?;
+            f.write_str(&quoted(arg))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(arg: &OsStr) -> String {
+    let text = arg.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%~#".contains(c);
+    if !text.is_empty() && text.chars().all(plain) && !text.starts_with(['~', '#']) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', "'\\''"))
+}
+
+#[cfg(test)]
+#[path = "command_line_tests.rs"]
+mod tests;

@@ -1,0 +1,180 @@
+//! Command lines as a person would read them, and the refusals.
+
+use super::*;
+use phyllome_config::guest::{Boot, Gpu, Label, LabelColor, Machine, Pattern};
+use phyllome_config::{Places, guest};
+use phyllome_protocol::GuestName;
+
+fn host() -> HostFacts {
+    let find = |places: &[(&str, &str)]| FirmwareFiles::find(places, |path| path.starts_with("/usr/share/OVMF"));
+    HostFacts {
+        qemu: "/usr/bin/qemu-system-x86_64".into(),
+        qemu_version: QemuVersion::OLDEST,
+        uefi: find(FirmwareFiles::UEFI),
+        uefi_secure: find(FirmwareFiles::UEFI_SECURE),
+        vars: "/state/work/vars.fd".into(),
+        gpu_fd: GPU_FD,
+        qmp_fd: QMP_FD,
+        serial: SerialSink::File("/state/logs/work/serial.log".into()),
+        tpm_socket: None,
+        passt_socket: None,
+    }
+}
+
+fn guest() -> GuestDefinition {
+    GuestDefinition {
+        name: GuestName::new("work").unwrap(),
+        profile: Profile::Linux,
+        slot: None,
+        autostart: false,
+        memory: 2 << 30,
+        cpus: 2,
+        label: Label { text: "work".to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },
+        machine: Machine { accel: guest::Accel::Auto, firmware: Firmware::Bios, tpm: false },
+        boot: None,
+        gpu: Gpu { mode: GpuMode::Auto, transport: Transport::Auto, scanouts: 1 },
+        disks: Vec::new(),
+        network: NetworkMode::User,
+    }
+}
+
+fn disk(path: &str, bus: DiskBus, cdrom: bool) -> Disk {
+    Disk { path: path.into(), bus, cdrom }
+}
+
+/// A definition as its file gives it, with the profile's defaults.
+fn from_file(text: &str) -> GuestDefinition {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("work.toml");
+    std::fs::write(&path, text).unwrap();
+    let places = Places { config: "/c".into(), data: "/data".into(), state: "/state".into(), home: None };
+    phyllome_config::load_guest(&path, &GuestName::new("work").unwrap(), &places).unwrap()
+}
+
+fn shown(definition: &GuestDefinition, accel: Accel) -> String {
+    command_line(definition, &host(), accel).unwrap().to_string()
+}
+
+#[test]
+fn linux_by_direct_boot() {
+    let text = "profile = \"linux\"\nmemory = \"512MiB\"\ncpus = 1\n[boot]\nkernel = \"/boot/vmlinuz\"\ninitrd = \"i.img\"\n\
+                cmdline = \"console=ttyS0,115200 quiet\"\n[network]\nmode = \"none\"\n";
+    insta::assert_snapshot!(shown(&from_file(text), Accel::Tcg), @"");
+}
+
+#[test]
+fn linux_on_a_disk_with_uefi() {
+    let text = "profile = \"linux\"\n[[disk]]\npath = \"work.qcow2\"\n[[disk]]\npath = \"/iso/a.iso\"\ncdrom = true\n";
+    insta::assert_snapshot!(shown(&from_file(text), Accel::Kvm), @"");
+}
+
+#[test]
+fn windows_11_with_secure_boot_and_tpm() {
+    let definition = from_file("profile = \"windows-11\"\n[[disk]]\npath = \"w.qcow2\"\n");
+    let host = HostFacts { tpm_socket: Some("/run/tpm.sock".into()), ..host() };
+    insta::assert_snapshot!(command_line(&definition, &host, Accel::Kvm).unwrap(), @"");
+}
+
+#[test]
+fn every_scanout_is_an_output_of_the_device() {
+    let mut definition = guest();
+    definition.gpu.scanouts = 2;
+    let line = shown(&definition, Accel::Tcg);
+    let device = line.lines().find(|line| line.contains("vhost-user-gpu-pci")).unwrap();
+    insta::assert_snapshot!(device, @"");
+}
+
+#[test]
+fn a_comma_in_a_path_starts_no_option() {
+    let mut definition = guest();
+    definition.disks = vec![disk("/d/a,readonly=on,b c.img", DiskBus::Virtio, false)];
+    definition.boot =
+        Some(Boot { kernel: "/k,1".into(), initrd: Some("/i,2".into()), cmdline: "a=b,c 'd'".to_owned() });
+    definition.machine.firmware = Firmware::Uefi;
+    let host = HostFacts { vars: "/s,1/vars.fd".into(), serial: SerialSink::File("/s,1/serial.log".into()), ..host() };
+    let line = command_line(&definition, &host, Accel::Tcg).unwrap().to_string();
+    let lines: Vec<_> = line
+        .lines()
+        .filter(|line| line.contains("/s,") || line.contains('\'') || line.contains("/k") || line.contains("/i,"))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
+}
+
+#[test]
+fn every_bus_has_its_device() {
+    let mut definition = guest();
+    definition.disks = vec![
+        disk("/0.img", DiskBus::Virtio, false),
+        disk("/1.vmdk", DiskBus::Sata, false),
+        disk("/2.iso", DiskBus::Sata, true),
+        disk("/3.vdi", DiskBus::Scsi, false),
+        disk("/4.iso", DiskBus::Scsi, true),
+        disk("/5.vhdx", DiskBus::Nvme, false),
+        disk("/6.raw", DiskBus::Usb, false),
+        disk("/7.iso", DiskBus::Usb, true),
+    ];
+    let line = shown(&definition, Accel::Tcg);
+    let wanted = ["disk", "xhci", "scsi"];
+    let lines: Vec<_> = line.lines().filter(|line| wanted.iter().any(|word| line.contains(word))).collect();
+    insta::assert_snapshot!(lines.join("\n"), @"");
+}
+
+#[test]
+fn what_is_not_served_is_refused_in_one_sentence() {
+    let refusal = |change: &dyn Fn(&mut GuestDefinition, &mut HostFacts)| {
+        let (mut definition, mut host) = (guest(), host());
+        change(&mut definition, &mut host);
+        command_line(&definition, &host, Accel::Tcg).unwrap_err().to_string()
+    };
+    let vga = refusal(&|guest, _| guest.gpu.mode = GpuMode::Vga);
+    assert_eq!(vga, "gpu.mode = \"vga\" is not supported yet; use auto or 2d");
+    let three_d = refusal(&|guest, _| guest.gpu.mode = GpuMode::ThreeD);
+    assert_eq!(three_d, "gpu.mode = \"3d\" is not supported yet; use auto or 2d");
+    let generic = refusal(&|guest, _| guest.gpu.transport = Transport::Generic);
+    assert_eq!(generic, "gpu.transport = \"generic\" is not supported yet; use auto or vhost-user-gpu");
+    let passt = refusal(&|guest, _| guest.network = NetworkMode::Passt);
+    assert_eq!(passt, "network.mode = \"passt\" is not supported yet; use user or none");
+    let app = refusal(&|guest, _| guest.profile = Profile::HostApp);
+    assert_eq!(app, "profile = \"host-app\" is not supported yet; use linux, windows-11, windows-10, uefi or bios");
+    let tpm = refusal(&|guest, _| guest.machine.tpm = true);
+    assert_eq!(
+        tpm,
+        "machine.tpm needs swtpm, which this host does not have; install the swtpm package or set machine.tpm = false"
+    );
+    let ovmf = refusal(&|guest, host| {
+        guest.machine.firmware = Firmware::UefiSecure;
+        host.uefi_secure = None;
+    });
+    assert_eq!(
+        ovmf,
+        "machine.firmware = \"uefi-secure\" needs OVMF, which this host does not have; install the ovmf package \
+         (edk2-ovmf on Fedora)"
+    );
+    let old = refusal(&|_, host| host.qemu_version = QemuVersion { major: 7, minor: 2, micro: 19 });
+    assert_eq!(old, "QEMU 7.2.19 is too old; install 10.0.0 or newer");
+}
+
+#[test]
+fn a_socket_of_passt_is_used_where_it_runs() {
+    let mut definition = guest();
+    definition.network = NetworkMode::Passt;
+    let host = HostFacts { passt_socket: Some("/run/a,b.sock".into()), ..host() };
+    let line = command_line(&definition, &host, Accel::Tcg).unwrap().to_string();
+    assert!(line.contains("-netdev stream,id=net0,server=off,addr.type=unix,addr.path=/run/a,,b.sock"), "{line}");
+}
+
+#[test]
+fn a_version_is_read_from_what_qemu_prints() {
+    let version = |text| QemuVersion::parse(text).map(|v| v.to_string());
+    assert_eq!(version("QEMU emulator version 10.0.2 (Debian 1:10.0.2+ds-2)\nCopyright").as_deref(), Some("10.0.2"));
+    assert_eq!(version("QEMU emulator version 11.1.50").as_deref(), Some("11.1.50"));
+    assert_eq!(version("QEMU emulator version 11.0").as_deref(), Some("11.0.0"));
+    assert_eq!((version(""), version("QEMU"), version("x version ten")), (None, None, None));
+}
+
+#[test]
+fn addresses_stay_with_their_guest_and_differ() {
+    assert_eq!(mac_address("work"), mac_address("work"));
+    assert_ne!(mac_address("work"), mac_address("home"));
+    assert!(mac_address("work").starts_with("52:54:00:"));
+}
