@@ -105,9 +105,9 @@ impl<C: ComponentHandle> Surface<C> {
         Ok(surface)
     }
 
-    /// Changes the scale of what is drawn from now on.
+    /// Changes the scale of what is drawn from now on; one that no output has is brought into range.
     pub(crate) fn set_scale(&self, scale: f64) {
-        let scale_factor = scale as f32;
+        let scale_factor = if scale.is_finite() { scale.clamp(0.25, 8.0) as f32 } else { 1.0 };
         if self.window.scale_factor() != scale_factor {
             self.window.dispatch_event(WindowEvent::ScaleFactorChanged { scale_factor });
         }

@@ -91,7 +91,8 @@ fn every_surface_as_a_picture() {
     };
     for scale in SCALES {
         let px = |logical: f64| geometry::physical(logical, scale);
-        let (w, h) = (px(1280.0), px(800.0));
+        let area = geometry::layout(px(1280.0), px(800.0), scale).area;
+        let (w, h) = (area.width, area.height);
         for (name, owner) in [
             ("bar-solid", guest(work(), true, &[])),
             ("bar-unfocused", guest(work(), false, &[])),
@@ -265,7 +266,15 @@ fn hostile_sizes_and_texts_draw_something_or_nothing_but_never_fail() {
     let label = label(&text, LabelColor::Custom(Rgb(1, 2, 3)), Pattern::Dots, 9);
     let owner = guest(label.clone(), true, &[Mark::Paused; 40]);
     let message = Message { icon: Icon::Empty, sentence: text.clone(), help: text.clone() };
-    for (w, h, scale) in [(0, 0, 1.0), (1, 1, 3.0), (7, 900, 0.5), (900, 7, 1.25), (40_000, 20, 1.0)] {
+    for (w, h, scale) in [
+        (0, 0, 1.0),
+        (1, 1, 3.0),
+        (7, 900, 0.5),
+        (900, 7, 1.25),
+        (40_000, 20, 1.0),
+        (300, 300, 0.0),
+        (300, 300, f64::NAN),
+    ] {
         assert_eq!(ui.bar(&owner, w, scale).width, w);
         let picture = ui.message(&message, w, h, scale);
         assert!(picture.width <= w && picture.height <= h);
