@@ -59,20 +59,116 @@ fn shown(definition: &GuestDefinition, accel: Accel) -> String {
 fn linux_by_direct_boot() {
     let text = "profile = \"linux\"\nmemory = \"512MiB\"\ncpus = 1\n[boot]\nkernel = \"/boot/vmlinuz\"\ninitrd = \"i.img\"\n\
                 cmdline = \"console=ttyS0,115200 quiet\"\n[network]\nmode = \"none\"\n";
-    insta::assert_snapshot!(shown(&from_file(text), Accel::Tcg), @"");
+    insta::assert_snapshot!(shown(&from_file(text), Accel::Tcg), @r"
+    /usr/bin/qemu-system-x86_64 \
+      -no-user-config \
+      -nodefaults \
+      -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+      -vga none \
+      -display none \
+      -machine q35,memory-backend=ram0 \
+      -global ICH9-LPC.disable_s3=1 \
+      -accel tcg,thread=multi \
+      -cpu max \
+      -smp 1,sockets=1,cores=1,threads=1 \
+      -m 512M \
+      -object memory-backend-memfd,id=ram0,size=512M,share=on \
+      -rtc base=utc \
+      -kernel /boot/vmlinuz \
+      -initrd /data/disks/i.img \
+      -append 'console=ttyS0,115200 quiet' \
+      -chardev socket,id=qmp,fd=11 \
+      -mon chardev=qmp,mode=control \
+      -chardev file,id=serial0,append=on,path=/state/logs/work/serial.log \
+      -device isa-serial,chardev=serial0 \
+      -chardev socket,id=gpu0,fd=10 \
+      -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
+      -device virtio-keyboard-pci \
+      -device virtio-tablet-pci \
+      -object rng-builtin,id=rng0 \
+      -device virtio-rng-pci,rng=rng0
+    ");
 }
 
 #[test]
 fn linux_on_a_disk_with_uefi() {
     let text = "profile = \"linux\"\n[[disk]]\npath = \"work.qcow2\"\n[[disk]]\npath = \"/iso/a.iso\"\ncdrom = true\n";
-    insta::assert_snapshot!(shown(&from_file(text), Accel::Kvm), @"");
+    insta::assert_snapshot!(shown(&from_file(text), Accel::Kvm), @r"
+    /usr/bin/qemu-system-x86_64 \
+      -no-user-config \
+      -nodefaults \
+      -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+      -vga none \
+      -display none \
+      -blockdev node-name=fw-code,read-only=on,driver=raw,file.driver=file,file.filename=/usr/share/OVMF/OVMF_CODE_4M.fd \
+      -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/state/work/vars.fd \
+      -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars \
+      -global ICH9-LPC.disable_s3=1 \
+      -accel kvm \
+      -cpu host \
+      -smp 2,sockets=1,cores=2,threads=1 \
+      -m 2048M \
+      -object memory-backend-memfd,id=ram0,size=2048M,share=on \
+      -rtc base=utc \
+      -chardev socket,id=qmp,fd=11 \
+      -mon chardev=qmp,mode=control \
+      -chardev file,id=serial0,append=on,path=/state/logs/work/serial.log \
+      -device isa-serial,chardev=serial0 \
+      -chardev socket,id=gpu0,fd=10 \
+      -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
+      -device virtio-keyboard-pci \
+      -device virtio-tablet-pci \
+      -blockdev node-name=disk0,driver=qcow2,discard=unmap,file.driver=file,file.filename=/data/disks/work.qcow2 \
+      -device virtio-blk-pci,drive=disk0,bootindex=1 \
+      -blockdev node-name=disk1,driver=raw,read-only=on,file.driver=file,file.filename=/iso/a.iso \
+      -device ide-cd,bus=ide.0,drive=disk1,bootindex=2 \
+      -netdev user,id=net0 \
+      -device virtio-net-pci,netdev=net0,mac=52:54:00:70:58:ed,romfile= \
+      -object rng-builtin,id=rng0 \
+      -device virtio-rng-pci,rng=rng0
+    ");
 }
 
 #[test]
 fn windows_11_with_secure_boot_and_tpm() {
     let definition = from_file("profile = \"windows-11\"\n[[disk]]\npath = \"w.qcow2\"\n");
     let host = HostFacts { tpm_socket: Some("/run/tpm.sock".into()), ..host() };
-    insta::assert_snapshot!(command_line(&definition, &host, Accel::Kvm).unwrap(), @"");
+    insta::assert_snapshot!(command_line(&definition, &host, Accel::Kvm).unwrap(), @r"
+    /usr/bin/qemu-system-x86_64 \
+      -no-user-config \
+      -nodefaults \
+      -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
+      -vga none \
+      -display none \
+      -blockdev node-name=fw-code,read-only=on,driver=raw,file.driver=file,file.filename=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd \
+      -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/state/work/vars.fd \
+      -global driver=cfi.pflash01,property=secure,value=on \
+      -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars,smm=on \
+      -global ICH9-LPC.disable_s3=1 \
+      -accel kvm \
+      -cpu host,hv-relaxed,hv-vapic,hv-spinlocks=0x1fff,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-reset,hv-frequencies,hv-tlbflush,hv-ipi \
+      -smp 4,sockets=1,cores=4,threads=1 \
+      -m 4096M \
+      -object memory-backend-memfd,id=ram0,size=4096M,share=on \
+      -rtc base=localtime \
+      -chardev socket,id=qmp,fd=11 \
+      -mon chardev=qmp,mode=control \
+      -chardev file,id=serial0,append=on,path=/state/logs/work/serial.log \
+      -device isa-serial,chardev=serial0 \
+      -chardev socket,id=gpu0,fd=10 \
+      -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
+      -device qemu-xhci,id=xhci,p2=15,p3=15 \
+      -device usb-tablet,bus=xhci.0 \
+      -blockdev node-name=disk0,driver=qcow2,discard=unmap,file.driver=file,file.filename=/data/disks/w.qcow2 \
+      -device ide-hd,bus=ide.0,drive=disk0,bootindex=1 \
+      -netdev user,id=net0 \
+      -device e1000e,netdev=net0,mac=52:54:00:70:58:ed,romfile= \
+      -object rng-builtin,id=rng0 \
+      -device virtio-rng-pci,rng=rng0 \
+      -chardev socket,id=tpm0,path=/run/tpm.sock \
+      -tpmdev emulator,id=tpm,chardev=tpm0 \
+      -device tpm-crb,tpmdev=tpm
+    ");
 }
 
 #[test]
@@ -81,7 +177,8 @@ fn every_scanout_is_an_output_of_the_device() {
     definition.gpu.scanouts = 2;
     let line = shown(&definition, Accel::Tcg);
     let device = line.lines().find(|line| line.contains("vhost-user-gpu-pci")).unwrap();
-    insta::assert_snapshot!(device, @"");
+    let device = device.trim_matches([' ', '\\']);
+    insta::assert_snapshot!(device, @"-device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=2");
 }
 
 #[test]
@@ -97,7 +194,14 @@ fn a_comma_in_a_path_starts_no_option() {
         .lines()
         .filter(|line| line.contains("/s,") || line.contains('\'') || line.contains("/k") || line.contains("/i,"))
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/s,,1/vars.fd \
+    -kernel /k,1 \
+    -initrd /i,2 \
+    -append 'a=b,c '\''d'\''' \
+    -chardev file,id=serial0,append=on,path=/s,,1/serial.log \
+    -blockdev 'node-name=disk0,driver=raw,discard=unmap,file.driver=file,file.filename=/d/a,,readonly=on,,b c.img' \
+    ");
 }
 
 #[test]
@@ -116,7 +220,27 @@ fn every_bus_has_its_device() {
     let line = shown(&definition, Accel::Tcg);
     let wanted = ["disk", "xhci", "scsi"];
     let lines: Vec<_> = line.lines().filter(|line| wanted.iter().any(|word| line.contains(word))).collect();
-    insta::assert_snapshot!(lines.join("\n"), @"");
+    insta::assert_snapshot!(lines.join("\n"), @r"
+    -device qemu-xhci,id=xhci,p2=15,p3=15 \
+    -device virtio-scsi-pci,id=scsi \
+    -blockdev node-name=disk0,driver=raw,discard=unmap,file.driver=file,file.filename=/0.img \
+    -device virtio-blk-pci,drive=disk0,bootindex=1 \
+    -blockdev node-name=disk1,driver=vmdk,discard=unmap,file.driver=file,file.filename=/1.vmdk \
+    -device ide-hd,bus=ide.0,drive=disk1,bootindex=2 \
+    -blockdev node-name=disk2,driver=raw,read-only=on,file.driver=file,file.filename=/2.iso \
+    -device ide-cd,bus=ide.1,drive=disk2,bootindex=3 \
+    -blockdev node-name=disk3,driver=vdi,discard=unmap,file.driver=file,file.filename=/3.vdi \
+    -device scsi-hd,bus=scsi.0,drive=disk3,bootindex=4 \
+    -blockdev node-name=disk4,driver=raw,read-only=on,file.driver=file,file.filename=/4.iso \
+    -device scsi-cd,bus=scsi.0,drive=disk4,bootindex=5 \
+    -blockdev node-name=disk5,driver=vhdx,discard=unmap,file.driver=file,file.filename=/5.vhdx \
+    -device nvme,serial=disk5,drive=disk5,bootindex=6 \
+    -blockdev node-name=disk6,driver=raw,discard=unmap,file.driver=file,file.filename=/6.raw \
+    -device usb-storage,bus=xhci.0,removable=on,drive=disk6,bootindex=7 \
+    -blockdev node-name=disk7,driver=raw,read-only=on,file.driver=file,file.filename=/7.iso \
+    -device usb-bot,id=usb7,bus=xhci.0 \
+    -device scsi-cd,bus=usb7.0,drive=disk7,bootindex=8 \
+    ");
 }
 
 #[test]
