@@ -86,7 +86,9 @@ fn watch_input(print: bool) -> std::thread::JoinHandle<()> {
     }
     let (listens, listening) = mpsc::channel();
     let watcher = std::thread::spawn(move || {
-        let watching = move || drop(listens.send(()));
+        let watching = move || {
+            let _ = listens.send(());
+        };
         if let Err(error) = input::watch(print.then_some(lines), watching) {
             serial(&format!("input devices are not watched: {error}"));
         }

@@ -76,10 +76,10 @@ fn files_of(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
 
 fn busybox() -> Result<(&'static str, Vec<u8>)> {
     for path in PLACES_OF_BUSYBOX {
-        if let Ok(content) = fs::read(path) {
-            if is_static(&content) {
-                return Ok((path, content));
-            }
+        if let Ok(content) = fs::read(path)
+            && is_static(&content)
+        {
+            return Ok((path, content));
         }
     }
     bail!("there is no statically linked busybox; run `cargo xtask setup`, which installs it");

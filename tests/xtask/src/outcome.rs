@@ -22,10 +22,10 @@ impl Outcome {
         let mut failures = 0;
         let mut in_failures = false;
         for line in output.lines() {
-            if let Some(skip) = line.split_once("SKIPPED: ").map(|(_, skip)| skip.trim().to_owned()) {
-                if !outcome.skipped.contains(&skip) {
-                    outcome.skipped.push(skip);
-                }
+            if let Some((_, skip)) = line.split_once("SKIPPED: ")
+                && !outcome.skipped.iter().any(|other| other == skip.trim())
+            {
+                outcome.skipped.push(skip.trim().to_owned());
             }
             if let Some((name, why)) = ignored(line) {
                 outcome.skipped.push(format!("{name}: {why}"));
