@@ -33,7 +33,7 @@ pub enum PlacesError {
 impl Places {
     /// The folders as the environment tells them; `config` (the option `--config DIR`) goes before `$XDG_CONFIG_HOME/phyllome`.
     pub fn from_env(config: Option<&Path>) -> Result<Self, PlacesError> {
-        let mut places = Self::from_vars(|name| std::env::var_os(name), config)?;
+        let mut places = Self::from_vars(std::env::var_os::<&str>, config)?;
         if let Ok(absolute) = std::path::absolute(&places.config) {
             places.config = absolute;
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 /// The shell's settings, checked, with every default filled in.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShellConfig {
     /// `theme`: the panel's colours. Default dark.
     pub theme: Theme,
@@ -46,18 +46,6 @@ pub struct Keyboard {
 pub struct OutputConfig {
     /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` to choose by the output's size. Guests' pixels are never scaled.
     pub scale: Option<f64>,
-}
-
-impl Default for ShellConfig {
-    fn default() -> Self {
-        Self {
-            theme: Theme::default(),
-            reduce_motion: false,
-            idle_minutes: None,
-            keyboard: Keyboard::default(),
-            outputs: BTreeMap::new(),
-        }
-    }
 }
 
 impl Default for Keyboard {

@@ -1,5 +1,7 @@
 //! No bytes in any file make the loader panic, and no error breaks out of its line.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use phyllome_config::{Places, label, load_all};
 use proptest::prelude::*;
 

@@ -1,5 +1,7 @@
 //! A whole folder: one bad file hides nothing, and no two guests share a slot or look alike.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use phyllome_config::guest::{LabelColor, Pattern};
 use phyllome_config::shell::Theme;
 use phyllome_config::{Loaded, Places, load_all};

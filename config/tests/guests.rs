@@ -1,5 +1,7 @@
 //! One guest's file: what is taken, which defaults fill it, and the sentence for everything else.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use phyllome_config::guest::{
     Accel, DiskBus, Firmware, GpuMode, GuestDefinition, LabelColor, NetworkMode, Pattern, Profile, Rgb, Transport,
 };

@@ -2,6 +2,8 @@
 //!
 //! The vhost-user device is left out, because it needs its backend; that QEMU knows its properties is asked for alone.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use phyllome_config::guest::{
     self, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode, Pattern,
     Profile, Transport,
