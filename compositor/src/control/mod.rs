@@ -1,29 +1,250 @@
 //! The shell's socket: what the command-line tool asks is checked here and carried out by [`crate::State`].
+//!
+//! Only processes of this user may connect, a bounded number of them, each with one request at a time and bounded queues. Slow
+//! ones are cut off; nobody can make the shell wait.
 
+pub mod client;
+pub mod outbox;
+mod serve;
+mod test_input;
+pub mod typing;
+pub mod wait;
+
+use crate::State;
+use client::{Client, ClientError};
+use phyllome_protocol::framing::FramingError;
+use phyllome_protocol::shell::{Event, Reply};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
+use std::collections::BTreeMap;
 use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
+use std::time::Duration;
+use wait::{Kind, Part, Verdict, Waits};
+
+/// Most connections at once.
+const MAX_CLIENTS: usize = 32;
+
+#[derive(Debug)]
+struct Connected {
+    client: Client,
+    read: RegistrationToken,
+    write: Option<RegistrationToken>,
+}
 
 /// The socket's clients and what they wait for.
 #[derive(Debug)]
 pub struct Server {
     path: PathBuf,
     allow_test_input: bool,
+    clients: BTreeMap<u64, Connected>,
+    last_client: u64,
+    waits: Waits,
+    typing: test_input::Typing,
+    listener: Option<RegistrationToken>,
 }
 
 impl Server {
-    /// A server that will listen at `path` (`RuntimeDir::shell_socket`) after [`crate::State::start_control`].
+    /// A server that will listen at `path` (`RuntimeDir::shell_socket`) after [`State::start_control`].
     pub fn new(path: PathBuf, allow_test_input: bool) -> Self {
-        Self { path, allow_test_input }
+        Self {
+            path,
+            allow_test_input,
+            clients: BTreeMap::new(),
+            last_client: 0,
+            waits: Waits::default(),
+            typing: test_input::Typing::default(),
+            listener: None,
+        }
     }
 }
 
-impl crate::State {
-    /// Listens. Called once, before the loop runs, by the one shell that holds the runtime folder's lock.
+impl State {
+    /// Listens. Called once, before the loop runs, by the one shell that holds the runtime folder's lock: a socket that is there
+    /// already is a former shell's and is replaced.
     pub fn start_control(&mut self) -> io::Result<()> {
-        let _ = (&self.control.path, self.control.allow_test_input);
+        match std::fs::remove_file(&self.control.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(&self.control.path)?;
+        std::fs::set_permissions(&self.control.path, std::fs::Permissions::from_mode(0o600))?;
+        listener.set_nonblocking(true)?;
+        let source = Generic::new(listener, Interest::READ, Mode::Level);
+        let inserted = self.loop_handle.insert_source(source, |_, listener, state: &mut State| {
+            if let Ok((stream, _)) = listener.accept() {
+                state.client_arrived(stream);
+            }
+            Ok(PostAction::Continue)
+        });
+        self.control.listener = Some(inserted.map_err(|error| io::Error::other(error.to_string()))?);
         Ok(())
     }
 
     /// Closes the socket and removes it; called when the shell ends.
-    pub fn stop_control(&mut self) {}
+    pub fn stop_control(&mut self) {
+        if let Some(token) = self.control.listener.take() {
+            self.loop_handle.remove(token);
+            let _ = std::fs::remove_file(&self.control.path);
+        }
+    }
+
+    /// Tells all who asked for events.
+    pub fn emit(&mut self, event: &Event) {
+        tracing::debug!(?event);
+        let ids: Vec<_> = self.control.clients.iter().filter(|(_, c)| c.client.subscriber).map(|(id, _)| *id).collect();
+        for id in ids {
+            let Some(connected) = self.control.clients.get_mut(&id) else { continue };
+            let sent = connected.client.event(event);
+            self.after_sending(id, sent);
+        }
+    }
+
+    /// A part of what commands wait for is done; whether any command did wait for it.
+    pub fn settle(&mut self, part: &Part, result: Result<(), String>) -> bool {
+        let (waited_for, done) = self.control.waits.settle(part, &result);
+        self.answer_all(done);
+        waited_for
+    }
+
+    /// Takes over a connection, accepted or made by a test.
+    pub fn client_arrived(&mut self, stream: UnixStream) {
+        let client = match Client::new(stream) {
+            Ok(client) => client,
+            Err(error) => return tracing::warn!("a connection to the shell's socket was refused: {error}"),
+        };
+        if self.control.clients.len() >= MAX_CLIENTS {
+            // Who asks nothing gives way to who may ask something.
+            let idle = self.control.clients.iter().find(|(_, c)| !c.client.busy && !c.client.subscriber);
+            let Some(id) = idle.map(|(id, _)| *id) else {
+                return tracing::warn!("a connection was refused: {MAX_CLIENTS} are open already");
+            };
+            self.client_left(id);
+        }
+        self.control.last_client += 1;
+        let id = self.control.last_client;
+        let Ok(watched) = client.stream().try_clone() else { return };
+        let source = Generic::new(watched, Interest::READ, Mode::Level);
+        let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
+            state.client_readable(id);
+            Ok(PostAction::Continue)
+        });
+        match inserted {
+            Ok(read) => drop(self.control.clients.insert(id, Connected { client, read, write: None })),
+            Err(error) => tracing::error!("a connection cannot be watched: {error}"),
+        }
+    }
+
+    fn client_left(&mut self, id: u64) {
+        self.control.waits.forget(id);
+        if let Some(connected) = self.control.clients.remove(&id) {
+            for token in std::iter::once(connected.read).chain(connected.write) {
+                self.loop_handle.remove(token);
+            }
+        }
+    }
+
+    fn client_readable(&mut self, id: u64) {
+        let Some(connected) = self.control.clients.get_mut(&id) else { return };
+        match connected.client.receive() {
+            Ok(()) => self.next_commands(id),
+            Err(error) => self.cut_off(id, &error),
+        }
+    }
+
+    fn next_commands(&mut self, id: u64) {
+        // One buffer's worth is bounded; each command is answered or put to wait before the next is looked at.
+        while let Some(connected) = self.control.clients.get_mut(&id) {
+            match connected.client.next_command() {
+                Ok(Some(command)) => {
+                    connected.client.busy = true;
+                    // What comes meanwhile waits in the socket.
+                    let _ = self.loop_handle.disable(&connected.read);
+                    self.serve(id, command);
+                }
+                Ok(None) => return,
+                Err(error) => return self.cut_off(id, &error),
+            }
+        }
+    }
+
+    fn cut_off(&mut self, id: u64, error: &ClientError) {
+        if !matches!(error, ClientError::Framing(FramingError::Closed | FramingError::Io(_))) {
+            tracing::warn!("a connection to the shell's socket was cut off: {error}");
+            if let Some(connected) = self.control.clients.get_mut(&id) {
+                let _ = connected.client.reply(&Reply::Refused { reason: format!("cut off: {error}") }, None);
+            }
+        }
+        self.client_left(id);
+    }
+
+    fn reply(&mut self, id: u64, reply: &Reply, fd: Option<OwnedFd>) {
+        let Some(connected) = self.control.clients.get_mut(&id) else { return };
+        let _ = self.loop_handle.enable(&connected.read);
+        let sent = connected.client.reply(reply, fd);
+        self.after_sending(id, sent);
+    }
+
+    fn after_sending(&mut self, id: u64, sent: Result<bool, ClientError>) {
+        match sent {
+            Ok(true) => {}
+            Ok(false) => self.watch_client_writable(id),
+            Err(error) => {
+                tracing::debug!("a connection to the shell's socket was cut off: {error}");
+                self.client_left(id);
+            }
+        }
+    }
+
+    fn watch_client_writable(&mut self, id: u64) {
+        let Some(connected) = self.control.clients.get_mut(&id).filter(|c| c.write.is_none()) else { return };
+        let Ok(stream) = connected.client.stream().try_clone() else { return };
+        let source = Generic::new(stream, Interest::WRITE, Mode::Level);
+        let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
+            let Some(connected) = state.control.clients.get_mut(&id) else { return Ok(PostAction::Remove) };
+            match connected.client.flush() {
+                Ok(false) => return Ok(PostAction::Continue),
+                Ok(true) => connected.write = None,
+                Err(error) => {
+                    connected.write = None;
+                    state.cut_off(id, &error);
+                }
+            }
+            Ok(PostAction::Remove)
+        });
+        connected.write = inserted.ok();
+    }
+
+    /// Lets a command wait for parts, at most for `limit`.
+    fn wait_for(&mut self, client: u64, kind: Kind, parts: Vec<Part>, failures: Vec<String>, limit: Duration) {
+        let wait = self.control.waits.add(client, kind, parts, failures);
+        let done = self.control.waits.take_done();
+        if !done.is_empty() {
+            return self.answer_all(done);
+        }
+        let timer = self.loop_handle.insert_source(Timer::from_duration(limit), move |_, _, state: &mut State| {
+            let over = state.control.waits.time_is_over(wait);
+            state.answer_all(over.into_iter().collect());
+            TimeoutAction::Drop
+        });
+        if let Err(error) = timer {
+            tracing::error!("a command may wait for ever: {error}");
+        }
+    }
+
+    fn answer_all(&mut self, verdicts: Vec<(u64, Verdict)>) {
+        for (client, verdict) in verdicts {
+            let reply = match verdict {
+                Verdict::Done => Reply::Done,
+                Verdict::Refused(reason) => Reply::Refused { reason },
+                Verdict::Status => Reply::Status(Box::new(self.status())),
+            };
+            self.reply(client, &reply, None);
+            self.next_commands(client);
+        }
+    }
 }

@@ -1,31 +1,80 @@
 //! Guests as the shell knows them: defined in files, running, or both; started, adopted, watched and told what to do.
+//!
+//! Who a guest is comes from the folder whose socket is dialled, never from what is said there. [`life`] and [`view`] are pure,
+//! [`link`], [`process`] and [`watch`] act without a loop, [`drive`] joins them to the shell's loop.
 
+mod drive;
+pub mod life;
+pub mod link;
+mod ops;
+pub mod process;
 pub mod view;
+pub mod watch;
 
-use phyllome_config::GuestDefinition;
+use life::Life;
+use link::Link;
+use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::status::{GpuStatus, GuestStatus, LabelStatus};
+use process::Process;
+use smithay::reexports::calloop::RegistrationToken;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use watch::Watch;
 
-pub use view::{GuestView, Problem};
+pub use view::GuestView;
+
+/// Most guests without a definition that are adopted.
+const MAX_UNKNOWN: usize = 64;
+/// Most requests that wait for answers.
+const MAX_PENDING: usize = 1024;
 
 /// What the registry needs to know of its surroundings.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// The runtime folder, in which guests are found.
     pub runtime: RuntimeDir,
+    /// Where configuration and logs lie.
+    pub places: Places,
     /// `--config DIR`, handed on to phyllome-guest.
     pub config_dir: Option<PathBuf>,
-    /// The program phyllome-guest; [`Options::default_program`] finds it.
+    /// The program phyllome-guest; [`process::default_program`] finds it.
     pub program: PathBuf,
-    /// `$XDG_STATE_HOME/phyllome/logs`, in which each guest has a folder.
-    pub logs: PathBuf,
 }
 
-impl Options {
-    /// phyllome-guest beside this program, else the one in `PATH`.
-    pub fn default_program() -> PathBuf {
-        PathBuf::from("phyllome-guest")
+/// A connection and the loop's hold on it.
+#[derive(Debug)]
+struct Attached {
+    link: Link,
+    read: RegistrationToken,
+    write: Option<RegistrationToken>,
+    greeting: Option<RegistrationToken>,
+}
+
+/// A socket that is waited for.
+#[derive(Debug)]
+struct Dial {
+    until: Instant,
+    pause: Duration,
+    timer: Option<RegistrationToken>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    definition: Option<GuestDefinition>,
+    life: Life,
+    link: Option<Attached>,
+    dial: Option<Dial>,
+    process: Option<(Process, RegistrationToken)>,
+    /// Ends the process if it does not end by itself.
+    escalation: Option<RegistrationToken>,
+}
+
+impl Entry {
+    fn new(definition: Option<GuestDefinition>) -> Self {
+        Self { definition, life: Life::default(), link: None, dial: None, process: None, escalation: None }
     }
 }
 
@@ -33,33 +82,68 @@ impl Options {
 #[derive(Debug)]
 pub struct Guests {
     options: Options,
-    definitions: Vec<GuestDefinition>,
-    problems: Vec<Problem>,
+    entries: BTreeMap<GuestName, Entry>,
+    problems: Vec<String>,
+    watch: Option<Watch>,
+    /// Which guest a request went to, by its id.
+    pending: BTreeMap<u64, GuestName>,
+    last_id: u64,
 }
 
 impl Guests {
-    /// A registry of these definitions; nothing is started or dialled before [`crate::State::start_guests`].
-    pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<Problem>) -> Self {
-        Self { options, definitions, problems }
+    /// A registry of these definitions and of the sentences about files that cannot be used; nothing is started or dialled
+    /// before [`crate::State::start_guests`].
+    pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<String>) -> Self {
+        let entries = definitions.into_iter().map(|d| (d.name.clone(), Entry::new(Some(d)))).collect();
+        Self { options, entries, problems, watch: None, pending: BTreeMap::new(), last_id: 0 }
     }
 
-    /// Every known guest in order of slot and name.
+    /// Every known guest in order of slot (those without one last) and name.
     pub fn views(&self) -> Vec<GuestView> {
-        Vec::new()
+        let mut views: Vec<_> = self.entries.iter().map(|(name, entry)| entry.view(name)).collect();
+        views.sort_by_key(|view| (view.slot.map_or(u8::MAX, |slot| slot.number()), view.name.clone()));
+        views
     }
 
-    /// Files that could not be used.
-    pub fn problems(&self) -> &[Problem] {
+    /// One sentence for each file that cannot be used.
+    pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+
+    /// Every known guest for `phyllome status`, in the order of [`Guests::views`].
+    pub fn status(&self, now: Instant) -> Vec<GuestStatus> {
+        let views = self.views();
+        views.into_iter().filter_map(|view| Some(self.entries.get(&view.name)?.status(view, now))).collect()
     }
 }
 
-impl crate::State {
-    /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs.
-    pub fn start_guests(&mut self) {
-        let _ = (&self.guests.options, &self.guests.definitions);
+impl Entry {
+    fn view(&self, name: &GuestName) -> GuestView {
+        let definition = self.definition.as_ref();
+        GuestView {
+            name: name.clone(),
+            slot: definition.and_then(|definition| definition.slot),
+            label: definition.map_or_else(|| view::unknown_label(name), |definition| definition.label.clone()),
+            known: definition.is_some(),
+            state: self.life.state(),
+            message: self.life.message().map(str::to_owned),
+        }
     }
 
-    /// The first picture of this guest since its client was attached is on an output.
-    pub fn guest_picture_shown(&mut self, _name: &GuestName) {}
+    fn status(&self, view: GuestView, now: Instant) -> GuestStatus {
+        let report = self.life.report();
+        GuestStatus {
+            label: LabelStatus::from(&view.label),
+            name: view.name,
+            slot: view.slot,
+            state: view.state,
+            message: view.message,
+            accel: report.and_then(|report| report.accel.clone()),
+            pid: report.map(|report| report.pid),
+            qemu_pid: report.and_then(|report| report.qemu_pid),
+            uptime_s: self.life.uptime(now).map(|uptime| uptime.as_secs_f64()),
+            gpu: report.map_or_else(GpuStatus::default, |report| report.gpu.clone()),
+            scanouts: report.map_or_else(Vec::new, |report| report.scanouts.clone()),
+        }
+    }
 }

@@ -1,0 +1,143 @@
+//! One connection of the command-line tool, without the loop: lines become commands, replies wait in a bounded queue.
+//!
+//! The peer is a process of this user, but may be broken: it is cut off for an endless line, for what is no command, for
+//! descriptors, and when it does not read.
+
+use super::outbox::{Full, Outbox};
+use phyllome_protocol::framing::{Decoder, FramingError};
+use phyllome_protocol::shell::{Command, Event, Reply};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+/// Why a connection is at its end.
+#[derive(Debug, thiserror::Error)]
+pub enum ClientError {
+    /// It failed, or carried what is no command.
+    #[error("{0}")]
+    Framing(#[from] FramingError),
+    /// It does not read.
+    #[error("{0}")]
+    Full(#[from] Full),
+    /// It sent a descriptor.
+    #[error("the other side sent a file descriptor that nobody asked for")]
+    Descriptor,
+    /// The peer is another user.
+    #[error("user {0} may not use this socket")]
+    Stranger(u32),
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Client {
+    stream: UnixStream,
+    decoder: Decoder,
+    out: Outbox,
+    /// A command is being carried out; the next one waits.
+    pub busy: bool,
+    /// It gets events and may ask nothing any more.
+    pub subscriber: bool,
+}
+
+impl Client {
+    /// Over a stream that was accepted.
+    pub fn new(stream: UnixStream) -> Result<Self, ClientError> {
+        let io = |errno| ClientError::Framing(FramingError::Io(errno));
+        let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(io)?;
+        if peer.uid != rustix::process::geteuid() {
+            return Err(ClientError::Stranger(peer.uid.as_raw()));
+        }
+        rustix::io::ioctl_fionbio(&stream, true).map_err(io)?;
+        let (decoder, out) = (Decoder::new(), Outbox::default());
+        Ok(Self { stream, decoder, out, busy: false, subscriber: false })
+    }
+
+    /// The socket, to be watched.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// Receives once.
+    pub fn receive(&mut self) -> Result<(), ClientError> {
+        self.decoder.receive(&self.stream)?;
+        if self.decoder.take_fd().is_some() { Err(ClientError::Descriptor) } else { Ok(()) }
+    }
+
+    /// The next whole command, unless one is being carried out.
+    pub fn next_command(&mut self) -> Result<Option<Command>, ClientError> {
+        if self.busy || self.subscriber {
+            return Ok(None);
+        }
+        Ok(self.decoder.next_message()?)
+    }
+
+    /// Queues a reply and sends what the socket takes. `Ok(false)`: something waits for the socket.
+    pub fn reply(&mut self, reply: &Reply, fd: Option<OwnedFd>) -> Result<bool, ClientError> {
+        self.busy = false;
+        self.out.push(reply, fd)?;
+        self.flush()
+    }
+
+    /// The same for an event.
+    pub fn event(&mut self, event: &Event) -> Result<bool, ClientError> {
+        self.out.push(event, None)?;
+        self.flush()
+    }
+
+    /// Sends what the socket takes. `Ok(true)`: nothing waits any more.
+    pub fn flush(&mut self) -> Result<bool, ClientError> {
+        Ok(self.out.flush(&self.stream)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phyllome_protocol::framing::{self, MAX_LINE};
+    use std::io::Write;
+
+    fn pair() -> (Client, UnixStream) {
+        let (here, there) = UnixStream::pair().unwrap();
+        there.set_nonblocking(true).unwrap();
+        (Client::new(here).unwrap(), there)
+    }
+
+    #[test]
+    fn one_command_at_a_time() {
+        let (mut client, there) = pair();
+        framing::send_blocking(&there, &Command::Status, &[]).unwrap();
+        framing::send_blocking(&there, &Command::PauseAll, &[]).unwrap();
+        client.receive().unwrap();
+        assert_eq!(client.next_command().unwrap(), Some(Command::Status));
+        client.busy = true;
+        assert_eq!(client.next_command().unwrap(), None);
+        client.reply(&Reply::Done, None).unwrap();
+        assert_eq!(client.next_command().unwrap(), Some(Command::PauseAll));
+        let reply: Reply = framing::receive_blocking(&there, &mut Decoder::new()).unwrap();
+        assert_eq!(reply, Reply::Done);
+    }
+
+    #[test]
+    fn an_endless_line_and_what_is_no_command_end_the_connection() {
+        let endless = vec![b'x'; MAX_LINE * 2];
+        let unknown = b"{\"command\":\"format-disk\"}\n".to_vec();
+        let bad_name = b"{\"command\":\"start\",\"name\":\"../x\"}\n".to_vec();
+        let deep = format!("{}\n", "[".repeat(100_000)).into_bytes();
+        for bad in [endless, unknown, bad_name, deep, b"\xff\n".to_vec()] {
+            let (mut client, mut there) = pair();
+            let mut rest = &bad[..];
+            let ended = (0..10_000).any(|_| {
+                rest = &rest[there.write(rest).unwrap_or(0)..];
+                client.receive().is_err() || client.next_command().is_err()
+            });
+            assert!(ended);
+        }
+    }
+
+    #[test]
+    fn a_subscriber_that_does_not_read_is_cut_off() {
+        let (mut client, _there) = pair();
+        client.subscriber = true;
+        let event = Event::Focus { name: None };
+        assert!((0..100_000).any(|_| client.event(&event).is_err()));
+    }
+}

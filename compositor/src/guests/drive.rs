@@ -1,0 +1,442 @@
+//! Guests on the shell's loop: finding, dialling, greeting, reading, and noticing their end.
+//!
+//! Every wait has a deadline and every peer a bound; a guest that misbehaves loses its connection and nothing else happens.
+
+use super::life::Exit;
+use super::link::{DialError, GREETING, Link, LinkError, LinkEvent};
+use super::process::{self, Process};
+use super::watch::{Seen, Watch};
+use super::{Attached, Dial, Entry, MAX_UNKNOWN};
+use crate::State;
+use crate::control::wait::Part;
+use crate::shell::Action;
+use phyllome_protocol::GuestName;
+use phyllome_protocol::control::{Report, Request};
+use phyllome_protocol::shell::Event;
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long a socket that has just appeared may refuse connections (between bind and listen).
+const LISTENING: Duration = Duration::from_secs(2);
+/// How long a phyllome-guest that was just started may take to open its socket.
+pub(super) const APPEARING: Duration = Duration::from_secs(20);
+/// First pause between two tries; doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+/// Longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_millis(640);
+
+impl State {
+    /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs.
+    pub fn start_guests(&mut self) {
+        self.watch_guests();
+        for name in self.guests.options.runtime.guests() {
+            self.found_folder(&name);
+        }
+        self.guests_changed();
+        // The first of those that were found is shown; the order is that of slots.
+        let found = |state: &State, name: &GuestName| state.guests.entries.get(name).is_some_and(|e| e.link.is_some());
+        let first = self.guests.views().into_iter().map(|view| view.name).find(|name| found(self, name));
+        if let Some(name) = first {
+            self.act(Action::Started(name));
+        }
+        let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart) && entry.link.is_none();
+        let views = self.guests.views();
+        let autostart = views.into_iter().filter(|view| self.guests.entries.get(&view.name).is_some_and(wanted));
+        for name in autostart.map(|view| view.name).collect::<Vec<_>>() {
+            if let Err(sentence) = self.spawn_guest(&name) {
+                tracing::warn!(guest = %name, "autostart: {sentence}");
+            }
+        }
+    }
+
+    /// The first picture of this guest since its client was attached is on an output.
+    pub fn guest_picture_shown(&mut self, name: &GuestName) {
+        self.emit(&Event::Picture { name: name.clone() });
+    }
+
+    fn watch_guests(&mut self) {
+        let watch = Watch::new(&self.guests.options.runtime.path().join("guests"));
+        let source = watch.and_then(|watch| {
+            let fd = rustix::io::dup(&watch)?;
+            self.guests.watch = Some(watch);
+            Ok(Generic::new(fd, Interest::READ, Mode::Level))
+        });
+        let inserted = source.map_err(|error| error.to_string()).and_then(|source| {
+            let on_ready = |_: smithay::reexports::calloop::Readiness, _: &mut _, state: &mut State| {
+                state.folders_changed();
+                Ok(PostAction::Continue)
+            };
+            self.loop_handle.insert_source(source, on_ready).map_err(|error| error.to_string())
+        });
+        if let Err(error) = inserted {
+            tracing::warn!("guests that are started elsewhere will not be seen: {error}");
+        }
+    }
+
+    fn folders_changed(&mut self) {
+        let seen = self.guests.watch.as_mut().map(Watch::read).unwrap_or_default();
+        for seen in seen {
+            match seen {
+                Seen::Folder(name) => self.found_folder(&name),
+                Seen::Socket(name) => self.dial_guest(&name, LISTENING),
+                Seen::Overflow => {
+                    for name in self.guests.options.runtime.guests() {
+                        self.found_folder(&name);
+                    }
+                }
+            }
+        }
+        self.guests_changed();
+    }
+
+    /// A guest's folder is there: watch it and see whether somebody listens in it already.
+    fn found_folder(&mut self, name: &GuestName) {
+        let folder = self.guests.options.runtime.guest_dir(name);
+        if let Err(error) = phyllome_protocol::runtime::check_private(&folder) {
+            tracing::warn!(guest = %name, "its runtime folder is passed over: {error}");
+            return;
+        }
+        if let Some(watch) = &mut self.guests.watch {
+            watch.add(name, &folder);
+        }
+        self.try_dial(name);
+    }
+
+    /// Dials now, and until `patience` is over if nobody listens yet.
+    pub(super) fn dial_guest(&mut self, name: &GuestName, patience: Duration) {
+        let until = Instant::now() + patience;
+        if let Some(entry) = self.guests.entries.get_mut(name) {
+            match &mut entry.dial {
+                Some(dial) => dial.until = dial.until.max(until),
+                None => entry.dial = Some(Dial { until, pause: FIRST_PAUSE, timer: None }),
+            }
+            if let Some(timer) = entry.dial.as_mut().and_then(|dial| dial.timer.take()) {
+                self.loop_handle.remove(timer);
+            }
+        }
+        self.try_dial(name);
+    }
+
+    fn try_dial(&mut self, name: &GuestName) {
+        if self.guests.entries.get(name).is_some_and(|entry| entry.link.is_some()) {
+            return;
+        }
+        match Link::dial(&self.guests.options.runtime.control_socket(name), Instant::now()) {
+            Ok(link) => self.link_up(name, link),
+            Err(DialError::Nobody) => self.dial_later(name),
+            Err(error) => self.note(name, &format!("{name}: {error}")),
+        }
+    }
+
+    fn dial_later(&mut self, name: &GuestName) {
+        let socket_exists = self.guests.options.runtime.control_socket(name).exists();
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        let Some(dial) = &mut entry.dial else { return };
+        let now = Instant::now();
+        if now >= dial.until {
+            entry.dial = None;
+            if entry.life.state().is_alive() {
+                entry.life.note(&format!("{name} does not open its control connection; phyllome kill {name} ends it"));
+            }
+            return;
+        }
+        // A socket that is not there yet announces itself; only one that refuses is tried again soon.
+        let pause = if socket_exists { dial.pause } else { dial.until - now };
+        dial.pause = (dial.pause * 2).min(LONGEST_PAUSE);
+        let whose = name.clone();
+        let timer = self.loop_handle.insert_source(Timer::from_duration(pause), move |_, _, state| {
+            if let Some(dial) = state.guests.entries.get_mut(&whose).and_then(|entry| entry.dial.as_mut()) {
+                dial.timer = None;
+            }
+            state.try_dial(&whose);
+            state.guests_changed();
+            TimeoutAction::Drop
+        });
+        if let (Ok(timer), Some(dial)) =
+            (timer, self.guests.entries.get_mut(name).and_then(|entry| entry.dial.as_mut()))
+        {
+            dial.timer = Some(timer);
+        }
+    }
+
+    fn link_up(&mut self, name: &GuestName, link: Link) {
+        let unknown = self.guests.entries.values().filter(|entry| entry.definition.is_none()).count();
+        if !self.guests.entries.contains_key(name) && unknown >= MAX_UNKNOWN {
+            tracing::warn!(guest = %name, "not adopted: {MAX_UNKNOWN} guests without a definition are known already");
+            return;
+        }
+        let peer = link.peer();
+        let Ok(read) = link.stream().try_clone().map_err(|_| ()).and_then(|fd| self.watch_link(name, fd)) else {
+            return;
+        };
+        let greeting = self.after(GREETING, name, |state, name| {
+            let silent =
+                state.guests.entries.get(name).and_then(|e| e.link.as_ref()).is_some_and(|a| !a.link.greeted());
+            if silent {
+                let why = "it said nothing for 5 seconds".to_owned();
+                state.link_lost(name, LinkError::Misbehaved(why));
+                state.guests_changed();
+            }
+        });
+        let entry = self.guests.entries.entry(name.clone()).or_insert_with(|| Entry::new(None));
+        if let Some(timer) = entry.dial.take().and_then(|dial| dial.timer) {
+            self.loop_handle.remove(timer);
+        }
+        if !entry.life.state().is_alive() {
+            entry.life.starting();
+        }
+        entry.link = Some(Attached { link, read, write: None, greeting });
+        if entry.process.is_none() {
+            match peer.map(Process::adopt) {
+                Some(Ok(process)) => self.watch_process(name, process),
+                _ => tracing::warn!(guest = %name, "its process cannot be watched"),
+            }
+        }
+    }
+
+    fn watch_link(&mut self, name: &GuestName, stream: UnixStream) -> Result<RegistrationToken, ()> {
+        let whose = name.clone();
+        let source = Generic::new(stream, Interest::READ, Mode::Level);
+        let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
+            state.link_readable(&whose);
+            state.guests_changed();
+            Ok(PostAction::Continue)
+        });
+        inserted.map_err(|error| tracing::error!(guest = %name, "its control connection cannot be watched: {error}"))
+    }
+
+    pub(super) fn watch_process(&mut self, name: &GuestName, process: Process) {
+        let whose = name.clone();
+        let source = process.watch().map(|fd| Generic::new(fd, Interest::READ, Mode::Level));
+        let inserted = source.map_err(|error| error.to_string()).and_then(|source| {
+            let on_end = move |_: smithay::reexports::calloop::Readiness, _: &mut _, state: &mut State| {
+                state.process_ended(&whose);
+                state.guests_changed();
+                Ok(PostAction::Continue)
+            };
+            self.loop_handle.insert_source(source, on_end).map_err(|error| error.to_string())
+        });
+        match (inserted, self.guests.entries.get_mut(name)) {
+            (Ok(token), Some(entry)) => entry.process = Some((process, token)),
+            (Ok(token), None) => self.loop_handle.remove(token),
+            (Err(error), _) => tracing::error!(guest = %name, "its process cannot be watched: {error}"),
+        }
+    }
+
+    fn link_readable(&mut self, name: &GuestName) {
+        let now = Instant::now();
+        let Some(attached) = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) else { return };
+        let (events, error) = attached.link.receive(now);
+        for event in events {
+            match event {
+                LinkEvent::Greeted => self.greeted(name),
+                LinkEvent::Report(report) => self.reported(name, *report, now),
+                LinkEvent::Answer { id, result } => self.answered(name, id, result),
+            }
+        }
+        if let Some(error) = error {
+            self.link_lost(name, error);
+        }
+    }
+
+    fn greeted(&mut self, name: &GuestName) {
+        let attached = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut());
+        if let Some(timer) = attached.and_then(|attached| attached.greeting.take()) {
+            self.loop_handle.remove(timer);
+        }
+        let (width, height) = self.guest_area_size();
+        let attached = UnixStream::pair().and_then(|(ours, theirs)| {
+            self.attach_guest_client(name, ours)?;
+            Ok(OwnedFd::from(theirs))
+        });
+        match attached {
+            Ok(theirs) => {
+                let _ = self.ask_guest(name, Request::AttachScreen { width, height }, Some(theirs));
+            }
+            Err(error) => self.note(name, &format!("{name} cannot be shown: {error}")),
+        }
+    }
+
+    fn reported(&mut self, name: &GuestName, report: Report, now: Instant) {
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        entry.life.reported(report, now);
+        self.settle_started(name);
+    }
+
+    /// Whoever waits for the start of this guest is told once it is more than starting.
+    fn settle_started(&mut self, name: &GuestName) {
+        use phyllome_protocol::status::GuestState;
+        let Some(entry) = self.guests.entries.get(name) else { return };
+        let because = || entry.life.message().unwrap_or("it ended at once; phyllome logs says more").to_owned();
+        let result = match entry.life.state() {
+            GuestState::Starting => return,
+            GuestState::Crashed | GuestState::Stopped | GuestState::InternalError => Err(because()),
+            GuestState::Running | GuestState::Paused | GuestState::Stopping => Ok(()),
+        };
+        self.settle(&Part::Started(name.clone()), result);
+    }
+
+    fn answered(&mut self, name: &GuestName, id: u64, result: Result<(), String>) {
+        // Only an answer to a question that was asked of this guest counts.
+        if self.guests.pending.get(&id) != Some(name) {
+            return;
+        }
+        self.guests.pending.remove(&id);
+        let result = result.map_err(|reason| super::life::printable(&reason, 300));
+        let sentence = result.clone().err();
+        let waited_for = self.settle(&Part::Answer(id), result);
+        if let Some(sentence) = sentence.filter(|_| !waited_for) {
+            self.note(name, &sentence);
+        }
+    }
+
+    /// The connection is at its end; the process may live on.
+    fn link_lost(&mut self, name: &GuestName, error: LinkError) {
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        let Some(attached) = entry.link.take() else { return };
+        for token in [Some(attached.read), attached.write, attached.greeting].into_iter().flatten() {
+            self.loop_handle.remove(token);
+        }
+        let watched = entry.process.is_some();
+        let alive = entry.life.state().is_alive();
+        self.fail_pending(name, &format!("{name}: {error}"));
+        match error {
+            LinkError::Closed if !watched => self.guest_gone(name, Exit::Unknown),
+            // Either its process ends now, or it takes a new connection.
+            LinkError::Closed if alive => self.dial_guest(name, LISTENING),
+            LinkError::Closed => {}
+            LinkError::Misbehaved(_) => {
+                tracing::warn!(guest = %name, "{error}");
+                self.note(name, &format!("{name}: {error}; phyllome kill {name} ends it"));
+                self.detach_guest_client(name);
+            }
+        }
+    }
+
+    fn process_ended(&mut self, name: &GuestName) {
+        // What it said last may still be on its way.
+        for _ in 0..64 {
+            if self.guests.entries.get(name).is_none_or(|entry| entry.link.is_none()) {
+                break;
+            }
+            self.link_readable(name);
+        }
+        let Some((process, token)) = self.guests.entries.get_mut(name).and_then(|entry| entry.process.take()) else {
+            return;
+        };
+        self.loop_handle.remove(token);
+        let exit = process.reap();
+        self.guest_gone(name, exit);
+    }
+
+    fn guest_gone(&mut self, name: &GuestName, exit: Exit) {
+        let words = process::last_words(&self.guests.options.places.logs_dir(name));
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        // An adopted guest's printed words are not of this shell's doing and may be old.
+        entry.life.ended(exit, words.as_deref().filter(|_| exit != Exit::Unknown));
+        let tokens = entry.link.take().map(|a| [Some(a.read), a.write, a.greeting]).into_iter().flatten().flatten();
+        let dial = entry.dial.take().and_then(|dial| dial.timer);
+        for token in tokens.chain(dial).chain(entry.escalation.take()) {
+            self.loop_handle.remove(token);
+        }
+        let state = entry.life.state();
+        tracing::info!(guest = %name, state = state.word(), "phyllome-guest has ended");
+        self.fail_pending(name, &format!("{name} has ended"));
+        self.settle_started(name);
+        self.settle(&Part::Ended(name.clone()), Ok(()));
+        self.detach_guest_client(name);
+    }
+
+    fn fail_pending(&mut self, name: &GuestName, sentence: &str) {
+        let ids: Vec<u64> = self.guests.pending.iter().filter(|(_, whose)| *whose == name).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.guests.pending.remove(&id);
+            self.settle(&Part::Answer(id), Err(sentence.to_owned()));
+        }
+    }
+
+    /// Sends a request; its id, by which the answer is known.
+    pub(super) fn ask_guest(&mut self, name: &GuestName, request: Request, fd: Option<OwnedFd>) -> Result<u64, String> {
+        if self.guests.pending.len() >= super::MAX_PENDING {
+            return Err("too many requests wait for answers of guests; try again".to_owned());
+        }
+        let entry = self.guests.entries.get_mut(name).ok_or_else(|| no_such_guest(name))?;
+        let silent = || format!("{name} has no control connection; phyllome kill {name} ends it");
+        let attached = entry.link.as_mut().filter(|attached| attached.link.greeted()).ok_or_else(silent)?;
+        self.guests.last_id += 1;
+        let id = self.guests.last_id;
+        match attached.link.send(id, request, fd) {
+            Ok(all_sent) => {
+                self.guests.pending.insert(id, name.clone());
+                if !all_sent {
+                    self.watch_link_writable(name);
+                }
+                Ok(id)
+            }
+            Err(error) => {
+                let sentence = format!("{name}: {error}");
+                self.link_lost(name, error);
+                Err(sentence)
+            }
+        }
+    }
+
+    fn watch_link_writable(&mut self, name: &GuestName) {
+        let Some(attached) = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) else { return };
+        let Ok(stream) = attached.link.stream().try_clone() else { return };
+        if attached.write.is_some() {
+            return;
+        }
+        let whose = name.clone();
+        let source = Generic::new(stream, Interest::WRITE, Mode::Level);
+        let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
+            let attached = state.guests.entries.get_mut(&whose).and_then(|entry| entry.link.as_mut());
+            let Some(attached) = attached else { return Ok(PostAction::Remove) };
+            match attached.link.flush() {
+                Ok(false) => Ok(PostAction::Continue),
+                Ok(true) => {
+                    attached.write = None;
+                    Ok(PostAction::Remove)
+                }
+                Err(error) => {
+                    attached.write = None;
+                    state.link_lost(&whose, error);
+                    state.guests_changed();
+                    Ok(PostAction::Remove)
+                }
+            }
+        });
+        attached.write = inserted.ok();
+    }
+
+    /// Says something about a guest, in the panel and as an event.
+    pub(crate) fn note(&mut self, name: &GuestName, sentence: &str) {
+        if let Some(entry) = self.guests.entries.get_mut(name) {
+            entry.life.note(sentence);
+        }
+    }
+
+    /// Runs `then` once, later.
+    pub(super) fn after(
+        &mut self,
+        delay: Duration,
+        name: &GuestName,
+        then: impl Fn(&mut State, &GuestName) + 'static,
+    ) -> Option<RegistrationToken> {
+        let name = name.clone();
+        let timer = self.loop_handle.insert_source(Timer::from_duration(delay), move |_, _, state| {
+            then(state, &name);
+            TimeoutAction::Drop
+        });
+        timer.ok()
+    }
+}
+
+/// One sentence for a name that nobody has.
+pub(super) fn no_such_guest(name: &GuestName) -> String {
+    format!("there is no guest {name}; phyllome list shows all")
+}

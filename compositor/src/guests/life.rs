@@ -1,0 +1,246 @@
+//! One guest's state as the shell believes it: reports, a closed connection and an ended process in, state and sentence out.
+//!
+//! Pure. Reports come from phyllome-guest, which is not trusted: every text is bounded and made printable, every list is cut.
+
+use phyllome_config::label::is_hidden;
+use phyllome_protocol::control::Report;
+use phyllome_protocol::status::{GpuStatus, GuestState, ScanoutStatus};
+use std::time::{Duration, Instant};
+
+/// Longest sentence that is shown, in characters.
+const MAX_SENTENCE: usize = 300;
+/// Longest word of a report (formats, features), in characters.
+const MAX_WORD: usize = 48;
+/// Most features and classes of errors that are kept.
+const MAX_WORDS: usize = 64;
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// With this code.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It is gone; it was not this shell's child, so nobody knows how.
+    Unknown,
+}
+
+/// State, sentence and last report.
+#[derive(Clone, Debug)]
+pub struct Life {
+    state: GuestState,
+    message: Option<String>,
+    report: Option<(Report, Instant)>,
+    /// The person asked for its end.
+    ending: bool,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self { state: GuestState::Stopped, message: None, report: None, ending: false }
+    }
+}
+
+impl Life {
+    /// Its state.
+    pub fn state(&self) -> GuestState {
+        self.state
+    }
+
+    /// One sentence, where there is something to say.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// The last report, while the guest lives.
+    pub fn report(&self) -> Option<&Report> {
+        self.report.as_ref().map(|(report, _)| report).filter(|_| self.state.is_alive())
+    }
+
+    /// Time since QEMU was started, as of the last report, carried on to `now`.
+    pub fn uptime(&self, now: Instant) -> Option<Duration> {
+        let (report, at) = self.report.as_ref().filter(|_| self.state.is_alive())?;
+        Duration::from_millis(report.uptime_ms?).checked_add(now.saturating_duration_since(*at))
+    }
+
+    /// phyllome-guest was started, or one was found that has not reported yet.
+    pub fn starting(&mut self) {
+        *self = Self { state: GuestState::Starting, ..Self::default() };
+    }
+
+    /// The person wants it to end.
+    pub fn ending(&mut self) {
+        self.ending = true;
+    }
+
+    /// It said how it is.
+    pub fn reported(&mut self, report: Report, now: Instant) {
+        let report = clean(report);
+        self.state = report.state;
+        self.message = report.message.clone();
+        self.report = Some((report, now));
+    }
+
+    /// Says something about the guest that is no change of its state.
+    pub fn note(&mut self, sentence: &str) {
+        self.message = Some(printable(sentence, MAX_SENTENCE));
+    }
+
+    /// phyllome-guest has ended. `last_words`: the last line that it printed, if any.
+    pub fn ended(&mut self, exit: Exit, last_words: Option<&str>) {
+        let was = self.state;
+        if was.is_alive() {
+            let quiet = self.ending || exit == Exit::Code(0) && was == GuestState::Stopping;
+            self.state = if quiet { GuestState::Stopped } else { GuestState::Crashed };
+            self.message = if quiet { None } else { Some(self.obituary(exit, last_words)) };
+        }
+        self.ending = false;
+        self.report = None;
+    }
+
+    /// The program could not be started at all.
+    pub fn could_not_start(&mut self, sentence: &str) {
+        *self = Self { state: GuestState::Crashed, ..Self::default() };
+        self.note(sentence);
+    }
+
+    fn obituary(&self, exit: Exit, last_words: Option<&str>) -> String {
+        let words = last_words.map(|words| printable(words.trim(), MAX_SENTENCE)).filter(|words| !words.is_empty());
+        match (exit, words) {
+            // Before its first report a clean refusal is all that it printed.
+            (Exit::Code(_), Some(words)) if self.report.is_none() => words,
+            (Exit::Code(code), _) => format!("phyllome-guest ended with exit code {code}, and its QEMU with it"),
+            (Exit::Signal(signal), _) => format!("phyllome-guest was ended by signal {signal}, and its QEMU with it"),
+            (Exit::Unknown, _) => "phyllome-guest ended unexpectedly, and its QEMU with it".to_owned(),
+        }
+    }
+}
+
+/// `text` cut and without anything that moves, hides or breaks what stands around it.
+pub fn printable(text: &str, most: usize) -> String {
+    let mut shown: String =
+        text.chars().take(most).map(|c| if c.is_control() || is_hidden(c) { '\u{fffd}' } else { c }).collect();
+    if text.chars().nth(most).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn word(text: &str) -> String {
+    printable(text, MAX_WORD)
+}
+
+fn clean(report: Report) -> Report {
+    Report {
+        message: report.message.map(|text| printable(&text, MAX_SENTENCE)).filter(|text| !text.is_empty()),
+        accel: report.accel.map(|text| word(&text)),
+        gpu: clean_gpu(report.gpu),
+        scanouts: clean_scanouts(report.scanouts),
+        ..report
+    }
+}
+
+fn clean_gpu(gpu: GpuStatus) -> GpuStatus {
+    GpuStatus {
+        transport: word(&gpu.transport),
+        renderer: word(&gpu.renderer),
+        features: gpu.features.iter().take(MAX_WORDS).map(|text| word(text)).collect(),
+        errors: gpu.errors.iter().take(MAX_WORDS).map(|(class, count)| (word(class), *count)).collect(),
+        ..gpu
+    }
+}
+
+fn clean_scanouts(scanouts: Vec<ScanoutStatus>) -> Vec<ScanoutStatus> {
+    let clean_one = |scanout: ScanoutStatus| ScanoutStatus {
+        source: word(&scanout.source),
+        buffer: word(&scanout.buffer),
+        format: word(&scanout.format),
+        modifier: word(&scanout.modifier),
+        ..scanout
+    };
+    scanouts.into_iter().take(phyllome_protocol::ids::MAX_SCANOUTS as usize).map(clean_one).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn report(state: GuestState) -> Report {
+        Report {
+            state,
+            message: None,
+            accel: Some("tcg".into()),
+            pid: 1,
+            qemu_pid: Some(2),
+            uptime_ms: Some(1500),
+            gpu: GpuStatus::default(),
+            scanouts: vec![],
+        }
+    }
+
+    fn running() -> Life {
+        let mut life = Life::default();
+        life.starting();
+        life.reported(report(GuestState::Running), Instant::now());
+        life
+    }
+
+    #[test]
+    fn a_guest_whose_process_is_killed_has_crashed_and_says_so() {
+        let mut life = running();
+        life.ended(Exit::Signal(9), Some("anything"));
+        assert_eq!(life.state(), GuestState::Crashed);
+        assert_eq!(life.message(), Some("phyllome-guest was ended by signal 9, and its QEMU with it"));
+        assert!(life.report().is_none());
+    }
+
+    #[test]
+    fn a_guest_that_the_person_ended_is_stopped() {
+        let mut life = running();
+        life.ending();
+        life.ended(Exit::Signal(9), None);
+        assert_eq!((life.state(), life.message()), (GuestState::Stopped, None));
+    }
+
+    #[test]
+    fn the_last_report_is_the_end_that_counts() {
+        for end in [GuestState::Stopped, GuestState::Crashed] {
+            let mut life = running();
+            let mut last = report(end);
+            last.message = Some("QEMU ended by itself".into());
+            life.reported(last, Instant::now());
+            life.ended(Exit::Code(0), None);
+            assert_eq!((life.state(), life.message()), (end, Some("QEMU ended by itself")));
+        }
+    }
+
+    #[test]
+    fn a_refusal_before_the_first_report_is_shown_in_its_own_words() {
+        let mut life = Life::default();
+        life.starting();
+        life.ended(Exit::Code(1), Some("the kernel /x does not exist\n"));
+        assert_eq!((life.state(), life.message()), (GuestState::Crashed, Some("the kernel /x does not exist")));
+    }
+
+    #[test]
+    fn uptime_goes_on_between_reports() {
+        let (mut life, now) = (running(), Instant::now());
+        life.reported(report(GuestState::Running), now);
+        assert_eq!(life.uptime(now + Duration::from_secs(2)), Some(Duration::from_millis(3500)));
+    }
+
+    #[test]
+    fn tp07_texts_of_a_report_are_bounded_and_printable() {
+        let mut bad = report(GuestState::Running);
+        bad.message = Some("a\u{202e}b\n\u{1b}[2J".repeat(200));
+        bad.accel = Some("x".repeat(10_000));
+        bad.gpu.features = vec!["y".repeat(1000); 1000];
+        let mut life = Life::default();
+        life.reported(bad, Instant::now());
+        let message = life.message().unwrap();
+        assert!(message.chars().count() <= MAX_SENTENCE + 1 && !message.chars().any(char::is_control));
+        assert!(!message.contains('\u{202e}'));
+        let report = life.report().unwrap();
+        assert!(report.accel.as_ref().unwrap().len() < 64 && report.gpu.features.len() == MAX_WORDS);
+    }
+}

@@ -1,0 +1,194 @@
+//! The control connection to one phyllome-guest, without the loop: bytes become checked events, requests wait in a bounded queue.
+//!
+//! The peer is hostile. It must be a process of this user, greet first and in time, stay below a rate of messages, and send
+//! nothing but messages: anything else ends the connection. Nothing here blocks.
+
+use crate::control::outbox::Outbox;
+use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest, VERSION};
+use phyllome_protocol::framing::{Decoder, FramingError};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::Pid;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a peer may take to greet.
+pub const GREETING: Duration = Duration::from_secs(5);
+/// Most messages at once, and most in a second in the long run.
+const BURST: f64 = 500.0;
+const PER_SECOND: f64 = 200.0;
+
+/// Why the socket of a guest cannot be dialled.
+#[derive(Debug, thiserror::Error)]
+pub enum DialError {
+    /// There is no socket, or nobody listens (yet, or any more).
+    #[error("nobody listens on its control socket")]
+    Nobody,
+    /// Somebody else listens.
+    #[error("its control socket belongs to user {0}, not to you")]
+    Stranger(u32),
+    /// Anything else.
+    #[error("its control socket cannot be dialled: {0}")]
+    Io(#[from] rustix::io::Errno),
+}
+
+/// Why a connection is at its end.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The peer closed it.
+    #[error("it closed its control connection")]
+    Closed,
+    /// The peer did something that it must not.
+    #[error("its control connection was closed, because {0}")]
+    Misbehaved(String),
+}
+
+impl From<FramingError> for LinkError {
+    fn from(error: FramingError) -> Self {
+        match error {
+            FramingError::Closed | FramingError::Io(_) => Self::Closed,
+            FramingError::Json(_) => Self::Misbehaved("it sent something that is no message".to_owned()),
+            other => Self::Misbehaved(other.to_string()),
+        }
+    }
+}
+
+/// What the peer said.
+#[derive(Debug, PartialEq)]
+pub enum LinkEvent {
+    /// It greeted; comes first and once.
+    Greeted,
+    /// How the guest is.
+    Report(Box<Report>),
+    /// The answer to the request with this id.
+    Answer {
+        /// The id.
+        id: u64,
+        /// `Err`: refused, with its reason.
+        result: Result<(), String>,
+    },
+}
+
+/// One connection.
+#[derive(Debug)]
+pub struct Link {
+    stream: UnixStream,
+    peer: Option<Pid>,
+    decoder: Decoder,
+    out: Outbox,
+    greeted: bool,
+    tokens: f64,
+    filled: Instant,
+}
+
+impl Link {
+    /// Connects without waiting.
+    pub fn dial(path: &Path, now: Instant) -> Result<Self, DialError> {
+        use rustix::io::Errno;
+        let socket = rustix::net::socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
+            Ok(()) => Self::over(socket.into(), now),
+            Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN) => Err(DialError::Nobody),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Over a stream that is connected already.
+    pub fn over(stream: UnixStream, now: Instant) -> Result<Self, DialError> {
+        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+        if peer.uid != rustix::process::geteuid() {
+            return Err(DialError::Stranger(peer.uid.as_raw()));
+        }
+        rustix::io::ioctl_fionbio(&stream, true)?;
+        Ok(Self {
+            stream,
+            peer: Some(peer.pid),
+            decoder: Decoder::new(),
+            out: Outbox::default(),
+            greeted: false,
+            tokens: BURST,
+            filled: now,
+        })
+    }
+
+    /// The socket, to be watched.
+    pub fn stream(&self) -> &UnixStream {
+        &self.stream
+    }
+
+    /// The process that listens, as the kernel tells it.
+    pub fn peer(&self) -> Option<Pid> {
+        self.peer
+    }
+
+    /// Whether the peer has greeted.
+    pub fn greeted(&self) -> bool {
+        self.greeted
+    }
+
+    /// Receives once and returns what is complete, with the error that ends the connection after it.
+    pub fn receive(&mut self, now: Instant) -> (Vec<LinkEvent>, Option<LinkError>) {
+        let mut events = Vec::new();
+        let error = self.receive_into(&mut events, now).err();
+        (events, error)
+    }
+
+    fn receive_into(&mut self, events: &mut Vec<LinkEvent>, now: Instant) -> Result<(), LinkError> {
+        self.decoder.receive(&self.stream)?;
+        // Nobody sends descriptors to the shell.
+        if self.decoder.take_fd().is_some() {
+            return Err(LinkError::Misbehaved("it sent a file descriptor that nobody asked for".to_owned()));
+        }
+        let gained = now.saturating_duration_since(self.filled).as_secs_f64() * PER_SECOND;
+        self.tokens = (self.tokens + gained).min(BURST);
+        self.filled = now;
+        while let Some(message) = self.decoder.next_message::<FromGuest>()? {
+            self.tokens -= 1.0;
+            if self.tokens < 0.0 {
+                return Err(LinkError::Misbehaved("it sent messages faster than anyone can read".to_owned()));
+            }
+            events.push(self.event(message)?);
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, message: FromGuest) -> Result<LinkEvent, LinkError> {
+        let bad = |text: &str| Err(LinkError::Misbehaved(text.to_owned()));
+        match (message, self.greeted) {
+            (FromGuest::Hello { version, .. }, false) if version == VERSION => {
+                self.greeted = true;
+                Ok(LinkEvent::Greeted)
+            }
+            (FromGuest::Hello { version, .. }, false) => bad(&format!(
+                "it speaks version {version} of the control messages and this shell version {VERSION}; install both from the same release"
+            )),
+            (FromGuest::Hello { .. }, true) => bad("it greeted twice"),
+            (_, false) => bad("it did not greet first"),
+            (FromGuest::Report(report), true) => Ok(LinkEvent::Report(Box::new(report))),
+            (FromGuest::Done { id }, true) => Ok(LinkEvent::Answer { id, result: Ok(()) }),
+            (FromGuest::Refused { id, reason }, true) => Ok(LinkEvent::Answer { id, result: Err(reason) }),
+        }
+    }
+
+    /// Queues a request and sends what the socket takes. `Ok(false)`: something waits for the socket.
+    pub fn send(&mut self, id: u64, request: Request, fd: Option<OwnedFd>) -> Result<bool, LinkError> {
+        let full = |error: crate::control::outbox::Full| LinkError::Misbehaved(error.to_string());
+        self.out.push(&ToGuest { id, request }, fd).map_err(full)?;
+        self.flush()
+    }
+
+    /// Sends what the socket takes. `Ok(true)`: nothing waits any more.
+    pub fn flush(&mut self) -> Result<bool, LinkError> {
+        Ok(self.out.flush(&self.stream)?)
+    }
+}
+
+#[cfg(test)]
+#[path = "link_tests.rs"]
+mod tests;

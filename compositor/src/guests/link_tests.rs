@@ -1,0 +1,145 @@
+//! What a hostile phyllome-guest can do on its control connection: end it, and nothing else.
+
+use super::*;
+use crate::guests::life::tests::report;
+use phyllome_protocol::GuestName;
+use phyllome_protocol::framing::{self, MAX_LINE};
+use phyllome_protocol::status::GuestState;
+use std::io::Write;
+use std::os::fd::AsFd;
+
+fn pair() -> (Link, UnixStream) {
+    let (here, there) = UnixStream::pair().unwrap();
+    there.set_nonblocking(true).unwrap();
+    (Link::over(here, Instant::now()).unwrap(), there)
+}
+
+fn hello() -> FromGuest {
+    FromGuest::Hello { version: VERSION, name: GuestName::new("work").unwrap() }
+}
+
+fn greeted() -> (Link, UnixStream) {
+    let (mut link, there) = pair();
+    framing::send_blocking(&there, &hello(), &[]).unwrap();
+    assert_eq!(link.receive(Instant::now()).0, [LinkEvent::Greeted]);
+    (link, there)
+}
+
+/// Writes as much as the socket takes and lets the link read, until the link ends the connection or all is read.
+fn feed(link: &mut Link, there: &mut UnixStream, bytes: &[u8]) -> Option<LinkError> {
+    let (mut rest, now) = (bytes, Instant::now());
+    loop {
+        let written = if rest.is_empty() { 0 } else { there.write(rest).unwrap_or(0) };
+        rest = &rest[written..];
+        if let (_, Some(error)) = link.receive(now) {
+            return Some(error);
+        }
+        if rest.is_empty() {
+            return (0..100).find_map(|_| link.receive(now).1);
+        }
+    }
+}
+
+fn misbehaved(error: Option<LinkError>) -> String {
+    match error {
+        Some(LinkError::Misbehaved(why)) => why,
+        other => panic!("the connection should have been ended: {other:?}"),
+    }
+}
+
+#[test]
+fn greeting_reports_and_answers_become_events() {
+    let (mut link, there) = greeted();
+    let running = report(GuestState::Running);
+    framing::send_blocking(&there, &FromGuest::Report(running.clone()), &[]).unwrap();
+    framing::send_blocking(&there, &FromGuest::Refused { id: 7, reason: "no".into() }, &[]).unwrap();
+    let (events, error) = link.receive(Instant::now());
+    assert!(error.is_none());
+    let answer = LinkEvent::Answer { id: 7, result: Err("no".into()) };
+    assert_eq!(events, [LinkEvent::Report(Box::new(running)), answer]);
+}
+
+#[test]
+fn an_endless_line_ends_the_connection() {
+    let (mut link, mut there) = greeted();
+    let why = misbehaved(feed(&mut link, &mut there, &vec![b'x'; MAX_LINE * 2]));
+    assert!(why.contains("longer than"), "{why}");
+}
+
+#[test]
+fn deep_json_ends_the_connection() {
+    let (mut link, mut there) = greeted();
+    misbehaved(feed(&mut link, &mut there, format!("{}\n", "[".repeat(200_000)).as_bytes()));
+}
+
+#[test]
+fn wrong_types_and_binary_end_the_connection() {
+    for bad in [
+        &b"{\"say\":\"report\",\"state\":7}\n"[..],
+        b"\x00\xff\xfe\n",
+        b"\n",
+        b"{}\n",
+        b"{\"say\":\"done\",\"id\":-1}\n",
+    ] {
+        let (mut link, mut there) = greeted();
+        misbehaved(feed(&mut link, &mut there, bad));
+    }
+}
+
+#[test]
+fn who_does_not_greet_first_once_and_in_this_version_is_cut_off() {
+    let report = FromGuest::Report(report(GuestState::Running));
+    let other = FromGuest::Hello { version: VERSION + 1, name: GuestName::new("work").unwrap() };
+    for messages in [vec![report], vec![other], vec![hello(), hello()]] {
+        let (mut link, mut there) = pair();
+        let lines: Vec<u8> = messages.iter().flat_map(|m| framing::encode(m).unwrap()).collect();
+        misbehaved(feed(&mut link, &mut there, &lines));
+    }
+}
+
+#[test]
+fn tp20_a_flood_of_good_messages_ends_the_connection() {
+    let (mut link, mut there) = greeted();
+    let flood = framing::encode(&FromGuest::Done { id: 1 }).unwrap().repeat(10_000);
+    let why = misbehaved(feed(&mut link, &mut there, &flood));
+    assert!(why.contains("faster"), "{why}");
+}
+
+#[test]
+fn a_descriptor_that_nobody_asked_for_ends_the_connection() {
+    let (mut link, there) = greeted();
+    let file = tempfile::tempfile().unwrap();
+    framing::send_blocking(&there, &FromGuest::Done { id: 1 }, &[file.as_fd()]).unwrap();
+    misbehaved(link.receive(Instant::now()).1);
+}
+
+#[test]
+fn half_a_message_and_silence_block_nothing() {
+    let (mut link, mut there) = greeted();
+    assert!(feed(&mut link, &mut there, b"{\"say\":").is_none());
+    assert!(matches!(link.receive(Instant::now()), (events, None) if events.is_empty()));
+}
+
+#[test]
+fn a_peer_that_reads_nothing_is_cut_off_before_memory_grows() {
+    let (mut link, _there) = greeted();
+    let keys = vec!["leftctrl".to_owned(); 1000];
+    let failed = (0..10_000).find_map(|id| link.send(id, Request::SendKeys { keys: keys.clone() }, None).err());
+    misbehaved(failed);
+}
+
+#[test]
+fn a_closed_connection_is_told_apart_from_misbehaviour() {
+    let (mut link, there) = greeted();
+    drop(there);
+    assert!(matches!(link.receive(Instant::now()).1, Some(LinkError::Closed)));
+}
+
+#[test]
+fn dialling_a_socket_that_is_not_there_says_so_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    assert!(matches!(Link::dial(&path, Instant::now()), Err(DialError::Nobody)));
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(matches!(Link::dial(&path, Instant::now()), Err(DialError::Nobody)), "a socket that is left over");
+}

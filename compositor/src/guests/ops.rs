@@ -1,0 +1,148 @@
+//! What the person can do with a guest: start, shut down, kill, restart, pause, resume, send keys.
+
+use super::drive::{APPEARING, no_such_guest};
+use super::process::Process;
+use crate::State;
+use crate::control::wait::Part;
+use crate::shell::{Action, GuestOp};
+use phyllome_protocol::GuestName;
+use phyllome_protocol::control::Request;
+use phyllome_protocol::status::GuestState;
+use std::time::Duration;
+
+/// How long a guest may take to end after it was told to, before its phyllome-guest is killed.
+const GRACE: Duration = Duration::from_secs(3);
+
+impl State {
+    /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not.
+    pub fn guest_op(&mut self, name: &GuestName, op: GuestOp) -> Result<Part, String> {
+        let entry = self.guests.entries.get(name).ok_or_else(|| no_such_guest(name))?;
+        let state = entry.life.state();
+        let alive = state.is_alive();
+        let not_running = || format!("{name} is not running");
+        match op {
+            GuestOp::Start if alive => Err(format!("{name} is {} already", state.word())),
+            GuestOp::Start => self.spawn_guest(name),
+            GuestOp::Restart if !alive => self.spawn_guest(name),
+            GuestOp::Restart => self.ask_guest(name, Request::Reset, None).map(Part::Answer),
+            GuestOp::Kill if entry.process.is_none() && !alive => Err(not_running()),
+            GuestOp::Kill => self.kill_guest(name),
+            _ if !alive => Err(not_running()),
+            GuestOp::Shutdown => self.ask_guest(name, Request::Shutdown, None).map(Part::Answer),
+            GuestOp::Pause if state == GuestState::Paused => Err(format!("{name} is paused already")),
+            GuestOp::Pause => self.ask_guest(name, Request::Pause, None).map(Part::Answer),
+            GuestOp::Resume if state != GuestState::Paused => Err(format!("{name} is not paused")),
+            GuestOp::Resume => self.ask_guest(name, Request::Resume, None).map(Part::Answer),
+        }
+    }
+
+    /// Pauses or resumes every guest for which that makes sense; the parts to wait for, and what could not be asked.
+    pub fn all_guests(&mut self, op: GuestOp) -> (Vec<Part>, Vec<String>) {
+        let fits = |state: GuestState| match op {
+            GuestOp::Pause => state == GuestState::Running,
+            _ => state == GuestState::Paused,
+        };
+        let names: Vec<_> = self.guests.views().into_iter().filter(|v| fits(v.state)).map(|v| v.name).collect();
+        let mut parts = Vec::new();
+        let mut failures = Vec::new();
+        for name in names {
+            match self.guest_op(&name, op) {
+                Ok(part) => parts.push(part),
+                Err(sentence) => failures.push(sentence),
+            }
+        }
+        (parts, failures)
+    }
+
+    /// Asks every guest for fresh counters; the parts to wait for.
+    pub fn ask_all_for_reports(&mut self) -> Vec<Part> {
+        let names: Vec<_> = self.guests.views().into_iter().filter(|v| v.state.is_alive()).map(|v| v.name).collect();
+        names.iter().filter_map(|name| self.ask_guest(name, Request::Report, None).ok()).map(Part::Answer).collect()
+    }
+
+    /// Sends keys by name to a guest.
+    pub fn send_keys(&mut self, name: &GuestName, keys: Vec<String>) -> Result<Part, String> {
+        const MAX_KEYS: usize = 16;
+        let entry = self.guests.entries.get(name).ok_or_else(|| no_such_guest(name))?;
+        if !entry.life.state().is_alive() {
+            return Err(format!("{name} is not running"));
+        }
+        if keys.is_empty() || keys.len() > MAX_KEYS {
+            return Err(format!("send 1 to {MAX_KEYS} keys at once, such as ctrl-alt-delete"));
+        }
+        if let Some(bad) = keys.iter().find(|key| phyllome_protocol::keys::code_from_name(key).is_none()) {
+            return Err(phyllome_protocol::keys::unknown(bad));
+        }
+        self.ask_guest(name, Request::SendKeys { keys }, None).map(Part::Answer)
+    }
+
+    /// Starts phyllome-guest for a guest that does not run. The first guest that is started is shown.
+    pub(super) fn spawn_guest(&mut self, name: &GuestName) -> Result<Part, String> {
+        let options = self.guests.options.clone();
+        let (width, height) = self.guest_area_size();
+        let entry = self.guests.entries.get_mut(name).ok_or_else(|| no_such_guest(name))?;
+        if entry.process.is_some() {
+            return Err(format!("{name} is still ending; try again in a moment"));
+        }
+        if entry.definition.is_none() {
+            let file = options.places.guest_file(name);
+            return Err(format!("{name} has no definition; write {} and start the shell again", file.display()));
+        }
+        let mut arguments: Vec<String> =
+            ["run", name.as_str(), "--control-only", "--size"].into_iter().map(str::to_owned).collect();
+        arguments.push(format!("{width}x{height}"));
+        if let Some(dir) = &options.config_dir {
+            arguments.push("--config".to_owned());
+            arguments.push(dir.to_str().ok_or("the path of --config is not UTF-8; rename that folder")?.to_owned());
+        }
+        entry.life.starting();
+        let folder = options.runtime.make_guest_dir(name).map_err(|error| error.to_string());
+        let spawned = folder.and_then(|folder| {
+            if let Some(watch) = &mut self.guests.watch {
+                watch.add(name, &folder);
+            }
+            Process::spawn(&options.program, &arguments, &options.places.logs_dir(name))
+                .map_err(|error| format!("{} cannot be started: {error}", options.program.display()))
+        });
+        match spawned {
+            Ok(process) => {
+                tracing::info!(guest = %name, "started");
+                self.watch_process(name, process);
+                self.guests_changed();
+                self.act(Action::Started(name.clone()));
+                self.dial_guest(name, APPEARING);
+                self.guests_changed();
+                Ok(Part::Started(name.clone()))
+            }
+            Err(sentence) => {
+                if let Some(entry) = self.guests.entries.get_mut(name) {
+                    entry.life.could_not_start(&sentence);
+                }
+                self.guests_changed();
+                Err(sentence)
+            }
+        }
+    }
+
+    fn kill_guest(&mut self, name: &GuestName) -> Result<Part, String> {
+        if let Some(entry) = self.guests.entries.get_mut(name) {
+            entry.life.ending();
+        }
+        let asked = self.ask_guest(name, Request::Kill, None).is_ok();
+        let grace = if asked { GRACE } else { Duration::ZERO };
+        let timer = self.after(grace, name, |state, name| {
+            let Some(entry) = state.guests.entries.get_mut(name) else { return };
+            entry.escalation = None;
+            if let Some((process, _)) = &entry.process {
+                tracing::warn!(guest = %name, "phyllome-guest does not end; it is killed");
+                let _ = process.kill();
+            }
+        });
+        let former =
+            self.guests.entries.get_mut(name).and_then(|entry| std::mem::replace(&mut entry.escalation, timer));
+        if let Some(former) = former {
+            self.loop_handle.remove(former);
+        }
+        Ok(Part::Ended(name.clone()))
+    }
+}

@@ -1,0 +1,334 @@
+//! The chord machine: keys in, decisions out. Pure; it trusts nobody's order of events and never asks the time.
+//!
+//! Chords are Super with 1…9, Tab, Shift+Tab or Escape; other modifiers make no difference. Nothing of a chord reaches a guest.
+//! Super and every modifier pressed under it are *withheld*. What happens next decides:
+//! - a chord's key: all that was withheld is eaten, and whatever is pressed until Super is released is eaten too;
+//! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have Super shortcuts too). When
+//!   that key is released, the guest gets releases of Super and of the modifiers under it at once, and they are withheld again, so
+//!   that no guest holds Super when a chord begins;
+//! - the release of Super: it is passed on as a tap, unless it has already served.
+//!
+//! A chord works even while Super is lent (its key still does not reach the guest): reaching the shell goes before all else.
+
+use super::codes::{self, chord_digit, is_modifier, is_super};
+use phyllome_protocol::Slot;
+
+/// Most keys that can be down at once; further presses are eaten.
+const MAX_DOWN: usize = 64;
+/// Most events that wait for Super's fate; modifiers pressed after that are eaten.
+const MAX_WITHHELD: usize = 32;
+
+/// Whom plain keys go to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The guest that has the focus.
+    Guest,
+    /// The shell's own panel, switcher or dialog.
+    Shell,
+    /// Nobody: no guest is shown that could take keys.
+    Nobody,
+}
+
+/// A trusted chord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Chord {
+    /// Super+1 to Super+9.
+    Slot(Slot),
+    /// Super+Tab.
+    Next,
+    /// Super+Shift+Tab.
+    Previous,
+    /// Super was released after [`Chord::Next`] or [`Chord::Previous`].
+    Chosen,
+    /// Super+Escape.
+    Panel,
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// The guest that has the focus gets this.
+    Forward {
+        /// evdev code.
+        code: u32,
+        /// Press or release.
+        pressed: bool,
+        /// When it happened, milliseconds.
+        time_ms: u32,
+    },
+    /// The shell acts.
+    Chord(Chord),
+    /// The panel or dialog gets this press.
+    Shell {
+        /// evdev code.
+        code: u32,
+    },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    /// The guest has seen the press and will see the release.
+    Given,
+    /// Nobody but the shell sees press and release.
+    Eaten,
+    /// The press waits among [`Attention::withheld`].
+    Withheld,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Key {
+    code: u32,
+    fate: Fate,
+    /// Pressed while Super was down.
+    under: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Event {
+    code: u32,
+    pressed: bool,
+    time_ms: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    /// No Super key is down.
+    #[default]
+    None,
+    /// Super is down and the guest knows nothing of it.
+    Withheld,
+    /// The guest has Super, for a shortcut of its own.
+    Lent,
+    /// A chord was made; all is eaten until Super is released.
+    Used,
+}
+
+/// Which keys are down, and what became of each.
+#[derive(Debug, Default)]
+pub struct Attention {
+    down: Vec<Key>,
+    hold: Hold,
+    withheld: Vec<Event>,
+    /// The withheld Super has served a shortcut already; its release makes no tap.
+    spent: bool,
+    /// A chord of this hold opened the switcher.
+    choosing: bool,
+    /// The pointer is used under Super: buttons down, or a wheel that has no release.
+    pointer_buttons: bool,
+    pointer_wheel: bool,
+}
+
+impl Attention {
+    /// Nothing is down.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A key was pressed or released. A press of a key that is down is a repeat and means nothing.
+    pub fn key(&mut self, code: u32, pressed: bool, time_ms: u32, owner: Owner) -> Vec<Decision> {
+        let mut out = Vec::new();
+        let at = self.down.iter().position(|key| key.code == code);
+        match (pressed, at) {
+            (true, None) if self.down.len() < MAX_DOWN && code <= codes::LAST => {
+                self.press(code, time_ms, owner, &mut out);
+            }
+            (false, Some(at)) => {
+                let key = self.down.remove(at);
+                self.release(key, time_ms, owner, &mut out);
+            }
+            _ => {}
+        }
+        out
+    }
+
+    /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under Super this is a shortcut of the
+    /// guest's, so what is withheld goes first.
+    pub fn pointer_used(&mut self, wheel: bool, owner: Owner) -> Vec<Decision> {
+        let mut out = Vec::new();
+        if owner == Owner::Guest && matches!(self.hold, Hold::Withheld | Hold::Lent) {
+            self.lend(&mut out);
+            self.pointer_wheel |= wheel;
+            self.pointer_buttons |= !wheel;
+        }
+        out
+    }
+
+    /// No pointer button is down any more.
+    pub fn pointer_released(&mut self, time_ms: u32) -> Vec<Decision> {
+        let mut out = Vec::new();
+        self.pointer_buttons = false;
+        self.take_back(time_ms, &mut out);
+        out
+    }
+
+    /// The keyboard goes to another owner: releases, for the old one, of all that it holds. The new one gets nothing of what
+    /// is down now. To be carried out before the focus moves.
+    pub fn owner_changed(&mut self, time_ms: u32) -> Vec<Decision> {
+        let mut out = Vec::new();
+        for key in self.down.iter_mut().rev() {
+            if key.fate == Fate::Given {
+                out.push(Decision::Forward { code: key.code, pressed: false, time_ms });
+            }
+            key.fate = Fate::Eaten;
+        }
+        self.use_up();
+        out
+    }
+
+    /// The keyboards are gone: everything that was down counts as released.
+    pub fn lost(&mut self, time_ms: u32) -> Vec<Decision> {
+        let mut out = self.owner_changed(time_ms);
+        if self.choosing {
+            out.push(Decision::Chord(Chord::Chosen));
+        }
+        *self = Self::default();
+        out
+    }
+
+    /// Whether a Super key is down.
+    pub fn super_is_down(&self) -> bool {
+        self.down.iter().any(|key| is_super(key.code))
+    }
+
+    fn press(&mut self, code: u32, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
+        let under = self.hold != Hold::None || is_super(code);
+        let mut fate = Fate::Eaten;
+        match self.hold {
+            Hold::None if is_super(code) => {
+                self.hold = Hold::Withheld;
+                self.spent = false;
+                fate = self.withhold(code, time_ms);
+            }
+            Hold::None => match owner {
+                Owner::Guest => fate = Fate::Given,
+                Owner::Shell => out.push(Decision::Shell { code }),
+                Owner::Nobody => {}
+            },
+            _ if self.chord(code).is_some() => {
+                self.make_chord(code, time_ms, out);
+            }
+            Hold::Withheld if is_modifier(code) => fate = self.withhold(code, time_ms),
+            Hold::Withheld if owner == Owner::Guest => {
+                self.lend(out);
+                fate = Fate::Given;
+            }
+            Hold::Lent if owner == Owner::Guest => fate = Fate::Given,
+            Hold::Withheld | Hold::Lent | Hold::Used => {}
+        }
+        if fate == Fate::Given {
+            out.push(Decision::Forward { code, pressed: true, time_ms });
+        }
+        self.down.push(Key { code, fate, under });
+    }
+
+    fn release(&mut self, key: Key, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
+        match key.fate {
+            Fate::Given => out.push(Decision::Forward { code: key.code, pressed: false, time_ms }),
+            Fate::Withheld => self.withheld.push(Event { code: key.code, pressed: false, time_ms }),
+            Fate::Eaten => {}
+        }
+        if is_super(key.code) && !self.super_is_down() {
+            self.super_released(owner, out);
+        } else {
+            self.take_back(time_ms, out);
+        }
+    }
+
+    fn super_released(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+        if self.hold == Hold::Withheld {
+            if self.spent {
+                // Only modifiers that are still down mean something now.
+                let down = &self.down;
+                self.withheld.retain(|event| event.pressed && down.iter().any(|key| key.code == event.code));
+            }
+            self.give_withheld(owner, out);
+        }
+        if std::mem::take(&mut self.choosing) {
+            out.push(Decision::Chord(Chord::Chosen));
+        }
+        self.hold = Hold::None;
+        self.pointer_buttons = false;
+        self.pointer_wheel = false;
+        for key in &mut self.down {
+            key.under = false;
+        }
+    }
+
+    fn chord(&self, code: u32) -> Option<Chord> {
+        match code {
+            codes::ESC => Some(Chord::Panel),
+            codes::TAB if self.down.iter().any(|key| codes::is_shift(key.code)) => Some(Chord::Previous),
+            codes::TAB => Some(Chord::Next),
+            _ => chord_digit(code).map(Chord::Slot),
+        }
+    }
+
+    fn make_chord(&mut self, code: u32, time_ms: u32, out: &mut Vec<Decision>) {
+        let Some(chord) = self.chord(code) else { return };
+        for key in self.down.iter_mut().rev().filter(|key| key.under) {
+            if key.fate == Fate::Given {
+                out.push(Decision::Forward { code: key.code, pressed: false, time_ms });
+            }
+            key.fate = Fate::Eaten;
+        }
+        self.use_up();
+        self.choosing = matches!(chord, Chord::Next | Chord::Previous);
+        out.push(Decision::Chord(chord));
+    }
+
+    /// What is withheld is never given any more; a Super that is down has served.
+    fn use_up(&mut self) {
+        self.withheld.clear();
+        self.pointer_buttons = false;
+        self.pointer_wheel = false;
+        if self.hold != Hold::None {
+            self.hold = Hold::Used;
+        }
+    }
+
+    fn withhold(&mut self, code: u32, time_ms: u32) -> Fate {
+        if self.withheld.len() >= MAX_WITHHELD {
+            return Fate::Eaten;
+        }
+        self.withheld.push(Event { code, pressed: true, time_ms });
+        Fate::Withheld
+    }
+
+    fn lend(&mut self, out: &mut Vec<Decision>) {
+        self.give_withheld(Owner::Guest, out);
+        self.hold = Hold::Lent;
+    }
+
+    fn give_withheld(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+        let fate = if owner == Owner::Guest { Fate::Given } else { Fate::Eaten };
+        for Event { code, pressed, time_ms } in self.withheld.drain(..) {
+            if fate == Fate::Given {
+                out.push(Decision::Forward { code, pressed, time_ms });
+            }
+        }
+        for key in self.down.iter_mut().filter(|key| key.fate == Fate::Withheld) {
+            key.fate = fate;
+        }
+    }
+
+    /// If the guest's shortcut is over, it loses Super and the modifiers under it again.
+    fn take_back(&mut self, time_ms: u32, out: &mut Vec<Decision>) {
+        let in_use = |key: &Key| key.fate == Fate::Given && key.under && !is_modifier(key.code);
+        if self.hold != Hold::Lent || self.pointer_buttons || self.pointer_wheel || self.down.iter().any(in_use) {
+            return;
+        }
+        self.hold = Hold::Withheld;
+        self.spent = true;
+        let mut again = Vec::new();
+        for key in self.down.iter_mut().filter(|key| key.under && key.fate == Fate::Given) {
+            out.push(Decision::Forward { code: key.code, pressed: false, time_ms });
+            key.fate = Fate::Withheld;
+            again.push(Event { code: key.code, pressed: true, time_ms });
+        }
+        self.withheld = again;
+    }
+}
+
+#[cfg(test)]
+#[path = "attention_tests.rs"]
+mod tests;

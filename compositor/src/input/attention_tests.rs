@@ -1,0 +1,287 @@
+//! What the chord machine promises, in stories and for any sequence of keys.
+
+use super::*;
+use codes::*;
+use proptest::prelude::*;
+
+const A: u32 = 30;
+const L: u32 = 38;
+const TWO: u32 = 3;
+
+fn press(code: u32) -> (u32, bool) {
+    (code, true)
+}
+
+fn release(code: u32) -> (u32, bool) {
+    (code, false)
+}
+
+fn run(machine: &mut Attention, owner: Owner, keys: &[(u32, bool)]) -> Vec<Decision> {
+    keys.iter().flat_map(|(code, pressed)| machine.key(*code, *pressed, 0, owner)).collect()
+}
+
+/// What a guest that has the keyboard all the time sees, and the chords.
+fn guest_sees(keys: &[(u32, bool)]) -> (Vec<(u32, bool)>, Vec<Chord>) {
+    split(&run(&mut Attention::new(), Owner::Guest, keys))
+}
+
+fn split(decisions: &[Decision]) -> (Vec<(u32, bool)>, Vec<Chord>) {
+    let mut seen = Vec::new();
+    let mut chords = Vec::new();
+    for decision in decisions {
+        match decision {
+            Decision::Forward { code, pressed, .. } => seen.push((*code, *pressed)),
+            Decision::Chord(chord) => chords.push(*chord),
+            Decision::Shell { .. } => {}
+        }
+    }
+    (seen, chords)
+}
+
+fn slot(number: i64) -> Chord {
+    Chord::Slot(Slot::new(number).unwrap())
+}
+
+#[test]
+fn plain_keys_pass_at_once() {
+    let keys = [press(A), press(LEFT_SHIFT), release(A), release(LEFT_SHIFT)];
+    assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
+}
+
+#[test]
+fn tp09_nothing_of_a_chord_reaches_the_guest() {
+    for super_key in [LEFT_META, RIGHT_META] {
+        let keys = [press(super_key), press(TWO), release(TWO), release(super_key)];
+        assert_eq!(guest_sees(&keys), (vec![], vec![slot(2)]));
+        let keys = [press(super_key), press(ESC), release(super_key), release(ESC)];
+        assert_eq!(guest_sees(&keys), (vec![], vec![Chord::Panel]));
+    }
+}
+
+#[test]
+fn tp09_modifiers_under_super_are_part_of_the_chord() {
+    let keys = [press(LEFT_META), press(LEFT_SHIFT), press(TAB), release(TAB), release(LEFT_SHIFT), release(LEFT_META)];
+    assert_eq!(guest_sees(&keys), (vec![], vec![Chord::Previous, Chord::Chosen]));
+}
+
+#[test]
+fn super_alone_arrives_afterwards_as_a_tap() {
+    assert_eq!(guest_sees(&[press(LEFT_META)]).0, []);
+    let keys = [press(LEFT_META), release(LEFT_META)];
+    assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
+}
+
+#[test]
+fn a_shortcut_of_the_guest_arrives_whole_and_in_order() {
+    let keys = [press(LEFT_META), press(LEFT_SHIFT), press(L), release(L), release(LEFT_SHIFT), release(LEFT_META)];
+    let (seen, chords) = guest_sees(&keys);
+    assert_eq!(seen[..4], keys[..4]);
+    assert_eq!(seen[4..], [release(LEFT_META), release(LEFT_SHIFT)]);
+    assert_eq!(chords, []);
+}
+
+#[test]
+fn tp09_a_chord_after_a_shortcut_finds_super_withheld_again() {
+    let mut machine = Attention::new();
+    let (seen, _) = split(&run(&mut machine, Owner::Guest, &[press(LEFT_META), press(L), release(L)]));
+    assert_eq!(seen, [press(LEFT_META), press(L), release(L), release(LEFT_META)]);
+    let (seen, chords) = split(&run(&mut machine, Owner::Guest, &[press(TWO), release(TWO), release(LEFT_META)]));
+    assert_eq!((seen, chords), (vec![], vec![slot(2)]));
+}
+
+#[test]
+fn a_second_shortcut_under_the_same_super_works_and_leaves_no_tap() {
+    let keys = [press(LEFT_META), press(L), release(L), press(A), release(A), release(LEFT_META)];
+    let once = |key| [press(LEFT_META), press(key), release(key), release(LEFT_META)];
+    assert_eq!(guest_sees(&keys).0, [once(L), once(A)].concat());
+}
+
+#[test]
+fn tp08_a_chord_works_while_the_guest_holds_keys_and_super() {
+    let keys = [press(A), press(LEFT_META), press(L), press(TWO)];
+    let (seen, chords) = guest_sees(&keys);
+    assert_eq!(chords, [slot(2)]);
+    assert_eq!(seen, [press(A), press(LEFT_META), press(L), release(L), release(LEFT_META)]);
+}
+
+#[test]
+fn repeats_are_passed_over() {
+    let keys = [press(A), press(A), release(A), release(A), press(LEFT_META), press(TAB), press(TAB), press(LEFT_META)];
+    assert_eq!(guest_sees(&keys), (vec![press(A), release(A)], vec![Chord::Next]));
+}
+
+#[test]
+fn shift_from_before_super_makes_the_switcher_go_back() {
+    let keys = [press(RIGHT_SHIFT), press(LEFT_META), press(TAB)];
+    assert_eq!(guest_sees(&keys), (vec![press(RIGHT_SHIFT)], vec![Chord::Previous]));
+}
+
+#[test]
+fn the_switcher_ends_when_the_last_super_key_is_released() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(LEFT_META), press(RIGHT_META), press(TAB), release(TAB)]);
+    assert_eq!(run(&mut machine, Owner::Shell, &[release(LEFT_META), press(TAB)]), [Decision::Chord(Chord::Next)]);
+    assert_eq!(run(&mut machine, Owner::Shell, &[release(RIGHT_META)]), [Decision::Chord(Chord::Chosen)]);
+}
+
+#[test]
+fn tp10_a_switch_releases_what_the_old_guest_holds_and_gives_the_new_one_nothing() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(LEFT_SHIFT), press(A), press(LEFT_META), press(TWO)]);
+    let (seen, _) = split(&machine.owner_changed(0));
+    assert_eq!(seen, [release(A), release(LEFT_SHIFT)]);
+    let later = [release(A), release(TWO), release(LEFT_META), release(LEFT_SHIFT)];
+    assert_eq!(run(&mut machine, Owner::Guest, &later), []);
+    assert_eq!(run(&mut machine, Owner::Guest, &[press(A)]).len(), 1);
+}
+
+#[test]
+fn a_key_under_the_super_of_a_chord_is_not_typed_into_the_new_guest() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(LEFT_META), press(TWO)]);
+    machine.owner_changed(0);
+    assert_eq!(run(&mut machine, Owner::Guest, &[press(L), release(L), release(LEFT_META)]), []);
+}
+
+#[test]
+fn the_shell_gets_presses_while_it_has_the_keyboard_and_the_guest_nothing() {
+    let mut machine = Attention::new();
+    let keys = [press(DOWN), release(DOWN), press(LEFT_META), release(LEFT_META)];
+    assert_eq!(run(&mut machine, Owner::Shell, &keys), [Decision::Shell { code: DOWN }]);
+    run(&mut machine, Owner::Shell, &[press(ENTER)]);
+    assert_eq!(run(&mut machine, Owner::Guest, &[release(ENTER)]), [], "its press was the shell's");
+}
+
+#[test]
+fn super_with_a_pointer_button_belongs_to_the_guest_until_the_button_is_up() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(LEFT_META)]);
+    assert_eq!(split(&machine.pointer_used(false, Owner::Guest)).0, [press(LEFT_META)]);
+    assert_eq!(split(&machine.pointer_released(0)).0, [release(LEFT_META)]);
+    assert_eq!(run(&mut machine, Owner::Guest, &[release(LEFT_META)]), []);
+}
+
+#[test]
+fn lost_keyboards_release_everything_and_end_the_switcher() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(A), press(LEFT_META), press(TAB)]);
+    let (seen, chords) = split(&machine.lost(0));
+    assert_eq!((seen, chords), (vec![release(A)], vec![Chord::Chosen]));
+    assert!(!machine.super_is_down());
+}
+
+#[test]
+fn a_thousand_stuck_keys_are_bounded() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(LEFT_META)]);
+    for code in (0..2000).chain([u32::MAX]) {
+        machine.key(code, true, 0, Owner::Guest);
+    }
+    assert!(machine.down.len() <= MAX_DOWN && machine.withheld.len() <= 2 * MAX_DOWN);
+    for _ in 0..1000 {
+        run(&mut machine, Owner::Guest, &[press(LEFT_CTRL), release(LEFT_CTRL)]);
+    }
+    assert!(machine.withheld.len() <= MAX_WITHHELD + MAX_DOWN);
+}
+
+/// A guest's own view of its keyboard.
+#[derive(Default)]
+struct Witness {
+    held: Vec<u32>,
+}
+
+impl Witness {
+    fn see(&mut self, code: u32, pressed: bool) -> Result<(), TestCaseError> {
+        let at = self.held.iter().position(|held| *held == code);
+        match (pressed, at) {
+            (true, None) => self.held.push(code),
+            (false, Some(at)) => {
+                self.held.remove(at);
+            }
+            _ => return Err(TestCaseError::fail(format!("unmatched {code} {pressed}"))),
+        }
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Key(u32, bool),
+    PointerUsed(bool),
+    PointerReleased,
+    Lost,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let codes = [LEFT_META, RIGHT_META, LEFT_SHIFT, RIGHT_SHIFT, LEFT_CTRL, TAB, ESC, ONE, TWO, A, L, DOWN];
+    prop_oneof![
+        20 => (proptest::sample::select(codes.to_vec()), any::<bool>()).prop_map(|(code, down)| Step::Key(code, down)),
+        1 => any::<bool>().prop_map(Step::PointerUsed),
+        1 => Just(Step::PointerReleased),
+        1 => Just(Step::Lost),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Two guests, a panel and a switcher under any sequence of keys: no guest sees an unmatched press or release, none sees
+    /// any event of a chord, none keeps anything when the keyboard goes elsewhere.
+    #[test]
+    fn tp09_tp10_hold_for_any_sequence(steps in proptest::collection::vec(step(), 0..120)) {
+        let mut machine = Attention::new();
+        let mut guests = [Witness::default(), Witness::default()];
+        let mut focus = 0usize;
+        let mut owner = Owner::Guest;
+        let mut pointer = false;
+        let physically_down = |machine: &Attention| machine.down.iter().map(|key| key.code).collect::<Vec<_>>();
+        let all = steps.into_iter().chain([Step::PointerReleased, Step::Lost]);
+        for step in all {
+            let decisions = match step {
+                Step::Key(code, pressed) => machine.key(code, pressed, 0, owner),
+                Step::PointerUsed(wheel) => { pointer = true; machine.pointer_used(wheel, owner) }
+                Step::PointerReleased => { pointer = false; machine.pointer_released(0) }
+                Step::Lost => machine.lost(0),
+            };
+            let made_chord = decisions.iter().any(|d| matches!(d, Decision::Chord(c) if *c != Chord::Chosen));
+            for decision in decisions {
+                match decision {
+                    Decision::Forward { code, pressed, .. } => {
+                        prop_assert!(owner == Owner::Guest, "only a guest that has the keyboard gets keys");
+                        guests[focus].see(code, pressed)?;
+                        if made_chord {
+                            prop_assert!(!pressed, "a chord presses nothing in a guest");
+                        }
+                    }
+                    Decision::Chord(chord) => {
+                        let releases = machine.owner_changed(0);
+                        let (to, who) = match chord {
+                            Chord::Slot(slot) => (usize::from(slot.number() - 1) % 2, Owner::Guest),
+                            Chord::Chosen => (1 - focus, Owner::Guest),
+                            Chord::Next | Chord::Previous => (focus, Owner::Shell),
+                            Chord::Panel if owner == Owner::Shell => (focus, Owner::Guest),
+                            Chord::Panel => (focus, Owner::Shell),
+                        };
+                        for decision in releases {
+                            if let Decision::Forward { code, pressed, .. } = decision {
+                                prop_assert!(owner == Owner::Guest && !pressed);
+                                guests[focus].see(code, pressed)?;
+                            }
+                        }
+                        prop_assert!(guests[focus].held.is_empty());
+                        (focus, owner) = (to, who);
+                    }
+                    Decision::Shell { .. } => prop_assert!(owner == Owner::Shell),
+                }
+            }
+            let held = &guests[focus].held;
+            prop_assert!(guests[1 - focus].held.is_empty(), "the other guest holds nothing");
+            prop_assert!(held.iter().all(|code| physically_down(&machine).contains(code)));
+            // A guest has Super only together with a key of its own that was pressed under it.
+            if held.iter().any(|code| is_super(*code)) && !machine.pointer_wheel && !pointer {
+                prop_assert!(held.iter().any(|code| !is_modifier(*code)));
+            }
+        }
+        prop_assert!(guests.iter().all(|guest| guest.held.is_empty()));
+    }
+}
