@@ -1,1 +1,216 @@
-fn main() {}
+//! phyllome-guest: runs one guest in the foreground, or prints the command line that would.
+//!
+//! It reads the definition, sets up its log and hands over to the library. Whatever is wrong is one sentence on standard error.
+//! Exit status: 0 the guest has ended in order, 1 it has not or could not start, 2 wrong usage.
+
+use anyhow::{Context, anyhow, bail};
+use clap::{Args, Parser, Subcommand};
+use phyllome_config::guest::Accel as Wish;
+use phyllome_config::{GuestDefinition, Places, load_guest};
+use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen};
+use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
+use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
+use phyllome_guest_bridge::machine::supervisor::{self, Options};
+use phyllome_protocol::GuestName;
+use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::status::GuestState;
+use std::ffi::OsStr;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(version, about = "Runs one guest of Phyllome Shell, in the shell or in any Wayland desktop")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run a guest in the foreground until it ends
+    Run {
+        #[command(flatten)]
+        guest: Which,
+        /// Size of the guest's display in pixels until a screen says otherwise
+        #[arg(long, value_name = "WxH", value_parser = size)]
+        size: Option<(u32, u32)>,
+        /// Open no window; show the guest only where the control socket says
+        #[arg(long)]
+        control_only: bool,
+    },
+    /// Print the QEMU command line of a guest; start nothing
+    CommandLine {
+        #[command(flatten)]
+        guest: Which,
+    },
+    /// Serve the display device alone, for tests and benchmarks
+    #[command(hide = true)]
+    Device {
+        #[arg(long)]
+        socket_path: PathBuf,
+        #[arg(long, default_value_t = 1)]
+        scanouts: u32,
+        #[arg(long)]
+        present_at_once: bool,
+    },
+}
+
+#[derive(Args)]
+struct Which {
+    /// A guest's name, or the path of its file
+    #[arg(value_name = "NAME|FILE.toml")]
+    guest: PathBuf,
+    /// Folder of shell.toml and guests/
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+}
+
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let numbers = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+    numbers
+        .filter(|(w, h)| (1..=16384).contains(w) && (1..=16384).contains(h))
+        .ok_or_else(|| "use WxH, such as 1280x800".into())
+}
+
+fn main() -> ExitCode {
+    match execute(Cli::parse().command) {
+        Ok(code) => code,
+        Err(error) => {
+            // `{:#}` keeps the causes on the same line.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { guest, size, control_only } => run(&guest, size, control_only),
+        Command::CommandLine { guest } => print_command_line(&guest),
+        Command::Device { socket_path, scanouts, present_at_once } => {
+            let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
+            gpu::run_device(&socket_path, DeviceConfig { scanouts, ..DeviceConfig::default() }, screen)?;
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn load(which: &Which) -> anyhow::Result<(GuestDefinition, Places)> {
+    let places = Places::from_env(which.config.as_deref())?;
+    let (name, file) = find(&which.guest, &places)?;
+    let definition = load_guest(&file, &name, &places)?;
+    Ok((definition, places))
+}
+
+/// A path has a separator or ends in `.toml`; all else is a name.
+fn find(guest: &Path, places: &Places) -> anyhow::Result<(GuestName, PathBuf)> {
+    let is_file = guest.extension() == Some(OsStr::new("toml")) && guest.file_name().is_some();
+    let text = if is_file { guest.file_stem() } else { Some(guest.as_os_str()) };
+    let name = GuestName::new(&text.unwrap_or_default().to_string_lossy())?;
+    let file = if is_file { guest.to_owned() } else { places.guest_file(&name) };
+    Ok((name, file))
+}
+
+fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool) -> anyhow::Result<ExitCode> {
+    let (definition, places) = load(which)?;
+    let runtime = RuntimeDir::open()?;
+    let window = if control_only { None } else { wayland_display()? };
+    let name = definition.name.clone();
+    start_log(&places.logs_dir(&name).join("bridge.log"));
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let options = Options { definition, places, runtime, size, window };
+    let work = tokio::task::LocalSet::new();
+    let ending = executor.block_on(work.run_until(supervisor::run(options)));
+    // Tasks that still wait for a peer end with the process.
+    executor.shutdown_background();
+    let ending = ending.map_err(|why| anyhow!(why))?;
+    if ending.state == GuestState::Crashed {
+        bail!(ending.message.unwrap_or_else(|| format!("guest {name} has crashed")));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The desktop that this is started in, if it is one.
+fn wayland_display() -> anyhow::Result<Option<UnixStream>> {
+    let Some(display) = std::env::var_os("WAYLAND_DISPLAY").filter(|display| !display.is_empty()) else {
+        return Ok(None);
+    };
+    let base = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
+    // An absolute display replaces the base.
+    let path = Path::new(&base).join(display);
+    let stream = UnixStream::connect(&path)
+        .with_context(|| format!("cannot open a window: no Wayland compositor answers at {}", path.display()))?;
+    Ok(Some(stream))
+}
+
+fn start_log(path: &Path) {
+    let log = match BoundedLog::open(path) {
+        Ok(log) => SharedLog::new(log),
+        Err(error) => {
+            eprintln!("warning: cannot write {}: {error}; the guest runs without a log", path.display());
+            return;
+        }
+    };
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PHYLLOME_LOG");
+    let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || log.clone()).finish();
+    if tracing::subscriber::set_global_default(subscriber).is_ok() {
+        std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a bug was survived or ended this process")));
+    }
+}
+
+fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
+    let (definition, places) = load(which)?;
+    let host = supervisor::host_facts(&definition, &places, None).map_err(|why| anyhow!(why))?;
+    let accel = if definition.machine.accel == Wish::Tcg { Accel::Tcg } else { Accel::Kvm };
+    let line = command_line(&definition, &host, accel)?;
+    let words = std::iter::once(line.program.as_os_str()).chain(line.args.iter().map(|arg| arg.as_os_str()));
+    let quoted: Vec<String> = words.map(quote).collect();
+    println!("{}", quoted.join(" "));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// For a POSIX shell.
+fn quote(word: &OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_./,=:+@%".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        text.into_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_survive_a_shell() {
+        for (word, quoted) in [("-m", "-m"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'")] {
+            assert_eq!(quote(OsStr::new(word)), quoted);
+        }
+    }
+
+    #[test]
+    fn a_guest_is_a_name_or_a_file() {
+        let vars = |name: &'static str| (name == "HOME").then(|| "/home/a".into());
+        let places = Places::from_vars(vars, None).unwrap();
+        let found = |text: &str| find(Path::new(text), &places).map(|(n, f)| (n.to_string(), f)).ok();
+        assert_eq!(found("work"), Some(("work".into(), "/home/a/.config/phyllome/guests/work.toml".into())));
+        assert_eq!(found("x/play.toml"), Some(("play".into(), "x/play.toml".into())));
+        for bad in ["../x", "", "x/work", ".toml", "a b.toml"] {
+            assert_eq!(found(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_two_sides() {
+        assert_eq!(size("1272x768"), Ok((1272, 768)));
+        for bad in ["", "0x1", "1x", "x", "1x99999", "-1x1", "1x1x1"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

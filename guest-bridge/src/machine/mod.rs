@@ -1,3 +1,19 @@
-//! machine
+//! The machine: QEMU's process, QMP, lifecycle, and the control socket that the shell dials.
+//!
+//! QEMU is hostile once its guest has broken out of it: what it says is bounded, and what it leaves unsaid runs into
+//! a timeout. What decides ([`lifecycle`], [`input`], [`keys`], [`command_line`]) is pure; what acts is [`supervisor`].
 
+pub mod checks;
 pub mod command_line;
+pub mod control;
+pub mod input;
+pub mod folder;
+pub mod keys;
+pub mod lifecycle;
+pub mod logs;
+pub mod peers;
+pub mod process;
+pub mod qemu;
+pub mod qmp;
+pub mod supervisor;
+pub mod verdict;

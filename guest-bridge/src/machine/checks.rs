@@ -1,0 +1,181 @@
+//! What is looked at before QEMU starts, so that a person reads one sentence instead of QEMU's words: QEMU itself, /dev/kvm,
+//! firmware, and every file that the definition names.
+//!
+//! Nothing is changed but one thing: a guest with UEFI firmware gets its own copy of the firmware's variables.
+
+use super::command_line::{FirmwareFiles, QemuVersion};
+use super::lifecycle::KvmFact;
+use super::verdict::{Verdict, Verdicts};
+use phyllome_config::guest::Firmware;
+use phyllome_config::{GuestDefinition, Places};
+use std::ffi::{OsStr, OsString};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// QEMU's program.
+const QEMU: &str = "qemu-system-x86_64";
+
+/// QEMU's program, found in the folders of `PATH`.
+pub fn find_qemu() -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&path)
+        .filter(|folder| folder.is_absolute())
+        .map(|folder| folder.join(QEMU))
+        .find(|candidate| candidate.metadata().is_ok_and(|m| m.is_file() && m.permissions().mode() & 0o111 != 0))
+        .ok_or_else(|| format!("{QEMU} is not installed; install QEMU for x86 (10.0 or newer)"))
+}
+
+/// QEMU's version, which is asked once and then remembered in `runtime_dir` for as long as the program does not change.
+pub fn qemu_version(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuVersion, String> {
+    let meta = qemu.metadata().map_err(|error| format!("cannot look at {}: {error}", qemu.display()))?;
+    let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
+    let file = runtime_dir.map(|dir| dir.join("qemu-version"));
+    if let Some(text) = file.as_deref().and_then(|file| read_bounded(file).ok())
+        && let Some((known, version)) = text.trim_end().split_once('\n')
+        && known == key
+        && let Some(version) = QemuVersion::parse(version)
+    {
+        return Ok(version);
+    }
+    let output = Command::new(qemu).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}", qemu.display()))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = QemuVersion::parse(&text)
+        .ok_or_else(|| format!("{} does not say its version; install QEMU 10.0 or newer", qemu.display()))?;
+    if let Some(file) = file {
+        let new = file.with_extension(format!("new-{}", std::process::id()));
+        let words = format!("{key}\nQEMU version {version}\n");
+        if let Err(error) = std::fs::write(&new, words).and_then(|()| std::fs::rename(&new, &file)) {
+            tracing::debug!(%error, "QEMU's version is not remembered");
+        }
+    }
+    Ok(version)
+}
+
+fn read_bounded(file: &Path) -> io::Result<String> {
+    let mut text = String::new();
+    File::open(file)?.take(4096).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// What /dev/kvm and the verdict of this boot say.
+pub fn kvm(verdicts: &Verdicts) -> KvmFact {
+    if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
+        return KvmFact::Closed(match error.kind() {
+            io::ErrorKind::NotFound => "there is no /dev/kvm".into(),
+            io::ErrorKind::PermissionDenied => "/dev/kvm may not be opened; join the group kvm".into(),
+            _ => format!("/dev/kvm: {error}"),
+        });
+    }
+    match verdicts.recall() {
+        Some(Verdict::Broken(why)) => KvmFact::Failed(why),
+        _ => KvmFact::Offered,
+    }
+}
+
+/// The firmware that this guest needs, if the host has it.
+pub fn firmware(wanted: Firmware) -> Option<FirmwareFiles> {
+    let places = match wanted {
+        Firmware::Uefi => FirmwareFiles::UEFI,
+        Firmware::UefiSecure => FirmwareFiles::UEFI_SECURE,
+        Firmware::Bios | Firmware::None => return None,
+    };
+    FirmwareFiles::find(places, Path::is_file)
+}
+
+/// Where this guest's own firmware variables lie; in the format of the template, which the extension tells.
+pub fn vars_file(places: &Places, definition: &GuestDefinition, files: Option<&FirmwareFiles>) -> PathBuf {
+    let template = files.and_then(|files| files.vars_template.extension()).unwrap_or(OsStr::new("fd"));
+    let mut name = OsString::from(definition.name.as_str());
+    name.push(if definition.machine.firmware == Firmware::UefiSecure { ".secure." } else { "." });
+    name.push(template);
+    places.data.join("firmware").join(name)
+}
+
+/// Makes this guest's own copy of the firmware's variables, unless it has one.
+pub fn make_vars(files: &FirmwareFiles, vars: &Path) -> Result<(), String> {
+    if vars.is_file() {
+        return Ok(());
+    }
+    let copy = || -> io::Result<()> {
+        if let Some(folder) = vars.parent() {
+            std::fs::create_dir_all(folder)?;
+        }
+        let mut new = vars.as_os_str().to_owned();
+        new.push(format!(".new-{}", std::process::id()));
+        let mut out = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
+        io::copy(&mut File::open(&files.vars_template)?, &mut out)?;
+        out.flush()?;
+        std::fs::rename(new, vars)
+    };
+    copy().map_err(|error| format!("cannot make the firmware's variables {}: {error}", vars.display()))
+}
+
+/// Opens every file that the definition names, as QEMU will. The error is one sentence.
+pub fn files(definition: &GuestDefinition) -> Result<(), String> {
+    if let Some(boot) = &definition.boot {
+        readable("kernel", &boot.kernel, false)?;
+        if let Some(initrd) = &boot.initrd {
+            readable("initrd", initrd, false)?;
+        }
+    }
+    for disk in &definition.disks {
+        readable(if disk.cdrom { "ISO image" } else { "disk" }, &disk.path, !disk.cdrom)?;
+    }
+    Ok(())
+}
+
+fn readable(what: &str, path: &Path, write: bool) -> Result<(), String> {
+    // A pipe of that name must not block us.
+    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
+    let opened = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
+    let kind = opened.and_then(|file| file.metadata()).map(|meta| meta.file_type());
+    let shown = path.display();
+    match kind {
+        Ok(kind) if kind.is_file() || kind.is_block_device() => Ok(()),
+        Ok(_) => Err(format!("the {what} {shown} is not a file; mend its path in the guest's definition")),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Err(format!("the {what} {shown} does not exist; mend its path in the guest's definition"))
+        }
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
+            Err(format!("the {what} {shown} is a folder; mend its path in the guest's definition"))
+        }
+        Err(error) => Err(format!("the {what} {shown} cannot be opened ({error}); mend its permissions or its path")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_asked_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let qemu = dir.path().join("qemu");
+        let script = "#!/bin/sh\necho x >> \"$0.asked\"\necho QEMU emulator version 10.0.2\n";
+        std::fs::write(&qemu, script).unwrap();
+        std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
+        for _ in 0..3 {
+            assert_eq!(qemu_version(&qemu, Some(dir.path())).unwrap().major, 10);
+        }
+        assert_eq!(std::fs::read_to_string(dir.path().join("qemu.asked")).unwrap(), "x\n");
+    }
+
+    #[test]
+    fn a_file_that_qemu_cannot_open_is_one_sentence() {
+        let dir = tempfile::tempdir().unwrap();
+        let good = dir.path().join("vmlinuz");
+        std::fs::write(&good, "x").unwrap();
+        assert_eq!(readable("kernel", &good, true), Ok(()));
+        let missing = readable("kernel", &dir.path().join("none"), false).unwrap_err();
+        assert!(missing.contains("the kernel") && missing.contains("none does not exist"), "{missing}");
+        assert!(readable("disk", dir.path(), true).unwrap_err().contains("is a folder"));
+        assert!(readable("disk", dir.path(), false).unwrap_err().contains("is not a file"));
+        let pipe = dir.path().join("pipe");
+        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
+        assert!(readable("initrd", &pipe, false).unwrap_err().contains("is not a file"));
+    }
+}

@@ -1,0 +1,282 @@
+//! What the person does becomes QMP `input-send-event` commands: a bounded queue in front of QEMU.
+//!
+//! Pure: events in, batches out. It never waits for QEMU: while a batch is under way, what comes meanwhile gathers here. When
+//! QEMU is slow, motion is dropped first, then presses; a release whose press was passed on is never dropped.
+
+use super::keys;
+use crate::screen::InputEvent;
+use serde_json::{Value, json};
+use std::collections::{BTreeSet, VecDeque};
+
+/// Events that may wait beside releases.
+const MAX_WAITING: usize = 256;
+/// Events in one batch: QEMU's HID devices hold 16.
+const MAX_BATCH: usize = 16;
+/// Notches of one turn of the wheel that are passed on.
+const MAX_NOTCHES: u32 = 8;
+
+/// A key or a button in QEMU's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Switch {
+    Key(&'static str),
+    Button(&'static str),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Switch { switch: Switch, down: bool },
+    Abs { x: u16, y: u16 },
+    Notch(&'static str),
+}
+
+impl Step {
+    /// Two steps with the same mark must not lie in one batch, because the guest sees a batch as one moment.
+    fn mark(self) -> &'static str {
+        match self {
+            Self::Switch { switch: Switch::Key(word), .. } => word,
+            Self::Switch { switch: Switch::Button(_), .. } => "a button",
+            Self::Abs { .. } => "the position",
+            Self::Notch(_) => "the wheel",
+        }
+    }
+}
+
+/// The queue.
+#[derive(Debug)]
+pub struct InputQueue {
+    waiting: VecDeque<Step>,
+    held: BTreeSet<Switch>,
+    running: bool,
+}
+
+impl Default for InputQueue {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), held: BTreeSet::new(), running: true }
+    }
+}
+
+impl InputQueue {
+    /// Takes what the person did.
+    pub fn push(&mut self, event: InputEvent) {
+        match event {
+            InputEvent::Key { code, pressed } => {
+                if let Some(word) = keys::qcode(code) {
+                    self.switch(Switch::Key(word), pressed);
+                }
+            }
+            InputEvent::Button { code, pressed } => {
+                if let Some(word) = keys::button(code) {
+                    self.switch(Switch::Button(word), pressed);
+                }
+            }
+            InputEvent::Abs { x, y, .. } => self.motion(x, y),
+            InputEvent::Wheel { vertical, horizontal } => {
+                self.notches(vertical, "wheel-up", "wheel-down");
+                self.notches(horizontal, "wheel-left", "wheel-right");
+            }
+            InputEvent::ReleaseAll => self.release_all(),
+        }
+    }
+
+    /// Releases all keys and buttons that the guest believes to be held.
+    pub fn release_all(&mut self) {
+        while let Some(switch) = self.held.pop_last() {
+            self.waiting.push_back(Step::Switch { switch, down: false });
+        }
+    }
+
+    /// QEMU drops input while the guest's processors stand. So nothing is sent then; presses and motion are dropped here,
+    /// and releases wait, lest the guest goes on with a key held for ever.
+    pub fn set_running(&mut self, running: bool) {
+        self.running = running;
+    }
+
+    /// A new QEMU holds no keys.
+    pub fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The next batch for QMP, if there is one.
+    pub fn next_batch(&mut self) -> Option<Vec<Value>> {
+        if !self.running || self.waiting.is_empty() {
+            return None;
+        }
+        let mut marks = BTreeSet::new();
+        let mut batch = Vec::new();
+        while batch.len() < MAX_BATCH {
+            let Some(step) = self.waiting.front().copied() else { break };
+            if !marks.insert(step.mark()) {
+                break;
+            }
+            self.waiting.pop_front();
+            to_qmp(step, &mut batch);
+        }
+        Some(batch)
+    }
+
+    fn has_room(&mut self) -> bool {
+        if self.waiting.len() >= MAX_WAITING {
+            self.waiting.retain(|step| !matches!(step, Step::Abs { .. }));
+        }
+        self.running && self.waiting.len() < MAX_WAITING
+    }
+
+    fn switch(&mut self, switch: Switch, down: bool) {
+        let passed_on = if down { self.has_room() && self.held.insert(switch) } else { self.held.remove(&switch) };
+        if passed_on {
+            self.waiting.push_back(Step::Switch { switch, down });
+        }
+    }
+
+    fn motion(&mut self, x: u16, y: u16) {
+        if let Some(Step::Abs { x: last_x, y: last_y }) = self.waiting.back_mut() {
+            (*last_x, *last_y) = (x, y);
+        } else if self.has_room() {
+            self.waiting.push_back(Step::Abs { x, y });
+        }
+    }
+
+    fn notches(&mut self, count: i32, negative: &'static str, positive: &'static str) {
+        let word = if count < 0 { negative } else { positive };
+        for _ in 0..count.unsigned_abs().min(MAX_NOTCHES) {
+            if self.has_room() {
+                self.waiting.push_back(Step::Notch(word));
+            }
+        }
+    }
+}
+
+fn to_qmp(step: Step, batch: &mut Vec<Value>) {
+    let button = |word, down| json!({ "type": "btn", "data": { "button": word, "down": down } });
+    let axis = |word, value| json!({ "type": "abs", "data": { "axis": word, "value": value } });
+    match step {
+        Step::Switch { switch: Switch::Key(word), down } => {
+            batch.push(json!({ "type": "key", "data": { "down": down, "key": { "type": "qcode", "data": word } } }));
+        }
+        Step::Switch { switch: Switch::Button(word), down } => batch.push(button(word, down)),
+        Step::Abs { x, y } => batch.extend([axis("x", x), axis("y", y)]),
+        Step::Notch(word) => batch.extend([button(word, true), button(word, false)]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use phyllome_protocol::ScanoutId;
+
+    fn key(code: u32, pressed: bool) -> InputEvent {
+        InputEvent::Key { code, pressed }
+    }
+
+    fn abs(x: u16) -> InputEvent {
+        InputEvent::Abs { x, y: 1, scanout: ScanoutId::new(0).unwrap() }
+    }
+
+    /// A batch in short: `+a -a x7 +left wheel`.
+    fn short(batch: Option<Vec<Value>>) -> String {
+        let words = batch.unwrap_or_default().into_iter().map(|event| {
+            let data = &event["data"];
+            let sign = if data["down"] == true { "+" } else { "-" };
+            match event["type"].as_str().unwrap() {
+                "key" => format!("{sign}{}", data["key"]["data"].as_str().unwrap()),
+                "btn" => format!("{sign}{}", data["button"].as_str().unwrap()),
+                _ => format!("{}{}", data["axis"].as_str().unwrap(), data["value"]),
+            }
+        });
+        words.collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn what_arrives_together_is_one_batch_and_a_tap_is_two() {
+        let mut queue = InputQueue::default();
+        for event in [key(29, true), key(30, true), abs(7), key(30, false), key(29, false)] {
+            queue.push(event);
+        }
+        assert_eq!(short(queue.next_batch()), "+ctrl +a x7 y1");
+        assert_eq!(short(queue.next_batch()), "-a -ctrl");
+        assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn motion_that_waits_is_replaced_by_newer_motion() {
+        let mut queue = InputQueue::default();
+        (0..1000).for_each(|x| queue.push(abs(x)));
+        queue.push(InputEvent::Button { code: 0x110, pressed: true });
+        assert_eq!(short(queue.next_batch()), "x999 y1 +left");
+        assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn every_notch_is_a_moment_of_its_own() {
+        let mut queue = InputQueue::default();
+        queue.push(InputEvent::Wheel { vertical: 2, horizontal: -1 });
+        let all: Vec<_> = (0..3).map(|_| short(queue.next_batch())).collect();
+        assert_eq!(all, ["+wheel-down -wheel-down", "+wheel-down -wheel-down", "+wheel-left -wheel-left"]);
+        queue.push(InputEvent::Wheel { vertical: i32::MIN, horizontal: i32::MAX });
+        assert!(std::iter::from_fn(|| queue.next_batch()).count() <= 16);
+    }
+
+    #[test]
+    fn all_that_is_held_is_released_once() {
+        let mut queue = InputQueue::default();
+        for event in [key(30, true), InputEvent::Button { code: 0x111, pressed: true }, key(30, true)] {
+            queue.push(event);
+        }
+        assert_eq!(short(queue.next_batch()), "+a +right");
+        queue.push(InputEvent::ReleaseAll);
+        queue.push(key(30, false));
+        assert_eq!(short(queue.next_batch()), "-right -a");
+        assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn a_paused_guest_gets_its_releases_when_it_goes_on_and_nothing_else() {
+        let mut queue = InputQueue::default();
+        queue.push(key(30, true));
+        assert_eq!(short(queue.next_batch()), "+a");
+        queue.set_running(false);
+        for event in [key(48, true), key(48, false), abs(3), InputEvent::ReleaseAll] {
+            queue.push(event);
+        }
+        assert_eq!(queue.next_batch(), None);
+        queue.set_running(true);
+        assert_eq!(short(queue.next_batch()), "-a");
+        assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn a_flood_is_bounded_and_loses_no_release() {
+        let mut queue = InputQueue::default();
+        for round in 0..100_000u32 {
+            let code = round % 120;
+            queue.push(key(code, true));
+            queue.push(abs(7));
+            if round % 3 == 0 {
+                queue.push(key(code, false));
+            }
+        }
+        queue.push(InputEvent::ReleaseAll);
+        assert!(queue.waiting.len() <= 2 * MAX_WAITING, "{}", queue.waiting.len());
+        let mut down = BTreeSet::new();
+        while let Some(batch) = queue.next_batch() {
+            assert!(batch.len() <= MAX_BATCH + 1);
+            for event in batch.iter().filter(|e| e["type"] == "key") {
+                let word = event["data"]["key"]["data"].as_str().unwrap().to_owned();
+                if event["data"]["down"] == true {
+                    assert!(down.insert(word))
+                } else {
+                    assert!(down.remove(&word))
+                };
+            }
+        }
+        assert_eq!(down, BTreeSet::new());
+    }
+
+    #[test]
+    fn keys_that_qemu_does_not_know_go_nowhere() {
+        let mut queue = InputQueue::default();
+        queue.push(key(u32::MAX, true));
+        queue.push(InputEvent::Button { code: 30, pressed: true });
+        assert_eq!(queue.next_batch(), None);
+    }
+}

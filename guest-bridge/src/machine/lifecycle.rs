@@ -1,0 +1,394 @@
+//! A guest's life as a state machine: what happened goes in, what is to be done and said comes out.
+//!
+//! Pure. It knows neither processes nor sockets nor clocks. `accel = "auto"` is decided here: KVM is tried where the host
+//! offers it, and a guest that KVM cannot run is started again under QEMU's own translator, once, and says so.
+
+use super::command_line::Accel;
+use super::qmp::QmpEvent;
+use super::verdict::Verdict;
+use phyllome_config::guest::Accel as Wish;
+use phyllome_protocol::status::GuestState;
+use std::time::Duration;
+
+/// An internal error this soon after QEMU's start is KVM's failure even if the firmware has already drawn something.
+const FIRMWARE_TIME: Duration = Duration::from_secs(30);
+
+/// Whether the host offers KVM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KvmFact {
+    /// /dev/kvm opens, and nothing bad is known of it.
+    Offered,
+    /// /dev/kvm cannot be opened; why.
+    Closed(String),
+    /// It opens, and a guest has already failed on it; how.
+    Failed(String),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// QMP is negotiated.
+    QmpReady,
+    /// QMP could not be negotiated, or broke; one sentence.
+    QmpLost(String),
+    /// QEMU said something. Its `Closed` is not for here: see `QmpLost`.
+    Qmp(QmpEvent),
+    /// The answer to [`Action::QueryStatus`].
+    Status {
+        /// QEMU's word.
+        word: String,
+        /// Whether the guest has flushed a picture since QEMU started.
+        pictured: bool,
+        /// Time since QEMU started.
+        age: Duration,
+        /// The line in which QEMU explained itself, if it did.
+        words: Option<String>,
+    },
+    /// QEMU's process has ended.
+    Exited {
+        /// How.
+        how: Exit,
+        /// The line in which QEMU explained itself, if it did.
+        words: Option<String>,
+        /// Whether the guest had flushed a picture.
+        pictured: bool,
+    },
+    /// QEMU could not be started; one sentence.
+    CannotStart(String),
+    /// The device has ended by itself; one sentence.
+    DeviceFailed(String),
+    /// QEMU hung up on the device, which is normal when it ends.
+    DeviceHungUp,
+    /// This process is asked to end.
+    Terminate,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// By itself, with this status.
+    Code(i32),
+    /// By this signal.
+    Signal(i32),
+    /// It did not end when it should have, and this side ended it by a signal.
+    Overdue,
+}
+
+/// What is asked of a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request {
+    /// Power button.
+    Shutdown,
+    /// End QEMU.
+    Kill,
+    /// Reset button.
+    Reset,
+    /// Stop the processors.
+    Pause,
+    /// Let them run.
+    Resume,
+}
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Start QEMU (again).
+    Start(Accel),
+    /// Ask for the run state.
+    QueryStatus,
+    /// End QEMU by `quit`; by a signal if it does not end soon or cannot be asked.
+    End,
+    /// End QEMU by a signal at once.
+    KillNow,
+    /// End QEMU by a signal if it does not end by itself soon.
+    KillSoon,
+    /// Remember what this host's KVM is worth.
+    Remember(Verdict),
+    /// Nothing runs any longer, and the state says how it ended: say it and go.
+    Finish,
+}
+
+/// What a request needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Carry {
+    /// These QMP commands in order; the request is done when all have been answered.
+    Qmp(&'static [&'static str]),
+    /// These actions; the request is done.
+    Act(Vec<Action>),
+    /// It is as asked already.
+    Nothing,
+}
+
+/// The state machine of one guest.
+#[derive(Clone, Debug)]
+pub struct Lifecycle {
+    state: GuestState,
+    message: Option<String>,
+    accel: Accel,
+    /// KVM was chosen by `auto` and has not yet shown that it works.
+    on_trial: bool,
+    /// Why the guest runs under TCG though KVM was wished for.
+    notice: Option<String>,
+    /// QEMU is being ended in order to start under TCG.
+    falling_back: Option<String>,
+    ending: Option<Ending>,
+    shutdown: Option<(bool, String)>,
+    /// Why something looked wrong shortly before the end.
+    suspicion: Option<String>,
+}
+
+/// Why this side ends QEMU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Ending {
+    Asked,
+    Failed(String),
+}
+
+impl Lifecycle {
+    /// Decides what runs the guest. The error is one sentence.
+    pub fn new(wish: Wish, kvm: &KvmFact) -> Result<Self, String> {
+        let (accel, on_trial, notice) = match (wish, kvm) {
+            (Wish::Tcg, _) => (Accel::Tcg, false, None),
+            (Wish::Kvm, KvmFact::Closed(why)) => {
+                return Err(format!("KVM is not available ({why}); set accel = \"auto\" to run without it, slowly"));
+            }
+            (Wish::Kvm, _) => (Accel::Kvm, false, None),
+            (Wish::Auto, KvmFact::Offered) => (Accel::Kvm, true, None),
+            (Wish::Auto, KvmFact::Closed(why)) => (Accel::Tcg, false, Some(slow(&format!("is not available ({why})")))),
+            (Wish::Auto, KvmFact::Failed(why)) => {
+                (Accel::Tcg, false, Some(slow(&format!("does not work here ({why})"))))
+            }
+        };
+        Ok(Self {
+            state: GuestState::Starting,
+            message: notice.clone(),
+            accel,
+            on_trial,
+            notice,
+            falling_back: None,
+            ending: None,
+            shutdown: None,
+            suspicion: None,
+        })
+    }
+
+    /// A life that ends before it began, because nothing can run the guest.
+    pub fn without_kvm() -> Self {
+        Self {
+            state: GuestState::Starting,
+            message: None,
+            accel: Accel::Kvm,
+            on_trial: false,
+            notice: None,
+            falling_back: None,
+            ending: None,
+            shutdown: None,
+            suspicion: None,
+        }
+    }
+
+    /// The state.
+    pub fn state(&self) -> GuestState {
+        self.state
+    }
+
+    /// One sentence on the state, if it needs one.
+    pub fn message(&self) -> Option<&str> {
+        self.message.as_deref()
+    }
+
+    /// What runs the guest's code.
+    pub fn accel(&self) -> Accel {
+        self.accel
+    }
+
+    /// Takes what happened.
+    pub fn handle(&mut self, event: Event) -> Vec<Action> {
+        match event {
+            Event::QmpReady => vec![Action::QueryStatus],
+            Event::QmpLost(why) => self.suspect(why),
+            Event::DeviceHungUp => self.suspect("QEMU hung up on its display device".into()),
+            Event::DeviceFailed(why) => {
+                let sentence = format!("the display device failed ({why}), and QEMU cannot go on without it");
+                self.end_because(sentence, Action::KillNow)
+            }
+            Event::Terminate => {
+                self.ending.get_or_insert(Ending::Asked);
+                self.enter(GuestState::Stopping, None);
+                vec![Action::End]
+            }
+            Event::Qmp(event) => self.handle_qmp(event),
+            Event::Status { word, pictured, age, words } => self.handle_status(&word, pictured, age, words),
+            Event::CannotStart(why) => self.finish(GuestState::Crashed, Some(why)),
+            Event::Exited { how, words, pictured } => self.handle_exit(how, words, pictured),
+        }
+    }
+
+    /// Takes what somebody asks. The error is one sentence to him.
+    pub fn request(&mut self, request: Request) -> Result<Carry, String> {
+        use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
+        match (request, self.state) {
+            (_, Stopped | Crashed) => Err("the guest does not run".into()),
+            (Request::Kill, _) => {
+                self.ending = Some(Ending::Asked);
+                self.falling_back = None;
+                self.enter(Stopping, None);
+                Ok(Carry::Act(vec![Action::End]))
+            }
+            (_, Starting) => Err("the guest is still starting; wait a moment, or kill it".into()),
+            (Request::Shutdown, InternalError) => {
+                Err("the guest does not run and cannot shut down; reset or kill it".into())
+            }
+            (Request::Shutdown, state) => {
+                self.enter(Stopping, None);
+                // A paused guest would never see its power button.
+                Ok(Carry::Qmp(if state == Paused { &["cont", "system_powerdown"] } else { &["system_powerdown"] }))
+            }
+            // QEMU does not go on by itself after an internal error.
+            (Request::Reset, InternalError | Paused) => Ok(Carry::Qmp(&["system_reset", "cont"])),
+            (Request::Reset, _) => Ok(Carry::Qmp(&["system_reset"])),
+            (Request::Pause, Paused) | (Request::Resume, Running | Stopping) => Ok(Carry::Nothing),
+            (Request::Pause, Running | Stopping) => Ok(Carry::Qmp(&["stop"])),
+            (Request::Resume, Paused) => Ok(Carry::Qmp(&["cont"])),
+            (Request::Pause | Request::Resume, InternalError) => {
+                Err("the guest has stopped for good; reset or kill it".into())
+            }
+        }
+    }
+
+    fn enter(&mut self, state: GuestState, message: Option<String>) {
+        self.state = state;
+        // That KVM does not work stays worth saying as long as there is nothing more urgent.
+        self.message = message.or_else(|| if state.is_alive() { self.notice.clone() } else { None });
+    }
+
+    fn suspect(&mut self, why: String) -> Vec<Action> {
+        self.suspicion.get_or_insert(why);
+        vec![Action::KillSoon]
+    }
+
+    fn end_because(&mut self, sentence: String, action: Action) -> Vec<Action> {
+        self.ending.get_or_insert(Ending::Failed(sentence));
+        vec![action]
+    }
+
+    fn finish(&mut self, state: GuestState, message: Option<String>) -> Vec<Action> {
+        self.enter(state, message);
+        vec![Action::Finish]
+    }
+
+    fn handle_qmp(&mut self, event: QmpEvent) -> Vec<Action> {
+        match event {
+            QmpEvent::Stop | QmpEvent::Resume | QmpEvent::Panicked | QmpEvent::Reset { .. } => {
+                vec![Action::QueryStatus]
+            }
+            QmpEvent::Powerdown => Vec::new(),
+            QmpEvent::Closed(why) => self.suspect(why.to_string()),
+            QmpEvent::Shutdown { guest, reason } => {
+                self.shutdown.get_or_insert((guest, reason));
+                if self.falling_back.is_none() {
+                    self.enter(GuestState::Stopping, None);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn handle_status(&mut self, word: &str, pictured: bool, age: Duration, words: Option<String>) -> Vec<Action> {
+        if self.falling_back.is_some() || self.ending.is_some() || self.shutdown.is_some() {
+            return Vec::new();
+        }
+        match word {
+            // A guest that was asked to shut down runs on for a while.
+            "running" | "suspended" if self.state == GuestState::Stopping => {}
+            "running" | "suspended" => self.enter(GuestState::Running, None),
+            "internal-error" if self.on_trial && (!pictured || age < FIRMWARE_TIME) => {
+                let why = words.unwrap_or_else(|| "it stopped the guest with an internal error".into());
+                self.falling_back = Some(why);
+                self.enter(GuestState::Starting, None);
+                return vec![Action::KillNow];
+            }
+            "internal-error" => {
+                let why = words.map(|words| format!(" ({words})")).unwrap_or_default();
+                let help = if self.accel == Accel::Kvm { "; set accel = \"tcg\" if it happens again" } else { "" };
+                self.enter(GuestState::InternalError, Some(format!("QEMU met an internal error{why}{help}")));
+            }
+            "guest-panicked" => self.enter(GuestState::InternalError, Some("the guest's kernel panicked".into())),
+            "io-error" => {
+                let why = "QEMU paused the guest because a disk failed; make room or mend the disk, then resume it";
+                self.enter(GuestState::Paused, Some(why.into()));
+            }
+            "shutdown" => self.enter(GuestState::Stopping, None),
+            _ => self.enter(GuestState::Paused, None),
+        }
+        Vec::new()
+    }
+
+    fn handle_exit(&mut self, how: Exit, words: Option<String>, pictured: bool) -> Vec<Action> {
+        if let Some(why) = self.falling_back.take() {
+            return self.fall_back(why);
+        }
+        let unasked = self.ending.is_none() && self.shutdown.is_none();
+        if let (true, true, GuestState::Starting, Some(line)) = (self.on_trial, unasked, self.state, &words)
+            && line.to_ascii_lowercase().contains("kvm")
+        {
+            return self.fall_back(line.clone());
+        }
+        let mut actions = Vec::new();
+        if self.accel == Accel::Kvm && pictured && self.state != GuestState::InternalError {
+            actions.push(Action::Remember(Verdict::Works));
+        }
+        let (state, message) = match (self.ending.take(), self.shutdown.take(), how) {
+            (Some(Ending::Asked), _, _) => (GuestState::Stopped, None),
+            (Some(Ending::Failed(why)), _, _) => (GuestState::Crashed, Some(why)),
+            (None, Some((_, reason)), Exit::Code(0)) => ended_with(&reason),
+            (None, None, Exit::Code(0)) if self.state == GuestState::Stopping => (GuestState::Stopped, None),
+            (None, _, how) => (GuestState::Crashed, Some(describe(how, self.suspicion.take(), words))),
+        };
+        actions.extend(self.finish(state, message));
+        actions
+    }
+
+    fn fall_back(&mut self, why: String) -> Vec<Action> {
+        self.accel = Accel::Tcg;
+        self.on_trial = false;
+        self.shutdown = None;
+        self.suspicion = None;
+        self.notice = Some(slow(&format!("does not work here ({why})")));
+        self.enter(GuestState::Starting, None);
+        vec![Action::Remember(Verdict::Broken(why)), Action::Start(Accel::Tcg)]
+    }
+}
+
+fn slow(what: &str) -> String {
+    format!("KVM {what}; the guest runs without it, many times slower")
+}
+
+fn ended_with(reason: &str) -> (GuestState, Option<String>) {
+    match reason {
+        "guest-panic" => (GuestState::Crashed, Some("the guest's kernel panicked".into())),
+        "host-signal" => (GuestState::Crashed, Some("QEMU was asked to end by a signal from outside".into())),
+        "host-error" => (GuestState::Crashed, Some("QEMU ended because the host failed it".into())),
+        _ => (GuestState::Stopped, None),
+    }
+}
+
+fn describe(how: Exit, suspicion: Option<String>, words: Option<String>) -> String {
+    let mut sentence = match how {
+        Exit::Code(0) => "QEMU ended by itself".to_owned(),
+        Exit::Code(code) => format!("QEMU ended with status {code}"),
+        Exit::Signal(signal) => format!("QEMU was ended by signal {signal}"),
+        Exit::Overdue => "QEMU hung and was ended".to_owned(),
+    };
+    // That connections close is what every end looks like; it explains only an end that had to be forced.
+    let why = if how == Exit::Overdue { suspicion.or(words) } else { words };
+    if let Some(why) = why {
+        sentence.push_str(": ");
+        sentence.push_str(&why);
+    }
+    sentence
+}
+
+#[cfg(test)]
+#[path = "lifecycle_tests.rs"]
+mod tests;

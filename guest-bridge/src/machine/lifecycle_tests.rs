@@ -1,0 +1,193 @@
+//! Tables: a life as a sequence of events, and the states, messages and actions that must come of it.
+
+use super::*;
+use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
+
+fn started(wish: Wish, kvm: KvmFact) -> Lifecycle {
+    Lifecycle::new(wish, &kvm).unwrap()
+}
+
+fn running(wish: Wish) -> Lifecycle {
+    let mut life = started(wish, KvmFact::Offered);
+    assert_eq!(life.handle(Event::QmpReady), [Action::QueryStatus]);
+    assert_eq!(life.handle(status("running")), []);
+    assert_eq!(life.state(), Running);
+    life
+}
+
+fn status(word: &str) -> Event {
+    Event::Status { word: word.into(), pictured: false, age: Duration::from_secs(1), words: None }
+}
+
+fn late_status(word: &str) -> Event {
+    Event::Status { word: word.into(), pictured: true, age: Duration::from_secs(600), words: None }
+}
+
+fn exit(how: Exit, words: Option<&str>) -> Event {
+    Event::Exited { how, words: words.map(Into::into), pictured: false }
+}
+
+fn shutdown(reason: &str) -> Event {
+    Event::Qmp(QmpEvent::Shutdown { guest: reason.starts_with("guest"), reason: reason.into() })
+}
+
+#[test]
+fn auto_tries_kvm_only_where_it_may_work() {
+    for (wish, kvm, accel, says) in [
+        (Wish::Auto, KvmFact::Offered, Accel::Kvm, None),
+        (Wish::Auto, KvmFact::Closed("no such file".into()), Accel::Tcg, Some("no such file")),
+        (Wish::Auto, KvmFact::Failed("emulation failure".into()), Accel::Tcg, Some("emulation failure")),
+        (Wish::Kvm, KvmFact::Failed("emulation failure".into()), Accel::Kvm, None),
+        (Wish::Tcg, KvmFact::Closed("no such file".into()), Accel::Tcg, None),
+    ] {
+        let life = started(wish, kvm);
+        assert_eq!(life.accel(), accel);
+        assert_eq!(life.message().is_some(), says.is_some());
+        assert!(life.message().unwrap_or_default().contains(says.unwrap_or_default()));
+    }
+    assert!(Lifecycle::new(Wish::Kvm, &KvmFact::Closed("permission denied".into())).unwrap_err().contains("auto"));
+}
+
+#[test]
+fn an_internal_error_before_the_first_picture_starts_again_under_tcg() {
+    let mut life = running(Wish::Auto);
+    assert_eq!(life.handle(Event::Qmp(QmpEvent::Stop)), [Action::QueryStatus]);
+    let error = Event::Status {
+        word: "internal-error".into(),
+        pictured: false,
+        age: Duration::from_secs(500),
+        words: Some("KVM internal error. Suberror: 1".into()),
+    };
+    assert_eq!(life.handle(error), [Action::KillNow]);
+    assert_eq!(life.state(), Starting);
+    let broken = Verdict::Broken("KVM internal error. Suberror: 1".into());
+    assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Remember(broken), Action::Start(Accel::Tcg)]);
+    assert_eq!((life.accel(), life.state()), (Accel::Tcg, Starting));
+    life.handle(Event::QmpReady);
+    life.handle(status("running"));
+    assert_eq!(life.state(), Running);
+    assert!(life.message().unwrap().contains("Suberror: 1"));
+    // Once only: under TCG the same is an internal error.
+    life.handle(status("internal-error"));
+    assert_eq!(life.state(), InternalError);
+}
+
+#[test]
+fn the_picture_of_the_firmware_does_not_count() {
+    let soon = |pictured, seconds| Event::Status {
+        word: "internal-error".into(),
+        pictured,
+        age: Duration::from_secs(seconds),
+        words: None,
+    };
+    for (pictured, seconds, state) in [(true, 5, Starting), (false, 500, Starting), (true, 500, InternalError)] {
+        let mut life = running(Wish::Auto);
+        life.handle(soon(pictured, seconds));
+        assert_eq!(life.state(), state, "{pictured} {seconds}");
+    }
+}
+
+#[test]
+fn an_internal_error_where_kvm_was_ordered_stays_one() {
+    let mut life = running(Wish::Kvm);
+    assert_eq!(life.handle(status("internal-error")), []);
+    assert_eq!(life.state(), InternalError);
+    assert!(life.message().unwrap().contains("accel = \"tcg\""));
+    assert_eq!(life.request(Request::Reset), Ok(Carry::Qmp(&["system_reset", "cont"])));
+    assert!(life.request(Request::Shutdown).is_err());
+    life.handle(status("running"));
+    assert_eq!((life.state(), life.message()), (Running, None));
+}
+
+#[test]
+fn qemu_that_cannot_open_kvm_starts_again_under_tcg() {
+    let words = "Could not access KVM kernel module: Permission denied";
+    let mut life = started(Wish::Auto, KvmFact::Offered);
+    assert_eq!(life.handle(Event::DeviceHungUp), [Action::KillSoon]);
+    let actions = life.handle(exit(Exit::Code(1), Some(words)));
+    assert_eq!(actions, [Action::Remember(Verdict::Broken(words.into())), Action::Start(Accel::Tcg)]);
+    // The second failure is final, and its own words are said.
+    assert_eq!(life.handle(exit(Exit::Code(1), Some("no kvm either"))), [Action::Finish]);
+    assert_eq!((life.state(), life.message()), (Crashed, Some("QEMU ended with status 1: no kvm either")));
+}
+
+#[test]
+fn qemu_that_fails_for_another_reason_is_a_crash() {
+    let mut life = started(Wish::Auto, KvmFact::Offered);
+    let actions = life.handle(exit(Exit::Code(1), Some("could not load kernel 'x'")));
+    assert_eq!(actions, [Action::Finish]);
+    assert_eq!(life.message(), Some("QEMU ended with status 1: could not load kernel 'x'"));
+}
+
+#[test]
+fn every_end_has_its_state() {
+    for (events, state, says) in [
+        (vec![shutdown("guest-shutdown"), exit(Exit::Code(0), None)], Stopped, None),
+        (vec![shutdown("host-qmp-quit"), exit(Exit::Code(0), None)], Stopped, None),
+        (vec![shutdown("guest-panic"), exit(Exit::Code(0), None)], Crashed, Some("panicked")),
+        (vec![shutdown("host-signal"), exit(Exit::Code(0), None)], Crashed, Some("from outside")),
+        (vec![exit(Exit::Code(0), None)], Crashed, Some("by itself")),
+        (vec![exit(Exit::Signal(11), None)], Crashed, Some("signal 11")),
+        (vec![Event::QmpLost("it hung".into()), exit(Exit::Overdue, None)], Crashed, Some("it hung")),
+        (vec![Event::DeviceHungUp, exit(Exit::Signal(6), Some("assert"))], Crashed, Some("signal 6: assert")),
+        (vec![Event::DeviceFailed("bad".into()), exit(Exit::Signal(9), None)], Crashed, Some("display device")),
+        (vec![Event::Terminate, exit(Exit::Code(0), None)], Stopped, None),
+        (vec![Event::DeviceHungUp, shutdown("guest-shutdown"), exit(Exit::Code(0), None)], Stopped, None),
+        (vec![Event::CannotStart("qemu is missing".into())], Crashed, Some("qemu is missing")),
+    ] {
+        let shown = format!("{events:?}");
+        let mut life = running(Wish::Tcg);
+        let last = events.into_iter().map(|event| life.handle(event)).last();
+        assert_eq!((life.state(), last), (state, Some(vec![Action::Finish])), "{shown}");
+        assert_eq!(life.message().is_some(), says.is_some(), "{shown}");
+        assert!(life.message().unwrap_or_default().contains(says.unwrap_or_default()), "{shown}");
+    }
+}
+
+#[test]
+fn requests_depend_on_the_state() {
+    let mut life = started(Wish::Tcg, KvmFact::Offered);
+    assert!(life.request(Request::Pause).unwrap_err().contains("starting"));
+    let mut life = running(Wish::Tcg);
+    assert_eq!(life.request(Request::Resume), Ok(Carry::Nothing));
+    assert_eq!(life.request(Request::Pause), Ok(Carry::Qmp(&["stop"])));
+    assert_eq!(life.state(), Running, "not before QEMU says so");
+    assert_eq!(life.handle(Event::Qmp(QmpEvent::Stop)), [Action::QueryStatus]);
+    life.handle(late_status("paused"));
+    assert_eq!(life.state(), Paused);
+    assert_eq!(life.request(Request::Pause), Ok(Carry::Nothing));
+    assert_eq!(life.request(Request::Resume), Ok(Carry::Qmp(&["cont"])));
+    assert_eq!(life.request(Request::Shutdown), Ok(Carry::Qmp(&["cont", "system_powerdown"])));
+    life.handle(late_status("running"));
+    assert_eq!(life.state(), Stopping, "a guest that shuts down still runs");
+    assert_eq!(life.request(Request::Shutdown), Ok(Carry::Qmp(&["system_powerdown"])));
+    assert_eq!(life.request(Request::Kill), Ok(Carry::Act(vec![Action::End])));
+    assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
+    assert_eq!((life.state(), life.message()), (Stopped, None));
+    assert!(life.request(Request::Kill).is_err());
+}
+
+#[test]
+fn a_kill_during_the_fall_back_is_a_kill() {
+    let mut life = running(Wish::Auto);
+    assert_eq!(life.handle(status("internal-error")), [Action::KillNow]);
+    assert_eq!(life.request(Request::Kill), Ok(Carry::Act(vec![Action::End])));
+    assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
+    assert_eq!(life.state(), Stopped);
+}
+
+#[test]
+fn a_full_disk_pauses_and_says_so() {
+    let mut life = running(Wish::Tcg);
+    life.handle(late_status("io-error"));
+    assert_eq!(life.state(), Paused);
+    assert!(life.message().unwrap().contains("disk"));
+}
+
+#[test]
+fn a_guest_that_ran_well_under_kvm_clears_kvm() {
+    let mut life = running(Wish::Auto);
+    life.handle(shutdown("guest-shutdown"));
+    let actions = life.handle(Event::Exited { how: Exit::Code(0), words: None, pictured: true });
+    assert_eq!(actions, [Action::Remember(Verdict::Works), Action::Finish]);
+}

@@ -1,0 +1,212 @@
+//! One QEMU from its start to its end, with the device thread and the QMP connection that belong to it.
+//!
+//! Small tasks watch what can happen and tell it to the supervisor as [`Happening`]s, each marked with the QEMU that it
+//! is about, so that nothing of a former one is taken for the present one. None of them decides anything.
+
+use super::command_line::{Accel, CommandLineError, HostFacts, SerialSink, command_line};
+use super::lifecycle::Exit;
+use super::process::{self, Killer, Sockets, Words};
+use super::qmp::{Qmp, QmpError, QmpEvent};
+use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToScreen};
+use crate::gpu::{self, DeviceConfig, DeviceHandle};
+use crate::screen;
+use phyllome_config::GuestDefinition;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+/// How long QEMU's last words and events may take to arrive after its end.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Which QEMU of this process: counts up with every start.
+pub type Generation = u32;
+
+/// What the supervisor hears.
+#[derive(Debug)]
+pub enum Happening {
+    /// QMP is negotiated.
+    QmpReady(Generation, Qmp),
+    /// QMP could not be negotiated.
+    QmpFailed(Generation, QmpError),
+    /// QEMU said something.
+    Qmp(Generation, QmpEvent),
+    /// QEMU answered query-status.
+    Status(Generation, Result<String, QmpError>),
+    /// QEMU has ended, and all that it said was told before.
+    Exited(Generation, Exit),
+    /// The batch of input that was under way is answered.
+    InputSent(Generation, Result<(), QmpError>),
+    /// What was asked on a connection under this id is done, or refused with a sentence.
+    Answered {
+        /// The connection.
+        connection: u64,
+        /// The request's id.
+        id: u64,
+        /// How it went.
+        result: Result<(), String>,
+    },
+    /// The first flush of a QEMU.
+    Pictured(Generation),
+    /// A scanout changed its picture.
+    ScanoutsChanged,
+}
+
+/// What every QEMU of this guest is started with.
+pub struct Recipe<'a> {
+    /// The guest.
+    pub definition: &'a GuestDefinition,
+    /// The host; the descriptors in it are filled in here.
+    pub host: &'a HostFacts,
+    /// Where the logs go.
+    pub logs: &'a Path,
+    /// The mode that scanouts prefer at first.
+    pub mode: PreferredMode,
+    /// Where the device reports.
+    pub report: &'a SharedGpuReport,
+    /// Where the frames go.
+    pub screen: &'a screen::Handle,
+    /// Who is told what happens.
+    pub happenings: &'a mpsc::Sender<Happening>,
+}
+
+/// A running QEMU.
+pub struct Qemu {
+    /// Which.
+    pub generation: Generation,
+    /// Its process id.
+    pub pid: u32,
+    /// When it was started.
+    pub started: Instant,
+    /// Ends it.
+    pub killer: Killer,
+    /// Its device.
+    pub device: DeviceHandle,
+    /// Set by the supervisor when it hears of it.
+    pub device_ended: bool,
+    /// Set by the supervisor when it hears of it.
+    pub qmp: Option<Qmp>,
+    /// Set by the supervisor when it hears of it.
+    pub pictured: bool,
+    /// Its last words.
+    pub words: Words,
+}
+
+impl Recipe<'_> {
+    /// The command line, with the descriptors' numbers of `sockets`.
+    fn command_line(
+        &self,
+        accel: Accel,
+        sockets: &Sockets,
+    ) -> Result<super::command_line::CommandLine, CommandLineError> {
+        let [gpu_fd, qmp_fd, serial_fd] = sockets.child_numbers();
+        let host = HostFacts { gpu_fd, qmp_fd, serial: SerialSink::Socket(serial_fd), ..self.host.clone() };
+        command_line(self.definition, &host, accel)
+    }
+
+    /// Starts QEMU and its device. The error is one sentence.
+    pub fn start(&self, generation: Generation, accel: Accel) -> Result<Qemu, String> {
+        let sockets = Sockets::new().map_err(|error| format!("cannot make QEMU's sockets: {error}"))?;
+        let line = self.command_line(accel, &sockets).map_err(|error| error.to_string())?;
+        tracing::info!(program = %line.program.display(), args = ?line.args, "starting QEMU");
+        let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
+        let device = self.start_device(generation, gpu_socket)?;
+        let words = Words::default();
+        let stderr = process.take_stderr();
+        let (pid, (killer, waiter)) = (process.id, process.split());
+        let qemu_log = self.logs.join("qemu.log");
+        let said = words.clone();
+        let stderr = tokio::spawn(async move {
+            if let Some(stderr) = stderr {
+                process::collect(stderr, &qemu_log, Some(said)).await;
+            }
+        });
+        let serial = tokio::spawn(collect_serial(serial_socket, self.logs.join("serial.log")));
+        let talk = tokio::spawn(talk(generation, qmp_socket, self.happenings.clone()));
+        let happenings = self.happenings.clone();
+        tokio::spawn(async move {
+            let exit = waiter.wait().await;
+            // What QEMU said before it ended is told before its end is.
+            let rest = async { tokio::join!(stderr, serial, talk) };
+            if timeout(LAST_WORDS, rest).await.is_err() {
+                tracing::warn!("something holds QEMU's connections open after its end");
+            }
+            let _ = happenings.send(Happening::Exited(generation, exit)).await;
+        });
+        let started = Instant::now();
+        Ok(Qemu { generation, pid, started, killer, device, device_ended: false, qmp: None, pictured: false, words })
+    }
+
+    fn start_device(&self, generation: Generation, socket: UnixStream) -> Result<DeviceHandle, String> {
+        let config =
+            DeviceConfig { scanouts: self.definition.gpu.scanouts, mode: self.mode, ..DeviceConfig::default() };
+        let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
+        let (to_hub, to_screen) = mpsc::channel(TO_SCREEN_DEPTH);
+        if let Ok(mut report) = self.report.lock() {
+            *report = crate::frames::GpuReport::default();
+        }
+        let device = gpu::spawn(config, socket, frames, self.report.clone())
+            .map_err(|error| format!("cannot start the display device: {error}"))?;
+        let sender = device.sender();
+        self.screen.device(to_screen, Box::new(move |message| sender.send(message)));
+        tokio::spawn(pass_on(generation, from_device, to_hub, self.happenings.clone()));
+        Ok(device)
+    }
+}
+
+/// Passes frames from the device to the screen, and tells what a status or the lifecycle needs to know of them.
+async fn pass_on(
+    generation: Generation,
+    mut from_device: mpsc::Receiver<ToScreen>,
+    to_screen: mpsc::Sender<ToScreen>,
+    happenings: mpsc::Sender<Happening>,
+) {
+    let mut pictured = false;
+    while let Some(message) = from_device.recv().await {
+        let news = match &message {
+            ToScreen::Flush { .. } if !pictured => {
+                pictured = true;
+                Some(Happening::Pictured(generation))
+            }
+            ToScreen::Scanout { .. } | ToScreen::Reset => Some(Happening::ScanoutsChanged),
+            _ => None,
+        };
+        if to_screen.send(message).await.is_err() {
+            return;
+        }
+        if let Some(news) = news
+            && happenings.send(news).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+async fn talk(generation: Generation, socket: UnixStream, happenings: mpsc::Sender<Happening>) {
+    let mut events = match Qmp::open(socket).await {
+        Ok((qmp, events)) => {
+            if happenings.send(Happening::QmpReady(generation, qmp)).await.is_err() {
+                return;
+            }
+            events
+        }
+        Err(error) => {
+            let _ = happenings.send(Happening::QmpFailed(generation, error)).await;
+            return;
+        }
+    };
+    while let Some(event) = events.recv().await {
+        if happenings.send(Happening::Qmp(generation, event)).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn collect_serial(socket: UnixStream, log: std::path::PathBuf) {
+    let stream = socket.set_nonblocking(true).and_then(|()| tokio::net::UnixStream::from_std(socket));
+    match stream {
+        Ok(stream) => process::collect(stream, &log, None).await,
+        Err(error) => tracing::warn!(%error, "the guest's serial port is not written down"),
+    }
+}

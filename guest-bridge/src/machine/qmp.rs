@@ -1,0 +1,536 @@
+//! A client of QEMU's machine protocol (QMP) on one end of a socketpair.
+//!
+//! QEMU is not trusted: a line is at most [`MAX_LINE`] bytes, nested JSON is refused, an answer that does not come is a
+//! timeout, and answers that nobody waits for are dropped. A QEMU that breaks the protocol loses the connection, never this process.
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::unix::net::UnixStream as StdUnixStream;
+use std::time::Duration;
+use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+
+/// Longest line that QEMU may send, in bytes.
+pub const MAX_LINE: usize = 1024 * 1024;
+/// How long QEMU may take from its start until it has greeted. Long, because it sets up the whole machine first.
+pub const GREETING_TIME: Duration = Duration::from_secs(60);
+/// How long QEMU may take to answer a command.
+pub const ANSWER_TIME: Duration = Duration::from_secs(10);
+/// Commands that may wait for their answers.
+const MAX_PENDING: usize = 64;
+/// Bytes that may wait to be written.
+const MAX_UNSENT: usize = 256 * 1024;
+
+/// Why a command was not carried out, or the connection cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QmpError {
+    /// The connection is closed.
+    #[error("QEMU closed its control connection")]
+    Closed,
+    /// No answer came.
+    #[error("QEMU did not answer {command} within {seconds} s")]
+    Timeout {
+        /// The command.
+        command: &'static str,
+        /// How long was waited.
+        seconds: u64,
+    },
+    /// QEMU answered with an error.
+    #[error("QEMU refused {command}: {description}")]
+    Refused {
+        /// The command.
+        command: &'static str,
+        /// QEMU's words, bounded.
+        description: String,
+    },
+    /// QEMU broke the protocol.
+    #[error("QEMU broke its control protocol: {0}")]
+    Protocol(String),
+    /// Too many commands wait.
+    #[error("QEMU has too many commands to answer")]
+    Busy,
+    /// The socket failed.
+    #[error("QEMU's control connection failed: {0}")]
+    Io(String),
+}
+
+/// What QEMU tells unasked; only what the lifecycle needs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum QmpEvent {
+    /// The processors stopped: paused, internal error, disk error.
+    Stop,
+    /// The processors run again.
+    Resume,
+    /// QEMU ends.
+    Shutdown {
+        /// The guest asked for it.
+        guest: bool,
+        /// QEMU's word for the reason, such as `guest-shutdown`.
+        reason: String,
+    },
+    /// The machine was reset.
+    Reset {
+        /// The guest asked for it.
+        guest: bool,
+    },
+    /// The power button was pressed.
+    Powerdown,
+    /// The guest said that its kernel panicked (pvpanic).
+    Panicked,
+    /// The connection is closed; nothing comes after this.
+    Closed(QmpError),
+}
+
+/// A handle for commands; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Qmp {
+    commands: mpsc::Sender<Command>,
+    answer_time: Duration,
+}
+
+#[derive(Debug)]
+struct Command {
+    name: &'static str,
+    arguments: Option<Value>,
+    answer: oneshot::Sender<Result<Value, QmpError>>,
+}
+
+impl Qmp {
+    /// Waits for the greeting, negotiates, and starts the task that owns the connection. Must be called inside a tokio runtime.
+    pub async fn open(stream: StdUnixStream) -> Result<(Self, mpsc::Receiver<QmpEvent>), QmpError> {
+        Self::open_with(stream, GREETING_TIME, ANSWER_TIME).await
+    }
+
+    /// The same with other times.
+    pub async fn open_with(
+        stream: StdUnixStream,
+        greeting_time: Duration,
+        answer_time: Duration,
+    ) -> Result<(Self, mpsc::Receiver<QmpEvent>), QmpError> {
+        stream.set_nonblocking(true).map_err(io_error)?;
+        let stream = UnixStream::from_std(stream).map_err(io_error)?;
+        let (events, event_receiver) = mpsc::channel(16);
+        let (commands, command_receiver) = mpsc::channel(MAX_PENDING);
+        let mut connection = Connection {
+            stream,
+            lines: Lines::default(),
+            unsent: VecDeque::new(),
+            pending: HashMap::new(),
+            next_id: 1,
+            untold: VecDeque::new(),
+        };
+        let seconds = greeting_time.as_secs();
+        timeout(greeting_time, connection.negotiate())
+            .await
+            .map_err(|_| QmpError::Timeout { command: "the greeting", seconds })??;
+        tokio::spawn(connection.run(command_receiver, events));
+        Ok((Self { commands, answer_time }, event_receiver))
+    }
+
+    /// Executes a command and returns its value.
+    pub async fn execute(&self, name: &'static str, arguments: Option<Value>) -> Result<Value, QmpError> {
+        let (answer, answered) = oneshot::channel();
+        let work = async {
+            self.commands.send(Command { name, arguments, answer }).await.map_err(|_| QmpError::Closed)?;
+            answered.await.map_err(|_| QmpError::Closed)?
+        };
+        let seconds = self.answer_time.as_secs();
+        timeout(self.answer_time, work).await.map_err(|_| QmpError::Timeout { command: name, seconds })?
+    }
+
+    /// QEMU's word for its run state: `running`, `paused`, `internal-error`, `io-error`, …
+    pub async fn query_status(&self) -> Result<String, QmpError> {
+        let value = self.execute("query-status", None).await?;
+        let status = value.get("status").and_then(Value::as_str);
+        status.map(bounded).ok_or_else(|| QmpError::Protocol("query-status has no status".into()))
+    }
+
+    /// Whether KVM runs the guest.
+    pub async fn query_kvm(&self) -> Result<bool, QmpError> {
+        let value = self.execute("query-kvm", None).await?;
+        let enabled = value.get("enabled").and_then(Value::as_bool);
+        enabled.ok_or_else(|| QmpError::Protocol("query-kvm does not say whether it is enabled".into()))
+    }
+
+    /// Passes input events on to the guest, all in one command. They are QAPI's `InputEvent` objects.
+    pub async fn input_send_event(&self, events: Vec<Value>) -> Result<(), QmpError> {
+        self.execute("input-send-event", Some(json!({ "events": events }))).await.map(drop)
+    }
+}
+
+fn io_error(error: io::Error) -> QmpError {
+    QmpError::Io(error.to_string())
+}
+
+/// Text of QEMU that is shown to a person: short, one line, nothing that moves a terminal's cursor.
+fn bounded(text: &str) -> String {
+    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Cuts what arrives into lines; an unfinished line is never longer than [`MAX_LINE`].
+#[derive(Debug, Default)]
+struct Lines {
+    bytes: Vec<u8>,
+    scanned: usize,
+}
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) -> Result<(), QmpError> {
+        if self.bytes.len().saturating_add(bytes.len()) > MAX_LINE {
+            return Err(QmpError::Protocol(format!("a line is longer than {MAX_LINE} bytes")));
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(())
+    }
+
+    fn next(&mut self) -> Option<Vec<u8>> {
+        let found = self.bytes.get(self.scanned..).and_then(|rest| rest.iter().position(|b| *b == b'\n'));
+        let Some(found) = found else {
+            self.scanned = self.bytes.len();
+            if self.bytes.is_empty() && self.bytes.capacity() > 64 * 1024 {
+                self.bytes = Vec::new();
+            }
+            return None;
+        };
+        let end = self.scanned + found;
+        self.scanned = 0;
+        Some(self.bytes.drain(..=end).collect())
+    }
+}
+
+/// Any line of QEMU.
+#[derive(Debug, Deserialize)]
+struct Incoming {
+    #[serde(rename = "QMP")]
+    greeting: Option<IgnoredAny>,
+    event: Option<String>,
+    data: Option<Value>,
+    id: Option<u64>,
+    #[serde(default, rename = "return", deserialize_with = "present")]
+    value: Option<Value>,
+    error: Option<Refusal>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Refusal {
+    desc: String,
+}
+
+/// `"return": null` is an answer too.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+fn parse(line: &[u8]) -> Result<Incoming, QmpError> {
+    serde_json::from_slice(line).map_err(|error| QmpError::Protocol(bounded(&error.to_string())))
+}
+
+fn event_from(name: &str, data: Option<&Value>) -> Option<QmpEvent> {
+    let guest = data.and_then(|d| d.get("guest")).and_then(Value::as_bool).unwrap_or(false);
+    Some(match name {
+        "STOP" => QmpEvent::Stop,
+        "RESUME" => QmpEvent::Resume,
+        "RESET" => QmpEvent::Reset { guest },
+        "POWERDOWN" => QmpEvent::Powerdown,
+        "GUEST_PANICKED" => QmpEvent::Panicked,
+        "SHUTDOWN" => {
+            let reason = data.and_then(|d| d.get("reason")).and_then(Value::as_str).unwrap_or("unknown");
+            QmpEvent::Shutdown { guest, reason: bounded(reason) }
+        }
+        _ => return None,
+    })
+}
+
+struct Connection {
+    stream: UnixStream,
+    lines: Lines,
+    unsent: VecDeque<u8>,
+    pending: HashMap<u64, (&'static str, oneshot::Sender<Result<Value, QmpError>>)>,
+    next_id: u64,
+    /// Events that the receiver has not taken yet. While there are any, nothing is read, so this stays short.
+    untold: VecDeque<QmpEvent>,
+}
+
+impl Connection {
+    async fn negotiate(&mut self) -> Result<(), QmpError> {
+        let greeting = self.next_line().await?;
+        if parse(&greeting)?.greeting.is_none() {
+            return Err(QmpError::Protocol("it did not greet".into()));
+        }
+        self.queue(0, "qmp_capabilities", None);
+        loop {
+            while !self.unsent.is_empty() {
+                self.stream.writable().await.map_err(io_error)?;
+                self.write()?;
+            }
+            let line = self.next_line().await?;
+            let incoming = parse(&line)?;
+            if let Some(refusal) = incoming.error {
+                let description = bounded(&refusal.desc);
+                return Err(QmpError::Refused { command: "qmp_capabilities", description });
+            }
+            if incoming.id == Some(0) && incoming.value.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn next_line(&mut self) -> Result<Vec<u8>, QmpError> {
+        loop {
+            if let Some(line) = self.lines.next() {
+                return Ok(line);
+            }
+            self.stream.readable().await.map_err(io_error)?;
+            self.read()?;
+        }
+    }
+
+    fn queue(&mut self, id: u64, name: &str, arguments: Option<Value>) {
+        let mut command = json!({ "execute": name, "id": id });
+        if let (Some(object), Some(arguments)) = (command.as_object_mut(), arguments) {
+            object.insert("arguments".into(), arguments);
+        }
+        self.unsent.extend(command.to_string().bytes());
+        self.unsent.push_back(b'\n');
+    }
+
+    fn write(&mut self) -> Result<(), QmpError> {
+        while !self.unsent.is_empty() {
+            let (first, _) = self.unsent.as_slices();
+            match self.stream.try_write(first) {
+                Ok(written) => drop(self.unsent.drain(..written)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(io_error(error)),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&mut self) -> Result<(), QmpError> {
+        let mut chunk = [0u8; 8192];
+        match self.stream.try_read(&mut chunk) {
+            Ok(0) => Err(QmpError::Closed),
+            Ok(count) => self.lines.push(chunk.get(..count).unwrap_or_default()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(io_error(error)),
+        }
+    }
+
+    fn take(&mut self, line: &[u8]) -> Result<(), QmpError> {
+        let incoming = parse(line)?;
+        if let Some(name) = incoming.event {
+            tracing::debug!(event = %bounded(&name), "QMP");
+            self.untold.extend(event_from(&name, incoming.data.as_ref()));
+            return Ok(());
+        }
+        let Some((command, answer)) = incoming.id.and_then(|id| self.pending.remove(&id)) else { return Ok(()) };
+        let result = match (incoming.value, incoming.error) {
+            (_, Some(refusal)) => Err(QmpError::Refused { command, description: bounded(&refusal.desc) }),
+            (Some(value), None) => Ok(value),
+            (None, None) => Err(QmpError::Protocol(format!("its answer to {command} is empty"))),
+        };
+        // Whoever asked may have given up waiting.
+        let _ = answer.send(result);
+        Ok(())
+    }
+
+    fn send(&mut self, command: Command) {
+        if self.pending.len() >= MAX_PENDING {
+            self.pending.retain(|_, (_, answer)| !answer.is_closed());
+        }
+        if self.pending.len() >= MAX_PENDING || self.unsent.len() >= MAX_UNSENT {
+            let _ = command.answer.send(Err(QmpError::Busy));
+            return;
+        }
+        let id = self.next_id;
+        self.next_id = self.next_id.wrapping_add(1).max(1);
+        self.queue(id, command.name, command.arguments);
+        self.pending.insert(id, (command.name, command.answer));
+    }
+
+    async fn run(mut self, mut commands: mpsc::Receiver<Command>, events: mpsc::Sender<QmpEvent>) {
+        let error = loop {
+            if let Err(error) = self.turn(&mut commands, &events).await {
+                break error;
+            }
+        };
+        for (_, (_, answer)) in self.pending.drain() {
+            let _ = answer.send(Err(error.clone()));
+        }
+        let _ = events.send(QmpEvent::Closed(error)).await;
+    }
+
+    async fn turn(
+        &mut self,
+        commands: &mut mpsc::Receiver<Command>,
+        events: &mpsc::Sender<QmpEvent>,
+    ) -> Result<(), QmpError> {
+        while self.untold.is_empty() {
+            let Some(line) = self.lines.next() else { break };
+            self.take(&line)?;
+        }
+        tokio::select! {
+            permit = events.reserve(), if !self.untold.is_empty() => {
+                let permit = permit.map_err(|_| QmpError::Closed)?;
+                if let Some(event) = self.untold.pop_front() {
+                    permit.send(event);
+                }
+            }
+            ready = self.stream.readable(), if self.untold.is_empty() => {
+                ready.map_err(io_error)?;
+                self.read()?;
+            }
+            ready = self.stream.writable(), if !self.unsent.is_empty() => {
+                ready.map_err(io_error)?;
+                self.write()?;
+            }
+            command = commands.recv() => match command {
+                Some(command) => self.send(command),
+                None => return Err(QmpError::Closed),
+            },
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{BufRead, BufReader, Write};
+
+    const GREETING: &[u8] = b"{\"QMP\": {\"version\": {}, \"capabilities\": [\"oob\"]}}\r\n";
+    const SHORT: Duration = Duration::from_millis(200);
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn block_on<T>(work: impl Future<Output = T>) -> T {
+        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
+    }
+
+    /// A peer that greets, answers qmp_capabilities, and then does what it is told with each further line.
+    fn peer(each: impl Fn(&mut StdUnixStream, Value) + Send + 'static) -> StdUnixStream {
+        let (here, mut there) = StdUnixStream::pair().unwrap();
+        std::thread::spawn(move || {
+            let _ = there.write_all(GREETING);
+            let reader = BufReader::new(there.try_clone().unwrap());
+            for (count, line) in reader.lines().map_while(Result::ok).enumerate() {
+                let command: Value = serde_json::from_str(&line).unwrap();
+                if count == 0 {
+                    let _ = writeln!(there, "{{\"return\": {{}}, \"id\": {}}}", command["id"]);
+                } else {
+                    each(&mut there, command);
+                }
+            }
+        });
+        here
+    }
+
+    #[test]
+    fn commands_are_answered_by_id_and_events_come_in_order() {
+        let stream = peer(|out, command| {
+            let _ = writeln!(out, "{{\"event\": \"STOP\", \"timestamp\": {{}}}}");
+            let _ = writeln!(out, "{{\"event\": \"NIC_RX_FILTER_CHANGED\"}}");
+            let _ = writeln!(out, "{{\"return\": {{\"status\": \"paused\"}}, \"id\": 99}}");
+            let _ = writeln!(out, "{{\"return\": {{\"status\": \"internal-error\"}}, \"id\": {}}}", command["id"]);
+            let _ =
+                writeln!(out, "{{\"event\":\"SHUTDOWN\",\"data\":{{\"guest\":true,\"reason\":\"guest-shutdown\"}}}}");
+        });
+        block_on(async {
+            let (qmp, mut events) = Qmp::open_with(stream, LONG, LONG).await.unwrap();
+            assert_eq!(qmp.query_status().await.unwrap(), "internal-error");
+            assert_eq!(events.recv().await, Some(QmpEvent::Stop));
+            let shutdown = QmpEvent::Shutdown { guest: true, reason: "guest-shutdown".into() };
+            assert_eq!(events.recv().await, Some(shutdown));
+        });
+    }
+
+    #[test]
+    fn a_refusal_carries_bounded_words() {
+        let stream = peer(|out, command| {
+            let words = "no\\u001b[2J".repeat(1000);
+            let _ = writeln!(out, "{{\"error\":{{\"class\":\"x\",\"desc\":\"{words}\"}},\"id\":{}}}", command["id"]);
+        });
+        block_on(async {
+            let (qmp, _events) = Qmp::open_with(stream, LONG, LONG).await.unwrap();
+            let Err(QmpError::Refused { command: "cont", description }) = qmp.execute("cont", None).await else {
+                panic!("not refused")
+            };
+            assert!(description.chars().count() <= 300 && !description.contains('\u{1b}'));
+        });
+    }
+
+    #[test]
+    fn silence_is_a_timeout_everywhere() {
+        let (mute, _other) = StdUnixStream::pair().unwrap();
+        let stream = peer(|_, _| {});
+        block_on(async {
+            let error = Qmp::open_with(mute, SHORT, LONG).await.unwrap_err();
+            assert!(matches!(error, QmpError::Timeout { command: "the greeting", .. }));
+            let (qmp, _events) = Qmp::open_with(stream, LONG, SHORT).await.unwrap();
+            // More commands than may wait: none hangs, and those whose askers gave up make room.
+            for _ in 0..MAX_PENDING + 2 {
+                let error = tokio::time::timeout(LONG, qmp.clone().with_answer_time(1).execute("stop", None)).await;
+                assert!(matches!(error, Ok(Err(QmpError::Timeout { .. } | QmpError::Busy))));
+            }
+        });
+    }
+
+    impl Qmp {
+        fn with_answer_time(mut self, milliseconds: u64) -> Self {
+            self.answer_time = Duration::from_millis(milliseconds);
+            self
+        }
+    }
+
+    #[test]
+    fn broken_greetings_are_errors() {
+        let deep = format!("{}\n", "[".repeat(100_000));
+        let half = "{\"QMP\": ";
+        for hostile in ["\n", "hello\n", "{}\n", "\u{0}\n", "{\"QMP\": 1}\n{\"return\": [\n", &deep, half] {
+            let (here, mut there) = StdUnixStream::pair().unwrap();
+            let bytes = hostile.as_bytes().to_vec();
+            std::thread::spawn(move || there.write_all(&bytes));
+            assert!(block_on(Qmp::open_with(here, LONG, LONG)).is_err(), "{hostile:.40}");
+        }
+    }
+
+    #[test]
+    fn an_endless_line_closes_the_connection_and_fails_what_waits() {
+        let stream = peer(|out, _| while out.write_all(&[b'x'; 4096]).is_ok() {});
+        block_on(async {
+            let (qmp, mut events) = Qmp::open_with(stream, LONG, LONG).await.unwrap();
+            assert!(matches!(qmp.execute("stop", None).await, Err(QmpError::Protocol(_))));
+            assert!(matches!(events.recv().await, Some(QmpEvent::Closed(QmpError::Protocol(_)))));
+            assert_eq!(qmp.execute("stop", None).await, Err(QmpError::Closed));
+        });
+    }
+
+    #[test]
+    fn a_qemu_that_dies_fails_what_waits() {
+        let stream = peer(|out, _| drop(out.shutdown(std::net::Shutdown::Both)));
+        block_on(async {
+            let (qmp, mut events) = Qmp::open_with(stream, LONG, LONG).await.unwrap();
+            assert_eq!(qmp.execute("stop", None).await, Err(QmpError::Closed));
+            assert_eq!(events.recv().await, Some(QmpEvent::Closed(QmpError::Closed)));
+        });
+    }
+
+    #[test]
+    fn a_flood_of_events_waits_for_its_reader() {
+        let stream = peer(|out, _| {
+            for _ in 0..10_000 {
+                let _ = out.write_all(b"{\"event\": \"RESET\", \"data\": {\"guest\": true}}\n");
+            }
+        });
+        block_on(async {
+            let (qmp, mut events) = Qmp::open_with(stream, LONG, SHORT).await.unwrap();
+            let _ = qmp.execute("system_reset", None).await;
+            for _ in 0..10_000 {
+                assert_eq!(events.recv().await, Some(QmpEvent::Reset { guest: true }));
+            }
+        });
+    }
+}

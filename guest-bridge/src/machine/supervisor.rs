@@ -1,0 +1,604 @@
+//! The loop of one guest: it owns the state machine, the present QEMU, the screen and the control connections.
+//!
+//! Everything that happens arrives here as a message and is answered at once; nothing in this loop waits for QEMU, for a
+//! peer or for the compositor. Without a message it sleeps: there is no interval and no polling.
+
+use super::checks;
+use super::command_line::{self, Accel, HostFacts, SerialSink};
+use super::control::{Asked, Listener};
+use super::folder::GuestFolder;
+use super::input::InputQueue;
+use super::lifecycle::{Action, Carry, Event, Exit, Lifecycle, Request};
+use super::peers::Peers;
+use super::qemu::{Generation, Happening, Qemu, Recipe};
+use super::qmp::{Qmp, QmpEvent};
+use super::verdict::Verdicts;
+use crate::frames::{PreferredMode, SharedGpuReport, ToDevice};
+use crate::gpu::DeviceEnd;
+use crate::screen::{self, FromScreen, InputEvent};
+use phyllome_config::guest::Firmware;
+use phyllome_config::{GuestDefinition, Places};
+use phyllome_protocol::control::{self as protocol, FromGuest, Report, ToGuest};
+use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{ScanoutId, keys};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+/// How long QEMU may take to end after `quit`, or after it hung up.
+const END_TIME: Duration = Duration::from_secs(2);
+/// How long a guest that ended before anybody connected waits for somebody to tell it to.
+const LINGER: Duration = Duration::from_secs(3);
+/// Most keys of one `send-keys`.
+const MAX_KEYS: usize = 16;
+
+/// What a guest is run with.
+pub struct Options {
+    /// The guest.
+    pub definition: GuestDefinition,
+    /// The user's folders.
+    pub places: Places,
+    /// The runtime folder.
+    pub runtime: RuntimeDir,
+    /// The mode that the guest's EDID prefers until a screen says otherwise; pixels.
+    pub size: Option<(u32, u32)>,
+    /// A Wayland connection to show the guest on at once.
+    pub window: Option<UnixStream>,
+}
+
+/// How a guest ended: `Stopped` or `Crashed`, and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ending {
+    /// The last state.
+    pub state: GuestState,
+    /// One sentence, where there is something to say.
+    pub message: Option<String>,
+}
+
+/// Runs the guest to its end. Must be called inside a tokio runtime with a `LocalSet`. The error is one sentence: the guest was
+/// never supervised at all (it runs already, or the system refused).
+pub async fn run(options: Options) -> Result<Ending, String> {
+    let folder = GuestFolder::take(&options.runtime, &options.definition.name).map_err(|e| e.to_string())?;
+    let socket = folder.path().join("control.sock");
+    let listener = Listener::bind(&socket).map_err(|e| format!("cannot listen at {}: {e}", socket.display()))?;
+    let signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let (from_screen, screen_events) = mpsc::channel(256);
+    let (hub, screen) = screen::Hub::new(options.definition.name.to_string(), from_screen);
+    tokio::task::spawn_local(hub.run());
+    let (happening_sender, happenings) = mpsc::channel(256);
+    let (asked_sender, asked) = mpsc::channel(32);
+    let linger = options.window.is_none();
+    if let Some(window) = options.window {
+        screen.attach(window);
+    }
+    let mode = options.size.map(|(width, height)| mode(width, height)).unwrap_or_else(|| mode(1280, 800));
+    let verdicts = Verdicts::new(options.runtime.path());
+    let life = Lifecycle::new(options.definition.machine.accel, &checks::kvm(&verdicts));
+    let (life, cannot_start) = match life {
+        Ok(life) => (life, None),
+        // The state machine is needed all the same, to say how it ended.
+        Err(why) => (Lifecycle::without_kvm(), Some(why)),
+    };
+    let mut supervisor = Supervisor {
+        logs: options.places.logs_dir(&options.definition.name),
+        definition: options.definition,
+        places: options.places,
+        runtime: options.runtime,
+        life,
+        host: None,
+        verdicts,
+        mode,
+        qemu: None,
+        generation: 0,
+        kill_at: None,
+        overdue: false,
+        input: InputQueue::default(),
+        input_under_way: false,
+        report: SharedGpuReport::default(),
+        screen,
+        happening_sender,
+        peers: Peers::new(asked_sender),
+        changed: false,
+        finished: false,
+    };
+    match cannot_start {
+        Some(why) => supervisor.event(Event::CannotStart(why)),
+        None => supervisor.act(Action::Start(supervisor.life.accel())),
+    }
+    let mut sources = Sources { happenings, asked, screen_events, signals, listener };
+    while !supervisor.finished {
+        supervisor.turn(&mut sources).await;
+        supervisor.after_turn();
+    }
+    supervisor.farewell(&mut sources, linger).await;
+    Ok(Ending { state: supervisor.life.state(), message: supervisor.life.message().map(Into::into) })
+}
+
+fn mode(width: u32, height: u32) -> PreferredMode {
+    PreferredMode { width, height, refresh_mhz: 60_000, width_mm: 0, height_mm: 0 }
+}
+
+/// Where messages come from, apart from the state, so that both can be borrowed at once.
+struct Sources {
+    happenings: mpsc::Receiver<Happening>,
+    asked: mpsc::Receiver<Asked>,
+    screen_events: mpsc::Receiver<FromScreen>,
+    signals: Signals,
+    listener: Listener,
+}
+
+struct Signals([Signal; 3]);
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?]))
+    }
+
+    async fn any(&mut self) {
+        let [terminate, interrupt, hangup] = &mut self.0;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+            _ = hangup.recv() => {}
+        }
+    }
+}
+
+struct Supervisor {
+    definition: GuestDefinition,
+    places: Places,
+    runtime: RuntimeDir,
+    logs: PathBuf,
+    life: Lifecycle,
+    host: Option<HostFacts>,
+    verdicts: Verdicts,
+    mode: PreferredMode,
+    qemu: Option<Qemu>,
+    generation: Generation,
+    kill_at: Option<Instant>,
+    /// QEMU was killed because it had not ended by itself in time.
+    overdue: bool,
+    input: InputQueue,
+    input_under_way: bool,
+    report: SharedGpuReport,
+    screen: screen::Handle,
+    happening_sender: mpsc::Sender<Happening>,
+    peers: Peers,
+    /// Something that a report says may have changed.
+    changed: bool,
+    finished: bool,
+}
+
+impl Supervisor {
+    async fn turn(&mut self, sources: &mut Sources) {
+        let device_end = async {
+            match self.qemu.as_mut().filter(|qemu| !qemu.device_ended) {
+                Some(qemu) => qemu.device.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        let kill_time = async {
+            match self.kill_at {
+                Some(time) => tokio::time::sleep_until(time).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            Some(happening) = sources.happenings.recv() => self.happened(happening),
+            Some(asked) = sources.asked.recv() => self.asked(asked),
+            Some(event) = sources.screen_events.recv() => {
+                self.from_screen(event);
+                // What arrived together goes to QEMU together.
+                while let Ok(event) = sources.screen_events.try_recv() {
+                    self.from_screen(event);
+                }
+            }
+            stream = sources.listener.accept() => {
+                let report = self.report();
+                self.peers.welcome(stream, &self.definition.name, report);
+            }
+            end = device_end => self.device_ended(end),
+            () = kill_time => {
+                self.kill_at = None;
+                self.overdue = true;
+                self.kill();
+            }
+            () = sources.signals.any() => self.event(Event::Terminate),
+        }
+    }
+
+    fn after_turn(&mut self) {
+        self.input.set_running(matches!(self.life.state(), GuestState::Running | GuestState::Stopping));
+        self.pump_input();
+        if std::mem::take(&mut self.changed) {
+            let report = self.report();
+            self.peers.tell_changes(report);
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let before = (self.life.state(), self.life.message().map(str::to_owned));
+        let actions = self.life.handle(event);
+        self.log_change(&before);
+        for action in actions {
+            self.act(action);
+        }
+    }
+
+    fn log_change(&mut self, before: &(GuestState, Option<String>)) {
+        let (state, message) = (self.life.state(), self.life.message());
+        if before.0 != state || before.1.as_deref() != message {
+            self.changed = true;
+            tracing::info!(state = state.word(), message, "the guest's state");
+        }
+    }
+
+    fn act(&mut self, action: Action) {
+        match action {
+            Action::Start(accel) => {
+                if let Err(why) = self.start(accel) {
+                    self.event(Event::CannotStart(why));
+                }
+            }
+            Action::QueryStatus => self.query_status(),
+            Action::End => match self.qemu.as_ref().and_then(|qemu| qemu.qmp.clone()) {
+                Some(qmp) => {
+                    tokio::spawn(async move { qmp.execute("quit", None).await });
+                    self.kill_at = Some(Instant::now() + END_TIME);
+                }
+                None => self.kill(),
+            },
+            Action::KillNow => self.kill(),
+            Action::KillSoon => {
+                self.kill_at.get_or_insert(Instant::now() + END_TIME);
+            }
+            Action::Remember(verdict) => self.verdicts.remember(&verdict),
+            Action::Finish => self.finished = true,
+        }
+    }
+
+    fn kill(&mut self) {
+        if let Some(qemu) = &self.qemu {
+            qemu.killer.kill();
+        }
+    }
+
+    fn start(&mut self, accel: Accel) -> Result<(), String> {
+        let host = match self.host.take() {
+            Some(host) => host,
+            None => host_facts(&self.definition, &self.places, Some(self.runtime.path()))?,
+        };
+        checks::files(&self.definition)?;
+        let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
+        if let Some(files) = firmware {
+            checks::make_vars(files, &host.vars)?;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let recipe = Recipe {
+            definition: &self.definition,
+            host: &host,
+            logs: &self.logs,
+            mode: self.mode,
+            report: &self.report,
+            screen: &self.screen,
+            happenings: &self.happening_sender,
+        };
+        self.qemu = Some(recipe.start(self.generation, accel)?);
+        self.host = Some(host);
+        self.input.forget();
+        self.input_under_way = false;
+        self.overdue = false;
+        self.changed = true;
+        Ok(())
+    }
+
+    fn query_status(&self) {
+        let Some((generation, qmp)) = self.present_qmp() else { return };
+        let happenings = self.happening_sender.clone();
+        tokio::spawn(async move {
+            let status = qmp.query_status().await;
+            let _ = happenings.send(Happening::Status(generation, status)).await;
+        });
+    }
+
+    fn present_qmp(&self) -> Option<(Generation, Qmp)> {
+        let qemu = self.qemu.as_ref()?;
+        Some((qemu.generation, qemu.qmp.clone()?))
+    }
+
+    fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::QmpReady(generation, qmp) => {
+                if let Some(qemu) = self.present(generation) {
+                    qemu.qmp = Some(qmp);
+                    self.event(Event::QmpReady);
+                }
+            }
+            Happening::QmpFailed(generation, error) if self.present(generation).is_some() => {
+                self.event(Event::QmpLost(error.to_string()));
+            }
+            Happening::Qmp(generation, event) => {
+                if let Some(qemu) = self.present(generation) {
+                    if matches!(event, QmpEvent::Reset { .. }) {
+                        qemu.device.sender().machine_reset();
+                    }
+                    self.event(Event::Qmp(event));
+                }
+            }
+            Happening::Status(generation, status) => {
+                let Some(qemu) = self.present(generation) else { return };
+                match status {
+                    Ok(word) => {
+                        let (pictured, words) = (qemu.pictured, qemu.words.explanation());
+                        let age = qemu.started.elapsed();
+                        self.event(Event::Status { word, pictured, age, words });
+                    }
+                    // A connection that is lost is told apart from this.
+                    Err(error) => tracing::warn!(%error, "the guest's state is not known"),
+                }
+            }
+            Happening::Exited(generation, exit) if self.present(generation).is_some() => self.exited(exit),
+            Happening::InputSent(generation, result) if self.present(generation).is_some() => {
+                self.input_under_way = false;
+                if let Err(error) = result {
+                    tracing::debug!(%error, "input did not reach the guest");
+                }
+            }
+            Happening::Answered { connection, id, result } => self.answer(connection, id, result),
+            Happening::Pictured(generation) => {
+                if let Some(qemu) = self.present(generation) {
+                    qemu.pictured = true;
+                    self.changed = true;
+                }
+            }
+            Happening::ScanoutsChanged => self.changed = true,
+            Happening::QmpFailed(..) | Happening::Exited(..) | Happening::InputSent(..) => {}
+        }
+    }
+
+    fn present(&mut self, generation: Generation) -> Option<&mut Qemu> {
+        self.qemu.as_mut().filter(|qemu| qemu.generation == generation)
+    }
+
+    fn exited(&mut self, exit: Exit) {
+        let Some(qemu) = self.qemu.take() else { return };
+        self.kill_at = None;
+        let how = if self.overdue && exit == Exit::Signal(9) { Exit::Overdue } else { exit };
+        tracing::info!(?how, "QEMU has ended");
+        let (words, pictured) = (qemu.words.explanation(), qemu.pictured);
+        qemu.device.shutdown();
+        self.changed = true;
+        self.event(Event::Exited { how, words, pictured });
+    }
+
+    fn device_ended(&mut self, end: DeviceEnd) {
+        if let Some(qemu) = &mut self.qemu {
+            qemu.device_ended = true;
+        }
+        match end {
+            DeviceEnd::HungUp => self.event(Event::DeviceHungUp),
+            DeviceEnd::ShutDown => {}
+            DeviceEnd::Failed(why) => {
+                tracing::error!(why, "the display device failed");
+                self.event(Event::DeviceFailed(why));
+            }
+        }
+    }
+
+    fn from_screen(&mut self, event: FromScreen) {
+        match event {
+            FromScreen::Input(input) => self.input.push(input),
+            FromScreen::CloseRequested => {
+                if let Err(why) = self.ask(Request::Shutdown, None) {
+                    tracing::warn!(why, "the window was closed, but the guest is not asked to shut down");
+                }
+            }
+            FromScreen::Attached => self.changed = true,
+            FromScreen::Detached(why) => {
+                tracing::info!(why, "the screen is gone");
+                self.input.push(InputEvent::ReleaseAll);
+                self.changed = true;
+            }
+        }
+    }
+
+    fn pump_input(&mut self) {
+        if self.input_under_way {
+            return;
+        }
+        let Some((generation, qmp)) = self.present_qmp() else { return };
+        let Some(batch) = self.input.next_batch() else { return };
+        self.input_under_way = true;
+        let happenings = self.happening_sender.clone();
+        tokio::spawn(async move {
+            let result = qmp.input_send_event(batch).await;
+            let _ = happenings.send(Happening::InputSent(generation, result)).await;
+        });
+    }
+
+    fn asked(&mut self, asked: Asked) {
+        let Some((ToGuest { id, request }, fd)) = asked.message else {
+            self.peers.closed(asked.connection);
+            return;
+        };
+        let connection = asked.connection;
+        let result = match request {
+            protocol::Request::AttachScreen { width, height } => self.attach(width, height, fd),
+            protocol::Request::SendKeys { keys } => self.send_keys(&keys),
+            protocol::Request::Report => {
+                let report = self.report();
+                self.peers.tell(connection, &FromGuest::Report(report));
+                Ok(())
+            }
+            other => {
+                let request = match other {
+                    protocol::Request::Shutdown => Request::Shutdown,
+                    protocol::Request::Kill => Request::Kill,
+                    protocol::Request::Reset => Request::Reset,
+                    protocol::Request::Pause => Request::Pause,
+                    _ => Request::Resume,
+                };
+                match self.ask(request, Some((connection, id))) {
+                    // The answer comes when QEMU has answered.
+                    Ok(Answer::Later) => return,
+                    Ok(Answer::Now) => Ok(()),
+                    Err(why) => Err(why),
+                }
+            }
+        };
+        self.answer(connection, id, result);
+    }
+
+    fn answer(&mut self, connection: u64, id: u64, result: Result<(), String>) {
+        let message = match result {
+            Ok(()) => FromGuest::Done { id },
+            Err(reason) => FromGuest::Refused { id, reason },
+        };
+        self.peers.tell(connection, &message);
+    }
+
+    fn ask(&mut self, request: Request, asker: Option<(u64, u64)>) -> Result<Answer, String> {
+        let before = (self.life.state(), self.life.message().map(str::to_owned));
+        let carry = self.life.request(request)?;
+        self.log_change(&before);
+        let commands = match carry {
+            Carry::Nothing => return Ok(Answer::Now),
+            Carry::Act(actions) => {
+                for action in actions {
+                    self.act(action);
+                }
+                return Ok(Answer::Now);
+            }
+            Carry::Qmp(commands) => commands,
+        };
+        let (_, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
+        let happenings = self.happening_sender.clone();
+        tokio::spawn(async move {
+            let mut result = Ok(());
+            for command in commands {
+                if let Err(error) = qmp.execute(command, None).await {
+                    result = Err(error.to_string());
+                    break;
+                }
+            }
+            if let Some((connection, id)) = asker {
+                let _ = happenings.send(Happening::Answered { connection, id, result }).await;
+            }
+        });
+        Ok(Answer::Later)
+    }
+
+    fn attach(&mut self, width: u32, height: u32, fd: Option<OwnedFd>) -> Result<(), String> {
+        let fd = fd.ok_or("no Wayland connection came with the request")?;
+        if width == 0 || height == 0 {
+            return Err("a screen without an area shows nothing".into());
+        }
+        self.mode = mode(width, height);
+        if let Some(qemu) = &self.qemu {
+            let sender = qemu.device.sender();
+            for id in (0..self.definition.gpu.scanouts).filter_map(ScanoutId::new) {
+                sender.send(ToDevice::Mode { id, mode: self.mode });
+            }
+        }
+        self.input.push(InputEvent::ReleaseAll);
+        self.screen.attach(UnixStream::from(fd));
+        Ok(())
+    }
+
+    fn send_keys(&mut self, names: &[String]) -> Result<(), String> {
+        if names.is_empty() || names.len() > MAX_KEYS {
+            return Err(format!("name 1 to {MAX_KEYS} keys"));
+        }
+        if !matches!(self.life.state(), GuestState::Running | GuestState::Stopping) {
+            return Err(format!("the guest is {}, so keys would be lost", self.life.state().word()));
+        }
+        let codes: Vec<u32> = names
+            .iter()
+            .map(|name| keys::code_from_name(name).ok_or_else(|| keys::unknown(name)))
+            .collect::<Result<_, _>>()?;
+        if let Some(name) = names.iter().zip(&codes).find(|(_, code)| super::keys::qcode(**code).is_none()) {
+            return Err(format!("QEMU has no key “{}”", name.0));
+        }
+        let press = |pressed| move |code: &u32| InputEvent::Key { code: *code, pressed };
+        codes.iter().map(press(true)).for_each(|event| self.input.push(event));
+        codes.iter().rev().map(press(false)).for_each(|event| self.input.push(event));
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let device = self.report.lock().map(|report| report.clone()).unwrap_or_default();
+        let mut scanouts = device.scanouts;
+        if let Ok(shown) = self.screen.report().lock() {
+            for scanout in &mut scanouts {
+                if let Some(shown) = shown.scanouts.get(&scanout.id).filter(|shown| !shown.buffer.is_empty()) {
+                    shown.buffer.clone_into(&mut scanout.buffer);
+                }
+            }
+        }
+        let qemu = self.qemu.as_ref();
+        let accel = match self.life.accel() {
+            Accel::Kvm => "kvm",
+            Accel::Tcg => "tcg",
+        };
+        Report {
+            state: self.life.state(),
+            message: self.life.message().map(Into::into),
+            accel: qemu.map(|_| accel.into()),
+            pid: std::process::id(),
+            qemu_pid: qemu.map(|qemu| qemu.pid),
+            uptime_ms: qemu.map(|qemu| u64::try_from(qemu.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
+            gpu: device.gpu,
+            scanouts: if qemu.is_some() { scanouts } else { Vec::new() },
+        }
+    }
+
+    /// Tells everybody how it ended. Where a shell started this guest and has not connected yet, it gets the time to.
+    async fn farewell(&mut self, sources: &mut Sources, linger: bool) {
+        let report = self.report();
+        if linger && !self.peers.had_any() {
+            match tokio::time::timeout(LINGER, sources.listener.accept()).await {
+                Ok(stream) => self.peers.welcome(stream, &self.definition.name, report),
+                Err(_) => tracing::debug!("nobody asked how it ended"),
+            }
+        } else {
+            self.peers.tell_changes(report);
+        }
+        self.peers.farewell(&mut sources.asked).await;
+    }
+}
+
+enum Answer {
+    Now,
+    Later,
+}
+
+/// What this host offers to `definition`. Reads, asks QEMU's version, changes nothing but the memory of that version.
+pub fn host_facts(
+    definition: &GuestDefinition,
+    places: &Places,
+    runtime_dir: Option<&std::path::Path>,
+) -> Result<HostFacts, String> {
+    let qemu = checks::find_qemu()?;
+    let qemu_version = checks::qemu_version(&qemu, runtime_dir)?;
+    let wanted = definition.machine.firmware;
+    let files = checks::firmware(wanted);
+    let vars = checks::vars_file(places, definition, files.as_ref());
+    let secure = wanted == Firmware::UefiSecure;
+    Ok(HostFacts {
+        qemu,
+        qemu_version,
+        vars,
+        uefi: files.clone().filter(|_| !secure),
+        uefi_secure: files.filter(|_| secure),
+        gpu_fd: command_line::GPU_FD,
+        qmp_fd: command_line::QMP_FD,
+        serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
+        tpm_socket: None,
+        passt_socket: None,
+    })
+}
