@@ -83,8 +83,12 @@ impl Ui {
     }
 
     /// The band of an output of `output_w` × `output_h` physical pixels, bar included; the same strips again while
-    /// nothing has changed.
+    /// nothing has changed. To be asked for in every frame: it also tells what else is shown no longer.
     pub fn band(&mut self, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Rc<Vec<band::Strip>> {
+        self.messages.frame();
+        self.flashes.frame();
+        self.switchers.frame();
+        self.panels.frame();
         let key = (owner.clone(), (output_w, output_h, scale.to_bits()));
         if let Some(strips) = self.bands.get(&key) {
             return strips;
@@ -139,14 +143,6 @@ impl Ui {
         let pixels =
             crate::panel::window::draw(panel, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
         self.panels.put(key, pixels)
-    }
-
-    /// Gives back the memory of what is shown only now and then. Call it when panel, switcher and flash have gone.
-    pub fn release(&mut self) {
-        self.panels.clear();
-        self.switchers.clear();
-        self.flashes.clear();
-        self.messages.clear();
     }
 
     fn draw_bar(&self, owner: &Owner, width: u32, scale: f64) -> Pixels {
