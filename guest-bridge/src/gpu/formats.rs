@@ -70,6 +70,11 @@ impl Format {
         self.name().bytes().rev().fold(0, |word, letter| word << 8 | u32::from(letter))
     }
 
+    /// The format of that fourcc.
+    pub fn from_fourcc(fourcc: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|format| format.fourcc() == fourcc)
+    }
+
     /// A pixel as B, G, R, A; opaque where the format has no alpha.
     pub fn to_bgra(self, [p, q, r, s]: [u8; 4]) -> [u8; 4] {
         match self {

@@ -3,10 +3,28 @@
 //! It trusts nothing that comes from the guest and little that comes from QEMU: commands are copied out of guest memory
 //! first, then checked, then acted on; whatever is wrong is answered with the specification's error, counted and logged.
 //! It never waits for a peer while it serves a queue, never panics on input and never holds more than its quota.
+//!
+//! From the outside in: [`server`] waits, `requests` answers vhost-user, `service` serves queues (`ring`, `chain`), `device`
+//! executes commands (`wire`) on `resource`, `scanout` and `cursor`; `pacing`, `quota`, `edid` and `formats` decide purely.
 
+mod backing;
+mod chain;
+mod class;
+mod cursor;
+mod device;
+mod edid;
+mod formats;
+mod memory;
+mod pacing;
 pub mod quota;
+mod requests;
+mod resource;
+mod ring;
 pub mod run;
+mod scanout;
 pub mod server;
+mod service;
+pub mod wire;
 
 pub use quota::Quota;
 pub use run::{NullScreen, run_device};

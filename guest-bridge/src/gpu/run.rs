@@ -1,10 +1,22 @@
 //! The device alone, without QEMU's supervisor and without a screen: `phyllome-guest device`, for tests and benchmarks.
 //!
-//! It listens on a path like QEMU's contrib `vhost-user-gpu --socket-path`, serves one frontend after another and answers
-//! the line `report` on standard input with one JSON line. It never shows anything.
+//! It listens on a path like QEMU's contrib `vhost-user-gpu --socket-path` and serves one frontend after another. Standard
+//! input takes lines: `report` answers with one JSON line, `dump SCANOUT FILE` writes what a scanout shows as a PPM image and
+//! answers `dumped` or a reason, `quit` ends. It never shows anything.
 
-use super::DeviceConfig;
+use super::formats::Format;
+use super::{DeviceConfig, DeviceSender, spawn};
+use crate::frames::{GpuReport, Picture, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
+use anyhow::Context;
+use phyllome_protocol::ScanoutId;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead, Write};
+use std::os::unix::fs::FileExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::mpsc;
 
 /// What stands in for a screen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,9 +28,117 @@ pub enum NullScreen {
     PresentAtOnce,
 }
 
+type Pictures = Arc<Mutex<BTreeMap<ScanoutId, Picture>>>;
+
 /// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`) until standard input says `quit`
 /// or the process is ended. Blocks. Needs no tokio runtime.
 pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen) -> anyhow::Result<()> {
-    let _ = (config, screen);
-    anyhow::bail!("the device cannot listen on {} yet", socket_path.display())
+    if let Ok(kind) = std::fs::symlink_metadata(socket_path).map(|found| found.file_type()) {
+        use std::os::unix::fs::FileTypeExt;
+        anyhow::ensure!(kind.is_socket(), "{} is there and is no socket; choose another path", socket_path.display());
+        std::fs::remove_file(socket_path).with_context(|| format!("cannot replace {}", socket_path.display()))?;
+    }
+    let listener =
+        UnixListener::bind(socket_path).with_context(|| format!("cannot listen on {}", socket_path.display()))?;
+    let report = SharedGpuReport::default();
+    let pictures = Pictures::default();
+    let words = (report.clone(), pictures.clone(), socket_path.to_owned());
+    std::thread::Builder::new().name("words".to_owned()).spawn(move || {
+        let (report, pictures, path) = words;
+        if converse(&report, &pictures) {
+            let _ = std::fs::remove_file(path);
+            std::process::exit(0);
+        }
+    })?;
+    for connection in listener.incoming() {
+        let connection = connection.context("cannot accept a frontend")?;
+        serve(config, connection, screen, &report, &pictures)?;
+    }
+    Ok(())
+}
+
+fn serve(
+    config: DeviceConfig,
+    connection: UnixStream,
+    screen: NullScreen,
+    report: &SharedGpuReport,
+    pictures: &Pictures,
+) -> anyhow::Result<()> {
+    let (to_screen, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
+    let device = spawn(config, connection, to_screen, report.clone()).context("cannot start the device")?;
+    let (sender, shown) = (device.sender(), pictures.clone());
+    let thread = std::thread::spawn(move || watch(from_device, &sender, screen, &shown));
+    let end = device.join();
+    tracing::info!(?end, "the frontend has gone");
+    // The thread ends with the channel, which has ended with the device.
+    let _ = thread.join();
+    pictures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    Ok(())
+}
+
+/// The screen that shows nothing: remembers pictures, and answers flushes if it is to.
+fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: NullScreen, pictures: &Pictures) {
+    while let Some(message) = messages.blocking_recv() {
+        let mut pictures = pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        match message {
+            ToScreen::Scanout { id, picture: Some(picture) } => drop(pictures.insert(id, picture)),
+            ToScreen::Scanout { id, picture: None } => drop(pictures.remove(&id)),
+            ToScreen::Reset => pictures.clear(),
+            ToScreen::Flush { id, serial, .. } if screen == NullScreen::PresentAtOnce => {
+                device.send(ToDevice::Presented { id, serial });
+            }
+            ToScreen::Flush { .. } | ToScreen::Cursor { .. } => {}
+        }
+    }
+}
+
+/// Answers standard input's lines; `true` when it says `quit`.
+fn converse(report: &SharedGpuReport, pictures: &Pictures) -> bool {
+    for line in std::io::stdin().lock().lines() {
+        let Ok(line) = line else { return false };
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = match words.as_slice() {
+            ["report"] => json(&report.lock().unwrap_or_else(PoisonError::into_inner)),
+            ["dump", scanout, file] => match dump(scanout, Path::new(file), pictures) {
+                Ok(()) => "dumped".to_owned(),
+                Err(error) => format!("{error:#}"),
+            },
+            ["quit"] => return true,
+            _ => "use report, dump SCANOUT FILE or quit".to_owned(),
+        };
+        let mut out = std::io::stdout().lock();
+        if writeln!(out, "{answer}").and_then(|()| out.flush()).is_err() {
+            return false;
+        }
+    }
+    false
+}
+
+fn json(report: &GpuReport) -> String {
+    let GpuReport { gpu, scanouts, copied_bytes, resource_bytes } = report;
+    serde_json::json!({
+        "gpu": gpu, "scanouts": scanouts, "copied_bytes": copied_bytes, "resource_bytes": resource_bytes,
+    })
+    .to_string()
+}
+
+fn dump(scanout: &str, path: &Path, pictures: &Pictures) -> anyhow::Result<()> {
+    let id = scanout.parse().ok().and_then(ScanoutId::new).context("a scanout is a number from 0 to 15")?;
+    let picture = pictures.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+    let Picture { buffer, source } = picture.with_context(|| format!("scanout {id:?} shows nothing"))?;
+    let format = Format::from_fourcc(buffer.fourcc).context("the picture's format is unknown")?;
+    let memfd = File::from(buffer.memfd.try_clone()?);
+    let mut image = format!("P6\n{} {}\n255\n", source.width, source.height).into_bytes();
+    let mut row = vec![0; source.width as usize * 4];
+    for y in source.y..source.y.saturating_add(source.height) {
+        let at = u64::from(y) * u64::from(buffer.stride) + u64::from(source.x) * 4;
+        memfd.read_exact_at(&mut row, at).context("cannot read the picture")?;
+        for pixel in row.chunks_exact(4) {
+            if let Ok(pixel) = <[u8; 4]>::try_from(pixel) {
+                let [b, g, r, _] = format.to_bgra(pixel);
+                image.extend([r, g, b]);
+            }
+        }
+    }
+    std::fs::write(path, image).with_context(|| format!("cannot write {}", path.display()))
 }

@@ -273,7 +273,8 @@ mod tests {
     #[test]
     fn backing_entries_are_counted_before_they_are_believed() {
         let bytes = request(cmd::RESOURCE_ATTACH_BACKING, &[9, 2, 0x1000, 1, 4096, 0, 0x2000, 0, 64, 0]);
-        let Ok(Command::ResourceAttachBacking { resource: 9, entries }) = decode(&bytes, QueueKind::Control, ALL) else {
+        let Ok(Command::ResourceAttachBacking { resource: 9, entries }) = decode(&bytes, QueueKind::Control, ALL)
+        else {
             panic!("not decoded");
         };
         let list: Vec<_> = entries.iter().collect();

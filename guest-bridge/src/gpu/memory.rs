@@ -1,0 +1,146 @@
+//! Guest memory as vhost-user hands it over: mapped regions, and where QEMU has them in its own address space.
+//!
+//! Trusts that QEMU's files keep their size (QEMU seals its memfds); everything else is checked on every use, because the
+//! guest writes to this memory at any moment. Nothing here ever makes a Rust reference into it.
+
+use std::io;
+use std::sync::Arc;
+use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
+
+/// One region.
+#[derive(Clone, Debug)]
+struct Region {
+    map: Arc<GuestRegionMmap>,
+    user_address: u64,
+}
+
+/// All of a guest's memory that this process sees. At first none.
+#[derive(Debug, Default)]
+pub struct Memory {
+    /// In order of guest physical address; the same as in `map`.
+    regions: Vec<Region>,
+    map: GuestMemoryMmap,
+    generation: u64,
+}
+
+impl Memory {
+    /// Memory of these regions (mapping and QEMU's address of it). Fails where they overlap.
+    pub fn replace(&mut self, regions: Vec<(GuestRegionMmap, u64)>) -> io::Result<()> {
+        let regions =
+            regions.into_iter().map(|(map, user_address)| Region { map: Arc::new(map), user_address }).collect();
+        self.set(regions)
+    }
+
+    /// One more region.
+    pub fn add(&mut self, region: GuestRegionMmap, user_address: u64) -> io::Result<()> {
+        let mut regions = self.regions.clone();
+        regions.push(Region { map: Arc::new(region), user_address });
+        self.set(regions)
+    }
+
+    /// One region less; fails if there is none with that start and length.
+    pub fn remove(&mut self, start: u64, length: u64) -> io::Result<()> {
+        let is_it = |region: &Region| region.map.start_addr().0 == start && region.map.len() == length;
+        let mut regions = self.regions.clone();
+        let index = regions.iter().position(is_it).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
+        regions.remove(index);
+        self.set(regions)
+    }
+
+    /// No memory at all.
+    pub fn clear(&mut self) {
+        self.regions.clear();
+        self.map = GuestMemoryMmap::new();
+        self.generation += 1;
+    }
+
+    fn set(&mut self, mut regions: Vec<Region>) -> io::Result<()> {
+        if regions.is_empty() {
+            self.clear();
+            return Ok(());
+        }
+        regions.sort_by_key(|region| region.map.start_addr());
+        let maps = regions.iter().map(|region| region.map.clone()).collect();
+        self.map = GuestMemoryMmap::from_arc_regions(maps).map_err(io::Error::other)?;
+        self.regions = regions;
+        self.generation += 1;
+        Ok(())
+    }
+
+    /// How many regions.
+    pub fn count(&self) -> usize {
+        self.regions.len()
+    }
+
+    /// vm-memory's view.
+    pub fn map(&self) -> &GuestMemoryMmap {
+        &self.map
+    }
+
+    /// Changes whenever the regions do: what was resolved under another generation is to be resolved again.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The region of that index.
+    pub fn region(&self, index: usize) -> Option<&GuestRegionMmap> {
+        self.regions.get(index).map(|region| region.map.as_ref())
+    }
+
+    /// The region that holds `address`, how far into it that is, and how many bytes the region has from there on.
+    pub fn find(&self, address: u64) -> Option<(usize, u64, u64)> {
+        let after = self.regions.partition_point(|region| region.map.start_addr().0 <= address);
+        let index = after.checked_sub(1)?;
+        let region = &self.regions.get(index)?.map;
+        let offset = address - region.start_addr().0;
+        let left = region.len().checked_sub(offset).filter(|&left| left > 0)?;
+        Some((index, offset, left))
+    }
+
+    /// A guest physical address for an address in QEMU's own space (which vhost-user uses for rings).
+    pub fn from_user_address(&self, address: u64) -> Option<GuestAddress> {
+        self.regions.iter().find_map(|region| {
+            let offset = address.checked_sub(region.user_address).filter(|&offset| offset < region.map.len())?;
+            region.map.start_addr().0.checked_add(offset).map(GuestAddress)
+        })
+    }
+}
+
+#[cfg(test)]
+pub mod tests {
+    use super::*;
+
+    /// Memory without files; QEMU's addresses are the guest's + 2^40.
+    pub fn memory(ranges: &[(u64, usize)]) -> Memory {
+        let mut memory = Memory::default();
+        let region = |&(start, length): &(u64, usize)| {
+            (GuestRegionMmap::from_range(GuestAddress(start), length, None).unwrap(), start + (1 << 40))
+        };
+        memory.replace(ranges.iter().map(region).collect()).unwrap();
+        memory
+    }
+
+    #[test]
+    fn addresses_are_found_in_their_region_and_nowhere_else() {
+        let memory = memory(&[(0x10_0000, 0x2000), (0x1000, 0x1000)]);
+        assert_eq!(memory.find(0x1fff), Some((0, 0xfff, 1)));
+        assert_eq!(memory.find(0x10_0000), Some((1, 0, 0x2000)));
+        for outside in [0, 0xfff, 0x2000, 0xf_ffff, 0x10_2000, u64::MAX] {
+            assert_eq!(memory.find(outside), None, "{outside:#x}");
+        }
+        assert_eq!(memory.from_user_address((1 << 40) + 0x10_0008), Some(GuestAddress(0x10_0008)));
+        assert_eq!(memory.from_user_address(0x1000), None);
+    }
+
+    #[test]
+    fn a_table_that_overlaps_changes_nothing() {
+        let mut memory = memory(&[(0x1000, 0x1000)]);
+        let generation = memory.generation();
+        let overlapping = GuestRegionMmap::from_range(GuestAddress(0x1800), 0x1000, None).unwrap();
+        assert!(memory.add(overlapping, 0).is_err());
+        assert_eq!((memory.count(), memory.generation()), (1, generation));
+        memory.remove(0x1000, 0x1000).unwrap();
+        assert!(memory.remove(0x1000, 0x1000).is_err());
+        assert_eq!(memory.find(0x1000), None);
+    }
+}

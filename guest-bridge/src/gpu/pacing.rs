@@ -1,0 +1,370 @@
+//! When a flush reaches the screen and when its fence is answered: pure, with time passed in.
+//!
+//! ```text
+//!             flush                     room, nothing under way            Presented
+//!  (nothing) ───────▶ damage gathered ───────────────────────▶ under way ───────────▶ fences of that batch answered
+//!                        ▲    │ flush                             │ flush → gathered for the next batch
+//!                        └────┘                                   │ 100 ms pass → fences answered all the same
+//! ```
+//! A fence never waits longer than [`SLOW`], whether a screen answers or not, and at most [`MAX_HELD`] wait at one time.
+
+use crate::frames::Rect;
+use std::time::{Duration, Instant};
+
+/// How long a fence waits for its presentation.
+pub const SLOW: Duration = Duration::from_millis(100);
+/// Most rectangles of a batch; more become one.
+pub const MAX_RECTS: usize = 16;
+/// Most fences that wait at one time; more are answered at once.
+pub const MAX_HELD: usize = 256;
+/// Most scanouts.
+const LANES: usize = phyllome_protocol::ids::MAX_SCANOUTS as usize;
+
+/// Changed rectangles, none empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Damage {
+    rects: [Rect; MAX_RECTS],
+    count: usize,
+}
+
+fn covers(outer: &Rect, inner: &Rect) -> bool {
+    let within = |a: u32, a_length: u32, b: u32, b_length: u32| {
+        a <= b && b.saturating_add(b_length) <= a.saturating_add(a_length)
+    };
+    within(outer.x, outer.width, inner.x, inner.width) && within(outer.y, outer.height, inner.y, inner.height)
+}
+
+fn union(a: Rect, b: Rect) -> Rect {
+    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+    let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));
+    let bottom = a.y.saturating_add(a.height).max(b.y.saturating_add(b.height));
+    Rect { x, y, width: right - x, height: bottom - y }
+}
+
+impl Damage {
+    /// Adds a rectangle.
+    pub fn add(&mut self, rect: Rect) {
+        if rect.width == 0 || rect.height == 0 || self.rects().iter().any(|known| covers(known, &rect)) {
+            return;
+        }
+        let mut kept = 0;
+        for index in 0..self.count {
+            if let Some(&known) = self.rects.get(index).filter(|known| !covers(&rect, known)) {
+                self.rects[kept] = known;
+                kept += 1;
+            }
+        }
+        self.count = kept;
+        if self.count == MAX_RECTS {
+            let all = self.rects().iter().copied().fold(rect, union);
+            self.rects[0] = all;
+            self.count = 1;
+        } else {
+            self.rects[self.count] = rect;
+            self.count += 1;
+        }
+    }
+
+    /// The rectangles.
+    pub fn rects(&self) -> &[Rect] {
+        self.rects.get(..self.count).unwrap_or_default()
+    }
+
+    /// No damage.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+}
+
+/// One scanout's batches.
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    damage: Damage,
+    /// The picture was replaced, and the new one has not been flushed yet.
+    unflushed: bool,
+    /// Serial of the last batch that went to the screen.
+    sent: u64,
+    /// All batches up to this one are done.
+    done: u64,
+    /// Guest's flushes in `damage` and in the batch that is under way.
+    gathered: u64,
+    under_way: u64,
+    /// Guest's flushes, and those of them that were presented.
+    flushes: u64,
+    presented: u64,
+}
+
+impl Lane {
+    /// The guest flushed a part of the scanout; the serial of the batch that will show it.
+    pub fn flush(&mut self, rect: Rect) -> u64 {
+        self.flushes += 1;
+        self.unflushed = false;
+        self.damage.add(rect);
+        if self.damage.is_empty() {
+            return self.done;
+        }
+        self.gathered += 1;
+        self.sent + 1
+    }
+
+    /// Something else is to be shown (a new screen, a picture again): as a flush that the guest did not ask for.
+    pub fn redraw(&mut self, rect: Rect) {
+        self.done = self.sent;
+        self.under_way = 0;
+        self.damage.add(rect);
+    }
+
+    /// The scanout shows another picture, which is not to be seen before its first flush. If it has another size, what
+    /// was gathered means nothing any more, and all of it is damage.
+    pub fn replaced(&mut self, resized: Option<Rect>) {
+        self.unflushed = true;
+        if let Some(whole) = resized {
+            self.damage.clear();
+            self.damage.add(whole);
+        }
+    }
+
+    /// Whether a batch is ready to go: there is damage, and nothing is under way.
+    pub fn ready(&self) -> bool {
+        self.sent == self.done && !self.damage.is_empty() && !self.unflushed
+    }
+
+    /// Takes the batch that is ready.
+    pub fn take(&mut self) -> Option<(u64, Vec<Rect>)> {
+        if !self.ready() {
+            return None;
+        }
+        self.sent += 1;
+        self.under_way = std::mem::take(&mut self.gathered);
+        let rects = self.damage.rects().to_vec();
+        self.damage.clear();
+        Some((self.sent, rects))
+    }
+
+    /// The screen shows the batch with this serial. Old, repeated and invented serials do nothing or no more than is due.
+    pub fn presented(&mut self, serial: u64) {
+        if serial >= self.sent && self.done < self.sent {
+            self.done = self.sent;
+            self.presented += std::mem::take(&mut self.under_way);
+        }
+    }
+
+    /// The picture is gone: nothing of it will be presented, and nobody waits for it.
+    pub fn abandon(&mut self) {
+        self.damage.clear();
+        self.gathered = 0;
+        self.under_way = 0;
+        self.sent += 1;
+        self.done = self.sent;
+    }
+
+    /// The guest's flushes so far, and how many of them were presented.
+    pub fn counts(&self) -> (u64, u64) {
+        (self.flushes, self.presented)
+    }
+
+    /// Starts counting anew (another driver).
+    pub fn reset_counts(&mut self) {
+        (self.flushes, self.presented) = (0, 0);
+    }
+}
+
+/// The serials that a fence waits for, by scanout; 0 where it does not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waits([u64; LANES]);
+
+impl Waits {
+    /// For nothing.
+    pub const NOTHING: Self = Self([0; LANES]);
+
+    /// Waits for this serial too.
+    pub fn add(&mut self, scanout: usize, serial: u64) {
+        if let Some(wait) = self.0.get_mut(scanout) {
+            *wait = serial;
+        }
+    }
+
+    fn over(&self, lanes: &[Lane]) -> bool {
+        lanes.iter().zip(self.0).all(|(lane, serial)| lane.done >= serial)
+    }
+}
+
+/// Fences that wait; `T` is what answers one.
+#[derive(Debug)]
+pub struct Held<T> {
+    fences: Vec<(T, Waits, Instant)>,
+}
+
+impl<T> Default for Held<T> {
+    fn default() -> Self {
+        Self { fences: Vec::new() }
+    }
+}
+
+impl<T> Held<T> {
+    /// Holds a fence from now on, or gives it back to be answered at once.
+    pub fn hold(&mut self, fence: T, waits: Waits, lanes: &[Lane], now: Instant) -> Option<T> {
+        if waits.over(lanes) || self.fences.len() >= MAX_HELD {
+            return Some(fence);
+        }
+        self.fences.push((fence, waits, now + SLOW));
+        None
+    }
+
+    /// Takes every fence whose batches are done or that has waited long enough, in the order in which they came.
+    pub fn release(&mut self, lanes: &[Lane], now: Instant) -> impl Iterator<Item = T> {
+        let over = move |(_, waits, deadline): &mut (T, Waits, Instant)| waits.over(lanes) || *deadline <= now;
+        self.fences.extract_if(.., over).map(|(fence, ..)| fence)
+    }
+
+    /// Takes all of them.
+    pub fn release_all(&mut self) -> impl Iterator<Item = T> {
+        self.fences.drain(..).map(|(fence, ..)| fence)
+    }
+
+    /// When the slow timer is due; `None` while nothing waits.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.fences.first().map(|&(.., deadline)| deadline)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WHOLE: Rect = Rect { x: 0, y: 0, width: 100, height: 100 };
+
+    fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
+        Rect { x, y, width, height }
+    }
+
+    fn wait_for(serial: u64) -> Waits {
+        let mut waits = Waits::NOTHING;
+        waits.add(0, serial);
+        waits
+    }
+
+    #[test]
+    fn a_flood_of_flushes_is_one_batch_under_way_and_one_gathered() {
+        let mut lane = Lane::default();
+        assert_eq!(lane.flush(WHOLE), 1);
+        assert_eq!(lane.take(), Some((1, vec![WHOLE])));
+        for x in 0..1000 {
+            assert_eq!(lane.flush(rect(x, 0, 1, 1)), 2);
+            assert_eq!(lane.take(), None);
+        }
+        lane.presented(1);
+        assert_eq!(lane.counts(), (1001, 1));
+        let (serial, rects) = lane.take().unwrap();
+        assert!(serial == 2 && rects.len() <= MAX_RECTS);
+        lane.presented(2);
+        assert_eq!(lane.counts(), (1001, 1001));
+        assert_eq!(lane.take(), None);
+    }
+
+    #[test]
+    fn a_fence_is_answered_by_its_presentation_and_not_by_an_earlier_one() {
+        let now = Instant::now();
+        let mut lanes = [Lane::default()];
+        let mut held = Held::default();
+        let first = lanes[0].flush(WHOLE);
+        lanes[0].take();
+        assert_eq!(held.hold('a', wait_for(first), &lanes, now), None);
+        let second = lanes[0].flush(WHOLE);
+        assert_eq!(held.hold('b', wait_for(second), &lanes, now), None);
+        assert_eq!(held.release(&lanes, now).next(), None);
+        lanes[0].presented(first);
+        assert_eq!(held.release(&lanes, now).collect::<String>(), "a");
+        lanes[0].take();
+        lanes[0].presented(second);
+        assert_eq!(held.release(&lanes, now).collect::<String>(), "b");
+        assert_eq!(held.deadline(), None);
+    }
+
+    #[test]
+    fn a_fence_that_nobody_presents_is_answered_by_the_slow_timer() {
+        let now = Instant::now();
+        let mut lanes = [Lane::default()];
+        let mut held = Held::default();
+        let serial = lanes[0].flush(WHOLE);
+        held.hold('a', wait_for(serial), &lanes, now);
+        assert_eq!(held.deadline(), Some(now + SLOW));
+        assert_eq!(held.release(&lanes, now + SLOW - Duration::from_nanos(1)).next(), None);
+        assert_eq!(held.release(&lanes, now + SLOW).collect::<String>(), "a");
+    }
+
+    #[test]
+    fn a_picture_that_goes_answers_its_fences_and_invented_serials_answer_none() {
+        let now = Instant::now();
+        let mut lanes = [Lane::default()];
+        let mut held = Held::default();
+        let serial = lanes[0].flush(WHOLE);
+        held.hold('a', wait_for(serial), &lanes, now);
+        lanes[0].presented(u64::MAX);
+        assert_eq!(held.release(&lanes, now).next(), None, "nothing was under way");
+        lanes[0].abandon();
+        assert_eq!(held.release(&lanes, now).collect::<String>(), "a");
+    }
+
+    #[test]
+    fn fences_beyond_the_bound_are_given_back() {
+        let now = Instant::now();
+        let mut lanes = [Lane::default()];
+        let mut held = Held::default();
+        let serial = lanes[0].flush(WHOLE);
+        for fence in 0..MAX_HELD {
+            assert_eq!(held.hold(fence, wait_for(serial), &lanes, now), None);
+        }
+        assert_eq!(held.hold(MAX_HELD, wait_for(serial), &lanes, now), Some(MAX_HELD));
+    }
+
+    #[test]
+    fn another_picture_waits_for_its_own_first_flush() {
+        let mut lane = Lane::default();
+        lane.flush(rect(1, 1, 2, 2));
+        lane.replaced(None);
+        assert!(!lane.ready());
+        lane.flush(rect(50, 1, 2, 2));
+        assert_eq!(lane.take(), Some((1, vec![rect(1, 1, 2, 2), rect(50, 1, 2, 2)])));
+        lane.presented(1);
+        lane.replaced(Some(WHOLE));
+        assert!(!lane.ready());
+        lane.flush(rect(1, 1, 2, 2));
+        assert_eq!(lane.take(), Some((2, vec![WHOLE])));
+    }
+
+    #[test]
+    fn a_new_screen_gets_everything_again() {
+        let mut lane = Lane::default();
+        lane.flush(WHOLE);
+        lane.take();
+        lane.redraw(WHOLE);
+        assert_eq!(lane.take(), Some((2, vec![WHOLE])));
+        lane.presented(1);
+        assert!(!lane.ready(), "the old screen's answer does not count for the new one's batch");
+    }
+
+    proptest! {
+        /// Every pixel that was flushed is in the damage, and nothing outside the union is.
+        #[test]
+        fn damage_covers_all_that_was_added(
+            rects in prop::collection::vec((0u32..200, 0u32..200, 0u32..50, 0u32..50), 0..60),
+        ) {
+            let mut damage = Damage::default();
+            for &(x, y, width, height) in &rects {
+                damage.add(rect(x, y, width, height));
+            }
+            prop_assert!(damage.rects().len() <= MAX_RECTS);
+            for &(x, y, width, height) in rects.iter().filter(|r| r.2 > 0 && r.3 > 0) {
+                prop_assert!(damage.rects().iter().any(|known| covers(known, &rect(x, y, width, height))));
+            }
+            prop_assert!(damage.rects().iter().all(|known| known.width > 0 && known.height > 0));
+        }
+    }
+}

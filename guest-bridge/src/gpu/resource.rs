@@ -1,0 +1,208 @@
+//! A 2D resource: host memory that the compositor can use without another copy.
+//!
+//! A memfd, sealed so that nobody can cut it short under a reader, zeroed by the kernel, never used a second time. Where
+//! /dev/udmabuf opens, what is shown is a dmabuf over the same pages. Sizes come from the guest and are checked before.
+
+use super::backing::{Backing, Rows};
+use super::class::Class;
+use super::formats::{BYTES_PER_PIXEL, Format};
+use super::memory::Memory;
+use crate::frames::{Rect, SharedBuffer};
+use rustix::fs::{MemfdFlags, SealFlags};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
+
+/// The greatest width and height.
+pub const MAX_SIDE: u32 = 16384;
+/// Rows begin at multiples of this many bytes, so that every GPU can import them.
+const PITCH_ALIGNMENT: u32 = 256;
+const PAGE: u64 = 4096;
+
+/// How a resource lies in host memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Bytes per row.
+    pub pitch: u32,
+    /// Bytes in all, whole pages.
+    pub bytes: u64,
+}
+
+impl Layout {
+    /// The layout of an image; `None` if a side is 0 or greater than [`MAX_SIDE`].
+    pub fn new(width: u32, height: u32) -> Option<Self> {
+        let fits = |side| (1..=MAX_SIDE).contains(&side);
+        if !fits(width) || !fits(height) {
+            return None;
+        }
+        let pitch = (width * BYTES_PER_PIXEL).next_multiple_of(PITCH_ALIGNMENT);
+        Some(Self { width, height, pitch, bytes: (u64::from(pitch) * u64::from(height)).next_multiple_of(PAGE) })
+    }
+
+    /// Whether a rectangle lies inside; an empty one does where its corner does.
+    pub fn contains(&self, rect: &Rect) -> bool {
+        let within = |at: u32, length: u32, side: u32| at.checked_add(length).is_some_and(|end| end <= side);
+        within(rect.x, rect.width, self.width) && within(rect.y, rect.height, self.height)
+    }
+}
+
+/// A resource.
+#[derive(Debug)]
+pub struct Resource {
+    /// Its size.
+    pub layout: Layout,
+    /// Its pixels' format.
+    pub format: Format,
+    /// Its pieces of guest memory, while it has some.
+    pub backing: Option<Backing>,
+    /// What RESOURCE_ASSIGN_UUID gave it.
+    pub uuid: Option<[u8; 16]>,
+    memfd: Arc<File>,
+    map: MmapRegion,
+    shared: Option<Arc<SharedBuffer>>,
+}
+
+impl Resource {
+    /// Zeroed memory of this layout.
+    pub fn new(layout: Layout, format: Format) -> io::Result<Self> {
+        let memfd = rustix::fs::memfd_create("phyllome-resource", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        rustix::fs::ftruncate(&memfd, layout.bytes)?;
+        rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
+        let memfd = Arc::new(File::from(memfd));
+        let size = usize::try_from(layout.bytes).map_err(io::Error::other)?;
+        let map = MmapRegion::from_file(FileOffset::from_arc(memfd.clone(), 0), size).map_err(io::Error::other)?;
+        Ok(Self { layout, format, backing: None, uuid: None, memfd, map, shared: None })
+    }
+
+    /// The memory as the screen gets it, made when it is first shown.
+    pub fn share(&mut self, udmabuf: Option<&File>) -> io::Result<Arc<SharedBuffer>> {
+        if let Some(shared) = &self.shared {
+            return Ok(shared.clone());
+        }
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let shared = Arc::new(SharedBuffer {
+            id: NEXT.fetch_add(1, Ordering::Relaxed),
+            memfd: self.memfd.try_clone()?.into(),
+            dmabuf: udmabuf.and_then(|udmabuf| make_dmabuf(udmabuf, &self.memfd, self.layout.bytes)),
+            width: self.layout.width,
+            height: self.layout.height,
+            stride: self.layout.pitch,
+            fourcc: self.format.fourcc(),
+        });
+        Ok(self.shared.insert(shared).clone())
+    }
+
+    /// TRANSFER_TO_HOST_2D: copies `target` from the backing, where its first pixel is at `offset` and rows have the
+    /// resource's own width. Says how many bytes were copied.
+    pub fn transfer(&mut self, memory: &Memory, target: &Rect, offset: u64) -> Result<u64, Class> {
+        if !self.layout.contains(target) {
+            return Err(Class::TransferBox);
+        }
+        let backing = self.backing.as_mut().ok_or(Class::BackingMissing)?;
+        if target.width == 0 || target.height == 0 {
+            return Ok(0);
+        }
+        let pitch = self.layout.pitch as usize;
+        let rows = Rows {
+            from: offset,
+            from_pitch: u64::from(self.layout.width) * u64::from(BYTES_PER_PIXEL),
+            to: target.y as usize * pitch + (target.x * BYTES_PER_PIXEL) as usize,
+            to_pitch: pitch,
+            bytes: (target.width * BYTES_PER_PIXEL) as usize,
+            count: target.height,
+        };
+        backing.copy(memory, &self.map, rows)
+    }
+
+    /// Tells a dmabuf's importers that the CPU has written to it. Free on machines whose caches are coherent.
+    pub fn written(&self) {
+        let Some(dmabuf) = self.shared.as_ref().and_then(|shared| shared.dmabuf.as_ref()) else { return };
+        const DMA_BUF_IOCTL_SYNC: libc::c_ulong = 0x4008_6200;
+        const SYNC_WRITE: u64 = 2;
+        const SYNC_END: u64 = 4;
+        for flags in [SYNC_WRITE, SYNC_WRITE | SYNC_END] {
+            // SAFETY: DMA_BUF_IOCTL_SYNC reads one u64, which lives through the call; the descriptor is open. A failure
+            // leaves what was there before, and a flush cannot be refused for it.
+            unsafe { libc::ioctl(dmabuf.as_raw_fd(), DMA_BUF_IOCTL_SYNC, &raw const flags) };
+        }
+    }
+
+    /// One row's pixels, as B, G, R, A, into `row`; what lies outside the resource stays as it was.
+    pub fn read_row(&self, y: u32, row: &mut [u8]) {
+        let start = y as usize * self.layout.pitch as usize;
+        let count = row.len().min((self.layout.width * BYTES_PER_PIXEL) as usize);
+        let (Ok(source), Some(row)) = (self.map.get_slice(start, count), row.get_mut(..count)) else { return };
+        source.copy_to(row);
+        for pixel in row.chunks_exact_mut(4) {
+            if let Ok(bytes) = <[u8; 4]>::try_from(&*pixel) {
+                pixel.copy_from_slice(&self.format.to_bgra(bytes));
+            }
+        }
+    }
+}
+
+/// `struct udmabuf_create` of linux/udmabuf.h.
+#[repr(C)]
+struct UdmabufCreate {
+    memfd: u32,
+    flags: u32,
+    offset: u64,
+    size: u64,
+}
+
+fn make_dmabuf(udmabuf: &File, memfd: &File, size: u64) -> Option<OwnedFd> {
+    const UDMABUF_CREATE: libc::c_ulong = 0x4018_7542;
+    const CLOEXEC: u32 = 1;
+    let request = UdmabufCreate { memfd: memfd.as_raw_fd().try_into().ok()?, flags: CLOEXEC, offset: 0, size };
+    // SAFETY: UDMABUF_CREATE reads one `udmabuf_create`, which lives through the call and has the kernel's layout.
+    let fd = unsafe { libc::ioctl(udmabuf.as_raw_fd(), UDMABUF_CREATE, &raw const request) };
+    if fd < 0 {
+        tracing::debug!(error = %io::Error::last_os_error(), size, "udmabuf refused; the buffer goes through shared memory");
+        return None;
+    }
+    // SAFETY: the ioctl has just returned this descriptor, and nobody else knows it.
+    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_are_aligned_and_sides_bounded() {
+        let layout = Layout::new(1272, 768).unwrap();
+        assert_eq!((layout.pitch, layout.bytes), (5120, 5120 * 768));
+        assert_eq!(Layout::new(1, 1).unwrap().bytes, 4096);
+        for (width, height) in [(0, 1), (1, 0), (MAX_SIDE + 1, 1), (1, u32::MAX), (u32::MAX, u32::MAX)] {
+            assert_eq!(Layout::new(width, height), None);
+        }
+        assert_eq!(Layout::new(MAX_SIDE, MAX_SIDE).unwrap().bytes, 1 << 30);
+    }
+
+    #[test]
+    fn rectangles_that_wrap_are_outside() {
+        let layout = Layout::new(100, 50).unwrap();
+        let inside = |x, y, width, height| layout.contains(&Rect { x, y, width, height });
+        assert!(inside(0, 0, 100, 50) && inside(99, 49, 1, 1) && inside(100, 50, 0, 0));
+        assert!(!inside(1, 0, 100, 1) && !inside(u32::MAX, 0, 2, 1) && !inside(0, 51, 0, 0));
+    }
+
+    #[test]
+    fn memory_is_zeroed_and_cannot_be_cut_short() {
+        let mut resource = Resource::new(Layout::new(10, 10).unwrap(), Format::B8G8R8A8).unwrap();
+        let mut row = [1; 40];
+        resource.read_row(9, &mut row);
+        assert_eq!(row, [0; 40]);
+        let shared = resource.share(None).unwrap();
+        assert!(rustix::fs::ftruncate(&shared.memfd, 0).is_err());
+        assert!(rustix::fs::ftruncate(&shared.memfd, 1 << 20).is_err());
+        assert_eq!(shared.id, resource.share(None).unwrap().id, "shared once");
+    }
+}

@@ -1,0 +1,115 @@
+//! One scanout: what part of which resource it shows, and what the screen was last told about it.
+//!
+//! Pure but for the channel's messages, which it makes and does not send. A picture that changes is announced only just before
+//! its first flush, so that a guest which sets scanouts in a loop costs the screen nothing.
+
+use super::cursor::Cursor;
+use super::pacing::Lane;
+use crate::frames::{Picture, PreferredMode, Rect, ToScreen};
+use phyllome_protocol::ScanoutId;
+
+/// A scanout's picture, as the guest set it.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    /// The resource's id in the guest.
+    pub resource: u32,
+    /// Its memory and the part that is shown.
+    pub picture: Picture,
+    /// DRM's name of its format.
+    pub format: &'static str,
+}
+
+/// One scanout.
+#[derive(Debug)]
+pub struct Scanout {
+    /// Its number.
+    pub id: ScanoutId,
+    /// What it shows, if it is on.
+    pub shown: Option<Shown>,
+    /// What its EDID prefers.
+    pub mode: PreferredMode,
+    /// Its hardware cursor.
+    pub cursor: Cursor,
+    /// Buffer and part that the screen was told of last.
+    announced: Option<(u64, Rect)>,
+}
+
+impl Scanout {
+    /// A scanout that is off.
+    pub fn new(id: ScanoutId, mode: PreferredMode) -> Self {
+        Self { id, shown: None, mode, cursor: Cursor::default(), announced: None }
+    }
+
+    /// The part of a flush of `resource` that this scanout shows, in the scanout's own pixels; `None` if it shows nothing.
+    pub fn damage(&self, resource: u32, flushed: &Rect) -> Option<Rect> {
+        let shown = self.shown.as_ref().filter(|shown| shown.resource == resource)?;
+        let source = &shown.picture.source;
+        let overlap = |a: u32, a_length: u32, b: u32, b_length: u32| {
+            let start = a.max(b);
+            let end = a.saturating_add(a_length).min(b.saturating_add(b_length));
+            (start.saturating_sub(b), end.saturating_sub(start))
+        };
+        let (x, width) = overlap(flushed.x, flushed.width, source.x, source.width);
+        let (y, height) = overlap(flushed.y, flushed.height, source.y, source.height);
+        (width > 0 && height > 0).then_some(Rect { x, y, width, height })
+    }
+
+    /// All of it, in its own pixels.
+    pub fn whole(&self) -> Rect {
+        let source = self.shown.as_ref().map(|shown| shown.picture.source).unwrap_or_default();
+        Rect { x: 0, y: 0, ..source }
+    }
+
+    /// The screen knows nothing (any more): everything is to be told again.
+    pub fn forgotten(&mut self, lane: &mut Lane) {
+        self.announced = None;
+        self.cursor.forgotten();
+        lane.redraw(self.whole());
+    }
+
+    /// The next message that the screen is to get, if there is one.
+    pub fn next_message(&mut self, lane: &mut Lane) -> Option<ToScreen> {
+        let id = self.id;
+        let Some(shown) = &self.shown else {
+            if self.announced.take().is_some() {
+                return Some(ToScreen::Scanout { id, picture: None });
+            }
+            return self.cursor_message();
+        };
+        if lane.ready() {
+            let known = (shown.picture.buffer.id, shown.picture.source);
+            if self.announced != Some(known) {
+                self.announced = Some(known);
+                return Some(ToScreen::Scanout { id, picture: Some(shown.picture.clone()) });
+            }
+            return lane.take().map(|(serial, damage)| ToScreen::Flush { id, serial, damage });
+        }
+        self.cursor_message()
+    }
+
+    fn cursor_message(&mut self) -> Option<ToScreen> {
+        self.cursor.changed().then(|| ToScreen::Cursor { id: self.id, image: self.cursor.take() })
+    }
+
+    /// Whether [`Self::next_message`] would say something.
+    pub fn has_message(&self, lane: &Lane) -> bool {
+        match self.shown {
+            Some(_) => lane.ready() || self.cursor.changed(),
+            None => self.announced.is_some() || self.cursor.changed(),
+        }
+    }
+
+    /// Whether the screen was told of a picture or cursor.
+    pub fn is_announced(&self) -> bool {
+        self.announced.is_some() || self.cursor.is_announced()
+    }
+
+    /// Another driver: off, no cursor, and the screen was told so by [`ToScreen::Reset`].
+    pub fn reset(&mut self, lane: &mut Lane) {
+        self.shown = None;
+        self.announced = None;
+        self.cursor = Cursor::default();
+        lane.abandon();
+        lane.reset_counts();
+    }
+}

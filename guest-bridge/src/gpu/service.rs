@@ -1,0 +1,327 @@
+//! The device on its queues: takes requests from the rings, has them executed, gives them back, now or later.
+//!
+//! Owns everything that belongs to one vhost-user connection. Work per call is bounded, so that no queue starves another or
+//! the connection itself; whatever a chain is like, its head goes back if it is one. What vhost-user asks is in
+//! [`super::requests`].
+
+use super::chain::Chain;
+use super::class::Class;
+use super::device::{Device, Outcome};
+use super::memory::Memory;
+use super::pacing::{Held, SLOW};
+use super::ring::{Ring, RingError};
+use super::wire::{HEADER, Header, QueueKind, Response, Status};
+use super::{DeviceConfig, server};
+use crate::frames::{SharedGpuReport, ToDevice, ToScreen};
+use rustix::event::epoll;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+use tokio::sync::mpsc::Sender;
+use vhost::vhost_user::GpuBackend;
+use vm_memory::GuestAddress;
+
+/// Requests that are served before another queue or the connection gets its turn.
+const BUDGET: usize = 256;
+/// Control and cursor.
+pub const QUEUES: usize = 2;
+
+/// A fenced flush whose response is written and not yet given back.
+#[derive(Clone, Copy, Debug)]
+struct Fence {
+    head: u16,
+    length: u32,
+}
+
+/// Where queue 0 stopped: what tells a paused machine that goes on from a driver that begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Position {
+    next_available: u16,
+    addresses: [GuestAddress; 3],
+    features: u64,
+}
+
+/// The device and its queues.
+pub struct Service {
+    pub(super) device: Device,
+    pub(super) memory: Memory,
+    pub(super) rings: [Ring; QUEUES],
+    pub(super) features: u64,
+    /// QEMU's GPU socket: kept open, because QEMU takes its end for a broken backend; nothing is said on it.
+    pub(super) gpu_socket: Option<GpuBackend>,
+    /// The last request was refused without harm to the connection.
+    pub(super) refused: bool,
+    watched: [bool; QUEUES],
+    pending: [bool; QUEUES],
+    stopped: Option<Position>,
+    held: Held<Fence>,
+    chain: Chain,
+    request: Vec<u8>,
+    response: Box<Response>,
+    epoll: Arc<OwnedFd>,
+    to_screen: Sender<ToScreen>,
+    report: SharedGpuReport,
+    /// The channel to the screen was full.
+    unsaid: bool,
+}
+
+impl Service {
+    /// A device that nobody is connected to; kicks will be announced on `epoll`.
+    pub fn new(
+        config: &DeviceConfig,
+        epoll: Arc<OwnedFd>,
+        to_screen: Sender<ToScreen>,
+        report: SharedGpuReport,
+    ) -> io::Result<Self> {
+        let ring = || Ring::new().map_err(io::Error::other);
+        Ok(Self {
+            device: Device::new(config),
+            memory: Memory::default(),
+            rings: [ring()?, ring()?],
+            features: 0,
+            gpu_socket: None,
+            refused: false,
+            watched: [false; QUEUES],
+            pending: [false; QUEUES],
+            stopped: None,
+            held: Held::default(),
+            chain: Chain::default(),
+            request: Vec::with_capacity(256),
+            response: Box::default(),
+            epoll,
+            to_screen,
+            report,
+            unsaid: false,
+        })
+    }
+
+    /// A message of the screen.
+    pub fn message(&mut self, message: ToDevice) {
+        self.device.message(message);
+    }
+
+    /// The machine was reset: a device that no driver has goes dark.
+    pub fn machine_reset(&mut self) {
+        if self.rings.iter().all(|ring| !ring.started()) {
+            self.stopped = None;
+            self.device.reset();
+        }
+    }
+
+    /// A kick came: reads it away and serves its queue.
+    pub fn kicked(&mut self, index: usize) {
+        if self.rings.get(index).is_some_and(|ring| !ring.consume_kick()) {
+            // Whoever could kick has gone; watching on would wake this thread for ever.
+            self.unwatch(index);
+        }
+        self.serve(index);
+    }
+
+    /// Whether a queue has more than it was given time for.
+    pub fn has_pending(&self) -> bool {
+        self.pending.contains(&true)
+    }
+
+    /// Serves the queues that have more.
+    pub fn serve_pending(&mut self) {
+        for index in 0..QUEUES {
+            if self.pending.get(index) == Some(&true) {
+                self.serve(index);
+            }
+        }
+    }
+
+    fn serve(&mut self, index: usize) {
+        let mut more = true;
+        let mut left = BUDGET;
+        while more && left > 0 {
+            left -= 1;
+            let Some(ring) = self.rings.get_mut(index).filter(|ring| ring.runs()) else {
+                more = false;
+                break;
+            };
+            match ring.pop(&self.memory) {
+                Ok(Some(head)) => self.serve_one(index, head),
+                Ok(None) => more = ring.rest(&self.memory),
+                Err(error) => {
+                    self.ring_error(error);
+                    more = false;
+                }
+            }
+        }
+        if let Some(pending) = self.pending.get_mut(index) {
+            *pending = more;
+        }
+        self.notify(index);
+    }
+
+    fn notify(&mut self, index: usize) {
+        if let Some(ring) = self.rings.get_mut(index) {
+            ring.notify(&self.memory);
+        }
+    }
+
+    fn ring_error(&mut self, error: RingError) {
+        self.device.count_error(match error {
+            RingError::Available => Class::AvailableRing,
+            RingError::Used => Class::UsedRing,
+        });
+    }
+
+    fn serve_one(&mut self, index: usize, head: u16) {
+        let (length, outcome) = self.answer(index, head).unwrap_or_else(|class| {
+            self.device.count_error(class);
+            (0, Outcome::Answer)
+        });
+        let fence = Fence { head, length };
+        match outcome {
+            Outcome::Answer => self.give_back(index, fence),
+            Outcome::Hold(waits) => {
+                if let Some(fence) = self.held.hold(fence, waits, self.device.lanes(), Instant::now()) {
+                    self.give_back(index, fence);
+                }
+            }
+        }
+    }
+
+    /// Copies, executes and writes the response; how many bytes that has, and when the head is to go back.
+    fn answer(&mut self, index: usize, head: u16) -> Result<(u32, Outcome), Class> {
+        let queue = if index == 0 { QueueKind::Control } else { QueueKind::Cursor };
+        let ring = self.rings.get(index).ok_or(Class::DescriptorChain)?;
+        let indirect = self.features & super::wire::feature::INDIRECT_DESC != 0;
+        self.chain.walk(&self.memory, ring.table(), head, indirect).map_err(|_| Class::DescriptorChain)?;
+        let room = self.chain.room();
+        // Drivers give cursor commands no room for a response.
+        if queue == QueueKind::Control && room < HEADER as u64 {
+            return Err(Class::ResponseSpace);
+        }
+        let outcome = match self.chain.copy_request(&self.memory, &mut self.request) {
+            Ok(()) => self.device.execute(&self.memory, queue, &self.request, &mut self.response),
+            Err(_) => {
+                self.device.count_error(Class::RequestAddress);
+                self.response.status(&Header::default(), Status::ErrUnspec);
+                Outcome::Answer
+            }
+        };
+        if queue == QueueKind::Control && room < self.response.bytes().len() as u64 {
+            self.device.count_error(Class::ResponseSpace);
+            let header = Header::parse(&self.request).unwrap_or_default();
+            self.response.status(&header, Status::ErrInvalidParameter);
+        }
+        let written = self.chain.write_response(&self.memory, self.response.bytes());
+        Ok((written.map_err(|_| Class::RequestAddress)?, outcome))
+    }
+
+    fn give_back(&mut self, index: usize, fence: Fence) {
+        let Some(ring) = self.rings.get_mut(index) else { return };
+        if let Err(error) = ring.push_used(&self.memory, fence.head, fence.length) {
+            self.ring_error(error);
+        }
+    }
+
+    /// After every round: answers fences that are due, tells the screen, brings the report up to date. When to come back
+    /// even if nothing happens.
+    pub fn settle(&mut self, now: Instant) -> Option<Instant> {
+        self.unsaid = self.device.publish(&self.to_screen);
+        let due: Vec<Fence> = self.held.release(self.device.lanes(), now).collect();
+        if !due.is_empty() {
+            for fence in due {
+                self.give_back(0, fence);
+            }
+            self.notify(0);
+        }
+        if self.device.report_changed() {
+            self.device.report(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        let retry = self.unsaid.then_some(now + SLOW);
+        [self.held.deadline(), retry].into_iter().flatten().min()
+    }
+
+    /// Starts a ring once all that it needs is there; `false` if its memory is not.
+    pub(super) fn try_start(&mut self, index: usize) -> bool {
+        let features = self.features;
+        let Some(ring) = self.rings.get_mut(index) else { return false };
+        let Some(addresses) = ring.addresses().filter(|_| ring.kick().is_some()) else { return true };
+        if !ring.started() {
+            let position = Position { next_available: ring.next_available(), addresses, features };
+            if !ring.start(&self.memory) {
+                return false;
+            }
+            if index == 0 {
+                // A machine that was paused goes on where it stopped; a new driver begins at 0.
+                let goes_on = self.stopped.take() == Some(position) && position.next_available != 0;
+                if !goes_on {
+                    self.device.reset();
+                }
+            }
+        }
+        self.watch(index)
+    }
+
+    /// Watches the kick of a ring that runs, and looks at once at what came before; otherwise watches no more.
+    pub(super) fn watch(&mut self, index: usize) -> bool {
+        let (Some(ring), Some(watched)) = (self.rings.get(index), self.watched.get_mut(index)) else { return false };
+        if !ring.runs() {
+            self.unwatch(index);
+            return true;
+        }
+        let Some(kick) = ring.kick() else { return true };
+        if !*watched {
+            let token = epoll::EventData::new_u64(server::KICK + index as u64);
+            if epoll::add(&*self.epoll, kick, token, epoll::EventFlags::IN).is_err() {
+                return false;
+            }
+            *watched = true;
+        }
+        if let Some(pending) = self.pending.get_mut(index) {
+            *pending = true;
+        }
+        true
+    }
+
+    /// Watches a ring's kick no more.
+    pub(super) fn unwatch(&mut self, index: usize) {
+        let (Some(ring), Some(watched)) = (self.rings.get(index), self.watched.get_mut(index)) else { return };
+        if let Some(kick) = ring.kick().filter(|_| std::mem::take(watched)) {
+            // The descriptor is open and was added; were it not there, there would be nothing to delete.
+            let _ = epoll::delete(&*self.epoll, kick);
+        }
+    }
+
+    /// Stops a ring; says where. Fences that wait are answered first: the driver may go on later, or never ask for them.
+    pub(super) fn stop(&mut self, index: usize) -> u16 {
+        self.unwatch(index);
+        if index == 0 {
+            let waiting: Vec<Fence> = self.held.release_all().collect();
+            if self.rings.first().is_some_and(Ring::started) {
+                for fence in waiting {
+                    self.give_back(0, fence);
+                }
+                self.notify(0);
+            }
+        }
+        let Some(ring) = self.rings.get_mut(index) else { return 0 };
+        let was_started = ring.started();
+        let next_available = ring.stop();
+        if let Some(pending) = self.pending.get_mut(index) {
+            *pending = false;
+        }
+        if index == 0 && was_started {
+            let features = self.features;
+            self.stopped = ring.addresses().map(|addresses| Position { next_available, addresses, features });
+        }
+        next_available
+    }
+
+    /// Stops everything and forgets the driver.
+    pub(super) fn reset(&mut self) {
+        for index in 0..QUEUES {
+            self.stop(index);
+        }
+        self.stopped = None;
+        self.features = 0;
+        self.device.set_features(0);
+        self.device.reset();
+    }
+}
