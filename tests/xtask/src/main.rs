@@ -14,6 +14,7 @@ mod test;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,8 +73,9 @@ fn main() -> ExitCode {
 }
 
 fn images() -> Result<()> {
-    println!("{}", phyllome_test_guests::guest_kernel()?.display());
-    println!("{}", phyllome_test_guests::guest_initrd()?.display());
+    let (kernel, initrd) = (phyllome_test_guests::guest_kernel()?, phyllome_test_guests::guest_initrd()?);
+    // Whoever reads may have enough after the first line.
+    let _ = writeln!(std::io::stdout(), "{}\n{}", kernel.display(), initrd.display());
     Ok(())
 }
 
