@@ -200,7 +200,8 @@ impl Surface {
     fn apply_configure(&mut self) {
         let Some(attached) = &self.attached else { return };
         let (source, crop) = (attached.source, self.view.crop);
-        self.set_view((source.width, source.height), crop);
+        let black = attached.memory.is_none();
+        self.set_view((source.width, source.height), crop, black);
         self.wl.commit();
     }
 
@@ -245,7 +246,7 @@ impl Surface {
             let shared = &picture.buffer;
             (source.width, source.height) != (shared.width, shared.height)
         };
-        self.set_view((source.width, source.height), cropped.then_some(source));
+        self.set_view((source.width, source.height), cropped.then_some(source), false);
         self.attached = Some(Attached { memory: Some(picture.buffer), source });
         self.commit(&buffer, &damage, at, scanout.owed.take(), globals, qh);
         report.commits += 1;
@@ -321,9 +322,7 @@ impl Surface {
         let buffer = own.buffer.clone();
         self.retire();
         self.own = Some(own);
-        let size = surface_size((whole.width, whole.height), self.configured.unwrap_or_default());
-        self.update_view(View { crop: None, size: self.viewport.is_some().then_some(size) });
-        self.size = size;
+        self.set_view((whole.width, whole.height), None, true);
         self.attached = Some(Attached { memory: None, source: whole });
         self.damage.add_all();
         let damage = self.damage.take(pixels.0, pixels.1);
@@ -361,14 +360,14 @@ impl Surface {
         self.retired = None;
     }
 
-    fn set_view(&mut self, picture: (u32, u32), crop: Option<Rect>) {
+    /// `stretched`: the buffer is a single pixel.
+    fn set_view(&mut self, picture: (u32, u32), crop: Option<Rect>, stretched: bool) {
         if self.viewport.is_none() {
             self.size = picture;
             return;
         }
         let size = surface_size(picture, self.configured.unwrap_or_default());
-        let black = self.attached.as_ref().is_some_and(|attached| attached.memory.is_none());
-        self.update_view(View { crop, size: (size != picture || black).then_some(size) });
+        self.update_view(View { crop, size: (size != picture || stretched).then_some(size) });
         self.size = size;
     }
 
