@@ -1,1 +1,139 @@
 //! What guests need of this host: each check says whether it is fine, what it costs if not, and how to mend it.
+//!
+//! Runs without a shell. A check starts at most one short-lived child with a deadline, changes nothing, and its failure is a finding.
+
+pub mod egl;
+mod host;
+mod kvm;
+mod qemu;
+
+use serde::Serialize;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a check came out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// As it should be.
+    Fine,
+    /// Guests run, but something is slower or missing.
+    Costs,
+    /// Guests cannot run.
+    Broken,
+}
+
+/// One finding.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// A word for scripts.
+    pub id: &'static str,
+    /// How it came out.
+    pub verdict: Verdict,
+    /// What was found, in one sentence.
+    pub finding: String,
+    /// What it costs, unless it is fine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<String>,
+    /// How to mend it, unless it is fine.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mend: Option<String>,
+}
+
+impl Check {
+    /// All is well.
+    pub(crate) fn fine(id: &'static str, finding: impl Into<String>) -> Self {
+        Self { id, verdict: Verdict::Fine, finding: finding.into(), cost: None, mend: None }
+    }
+
+    /// It works, at a cost.
+    pub(crate) fn costs(id: &'static str, finding: impl Into<String>, cost: &str, mend: &str) -> Self {
+        let (cost, mend) = (Some(cost.to_owned()), Some(mend.to_owned()));
+        Self { id, verdict: Verdict::Costs, finding: finding.into(), cost, mend }
+    }
+
+    /// It does not work.
+    pub(crate) fn broken(id: &'static str, finding: impl Into<String>, cost: &str, mend: &str) -> Self {
+        Self { verdict: Verdict::Broken, ..Self::costs(id, finding, cost, mend) }
+    }
+}
+
+/// Makes all checks, in the order in which a guest needs them. `egl_probe` is a command line that prints what [`egl::probe`]
+/// finds, run as a child because it loads the GPU's driver.
+pub fn run(egl_probe: &[&Path]) -> Vec<Check> {
+    let mut checks = vec![kvm::check()];
+    checks.extend(qemu::checks());
+    checks.extend([host::guest_program(), host::runtime_folder(), host::udmabuf(), host::render_node()]);
+    checks.extend([host::egl(egl_probe), host::seat(), host::memlock()]);
+    checks
+}
+
+/// Runs a program for at most `limit`; its output is bounded by what a pipe and a temporary buffer hold.
+pub(crate) fn run_for(program: &Path, arguments: &[&str], limit: Duration) -> Result<Output, String> {
+    let shown = program.display();
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| format!("{shown} cannot be started: {error}"))?;
+    let pid = rustix::process::Pid::from_child(&child);
+    let watch = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
+    // Reading on a thread keeps a chatty child from blocking on a full pipe.
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
+        std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            if let Some(pipe) = pipe {
+                let _ = std::io::Read::read_to_end(&mut std::io::Read::take(pipe, 4 << 20), &mut bytes);
+            }
+            bytes
+        })
+    };
+    let out = read(stdout.map(|pipe| Box::new(pipe) as _));
+    let err = read(stderr.map(|pipe| Box::new(pipe) as _));
+    let end = Instant::now() + limit;
+    let in_time = watch.is_ok_and(|watch| ends_before(&watch, end));
+    if !in_time {
+        let _ = child.kill();
+    }
+    let status = child.wait().map_err(|error| format!("{shown} cannot be waited for: {error}"))?;
+    let collect = |reader: std::thread::JoinHandle<Vec<u8>>| reader.join().unwrap_or_default();
+    let output = Output { status, stdout: collect(out), stderr: collect(err) };
+    if in_time { Ok(output) } else { Err(format!("{shown} did not end within {} s", limit.as_secs())) }
+}
+
+fn ends_before(pidfd: &std::os::fd::OwnedFd, end: Instant) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let Ok(limit) = Timespec::try_from(left) else { return false };
+        match poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&limit)) {
+            Ok(count) => return count > 0,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_does_not_end_is_ended() {
+        let started = Instant::now();
+        let error = run_for(Path::new("/bin/sh"), &["-c", "exec sleep 60"], Duration::from_millis(200)).unwrap_err();
+        assert!(error.contains("did not end") && started.elapsed() < Duration::from_secs(30), "{error}");
+    }
+
+    #[test]
+    fn a_child_that_prints_much_is_read() {
+        let script = "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789; i=$((i+1)); done";
+        let output = run_for(Path::new("/bin/sh"), &["-c", script], Duration::from_secs(30)).unwrap();
+        assert_eq!((output.status.success(), output.stdout.len()), (true, 3000 * 41));
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_a_sentence() {
+        assert!(run_for(Path::new("/no/such"), &[], Duration::from_secs(1)).unwrap_err().contains("/no/such"));
+    }
+}

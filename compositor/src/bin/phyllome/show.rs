@@ -1,0 +1,141 @@
+//! Status and events for people: aligned tables, one line an event. Pure.
+
+use phyllome_protocol::shell::Event;
+use phyllome_protocol::status::{GuestStatus, Mode, Status};
+
+/// Rows of cells as lines of aligned columns.
+fn table(rows: &[Vec<String>]) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn or_dash(text: Option<impl ToString>) -> String {
+    text.map_or_else(|| "-".to_owned(), |text| text.to_string())
+}
+
+fn head(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+fn mode(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Guest => "guest",
+        Mode::Panel => "panel",
+        Mode::Switcher => "switcher",
+        Mode::Locked => "locked",
+    }
+}
+
+/// The whole status.
+pub fn status(status: &Status) -> String {
+    let mut text = format!(
+        "phyllome-shell {}, {} drawn by {}; mode {}, focus {}\n\n",
+        status.version,
+        status.backend,
+        status.renderer,
+        mode(status.mode),
+        or_dash(status.focus.as_ref())
+    );
+    let mut rows = vec![head(&["OUTPUT", "SIZE", "HZ", "SCALE", "GUEST", "GUEST AREA", "PLANE"])];
+    rows.extend(status.outputs.iter().map(|output| {
+        let area = output.guest_area;
+        vec![
+            output.name.clone(),
+            format!("{}x{}", output.width, output.height),
+            format!("{}", f64::from(output.refresh_mhz) / 1000.0),
+            output.scale.to_string(),
+            or_dash(output.guest.as_ref()),
+            format!("{}x{} at {},{}", area.width, area.height, area.x, area.y),
+            output.plane.clone(),
+        ]
+    }));
+    text.push_str(&table(&rows));
+    text.push('\n');
+    text.push_str(&guests(&status.guests));
+    text
+}
+
+/// The table of guests, and their messages below it.
+pub fn guests(guests: &[GuestStatus]) -> String {
+    if guests.is_empty() {
+        return "There are no guests yet.\n".to_owned();
+    }
+    let mut rows = vec![head(&["SLOT", "NAME", "STATE", "LABEL", "ACCEL", "UPTIME", "GPU", "SCREENS"])];
+    rows.extend(guests.iter().map(|guest| {
+        let alive = guest.state.is_alive();
+        let screens: Vec<_> = guest.scanouts.iter().map(|s| format!("{}x{}", s.width, s.height)).collect();
+        vec![
+            or_dash(guest.slot),
+            guest.name.to_string(),
+            guest.state.word().to_owned(),
+            format!("{} ({}, {})", guest.label.text, guest.label.color, guest.label.pattern),
+            or_dash(guest.accel.as_ref()),
+            or_dash(guest.uptime_s.map(uptime)),
+            or_dash(Some(&guest.gpu.renderer).filter(|text| alive && !text.is_empty())),
+            or_dash(Some(screens.join(", ")).filter(|text| !text.is_empty())),
+        ]
+    }));
+    let mut text = table(&rows);
+    for guest in guests {
+        if let Some(message) = &guest.message {
+            text.push_str(&format!("{}: {message}\n", guest.name));
+        }
+    }
+    text
+}
+
+fn uptime(seconds: f64) -> String {
+    let seconds = seconds.max(0.0) as u64;
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, s) => format!("{s}s"),
+        (0, m, s) => format!("{m}m{s:02}s"),
+        (h, m, _) => format!("{h}h{m:02}m"),
+    }
+}
+
+/// One event.
+pub fn event(event: &Event) -> String {
+    match event {
+        Event::State { name, state, message: None } => format!("{name} is {}", state.word()),
+        Event::State { name, state, message: Some(message) } => format!("{name} is {}: {message}", state.word()),
+        Event::Picture { name } => format!("{name} shows its first picture"),
+        Event::Focus { name: Some(name) } => format!("{name} has the keyboard"),
+        Event::Focus { name: None } => "no guest has the keyboard".to_owned(),
+        Event::Mode { mode: now } => format!("mode {}", mode(*now)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_have_no_blanks_at_their_end() {
+        let rows = [vec!["A".into(), "BB".into()], vec!["ccc".into(), "d".into()]];
+        assert_eq!(table(&rows), "A    BB\nccc  d\n");
+    }
+
+    #[test]
+    fn uptime_is_short() {
+        assert_eq!([5.9, 65.0, 7300.0, -1.0].map(uptime), ["5s", "1m05s", "2h01m", "0s"]);
+    }
+
+    #[test]
+    fn a_status_shows_guests_and_why_they_crashed() {
+        let json = r##"{"version":"0.1.0","backend":"headless","renderer":"pixman","mode":"guest","outputs":[],"focus":null,
+            "guests":[{"name":"work","slot":1,"state":"crashed","message":"the disk is missing","accel":null,"pid":null,
+            "qemu_pid":null,"uptime_s":null,"label":{"text":"work","color":"red","rgb":"#c62828","pattern":"solid"},
+            "gpu":{"transport":"","renderer":"","renderer_pid":null,"renderer_restarts":0,"features":[]},"scanouts":[]}]}"##;
+        let text = status(&serde_json::from_str(json).unwrap());
+        assert!(text.contains("1     work  crashed  work (red, solid)  -"), "{text}");
+        assert!(text.ends_with("work: the disk is missing\n"), "{text}");
+    }
+}
