@@ -1,0 +1,270 @@
+//! phyllome-guest with a real QEMU, driven over its control socket: every request, and every way to end.
+//!
+//! Each test has folders of its own and ends what it started. Nothing here needs a kernel: the guests run firmware only.
+
+mod bridge;
+
+use bridge::{Bridge, alive, eventually};
+use phyllome_protocol::control::{FromGuest, Report, Request};
+use phyllome_protocol::status::GuestState;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+/// A guest that runs SeaBIOS, which has no display and nothing to do.
+const QUIET: &str = "profile = \"bios\"\nmemory = \"64MiB\"\n[machine]\naccel = \"tcg\"\n[network]\nmode = \"none\"\n";
+
+fn uefi(accel: &str) -> String {
+    format!(
+        "profile = \"uefi\"\nmemory = \"128MiB\"\n[machine]\naccel = \"{accel}\"\nfirmware = \"uefi\"\n[network]\nmode = \"none\"\n"
+    )
+}
+
+fn running(bridge: &mut Bridge) -> Report {
+    bridge.report_until("the guest runs", |report| report.state == GuestState::Running)
+}
+
+#[test]
+fn requests_change_the_state_and_a_kill_ends_everything() {
+    let mut bridge = Bridge::start("work", QUIET);
+    let report = running(&mut bridge);
+    assert_eq!(report.accel.as_deref(), Some("tcg"));
+    assert_eq!(report.pid, bridge.pid());
+    let qemu = report.qemu_pid.unwrap();
+    for (request, state) in [
+        (Request::Pause, GuestState::Paused),
+        (Request::Pause, GuestState::Paused),
+        (Request::Resume, GuestState::Running),
+        (Request::Reset, GuestState::Running),
+        (Request::Shutdown, GuestState::Stopping),
+    ] {
+        bridge.ask(request.clone()).unwrap();
+        bridge.report_until(&format!("{request:?}"), |report| report.state == state);
+    }
+    assert!(bridge.state_folder().join("qemu.log").exists() && bridge.state_folder().join("bridge.log").exists());
+    bridge.ask(Request::Kill).unwrap();
+    let last = bridge.last_report();
+    assert_eq!((last.state, last.message, last.qemu_pid), (GuestState::Stopped, None, None));
+    let (code, stderr) = bridge.wait();
+    assert_eq!((code, stderr.as_str()), (Some(0), ""));
+    assert!(!alive(qemu));
+    assert!(!bridge.guest_folder().exists(), "socket, lock and folder are gone");
+}
+
+#[test]
+fn a_missing_kernel_is_one_sentence_and_the_state_crashed() {
+    let text = format!("{QUIET}[boot]\nkernel = \"/nowhere/vmlinuz\"\n");
+    let mut bridge = Bridge::start("work", &text);
+    let last = bridge.last_report();
+    assert_eq!(last.state, GuestState::Crashed);
+    let message = last.message.unwrap();
+    assert!(message.contains("/nowhere/vmlinuz") && message.contains("does not exist"), "{message}");
+    let (code, stderr) = bridge.wait();
+    assert_eq!(code, Some(1));
+    assert_eq!(stderr.trim_end(), format!("error: {message}"));
+}
+
+#[test]
+fn a_kernel_that_is_none_is_told_in_the_words_of_qemu() {
+    let text = format!("{QUIET}[boot]\nkernel = \"/etc/hostname\"\n");
+    let mut bridge = Bridge::start("work", &text);
+    let last = bridge.last_report();
+    assert_eq!(last.state, GuestState::Crashed);
+    let message = last.message.unwrap();
+    assert!(message.starts_with("QEMU ended with status 1: ") && message.contains("kernel"), "{message}");
+    let log = std::fs::read_to_string(bridge.state_folder().join("qemu.log")).unwrap();
+    assert!(log.contains(message.split_once(": ").unwrap().1), "{log}");
+}
+
+#[test]
+fn a_missing_qemu_or_disk_is_one_sentence() {
+    let disk = format!("{QUIET}[[disk]]\npath = \"/nowhere/disk.qcow2\"\n");
+    for (path, text, says) in
+        [("/nowhere", QUIET, "qemu-system-x86_64 is not installed"), ("", &disk, "/nowhere/disk.qcow2 does not exist")]
+    {
+        let mut bridge = Bridge::start_with("work", text, |command| {
+            if !path.is_empty() {
+                command.env("PATH", path);
+            }
+        });
+        let last = bridge.last_report();
+        assert_eq!(last.state, GuestState::Crashed);
+        assert!(last.message.as_deref().unwrap().contains(says), "{last:?}");
+        assert_eq!(bridge.wait().0, Some(1));
+    }
+}
+
+#[test]
+fn qemu_that_is_killed_is_a_crash() {
+    let mut bridge = Bridge::start("work", QUIET);
+    let qemu = running(&mut bridge).qemu_pid.unwrap();
+    bridge::kill(qemu, rustix::process::Signal::KILL);
+    let last = bridge.last_report();
+    assert_eq!((last.state, last.message.as_deref()), (GuestState::Crashed, Some("QEMU was ended by signal 9")));
+    assert_eq!(bridge.wait().0, Some(1));
+}
+
+#[test]
+fn qemu_dies_with_its_supervisor_and_the_guest_can_be_started_again() {
+    let mut bridge = Bridge::start("work", QUIET);
+    let qemu = running(&mut bridge).qemu_pid.unwrap();
+    bridge::kill(bridge.pid(), rustix::process::Signal::KILL);
+    eventually("QEMU is gone", || !alive(qemu));
+    assert!(bridge.guest_folder().join("control.sock").exists(), "nobody was left to remove it");
+    bridge.restart();
+    running(&mut bridge);
+}
+
+#[test]
+fn a_signal_ends_the_guest_in_order() {
+    let mut bridge = Bridge::start("work", QUIET);
+    let qemu = running(&mut bridge).qemu_pid.unwrap();
+    bridge::kill(bridge.pid(), rustix::process::Signal::TERM);
+    assert_eq!(bridge.last_report().state, GuestState::Stopped);
+    assert_eq!(bridge.wait(), (Some(0), String::new()));
+    assert!(!alive(qemu));
+}
+
+#[test]
+fn a_second_process_for_the_same_guest_is_refused() {
+    let mut bridge = Bridge::start("work", QUIET);
+    running(&mut bridge);
+    let output = bridge.command().output().unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr.contains("work is running already") && stderr.lines().count() == 1, "{stderr}");
+    bridge.ask(Request::Report).unwrap();
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_and_harms_nobody() {
+    let mut bridge = Bridge::start("work", QUIET);
+    running(&mut bridge);
+    let keys = |names: &[&str]| Request::SendKeys { keys: names.iter().map(|name| (*name).to_owned()).collect() };
+    for (request, says) in [
+        (keys(&["ctrl", "nokey"]), "no key “nokey”"),
+        (keys(&[]), "1 to 16"),
+        (keys(&["a"; 17]), "1 to 16"),
+        (keys(&["fn"]), "QEMU has no key"),
+        (Request::AttachScreen { width: 1, height: 1 }, "no Wayland connection"),
+    ] {
+        let reason = bridge.ask(request).unwrap_err();
+        assert!(reason.contains(says), "{reason}");
+    }
+    bridge.ask(keys(&["ctrl", "alt", "delete"])).unwrap();
+    let (end, other) = UnixStream::pair().unwrap();
+    let attach = Request::AttachScreen { width: 0, height: 5 };
+    assert!(bridge.ask_with(attach, &[end.as_fd()]).unwrap_err().contains("without an area"));
+    // A compositor that hangs up at once is no compositor, and no harm.
+    drop(other);
+    bridge.ask_with(Request::AttachScreen { width: 640, height: 480 }, &[end.as_fd()]).unwrap();
+    bridge.ask(Request::Report).unwrap();
+}
+
+#[test]
+fn at_most_eight_listen_and_all_hear_the_end() {
+    let mut bridge = Bridge::start("work", QUIET);
+    running(&mut bridge);
+    let mut others: Vec<_> = (0..7).map(|_| bridge.connect()).collect();
+    for other in &mut others {
+        assert!(matches!(other.next(), Some(FromGuest::Hello { version: 1, .. })));
+        assert!(matches!(other.next(), Some(FromGuest::Report(_))));
+    }
+    assert!(bridge.connect().next().is_none(), "the ninth is closed");
+    bridge.ask(Request::Kill).unwrap();
+    for other in &mut others {
+        let mut last = None;
+        while let Some(FromGuest::Report(report)) = other.next() {
+            last = Some(report.state);
+        }
+        assert_eq!(last, Some(GuestState::Stopped));
+    }
+}
+
+#[test]
+fn firmware_draws_on_our_device_and_survives_a_reset() {
+    if !bridge::has_uefi() {
+        println!("skipped: OVMF is not installed");
+        return;
+    }
+    let mut bridge = Bridge::start("work", &uefi("tcg"));
+    let report = bridge.report_until("a scanout is on", |report| !report.scanouts.is_empty());
+    assert_eq!(report.gpu.transport, "vhost-user-gpu");
+    bridge.ask(Request::Reset).unwrap();
+    bridge.report_until("it is off after the reset", |report| report.scanouts.is_empty());
+    bridge.report_until("it is on again", |report| !report.scanouts.is_empty());
+    bridge.ask(Request::Kill).unwrap();
+    assert_eq!(bridge.wait().0, Some(0));
+}
+
+#[test]
+fn kvm_that_does_not_work_falls_back_once_and_is_remembered() {
+    if !bridge::has_uefi() {
+        println!("skipped: OVMF is not installed");
+        return;
+    }
+    if let Some(why) = bridge::kvm_works_or_is_absent() {
+        println!("skipped: {why}");
+        return;
+    }
+    let mut bridge = Bridge::start("work", &uefi("auto"));
+    let kvm = bridge.report_until("QEMU is started", |report| report.qemu_pid.is_some());
+    assert_eq!(kvm.accel.as_deref(), Some("kvm"));
+    let tcg = bridge.report_until("TCG runs it", |report| {
+        report.state == GuestState::Running && report.accel.as_deref() == Some("tcg")
+    });
+    let message = tcg.message.unwrap();
+    assert!(message.contains("KVM") && message.contains("many times slower"), "{message}");
+    assert_ne!(tcg.qemu_pid, kvm.qemu_pid);
+    bridge.report_until("its picture comes", |report| !report.scanouts.is_empty());
+    bridge.ask(Request::Kill).unwrap();
+    bridge.wait();
+    // The next start on this boot of the host does not try again.
+    bridge.restart();
+    let again = bridge.report_until("QEMU is started", |report| report.qemu_pid.is_some());
+    assert_eq!(again.accel.as_deref(), Some("tcg"));
+    assert!(again.message.unwrap().contains("does not work here"));
+}
+
+#[test]
+fn a_guest_that_does_nothing_wakes_nobody() {
+    let mut bridge = Bridge::start("work", QUIET);
+    running(&mut bridge);
+    // SeaBIOS has looked for something to boot when the count has stood still for a while.
+    let mut before = bridge.wake_ups();
+    eventually("phyllome-guest comes to rest", || {
+        std::thread::sleep(Duration::from_millis(500));
+        before == std::mem::replace(&mut before, bridge.wake_ups())
+    });
+    std::thread::sleep(Duration::from_secs(5));
+    assert_eq!(bridge.wake_ups(), before);
+}
+
+#[test]
+fn names_and_files_that_are_wrong_are_one_sentence() {
+    for (guest, text, says) in [
+        ("../x", QUIET, "not a guest name"),
+        ("none", QUIET, "none"),
+        ("work", "profile = \"linux\"\ncolour = 1\n", "colour"),
+    ] {
+        let bridge = Bridge::prepare("work", text);
+        let output = bridge.command_for(guest).output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{guest}");
+        assert!(stderr.contains(says) && stderr.lines().count() == 1, "{stderr}");
+    }
+}
+
+#[test]
+fn the_command_line_is_printed_and_nothing_is_started() {
+    let bridge = Bridge::prepare("work", QUIET);
+    let output = bridge.program(&["command-line", "work"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && text.contains("-accel tcg") && text.contains("vhost-user-gpu-pci"), "{text}");
+    assert!(!bridge.guest_folder().exists());
+    // A file is as good as a name.
+    let file = bridge.path().join("other.toml");
+    std::fs::write(&file, QUIET).unwrap();
+    let output = bridge.program(&["command-line", file.to_str().unwrap()]).output().unwrap();
+    assert!(output.status.success());
+}
