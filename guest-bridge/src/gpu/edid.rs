@@ -3,18 +3,19 @@
 //! Pure. Timings are those of CVT with reduced blanking. A mode that an EDID's detailed timing cannot hold (more than 4095
 //! pixels, or a pixel clock above 655 MHz) goes into a DisplayID extension, and the base block prefers 1920×1080 then.
 
+use super::resource::MAX_SIDE;
 use crate::frames::PreferredMode;
 
-/// Smallest and greatest side of a mode.
-const SIDES: std::ops::RangeInclusive<u32> = 64..=super::resource::MAX_SIDE;
+/// The smallest mode, which every EDID has to offer anyway; below, pixel clocks are too slow for a detailed timing.
+const SMALLEST: (u32, u32) = (640, 480);
 /// Refresh rates in millihertz.
-const REFRESH: std::ops::RangeInclusive<u32> = 1_000..=1_000_000;
+const REFRESH: std::ops::RangeInclusive<u32> = 30_000..=1_000_000;
 const BLOCK: usize = 128;
 
 /// A mode that an EDID can prefer: every number brought into its bounds, sizes made up at 96 dpi where they are unknown.
 pub fn clamp(mode: PreferredMode) -> PreferredMode {
-    let side = |pixels: u32| pixels.clamp(*SIDES.start(), *SIDES.end());
-    let (width, height) = (side(mode.width), side(mode.height));
+    let width = mode.width.clamp(SMALLEST.0, MAX_SIDE);
+    let height = mode.height.clamp(SMALLEST.1, MAX_SIDE);
     let refresh_mhz = mode.refresh_mhz.clamp(*REFRESH.start(), *REFRESH.end());
     let known = mode.width_mm > 0 && mode.height_mm > 0;
     let at_96_dpi = |pixels: u32| (pixels * 254).div_ceil(960);
@@ -24,8 +25,8 @@ pub fn clamp(mode: PreferredMode) -> PreferredMode {
         width,
         height,
         refresh_mhz,
-        width_mm: width_mm.clamp(1, 65_535),
-        height_mm: height_mm.clamp(1, 65_535),
+        width_mm: width_mm.clamp(1, 2_550),
+        height_mm: height_mm.clamp(1, 2_550),
     }
 }
 
@@ -173,7 +174,7 @@ pub fn edid(mode: PreferredMode, scanout: u32) -> Vec<u8> {
     block.push(u8::from(extended));
     block.push(checksum(&block));
     if extended {
-        block.extend(display_id(&timing));
+        block.extend(display_id(&timing, &mode, scanout));
     }
     block
 }
@@ -195,14 +196,30 @@ fn dummy_descriptor() -> [u8; 18] {
     out
 }
 
-/// A DisplayID 1.3 section with one type I timing, as an EDID extension block.
-fn display_id(timing: &Timing) -> [u8; BLOCK] {
+/// A DisplayID 1.3 section as an EDID extension block: maker, parameters, interface, and one type I timing.
+fn display_id(timing: &Timing, mode: &PreferredMode, scanout: u32) -> [u8; BLOCK] {
+    let [s0, s1, s2, s3] = (scanout + 1).to_le_bytes();
+    let mut bytes = Vec::with_capacity(BLOCK);
+    // Tag, version 1.3, 121 bytes of data blocks, a stand-alone display, no further section.
+    bytes.extend([0x70, 0x13, 121, 3, 0]);
+    // Product identification, 12 bytes: maker, product, serial number, week 0 of 2026, no name.
+    bytes.extend([0, 0, 12, b'P', b'H', b'Y', 1, 0, s0, s1, s2, s3, 0, 26, 0]);
+    // Display parameters, 12 bytes: size in tenths of a millimetre, pixels, no extras, gamma 2.2, long by short side, 8 bits.
+    let word = |value: u32| u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes();
+    let (long, short) = (mode.width.max(mode.height), mode.width.min(mode.height).max(1));
+    let aspect = (long * 100 / short).saturating_sub(100).min(254) as u8;
+    bytes.extend([1, 0, 12]);
+    bytes.extend([mode.width_mm * 10, mode.height_mm * 10, mode.width, mode.height].map(word).concat());
+    bytes.extend([0, 120, aspect, 0x77]);
+    // Display interface, 10 bytes: DisplayPort 1.2 with 4 lanes, RGB with 8 bits, nothing else.
+    bytes.extend([0x0f, 0, 10, 0xa4, 0x12, 0x02, 0, 0, 0, 0, 0, 0, 0]);
+    // Type I detailed timing, revision 1, 20 bytes.
+    bytes.extend([3, 1, 20]);
+    bytes.extend(timing.type_1());
     let mut out = [0; BLOCK];
-    // Tag, version 1.3, 121 bytes of data blocks, product type 0 (extension), no further extension.
-    out[..5].copy_from_slice(&[0x70, 0x13, 121, 0, 0]);
-    // Data block: type I detailed timing, revision 1, 20 bytes.
-    out[5..8].copy_from_slice(&[0x03, 0x01, 20]);
-    out[8..28].copy_from_slice(&timing.type_1());
+    for (place, byte) in out.iter_mut().zip(bytes) {
+        *place = byte;
+    }
     out[126] = checksum(&out[1..126]);
     out[127] = checksum(&out[..127]);
     out
@@ -244,7 +261,7 @@ mod tests {
             (2552, 1408, 144),
             (3832, 2128, 60),
             (640, 480, 60),
-            (64, 64, 1),
+            (640, 480, 1),
             (792, 568, 75),
             (5112, 2848, 60),
             (3832, 2128, 144),
@@ -258,6 +275,15 @@ mod tests {
             let shown = format!("{width}x{height}");
             assert!(text.contains(&shown), "{shown} is not in\n{text}");
         }
+    }
+
+    #[test]
+    fn a_tiny_or_absurd_mode_becomes_one_that_can_be_said() {
+        let tiny = clamp(mode(1, 0, 0));
+        assert_eq!((tiny.width, tiny.height, tiny.refresh_mhz), (640, 480, 30_000));
+        assert_eq!((tiny.width_mm, tiny.height_mm), (170, 127), "96 dpi");
+        let (passed, text) = decoded(&edid(mode(1, 0, 0), 0));
+        assert!(passed, "{text}");
     }
 
     #[test]
