@@ -1,18 +1,19 @@
-//! All that the shell's one thread owns, as a few structs with one owner each, and the verbs that join them.
+//! All that the shell's one thread owns, as a few structs with one owner each.
 //!
-//! Nothing here blocks. What a guest can cause is checked in [`crate::wayland`] before it reaches this file.
+//! The verbs that join them live beside what they are about: Wayland connections in [`crate::wayland`], keyboard and pointer in
+//! [`crate::wayland::seat`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
 
-use crate::backend::Backend;
-use crate::render::{Capture, Render};
+use crate::backend::headless::Headless;
+use crate::backend::nested::Nested;
+use crate::backend::{Backend, RendererKind, headless};
+use crate::render::Render;
 use crate::wayland::Protocols;
 use crate::{control, guests, input, shell, ui};
-use phyllome_protocol::GuestName;
-use phyllome_protocol::shell::CaptureTarget;
-use phyllome_protocol::status::OutputStatus;
-use smithay::reexports::calloop::{LoopHandle, LoopSignal};
-use smithay::reexports::wayland_server::DisplayHandle;
-use std::io;
-use std::os::unix::net::UnixStream;
+use phyllome_config::ShellConfig;
+use smithay::backend::winit::WinitEventLoop;
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{EventLoop, Interest, LoopHandle, LoopSignal, Mode, PostAction};
+use smithay::reexports::wayland_server::{Display, DisplayHandle};
 
 /// The whole state of the shell.
 pub struct State {
@@ -26,7 +27,7 @@ pub struct State {
     pub protocols: Protocols,
     /// Outputs and devices.
     pub backend: Backend,
-    /// What is drawn and how.
+    /// When and what to draw.
     pub render: Render,
     /// The shell's own pictures.
     pub ui: ui::Ui,
@@ -40,57 +41,91 @@ pub struct State {
     pub control: control::Server,
 }
 
+/// Which backend to start.
+#[derive(Clone, Debug, PartialEq)]
+pub enum BackendChoice {
+    /// Outputs in memory, of these sizes in physical pixels.
+    Headless {
+        /// Widths and heights.
+        sizes: Vec<(u32, u32)>,
+        /// What draws them.
+        renderer: RendererKind,
+    },
+    /// A window of this size.
+    Nested {
+        /// Width and height.
+        size: (u32, u32),
+    },
+}
+
+/// Why the shell cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The Wayland server.
+    #[error("the Wayland server cannot start: {0}")]
+    Wayland(String),
+    /// The backend.
+    #[error("{0}")]
+    Backend(String),
+    /// The keyboard.
+    #[error(transparent)]
+    Keyboard(#[from] crate::wayland::seat::NoKeymap),
+    /// The shell's own pictures.
+    #[error(transparent)]
+    Ui(#[from] ui::UiError),
+    /// The loop.
+    #[error("the event loop cannot start: {0}")]
+    Loop(String),
+}
+
 impl State {
-    /// Makes `stream` the Wayland connection of guest `name`. A former connection of that name is cut.
-    pub fn attach_guest_client(&mut self, name: &GuestName, stream: UnixStream) -> io::Result<()> {
-        self.protocols.attach(&mut self.display, name, stream)
+    /// Puts the parts together and starts the Wayland server on `event_loop`. No guest is dialled and no socket is made yet.
+    pub fn new(
+        event_loop: &EventLoop<'static, State>,
+        choice: &BackendChoice,
+        config: &ShellConfig,
+        guests: guests::Guests,
+        control: control::Server,
+    ) -> Result<Self, StartError> {
+        let display: Display<State> = Display::new().map_err(|error| StartError::Wayland(error.to_string()))?;
+        let handle = display.handle();
+        let loop_handle = event_loop.handle();
+        let mut protocols = Protocols::new(&handle, &config.keyboard)?;
+        let (backend, window) = start_backend(&handle, choice, config).map_err(StartError::Backend)?;
+        protocols.offer_shm(backend.shm_formats());
+        let (formats, device) = backend.dmabuf_formats();
+        protocols.offer_dmabuf(&handle, formats, device);
+        protocols.screens.set_areas(backend.outputs().iter().map(|output| output.area_size()).collect());
+        if let Some(window) = window {
+            State::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
+        }
+        loop_handle
+            .insert_source(Generic::new(display, Interest::READ, Mode::Level), |_, display, state| {
+                // SAFETY: the display is neither dropped nor replaced: it stays in its source until the loop ends.
+                unsafe { display.get_mut() }.dispatch_clients(state)?;
+                Ok(PostAction::Continue)
+            })
+            .map_err(|error| StartError::Loop(error.to_string()))?;
+        let refresh = backend.outputs().first().map_or(headless::REFRESH_MHZ, |output| output.refresh_mhz);
+        Ok(Self {
+            loop_handle,
+            loop_signal: event_loop.get_signal(),
+            display: handle,
+            protocols,
+            backend,
+            render: Render::new(refresh),
+            ui: ui::Ui::new()?,
+            guests,
+            input: input::Input::new(),
+            shell: shell::Shell::new(),
+            control,
+        })
     }
 
-    /// Cuts the Wayland connection of guest `name`, if it has one. Its picture is gone.
-    pub fn detach_guest_client(&mut self, name: &GuestName) {
-        self.protocols.detach(&mut self.display, name);
-        self.queue_redraw();
-    }
-
-    /// Makes the Wayland keyboard and pointer focus agree with [`shell::Shell::keyboard_owner`] and queues a redraw. The guest that
-    /// loses the keyboard gets `wl_keyboard.leave`, the one that gains it `enter` without any pressed key.
-    pub fn sync_focus(&mut self) {
-        self.queue_redraw();
-    }
-
-    /// Sends a key to the guest that has the keyboard. `code` is evdev's.
-    pub fn forward_key(&mut self, _code: u32, _pressed: bool, _time_ms: u32) {}
-
-    /// Moves the pointer; physical pixels of the first output.
-    pub fn forward_pointer_motion(&mut self, _x: f64, _y: f64, _time_ms: u32) {}
-
-    /// Sends a pointer button (evdev code) to the guest under the pointer.
-    pub fn forward_button(&mut self, _code: u32, _pressed: bool, _time_ms: u32) {}
-
-    /// Sends wheel motion in notches (positive: down or right) to the guest under the pointer.
-    pub fn forward_axis(&mut self, _horizontal: f64, _vertical: f64, _time_ms: u32) {}
-
-    /// Marks every output dirty; drawing happens at the next vblank.
-    pub fn queue_redraw(&mut self) {}
-
-    /// Pixels of an output or of one guest's picture.
-    pub fn capture(&mut self, _target: &CaptureTarget) -> Result<Capture, String> {
-        Err("nothing has been drawn yet; try again".into())
-    }
-
-    /// Every output, for `phyllome status`.
-    pub fn outputs_status(&self) -> Vec<OutputStatus> {
-        Vec::new()
-    }
-
-    /// Size of the guest's area of the first output, in physical pixels.
-    pub fn guest_area_size(&self) -> (u32, u32) {
-        (1272, 768)
-    }
-
-    /// Whether guest `name` has a picture to show.
-    pub fn has_picture(&self, _name: &GuestName) -> bool {
-        false
+    /// Sends what waits for the guests; called after every turn of the loop.
+    pub fn flush(&mut self) {
+        // An error of one client ends that client and is seen when it is read next.
+        let _ = self.display.flush_clients();
     }
 
     /// `headless`, `nested` or `kms`.
@@ -100,6 +135,30 @@ impl State {
 
     /// `pixman` or `gles`.
     pub fn renderer_name(&self) -> &'static str {
-        self.render.name()
+        match self.backend.renderer() {
+            RendererKind::Pixman => "pixman",
+            RendererKind::Gles => "gles",
+        }
+    }
+}
+
+fn start_backend(
+    display: &DisplayHandle,
+    choice: &BackendChoice,
+    config: &ShellConfig,
+) -> Result<(Backend, Option<WinitEventLoop>), String> {
+    match choice {
+        BackendChoice::Headless { sizes, renderer } => {
+            let scale = |number: usize| {
+                let name = format!("HEADLESS-{}", number + 1);
+                config.outputs.get(&name).and_then(|output| output.scale).unwrap_or(1.0)
+            };
+            let sizes: Vec<_> = sizes.iter().enumerate().map(|(number, size)| (*size, scale(number))).collect();
+            Ok((Backend::Headless(Headless::new(display, &sizes, *renderer)?), None))
+        }
+        BackendChoice::Nested { size } => {
+            let (nested, window) = Nested::new(display, *size)?;
+            Ok((Backend::Nested(Box::new(nested)), Some(window)))
+        }
     }
 }

@@ -1,2 +1,187 @@
-//! The trusted shell.
-fn main() {}
+//! The trusted shell: reads its options and files, makes sure that it is alone on its runtime folder, and runs the loop.
+//!
+//! Whatever keeps it from starting is one sentence on standard error and exit code 1.
+
+use anyhow::{Context, bail};
+use calloop::signals::{Signal, Signals};
+use clap::{Parser, ValueEnum};
+use phyllome_compositor::backend::RendererKind;
+use phyllome_compositor::state::BackendChoice;
+use phyllome_compositor::{State, control, guests};
+use phyllome_config::{Places, load_all};
+use phyllome_protocol::runtime::RuntimeDir;
+use smithay::reexports::calloop::EventLoop;
+use std::fs::File;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// The trusted face of a host that runs virtual machines.
+#[derive(Debug, Parser)]
+#[command(name = "phyllome-shell", version)]
+struct Options {
+    /// Where to draw: on the display itself, in a window of another desktop, or in memory.
+    #[arg(long, value_enum, default_value_t = BackendName::Auto)]
+    backend: BackendName,
+    /// Folder with shell.toml and guests/ instead of $XDG_CONFIG_HOME/phyllome.
+    #[arg(long, value_name = "DIR")]
+    config: Option<PathBuf>,
+    /// Size of an output (headless) or of the window (nested) in pixels; headless: once per output.
+    #[arg(long, value_name = "WxH", value_parser = size)]
+    size: Vec<(u32, u32)>,
+    /// What draws; auto: Pixman on headless, else GLES.
+    #[arg(long, value_enum, default_value_t = RendererName::Auto)]
+    renderer: RendererName,
+    /// Accept `phyllome input …`; headless and nested only.
+    #[arg(long)]
+    allow_test_input: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum BackendName {
+    Auto,
+    Kms,
+    Nested,
+    Headless,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum RendererName {
+    Auto,
+    Gles,
+    Pixman,
+}
+
+/// `WxH`, 1 to 16384 each.
+fn size(text: &str) -> Result<(u32, u32), String> {
+    let parsed = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
+    match parsed {
+        Some((width, height)) if (1..=16384).contains(&width) && (1..=16384).contains(&height) => Ok((width, height)),
+        _ => Err("write it as 1280x800, 1 to 16384 each".to_owned()),
+    }
+}
+
+const DEFAULT_SIZE: (u32, u32) = (1280, 800);
+
+/// Most outputs in memory; a guest has no more scanouts.
+const MAX_OUTPUTS: usize = 16;
+
+fn choose(options: &Options) -> anyhow::Result<BackendChoice> {
+    let window = std::env::var_os("WAYLAND_DISPLAY").is_some() || std::env::var_os("DISPLAY").is_some();
+    let backend = match options.backend {
+        BackendName::Auto if window => BackendName::Nested,
+        BackendName::Auto => {
+            bail!(
+                "there is no desktop to open a window on, and no display can be driven yet; choose --backend headless"
+            )
+        }
+        BackendName::Kms => {
+            bail!("the backend kms is not there yet; choose --backend nested or --backend headless")
+        }
+        other => other,
+    };
+    if options.size.len() > MAX_OUTPUTS {
+        bail!("--size was given {} times; at most {MAX_OUTPUTS} outputs can be made", options.size.len());
+    }
+    match (backend, options.renderer) {
+        (BackendName::Headless, renderer) => {
+            let sizes = if options.size.is_empty() { vec![DEFAULT_SIZE] } else { options.size.clone() };
+            let renderer = if renderer == RendererName::Gles { RendererKind::Gles } else { RendererKind::Pixman };
+            Ok(BackendChoice::Headless { sizes, renderer })
+        }
+        (_, RendererName::Pixman) => bail!("a window is drawn with GLES; leave out --renderer pixman"),
+        _ => Ok(BackendChoice::Nested { size: options.size.first().copied().unwrap_or(DEFAULT_SIZE) }),
+    }
+}
+
+/// Locks the runtime folder for as long as the file stays open, so that there is one shell on it.
+fn lock(runtime: &RuntimeDir) -> anyhow::Result<File> {
+    let path = runtime.path().join("shell.lock");
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .with_context(|| format!("cannot open {}", path.display()))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            bail!("another phyllome-shell runs on {}; end it or set another XDG_RUNTIME_DIR", runtime.path().display())
+        }
+        Err(error) => bail!("cannot lock {}: {error}", path.display()),
+    }
+}
+
+fn run(options: &Options) -> anyhow::Result<()> {
+    let choice = choose(options)?;
+    let runtime = RuntimeDir::open()?;
+    let _lock = lock(&runtime)?;
+    let places = Places::from_env(options.config.as_deref())?;
+    let loaded = load_all(&places);
+    let problems: Vec<String> = loaded.problems.iter().map(ToString::to_string).collect();
+    for problem in &problems {
+        tracing::warn!("{problem}");
+    }
+    let mut event_loop: EventLoop<'static, State> = EventLoop::try_new().context("the event loop cannot start")?;
+    let guests = guests::Guests::new(
+        guests::Options {
+            runtime: runtime.clone(),
+            places,
+            config_dir: options.config.clone(),
+            program: guests::process::default_program(),
+        },
+        loaded.guests,
+        problems,
+    );
+    let control = control::Server::new(runtime.shell_socket(), options.allow_test_input);
+    let signals = Signals::new(&[Signal::SIGTERM, Signal::SIGINT]).context("signals cannot be caught")?;
+    event_loop
+        .handle()
+        .insert_source(signals, |event, &mut (), state: &mut State| {
+            tracing::info!("{:?}: ending", event.signal());
+            state.loop_signal.stop();
+        })
+        .map_err(|error| anyhow::anyhow!("signals cannot be caught: {error}"))?;
+    let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
+    state.start_control().with_context(|| format!("cannot listen at {}", runtime.shell_socket().display()))?;
+    state.start_guests();
+    state.queue_redraw();
+    tracing::info!(
+        "{} outputs, backend {}, renderer {}",
+        state.backend.outputs().len(),
+        state.backend_name(),
+        state.renderer_name()
+    );
+    let ended = event_loop.run(None, &mut state, |state| state.flush());
+    state.stop_control();
+    state.detach_all_clients();
+    ended.context("the event loop failed")
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("PHYLLOME_LOG").unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let options = Options::parse();
+    match run(&options) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("phyllome-shell: {error:#}");
+            ExitCode::from(1)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_are_two_numbers() {
+        assert_eq!(size("1280x800"), Ok((1280, 800)));
+        for bad in ["", "x", "0x1", "1x0", "16385x1", "1280", "-1x5", "1280×800"] {
+            assert!(size(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,22 +1,146 @@
-//! The Wayland server that guests' screens connect to.
+//! The Wayland server that guests' screens connect to: one private connection each, made over the guest's control socket.
+//!
+//! There is no named socket. A connection sees `wl_compositor`, `wl_shm`, `zwp_linux_dmabuf_v1`, `wp_viewporter`, `wp_presentation`,
+//! `xdg_wm_base`, `wl_seat` and `wl_output` and nothing else: no capture, no virtual input, no other guest. Every request is
+//! counted ([`quota`]) and what smithay does not check is checked here before smithay sees it.
 
+pub mod client;
+pub mod compositor;
+pub mod content;
+pub mod dmabuf;
+pub mod output;
+pub mod presentation;
+pub mod quota;
+pub mod screens;
+pub mod seat;
+pub mod shm;
+pub mod viewporter;
+pub mod xdg_shell;
+
+use crate::State;
+use client::GuestClient;
+use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
-use smithay::reexports::wayland_server::DisplayHandle;
+use screens::Screens;
+use seat::{NoKeymap, SeatDevices};
+use smithay::input::pointer::CursorImageStatus;
+use smithay::reexports::wayland_server::backend::DisconnectReason;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{Client, DisplayHandle};
+use smithay::utils::IsAlive;
+use smithay::wayland::compositor::CompositorState;
+use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
+use smithay::wayland::presentation::PresentationState;
+use smithay::wayland::shell::xdg::XdgShellState;
+use smithay::wayland::shm::ShmState;
+use smithay::wayland::viewporter::ViewporterState;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 
-/// Protocol states and what guests show.
-#[derive(Debug, Default)]
-pub struct Protocols {}
+/// `CLOCK_MONOTONIC`'s number in the presentation protocol.
+const CLOCK_MONOTONIC: u32 = 1;
+
+/// Protocol states, the seat, connections and what they show.
+pub struct Protocols {
+    compositor: CompositorState,
+    shm: ShmState,
+    dmabuf: DmabufState,
+    dmabuf_global: Option<DmabufGlobal>,
+    xdg_shell: XdgShellState,
+    _viewporter: ViewporterState,
+    _presentation: PresentationState,
+    /// The seat.
+    pub seat: SeatDevices,
+    /// What guests show.
+    pub screens: Screens,
+    clients: BTreeMap<GuestName, Connection>,
+    /// Guests whose present connection had a frame on an output.
+    pictured: BTreeSet<GuestName>,
+    refusals: quota::LogLimit,
+}
+
+/// A guest's connection. The socket is held a second time because wayland-backend 0.3 closes its own only when some client sends
+/// something: shutting it down makes both sides notice at once.
+struct Connection {
+    client: Client,
+    socket: UnixStream,
+}
 
 impl Protocols {
-    pub(crate) fn attach(
-        &mut self,
-        _display: &mut DisplayHandle,
-        _name: &GuestName,
-        _stream: UnixStream,
-    ) -> io::Result<()> {
+    /// The globals and the seat.
+    pub fn new(display: &DisplayHandle, keyboard: &Keyboard) -> Result<Self, NoKeymap> {
+        let compositor = CompositorState::new::<State>(display);
+        // Subsurfaces would be a second way to say where pixels lie.
+        display.remove_global::<State>(compositor.subcompositor_global());
+        Ok(Self {
+            compositor,
+            shm: ShmState::new::<State>(display, []),
+            dmabuf: DmabufState::new(),
+            dmabuf_global: None,
+            xdg_shell: XdgShellState::new::<State>(display),
+            _viewporter: ViewporterState::new::<State>(display),
+            _presentation: PresentationState::new::<State>(display, CLOCK_MONOTONIC),
+            seat: SeatDevices::new(display, keyboard)?,
+            screens: Screens::default(),
+            clients: BTreeMap::new(),
+            pictured: BTreeSet::new(),
+            refusals: quota::LogLimit::new(10),
+        })
+    }
+
+    /// Offers these formats of shared memory beside the two that every server has.
+    pub fn offer_shm(&mut self, formats: impl IntoIterator<Item = smithay::backend::allocator::Fourcc>) {
+        let formats = formats.into_iter().filter_map(smithay::wayland::shm::fourcc_to_shm_format);
+        self.shm.update_formats(formats);
+    }
+
+    /// Guests that have a connection.
+    pub fn attached(&self) -> impl Iterator<Item = &GuestName> {
+        self.clients.keys()
+    }
+
+    /// The surface that the guest under the pointer shows as its pointer.
+    pub fn cursor_surface(&self) -> Option<WlSurface> {
+        match self.seat.cursor() {
+            CursorImageStatus::Surface(surface) if surface.alive() => Some(surface.clone()),
+            _ => None,
+        }
+    }
+
+    /// No guest says what the pointer looks like.
+    pub fn reset_cursor(&mut self) {
+        self.seat.reset_cursor();
+    }
+
+    /// A frame of this guest is on an output. Returns whether it is the first of its connection.
+    pub fn note_picture(&mut self, guest: &GuestName) -> bool {
+        self.clients.contains_key(guest) && self.pictured.insert(guest.clone())
+    }
+}
+
+impl State {
+    /// Makes `stream` the Wayland connection of guest `name`. A former connection of that name is cut.
+    pub fn attach_guest_client(&mut self, name: &GuestName, stream: UnixStream) -> io::Result<()> {
+        self.detach_guest_client(name);
+        stream.set_nonblocking(true)?;
+        let socket = stream.try_clone()?;
+        let client = self.display.insert_client(stream, Arc::new(GuestClient::new(name.clone())))?;
+        self.protocols.clients.insert(name.clone(), Connection { client, socket });
         Ok(())
     }
-    pub(crate) fn detach(&mut self, _display: &mut DisplayHandle, _name: &GuestName) {}
+
+    /// Cuts the Wayland connection of guest `name`, if it has one. Its picture is gone.
+    pub fn detach_guest_client(&mut self, name: &GuestName) {
+        self.protocols.pictured.remove(name);
+        if let Some(Connection { client, socket }) = self.protocols.clients.remove(name) {
+            self.display.backend_handle().kill_client(client.id(), DisconnectReason::ConnectionClosed);
+            // An error means that the other side was faster.
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+        self.protocols.screens.forget_guest(name);
+        self.sync_focus();
+    }
 }

@@ -1,0 +1,159 @@
+//! No display at all: outputs are pictures in memory, refreshed at a virtual 60 Hz and only when something changes.
+//!
+//! It renders for real, with Pixman or with GLES on surfaceless EGL, so that tests and screenshots see what a display would. EGL and GL are
+//! loaded only if GLES is asked for.
+
+use super::painter::Painter;
+use super::{Output, RendererKind};
+use crate::render::Capture;
+use crate::render::scene::Scene;
+use crate::wayland::screens::Screens;
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
+use smithay::backend::allocator::{Format, Fourcc};
+use smithay::backend::egl::native::EGLSurfacelessDisplay;
+use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
+use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::{ImportDma, ImportMem};
+use smithay::reexports::pixman::Image;
+use smithay::reexports::wayland_server::DisplayHandle;
+
+/// Refresh rate of the virtual display, in millihertz.
+pub const REFRESH_MHZ: u32 = 60_000;
+
+enum Canvases {
+    Pixman(Painter<PixmanRenderer, Image<'static, 'static>>),
+    Gles(Box<Painter<GlesRenderer, GlesTexture>>, u64),
+}
+
+/// Outputs in memory.
+pub struct Headless {
+    outputs: Vec<Output>,
+    canvases: Canvases,
+}
+
+impl Headless {
+    /// Outputs HEADLESS-1, HEADLESS-2, … of these sizes and scales.
+    pub fn new(display: &DisplayHandle, sizes: &[((u32, u32), f64)], renderer: RendererKind) -> Result<Self, String> {
+        let canvases = match renderer {
+            RendererKind::Pixman => Canvases::Pixman(Painter::new(PixmanRenderer::new().map_err(|e| e.to_string())?)),
+            RendererKind::Gles => {
+                let (renderer, device) = surfaceless_gles()?;
+                Canvases::Gles(Box::new(Painter::new(renderer)), device)
+            }
+        };
+        let mut headless = Self { outputs: Vec::new(), canvases };
+        for (number, (size, scale)) in sizes.iter().enumerate() {
+            match &mut headless.canvases {
+                Canvases::Pixman(painter) => painter.add(*size)?,
+                Canvases::Gles(painter, _) => painter.add(*size)?,
+            }
+            let name = format!("HEADLESS-{}", number + 1);
+            headless.outputs.push(Output::new(display, name, *size, *scale, REFRESH_MHZ));
+        }
+        Ok(headless)
+    }
+
+    pub(super) fn renderer(&self) -> RendererKind {
+        match self.canvases {
+            Canvases::Pixman(_) => RendererKind::Pixman,
+            Canvases::Gles(..) => RendererKind::Gles,
+        }
+    }
+
+    pub(super) fn outputs(&self) -> &[Output] {
+        &self.outputs
+    }
+
+    pub(super) fn draw(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<(), String> {
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.draw(index, scene, screens),
+            Canvases::Gles(painter, _) => painter.draw(index, scene, screens),
+        }
+    }
+
+    pub(super) fn frame_done(&mut self) {
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.frame_done(),
+            Canvases::Gles(painter, _) => painter.frame_done(),
+        }
+    }
+
+    pub(super) fn read(&mut self, index: usize) -> Result<Capture, String> {
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.read(index),
+            Canvases::Gles(painter, _) => painter.read(index),
+        }
+    }
+
+    pub(super) fn offscreen(
+        &mut self,
+        width: u32,
+        height: u32,
+        scene: &Scene,
+        screens: &mut Screens,
+    ) -> Result<Capture, String> {
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.offscreen((width, height), scene, screens),
+            Canvases::Gles(painter, _) => painter.offscreen((width, height), scene, screens),
+        }
+    }
+
+    pub(super) fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => {
+                // Pixman reads between two of these; a memfd does not know them.
+                dmabuf
+                    .sync_plane(0, DmabufSyncFlags::START | DmabufSyncFlags::READ)
+                    .and_then(|()| dmabuf.sync_plane(0, DmabufSyncFlags::END | DmabufSyncFlags::READ))
+                    .map_err(|_| "Pixman reads only real dmabufs".to_owned())?;
+                painter.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
+            }
+            Canvases::Gles(painter, _) => {
+                painter.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
+            }
+        }
+    }
+
+    pub(super) fn dmabuf_formats(&self) -> (Vec<Format>, u64) {
+        match &self.canvases {
+            Canvases::Pixman(painter) => (painter.renderer.dmabuf_formats().iter().copied().collect(), 0),
+            Canvases::Gles(painter, device) => (painter.renderer.dmabuf_formats().iter().copied().collect(), *device),
+        }
+    }
+
+    pub(super) fn shm_formats(&self) -> Vec<Fourcc> {
+        match &self.canvases {
+            Canvases::Pixman(painter) => painter.renderer.mem_formats().collect(),
+            Canvases::Gles(painter, _) => painter.renderer.mem_formats().collect(),
+        }
+    }
+}
+
+/// GLES without any window system, and the number of its render node (0: none).
+fn surfaceless_gles() -> Result<(GlesRenderer, u64), String> {
+    let why = |what: &str, error: &dyn std::fmt::Display| {
+        format!("GLES cannot be used without a display ({what}: {error}); choose --renderer pixman")
+    };
+    // smithay panics if the library is missing.
+    if !egl_is_installed() {
+        return Err("libEGL.so.1 is not installed; install libegl1 or choose --renderer pixman".to_owned());
+    }
+    // SAFETY: the display is made from no native handle that could go away, and EGL is loaded from the system's default library.
+    let display = unsafe { EGLDisplay::new(EGLSurfacelessDisplay) }.map_err(|error| why("EGL", &error))?;
+    let device = EGLDevice::device_for_display(&display)
+        .ok()
+        .and_then(|device| device.try_get_render_node().ok().flatten())
+        .map_or(0, |node| node.dev_id());
+    let context = EGLContext::new(&display).map_err(|error| why("context", &error))?;
+    // SAFETY: the context was just made and is current on no thread.
+    let renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| why("renderer", &error))?;
+    Ok((renderer, device))
+}
+
+/// Whether the EGL library can be loaded.
+pub(super) fn egl_is_installed() -> bool {
+    // SAFETY: loading libEGL runs its initialisers, which is what using it means; the handle is dropped and the library, once used by
+    // smithay, stays.
+    unsafe { libloading::Library::new("libEGL.so.1") }.is_ok()
+}

@@ -1,0 +1,144 @@
+//! A renderer with buffers of its own to draw into: what every backend without a window does, and how each makes a picture of itself.
+
+use crate::render::Capture;
+use crate::render::elements::{Piece, Textures, ground};
+use crate::render::scene::Scene;
+use crate::wayland::screens::Screens;
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::renderer::damage::OutputDamageTracker;
+use smithay::backend::renderer::element::RenderElement;
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Renderer, Texture, TextureMapping};
+use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+
+/// A buffer that stands for an output.
+struct Canvas<B> {
+    buffer: B,
+    size: Size<i32, Physical>,
+    tracker: OutputDamageTracker,
+    /// The buffer holds the frame before.
+    drawn: bool,
+}
+
+/// A renderer, its textures and one buffer per output.
+pub struct Painter<R: Renderer, B> {
+    /// The renderer.
+    pub renderer: R,
+    textures: Textures<R::TextureId>,
+    canvases: Vec<Canvas<B>>,
+}
+
+/// The canvas's format: no alpha, so that what is composed is opaque.
+const FORMAT: Fourcc = Fourcc::Xrgb8888;
+
+impl<R, B> Painter<R, B>
+where
+    R: Renderer + ImportAll + ImportMem + ExportMem + Bind<B> + Offscreen<B>,
+    R::TextureId: Texture + Clone + 'static,
+    Piece<R::TextureId>: RenderElement<R>,
+{
+    /// A renderer without outputs.
+    pub fn new(renderer: R) -> Self {
+        Self { renderer, textures: Textures::default(), canvases: Vec::new() }
+    }
+
+    /// One more output.
+    pub fn add(&mut self, size: (u32, u32)) -> Result<(), String> {
+        let canvas = canvas(&mut self.renderer, size)?;
+        self.canvases.push(canvas);
+        Ok(())
+    }
+
+    /// Draws what of `scene` changed since the last frame of output `index`.
+    pub fn draw(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<(), String> {
+        let canvas = self.canvases.get_mut(index).ok_or("there is no such output")?;
+        let pieces = self.textures.pieces(&mut self.renderer, scene, screens);
+        let drawn = paint(&mut self.renderer, canvas, &pieces);
+        self.textures.note_failures(&pieces);
+        drawn
+    }
+
+    /// Drops textures that no output used.
+    pub fn frame_done(&mut self) {
+        self.textures.sweep();
+        // An error means that something stays cached for one more frame.
+        let _ = self.renderer.cleanup_texture_cache();
+    }
+
+    /// What output `index` shows.
+    pub fn read(&mut self, index: usize) -> Result<Capture, String> {
+        let canvas = self.canvases.get_mut(index).ok_or("there is no such output")?;
+        read(&mut self.renderer, canvas)
+    }
+
+    /// Draws `scene` into a buffer of its own and returns that.
+    pub fn offscreen(&mut self, size: (u32, u32), scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {
+        offscreen(&mut self.renderer, &mut self.textures, size, scene, screens)
+    }
+}
+
+/// Draws `scene` with any renderer into a buffer of its own and returns that.
+pub fn offscreen<R, B>(
+    renderer: &mut R,
+    textures: &mut Textures<R::TextureId>,
+    size: (u32, u32),
+    scene: &Scene,
+    screens: &mut Screens,
+) -> Result<Capture, String>
+where
+    R: Renderer + ImportAll + ImportMem + ExportMem + Bind<B> + Offscreen<B>,
+    R::TextureId: Texture + Clone + 'static,
+    Piece<R::TextureId>: RenderElement<R>,
+{
+    let mut canvas = canvas(renderer, size)?;
+    let pieces = textures.pieces(renderer, scene, screens);
+    paint(renderer, &mut canvas, &pieces)?;
+    read(renderer, &mut canvas)
+}
+
+fn canvas<R, B>(renderer: &mut R, size: (u32, u32)) -> Result<Canvas<B>, String>
+where
+    R: Renderer + Offscreen<B>,
+{
+    let too_large = || format!("a picture of {} × {} pixels cannot be made", size.0, size.1);
+    let width = i32::try_from(size.0).map_err(|_| too_large())?;
+    let height = i32::try_from(size.1).map_err(|_| too_large())?;
+    if width < 1 || height < 1 {
+        return Err(too_large());
+    }
+    let buffer = renderer.create_buffer(FORMAT, (width, height).into()).map_err(|e| format!("{}: {e}", too_large()))?;
+    let size = (width, height).into();
+    Ok(Canvas { buffer, size, tracker: OutputDamageTracker::new(size, 1.0, Transform::Normal), drawn: false })
+}
+
+fn paint<R, B>(renderer: &mut R, canvas: &mut Canvas<B>, pieces: &[Piece<R::TextureId>]) -> Result<(), String>
+where
+    R: Renderer + Bind<B>,
+    R::TextureId: Texture + 'static,
+    Piece<R::TextureId>: RenderElement<R>,
+{
+    let age = usize::from(canvas.drawn);
+    // If anything fails below, the next frame draws everything.
+    canvas.drawn = false;
+    let mut framebuffer = renderer.bind(&mut canvas.buffer).map_err(|error| error.to_string())?;
+    let result = canvas
+        .tracker
+        .render_output(renderer, &mut framebuffer, age, pieces, ground())
+        .map_err(|error| format!("{error}"))?;
+    renderer.wait(&result.sync).map_err(|error| error.to_string())?;
+    drop(framebuffer);
+    canvas.drawn = true;
+    Ok(())
+}
+
+fn read<R, B>(renderer: &mut R, canvas: &mut Canvas<B>) -> Result<Capture, String>
+where
+    R: Renderer + ExportMem + Bind<B>,
+{
+    let framebuffer = renderer.bind(&mut canvas.buffer).map_err(|error| error.to_string())?;
+    let region: Rectangle<i32, Buffer> = Rectangle::from_size((canvas.size.w, canvas.size.h).into());
+    let mapping = renderer.copy_framebuffer(&framebuffer, region, FORMAT).map_err(|error| error.to_string())?;
+    let flipped = mapping.flipped();
+    let pixels = renderer.map_texture(&mapping).map_err(|error| error.to_string())?;
+    let (width, height) = (canvas.size.w.unsigned_abs(), canvas.size.h.unsigned_abs());
+    Capture::new(pixels, width, height, flipped).map_err(|error| format!("the picture could not be copied: {error}"))
+}

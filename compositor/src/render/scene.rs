@@ -1,0 +1,243 @@
+//! What is on an output, top first: pointer, overlays, panel, band with bar, the guest's picture or a message, ground.
+//!
+//! The one place that decides what is decorated and how, for every output, every frame and every mode. The band is always there; nothing
+//! that is a guest's is ever placed or cut by anything but the guest's area.
+
+use super::words;
+use crate::State;
+use crate::frame::Owner;
+use crate::frame::geometry::place;
+use crate::guests::GuestView;
+use crate::guests::view::empty_card;
+use crate::ui::Pixels;
+use phyllome_protocol::status::{Area, GuestState, Mode};
+use phyllome_protocol::{GuestName, ScanoutId};
+use smithay::input::pointer::CursorImageAttributes;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::utils::Transform;
+use smithay::wayland::compositor::with_states;
+use std::rc::Rc;
+use std::sync::Mutex;
+use std::time::Instant;
+
+/// Largest width and height of a guest's pointer, in pixels.
+const MAX_CURSOR: u32 = 256;
+
+/// Which of the shell's own pictures; a renderer keeps one texture for each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Key {
+    /// A strip of the band of an output, the bar among them.
+    Strip(usize, usize),
+    /// The message in place of a guest's picture, on an output.
+    Message(usize),
+    /// The name that flashes.
+    Flash(usize),
+    /// The overlay of Super+Tab.
+    Switcher,
+    /// The panel.
+    Panel,
+}
+
+/// One layer.
+#[derive(Clone, Debug)]
+pub enum Layer {
+    /// Pixels of the shell's own, one to one.
+    Pixels {
+        /// Which.
+        key: Key,
+        /// The picture.
+        pixels: Rc<Pixels>,
+        /// Left edge.
+        x: i32,
+        /// Upper edge.
+        y: i32,
+        /// Nothing outside is drawn.
+        clip: Area,
+        /// Alpha is not looked at.
+        opaque: bool,
+    },
+    /// A guest's surface, scaled to the place.
+    Surface {
+        /// The surface.
+        surface: WlSurface,
+        /// Left edge.
+        x: i32,
+        /// Upper edge.
+        y: i32,
+        /// Shown width.
+        width: u32,
+        /// Shown height.
+        height: u32,
+        /// Nothing outside is drawn.
+        clip: Area,
+    },
+}
+
+/// All of one output, or of a capture.
+#[derive(Clone, Debug, Default)]
+pub struct Scene {
+    /// Layers, top first. The ground is below them all.
+    pub layers: Vec<Layer>,
+    /// The guest whose picture, not its message, is here.
+    pub picture: Option<GuestName>,
+    /// Surfaces that are shown: they get frame callbacks.
+    pub shown: Vec<WlSurface>,
+}
+
+impl Scene {
+    /// A guest's surface alone, in `area`.
+    pub fn of_surface(surface: &WlSurface, wanted: (u32, u32), area: &Area) -> Option<Self> {
+        let at = place(wanted.0, wanted.1, area)?;
+        Some(Self { layers: vec![guest_layer(surface, &at, area)], picture: None, shown: Vec::new() })
+    }
+}
+
+fn guest_layer(surface: &WlSurface, at: &Area, area: &Area) -> Layer {
+    Layer::Surface {
+        surface: surface.clone(),
+        x: signed(at.x),
+        y: signed(at.y),
+        width: at.width,
+        height: at.height,
+        clip: *area,
+    }
+}
+
+fn signed(value: u32) -> i32 {
+    i32::try_from(value).unwrap_or(i32::MAX)
+}
+
+/// Places `pixels` in the middle of `area`, cut to it.
+fn centred(key: Key, pixels: Rc<Pixels>, area: &Area) -> Layer {
+    let middle = |start: u32, length: u32, own: u32| {
+        let offset = (i64::from(length) - i64::from(own)).div_euclid(2);
+        i32::try_from(i64::from(start) + offset).unwrap_or(0)
+    };
+    let x = middle(area.x, area.width, pixels.width);
+    let y = middle(area.y, area.height, pixels.height);
+    Layer::Pixels { key, pixels, x, y, clip: *area, opaque: false }
+}
+
+/// A guest whose state says that its picture is old.
+fn has_ended(view: &GuestView) -> bool {
+    matches!(view.state, GuestState::Stopped | GuestState::Crashed | GuestState::InternalError)
+}
+
+impl State {
+    /// What is on output number `index` now.
+    pub fn scene(&mut self, index: usize) -> Scene {
+        let Some(output) = self.backend.outputs().get(index) else { return Scene::default() };
+        let (size, scale, layout) = (output.size, output.scale, output.layout());
+        let area = layout.area;
+        let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
+        let mode = self.shell.mode();
+        let view = self.shell.shown();
+        let owner = owner_of(view.as_ref(), mode, self.shell.keyboard_owner().as_ref());
+        let mut scene = Scene::default();
+
+        if index == 0 {
+            scene.layers.extend(self.cursor_layer(&area, &mut scene.shown));
+            let now = Instant::now();
+            if let Some(flash) = self.shell.flash(now) {
+                let pixels = self.ui.flash(&flash.guest.label_view(), scale);
+                scene.layers.push(centred(Key::Flash(index), pixels, &area));
+            }
+            if let Some(switcher) = self.shell.switcher() {
+                let entries: Vec<_> = switcher.entries.iter().map(words::switcher_entry).collect();
+                let pixels = self.ui.switcher(&entries, switcher.selected, area.width, scale);
+                scene.layers.push(centred(Key::Switcher, pixels, &area));
+            }
+        }
+        let panel = if index == 0 { self.shell.panel() } else { None };
+        let covered = panel.is_some();
+        if let Some(panel) = panel {
+            let pixels = self.ui.panel(&panel, area.width, area.height, scale);
+            let (x, y) = (signed(area.x), signed(area.y));
+            scene.layers.push(Layer::Pixels { key: Key::Panel, pixels, x, y, clip: area, opaque: true });
+        }
+        let band = self.ui.band(&owner, size.0, size.1, scale);
+        for (number, strip) in band.iter().enumerate() {
+            scene.layers.push(Layer::Pixels {
+                key: Key::Strip(index, number),
+                pixels: strip.pixels.clone(),
+                x: signed(strip.x),
+                y: signed(strip.y),
+                clip: whole,
+                opaque: true,
+            });
+        }
+        // Below an opaque panel nothing is drawn and nobody is told that it was.
+        if covered || area.width == 0 {
+            return scene;
+        }
+        match self.picture(index, view.as_ref()) {
+            Some((surface, wanted)) => {
+                if let Some(at) = place(wanted.0, wanted.1, &area) {
+                    scene.layers.push(guest_layer(&surface, &at, &area));
+                    scene.shown.push(surface);
+                    scene.picture = view.map(|view| view.name);
+                }
+            }
+            None if index == 0 => {
+                let message = match &view {
+                    Some(view) => view.card(),
+                    None => empty_card(&self.guests.views()),
+                };
+                let pixels = self.ui.message(&message, area.width, area.height, scale);
+                // Only as large as its text; the ground around it has the same colour.
+                scene.layers.push(centred(Key::Message(index), pixels, &area));
+            }
+            None => {}
+        }
+        scene
+    }
+
+    /// The surface that output `index` shows of a guest, and the size it wants.
+    fn picture(&self, index: usize, view: Option<&GuestView>) -> Option<(WlSurface, (u32, u32))> {
+        let view = view.filter(|view| !has_ended(view))?;
+        let scanout = ScanoutId::new(u32::try_from(index).ok()?)?;
+        let surface = self.protocols.screens.scanout(&view.name, scanout)?;
+        let content = self.protocols.screens.content(surface)?;
+        Some((surface.clone(), content.wanted))
+    }
+
+    /// The guest's own pointer, cut to the guest's area. The shell draws none of its own over its own surfaces: they are for keys.
+    fn cursor_layer(&self, area: &Area, shown: &mut Vec<WlSurface>) -> Option<Layer> {
+        let surface = self.protocols.cursor_surface()?;
+        self.protocols.seat.pointer_focus()?;
+        let (x, y) = self.protocols.seat.position()?;
+        let content = self.protocols.screens.content(&surface)?;
+        let (width, height) = content.wanted;
+        if width > MAX_CURSOR || height > MAX_CURSOR || content.transform != Transform::Normal {
+            return None;
+        }
+        let hotspot = with_states(&surface, |states| {
+            let attributes = states.data_map.get::<Mutex<CursorImageAttributes>>()?;
+            Some(attributes.lock().ok()?.hotspot)
+        })
+        .unwrap_or_default();
+        let left = x.floor() as i32 - hotspot.x.clamp(0, signed(width));
+        let top = y.floor() as i32 - hotspot.y.clamp(0, signed(height));
+        shown.push(surface.clone());
+        Some(Layer::Surface { surface, x: left, y: top, width, height, clip: *area })
+    }
+
+    /// Whether a commit of this scanout of `guest` changes what is on an output.
+    pub(crate) fn is_shown(&self, guest: &GuestName, surface: &WlSurface) -> bool {
+        let Some(view) = self.shell.shown().filter(|view| view.name == *guest) else { return false };
+        (0..self.backend.outputs().len())
+            .filter(|index| *index != 0 || self.shell.mode() != Mode::Panel)
+            .any(|index| self.picture(index, Some(&view)).is_some_and(|(shown, _)| shown == *surface))
+    }
+}
+
+/// Whose the output is: the shell's own while keys go to it, else the shown guest's; its focus mark says who gets keys, and nothing else
+/// does.
+fn owner_of(view: Option<&GuestView>, mode: Mode, keyboard: Option<&GuestName>) -> Owner {
+    match (view, mode) {
+        (Some(view), Mode::Guest) => {
+            Owner::Guest { label: view.label_view(), focused: keyboard == Some(&view.name), marks: words::marks(view) }
+        }
+        _ => Owner::Host,
+    }
+}

@@ -1,0 +1,188 @@
+//! Who a Wayland connection is: the guest whose control socket it was sent through, and what it may still do.
+//!
+//! The identity is set when the connection is made and never again; nothing that arrives over the connection is asked for it.
+
+use super::quota::{Excess, Quota, Thing};
+use crate::State;
+use phyllome_protocol::GuestName;
+use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason};
+use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
+use smithay::wayland::compositor::CompositorClientState;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+/// Code of `wl_display.error` for a peer that wants too much.
+const NO_MEMORY: u32 = 2;
+
+/// The data of one guest's connection.
+#[derive(Debug)]
+pub struct GuestClient {
+    name: GuestName,
+    /// smithay's own data.
+    pub compositor: CompositorClientState,
+    quota: Mutex<Quota>,
+    cut: AtomicBool,
+}
+
+impl GuestClient {
+    /// A fresh connection of guest `name`.
+    pub fn new(name: GuestName) -> Self {
+        Self {
+            name,
+            compositor: CompositorClientState::default(),
+            quota: Mutex::new(Quota::new(Instant::now())),
+            cut: AtomicBool::new(false),
+        }
+    }
+
+    /// Whose connection it is.
+    pub fn name(&self) -> &GuestName {
+        &self.name
+    }
+
+    fn quota(&self) -> MutexGuard<'_, Quota> {
+        self.quota.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A dmabuf of this connection could not be imported. `Err`: once too often.
+    pub fn refusal(&self) -> Result<(), Excess> {
+        self.quota().refusal()
+    }
+
+    /// One fewer of `thing`.
+    pub fn remove(&self, thing: Thing) {
+        self.quota().remove(thing);
+    }
+}
+
+impl ClientData for GuestClient {
+    fn disconnected(&self, _client: ClientId, reason: DisconnectReason) {
+        match reason {
+            DisconnectReason::ConnectionClosed => tracing::debug!("the screen of {} has gone", self.name),
+            // What was said in `cut` need not be said twice.
+            DisconnectReason::ProtocolError(_) if self.cut.load(Ordering::Relaxed) => {}
+            DisconnectReason::ProtocolError(error) => {
+                tracing::warn!(
+                    "the screen of {} was cut off: {}: {}",
+                    self.name,
+                    error.object_interface,
+                    error.message
+                );
+            }
+        }
+    }
+}
+
+/// The data of `client`; every connection has it but those that tests of other crates may make.
+pub fn guest_of(client: &Client) -> Option<&GuestClient> {
+    client.get_data::<GuestClient>()
+}
+
+/// The guest whose object `resource` is; `None` once its connection is gone.
+pub fn owner_of<R: Resource>(resource: &R) -> Option<GuestName> {
+    resource.client().and_then(|client| guest_of(&client).map(|guest| guest.name.clone()))
+}
+
+/// Cuts `client` off with a protocol error on `resource` and says so once.
+pub fn cut<R: Resource>(client: &Client, resource: &R, code: u32, why: &str) {
+    if let Some(guest) = guest_of(client)
+        && !guest.cut.swap(true, Ordering::Relaxed)
+    {
+        tracing::warn!("the screen of {} is cut off: {why}", guest.name);
+    }
+    resource.post_error(code, why);
+}
+
+fn excess<R: Resource>(client: &Client, resource: &R, excess: Excess) {
+    cut(client, resource, NO_MEMORY, &format!("a guest's screen may not have {excess}"));
+}
+
+/// Counts one request on `resource`. `false`: the connection has just been cut off and the request is not to be served.
+pub fn admit<R: Resource>(display: &DisplayHandle, client: &Client, resource: &R) -> bool {
+    let Some(guest) = guest_of(client) else { return true };
+    let verdict = guest.quota().request(Instant::now());
+    let verdict = match verdict {
+        Ok(true) => {
+            let mut count = 0usize;
+            let counted = display.backend_handle().with_all_objects_for(client.id(), |_| count += 1);
+            if counted.is_ok() { guest.quota().objects(count) } else { Ok(()) }
+        }
+        Ok(false) => Ok(()),
+        Err(too_much) => Err(too_much),
+    };
+    match verdict {
+        Ok(()) => true,
+        Err(too_much) => {
+            excess(client, resource, too_much);
+            false
+        }
+    }
+}
+
+/// Counts one more of `thing`, asked for on `resource`. `false`: the connection has just been cut off.
+pub fn admit_thing<R: Resource>(client: &Client, resource: &R, thing: Thing) -> bool {
+    let Some(guest) = guest_of(client) else { return true };
+    let verdict = guest.quota().add(thing);
+    match verdict {
+        Ok(()) => true,
+        Err(too_much) => {
+            excess(client, resource, too_much);
+            false
+        }
+    }
+}
+
+/// One fewer of `thing` on the connection that `resource` is of, if it still lives.
+pub fn remove_thing<R: Resource>(resource: &R, thing: Thing) {
+    if let Some(client) = resource.client()
+        && let Some(guest) = guest_of(&client)
+    {
+        guest.remove(thing);
+    }
+}
+
+/// Forwards a request to smithay's own handler after counting it.
+macro_rules! counted_dispatch {
+    ($($interface:ty, $data:ty => $handler:ty;)*) => {$(
+        impl smithay::reexports::wayland_server::Dispatch<$interface, $data> for $crate::State {
+            fn request(
+                state: &mut Self,
+                client: &smithay::reexports::wayland_server::Client,
+                resource: &$interface,
+                request: <$interface as smithay::reexports::wayland_server::Resource>::Request,
+                data: &$data,
+                display: &smithay::reexports::wayland_server::DisplayHandle,
+                init: &mut smithay::reexports::wayland_server::DataInit<'_, Self>,
+            ) {
+                if $crate::wayland::client::admit(display, client, resource) {
+                    <$handler as smithay::reexports::wayland_server::Dispatch<$interface, $data, Self>>::request(
+                        state, client, resource, request, data, display, init,
+                    );
+                }
+            }
+
+            fn destroyed(
+                state: &mut Self,
+                client: smithay::reexports::wayland_server::backend::ClientId,
+                resource: &$interface,
+                data: &$data,
+            ) {
+                <$handler as smithay::reexports::wayland_server::Dispatch<$interface, $data, Self>>::destroyed(
+                    state, client, resource, data,
+                );
+            }
+        }
+    )*};
+}
+pub(crate) use counted_dispatch;
+
+impl State {
+    /// Disconnects every Wayland client and forgets what they showed.
+    pub fn detach_all_clients(&mut self) {
+        let names: Vec<GuestName> = self.protocols.attached().cloned().collect();
+        for name in names {
+            self.detach_guest_client(&name);
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! `zwp_linux_dmabuf_v1`: pictures in memory that a GPU or the kernel made. Offered only if the renderer can import any.
+//!
+//! The lists of formats are never believed: every buffer is imported once, when it is made, and refused with a reason if that fails;
+//! the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
+//! stride beyond 32 bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
+
+use super::client::{admit, admit_thing, counted_dispatch, cut};
+use super::quota::{MAX_EXTENT, Thing};
+use crate::State;
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags, DmabufSyncFlags};
+use smithay::backend::allocator::format::get_bpp;
+use smithay::backend::allocator::{Buffer, Format};
+use smithay::reexports::rustix;
+use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_buffer_params_v1::{
+    self, ZwpLinuxBufferParamsV1,
+};
+use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1::ZwpLinuxDmabufFeedbackV1;
+use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
+use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle};
+use smithay::wayland::dmabuf::{
+    DmabufData, DmabufFeedbackBuilder, DmabufFeedbackData, DmabufGlobal, DmabufGlobalData, DmabufHandler,
+    DmabufParamsData, DmabufState, ImportNotifier,
+};
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+impl DmabufHandler for State {
+    fn dmabuf_state(&mut self) -> &mut DmabufState {
+        &mut self.protocols.dmabuf
+    }
+
+    fn dmabuf_imported(&mut self, _global: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
+        let verdict = check(&dmabuf).and_then(|()| self.backend.import_dmabuf(&dmabuf));
+        match verdict {
+            // An error means that the client has gone in the meantime.
+            Ok(()) => drop(notifier.successful::<State>()),
+            Err(why) => {
+                let client = notifier.client();
+                let guest = client.as_ref().and_then(super::client::guest_of);
+                let too_often = guest.is_some_and(|guest| {
+                    guest.remove(Thing::Buffer);
+                    guest.refusal().is_err()
+                });
+                if let (true, Some(client)) = (too_often, &client) {
+                    self.display.backend_handle().kill_client(client.id(), DisconnectReason::ConnectionClosed);
+                }
+                let name = guest.map_or("a guest", |guest| guest.name().as_str());
+                if self.protocols.refusals.allow(Instant::now()) {
+                    tracing::warn!("a dmabuf of {name} is refused, it is to use shared memory: {why}");
+                }
+                notifier.failed();
+            }
+        }
+    }
+}
+
+/// Whether the renderer can read this dmabuf without harm: one plane, no flags, as large as it says, and of a kind whose memory
+/// cannot go away while it is read.
+fn check(dmabuf: &Dmabuf) -> Result<(), String> {
+    if dmabuf.num_planes() != 1 {
+        return Err(format!("it has {} planes and only one is supported", dmabuf.num_planes()));
+    }
+    if dmabuf.y_inverted() {
+        return Err("upside-down buffers are not supported".into());
+    }
+    let (Some(fd), Some(stride), Some(offset)) =
+        (dmabuf.handles().next(), dmabuf.strides().next(), dmabuf.offsets().next())
+    else {
+        return Err("it has no plane".into());
+    };
+    let format = dmabuf.format().code;
+    let bytes = get_bpp(format).map(|bits| bits as u64 / 8).ok_or_else(|| format!("{format} is not supported"))?;
+    if u64::from(dmabuf.width()) * bytes > u64::from(stride) {
+        return Err(format!("a row of {} pixels does not fit into {stride} bytes", dmabuf.width()));
+    }
+    let needed = u64::from(stride) * u64::from(dmabuf.height()) + u64::from(offset);
+    let length = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).map_err(|e| format!("its size is unknown: {e}"))?;
+    if needed > length {
+        return Err(format!("it needs {needed} bytes and has {length}"));
+    }
+    let synced = dmabuf
+        .sync_plane(0, DmabufSyncFlags::START | DmabufSyncFlags::READ)
+        .and_then(|()| dmabuf.sync_plane(0, DmabufSyncFlags::END | DmabufSyncFlags::READ));
+    if synced.is_err() && !cannot_shrink(fd) {
+        return Err("it is neither a dmabuf nor a memfd that is sealed against shrinking".into());
+    }
+    Ok(())
+}
+
+/// A memfd that nobody can truncate under a renderer's mapping.
+fn cannot_shrink(fd: BorrowedFd<'_>) -> bool {
+    rustix::fs::fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(rustix::fs::SealFlags::SHRINK))
+}
+
+impl super::Protocols {
+    /// Offers dmabufs of these formats; without any there is no global. `device`: the render node's number, 0 where there is none.
+    pub fn offer_dmabuf(&mut self, display: &DisplayHandle, formats: Vec<Format>, device: u64) {
+        let formats: Vec<Format> =
+            formats.into_iter().filter(|f| get_bpp(f.code).is_some_and(|bits| bits == 32 || bits == 16)).collect();
+        if formats.is_empty() || self.dmabuf_global.is_some() {
+            return;
+        }
+        match DmabufFeedbackBuilder::new(device, formats).build() {
+            Ok(feedback) => {
+                let global = self.dmabuf.create_global_with_default_feedback::<State>(display, &feedback);
+                self.dmabuf_global = Some(global);
+            }
+            Err(error) => tracing::warn!("dmabufs are not offered to guests: {error}"),
+        }
+    }
+}
+
+smithay::reexports::wayland_server::delegate_global_dispatch!(State: [ZwpLinuxDmabufV1: DmabufGlobalData] => DmabufState);
+counted_dispatch! {
+    ZwpLinuxDmabufV1, DmabufData => DmabufState;
+    ZwpLinuxDmabufFeedbackV1, DmabufFeedbackData => DmabufState;
+    WlBuffer, Dmabuf => DmabufState;
+}
+
+impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
+    fn request(
+        state: &mut Self,
+        client: &Client,
+        params: &ZwpLinuxBufferParamsV1,
+        request: zwp_linux_buffer_params_v1::Request,
+        data: &DmabufParamsData,
+        display: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        use zwp_linux_buffer_params_v1::{Error, Request};
+        if !admit(display, client, params) {
+            return;
+        }
+        match &request {
+            Request::Add { plane_idx, offset, stride, .. } => {
+                // Every format that is offered has one plane, and smithay takes planes in the order in which they come.
+                if *plane_idx != 0 {
+                    cut(client, params, Error::PlaneIdx as u32, "a dmabuf has more planes than its format");
+                    return;
+                }
+                if offset.checked_add(*stride).is_none() {
+                    cut(client, params, Error::OutOfBounds as u32, "a dmabuf's offset and stride overflow");
+                    return;
+                }
+            }
+            Request::Create { width, height, flags, .. } | Request::CreateImmed { width, height, flags, .. } => {
+                if !(1..=MAX_EXTENT).contains(width) || !(1..=MAX_EXTENT).contains(height) {
+                    let why = "a dmabuf is not between 1 and 16384 pixels wide and high";
+                    cut(client, params, Error::InvalidDimensions as u32, why);
+                    return;
+                }
+                // Kept out of `check` only because smithay turns unknown bits into none.
+                if u32::from(*flags) & !DmabufFlags::all().bits() != 0 {
+                    cut(client, params, Error::InvalidFormat as u32, "a dmabuf has unknown flags");
+                    return;
+                }
+                if !admit_thing(client, params, Thing::Buffer) {
+                    return;
+                }
+            }
+            _ => {}
+        }
+        <DmabufState as Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData, Self>>::request(
+            state, client, params, request, data, display, init,
+        );
+    }
+
+    fn destroyed(state: &mut Self, client: ClientId, params: &ZwpLinuxBufferParamsV1, data: &DmabufParamsData) {
+        <DmabufState as Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData, Self>>::destroyed(
+            state, client, params, data,
+        );
+    }
+}

@@ -1,0 +1,230 @@
+//! What one guest's Wayland connection may hold and how fast it may ask: pure counting, values in and a verdict out.
+//!
+//! The limits are far above what phyllome-guest needs (16 scanouts, a cursor each, a few buffers per scanout) and far below what
+//! could hurt the shell or another guest. Whoever passes one is cut off; nothing here logs, waits or touches a socket.
+
+use std::time::Instant;
+
+/// Most surfaces that live at once.
+pub const MAX_SURFACES: u32 = 64;
+
+/// Most buffers that live at once.
+pub const MAX_BUFFERS: u32 = 256;
+
+/// Most shared-memory pools that live at once.
+pub const MAX_POOLS: u32 = 128;
+
+/// Most bytes of one shared-memory pool: a 16384 × 16384 picture.
+pub const MAX_POOL_BYTES: i32 = 1 << 30;
+
+/// Most protocol objects of every kind that live at once.
+pub const MAX_OBJECTS: usize = 4096;
+
+/// Most damage rectangles of one commit; beyond it the whole buffer counts as damaged.
+pub const MAX_DAMAGE: usize = 16;
+
+/// Most frame callbacks that wait on one surface.
+pub const MAX_FRAME_CALLBACKS: usize = 64;
+
+/// Largest width or height of a buffer, in pixels.
+pub const MAX_EXTENT: i32 = 16384;
+
+/// Largest scale of a buffer. phyllome-guest uses 1.
+pub const MAX_SCALE: i32 = 8;
+
+/// Requests per second that are served for as long as they come.
+pub const REQUESTS_PER_SECOND: f64 = 20_000.0;
+
+/// Requests that may come at once after a quiet second.
+pub const BURST: f64 = 40_000.0;
+
+/// Most dmabufs that may be refused: smithay 0.7.0 loses an EGL image with each import that fails.
+pub const MAX_REFUSALS: u32 = 64;
+
+/// Objects are counted once in so many requests.
+const COUNT_EVERY: u32 = 256;
+
+/// What a connection wants to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Thing {
+    /// A `wl_surface`.
+    Surface,
+    /// A `wl_buffer` of any kind.
+    Buffer,
+    /// A `wl_shm_pool`.
+    Pool,
+}
+
+/// Why a connection is cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excess {
+    /// More of this than is allowed.
+    Things(Thing),
+    /// More than [`MAX_OBJECTS`].
+    Objects,
+    /// Requests came faster than [`REQUESTS_PER_SECOND`].
+    Requests,
+    /// More than [`MAX_REFUSALS`].
+    Refusals,
+}
+
+impl std::fmt::Display for Excess {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Things(Thing::Surface) => write!(f, "more than {MAX_SURFACES} surfaces"),
+            Self::Things(Thing::Buffer) => write!(f, "more than {MAX_BUFFERS} buffers"),
+            Self::Things(Thing::Pool) => write!(f, "more than {MAX_POOLS} shared-memory pools"),
+            Self::Objects => write!(f, "more than {MAX_OBJECTS} objects"),
+            Self::Requests => write!(f, "more than {REQUESTS_PER_SECOND} requests a second"),
+            Self::Refusals => write!(f, "more than {MAX_REFUSALS} buffers that cannot be imported"),
+        }
+    }
+}
+
+/// Counters of one connection.
+#[derive(Debug)]
+pub struct Quota {
+    surfaces: u32,
+    buffers: u32,
+    pools: u32,
+    refusals: u32,
+    tokens: f64,
+    refilled: Instant,
+    until_count: u32,
+}
+
+impl Quota {
+    /// Nothing held, a full burst allowed.
+    pub fn new(now: Instant) -> Self {
+        Self { surfaces: 0, buffers: 0, pools: 0, refusals: 0, tokens: BURST, refilled: now, until_count: COUNT_EVERY }
+    }
+
+    /// One more of `thing`.
+    pub fn add(&mut self, thing: Thing) -> Result<(), Excess> {
+        let (count, most) = self.counter(thing);
+        if *count >= most {
+            return Err(Excess::Things(thing));
+        }
+        *count += 1;
+        Ok(())
+    }
+
+    /// One fewer of `thing`.
+    pub fn remove(&mut self, thing: Thing) {
+        let (count, _) = self.counter(thing);
+        *count = count.saturating_sub(1);
+    }
+
+    fn counter(&mut self, thing: Thing) -> (&mut u32, u32) {
+        match thing {
+            Thing::Surface => (&mut self.surfaces, MAX_SURFACES),
+            Thing::Buffer => (&mut self.buffers, MAX_BUFFERS),
+            Thing::Pool => (&mut self.pools, MAX_POOLS),
+        }
+    }
+
+    /// One request came. `Ok(true)`: it is time to count the connection's objects and call [`Quota::objects`].
+    pub fn request(&mut self, now: Instant) -> Result<bool, Excess> {
+        if self.tokens < 1.0 {
+            let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
+            self.tokens = (self.tokens + passed * REQUESTS_PER_SECOND).min(BURST);
+            self.refilled = now;
+            if self.tokens < 1.0 {
+                return Err(Excess::Requests);
+            }
+        }
+        self.tokens -= 1.0;
+        self.until_count -= 1;
+        if self.until_count == 0 {
+            self.until_count = COUNT_EVERY;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// A dmabuf could not be imported.
+    pub fn refusal(&mut self) -> Result<(), Excess> {
+        self.refusals += 1;
+        if self.refusals > MAX_REFUSALS { Err(Excess::Refusals) } else { Ok(()) }
+    }
+
+    /// The connection holds this many objects.
+    pub fn objects(&self, count: usize) -> Result<(), Excess> {
+        if count > MAX_OBJECTS { Err(Excess::Objects) } else { Ok(()) }
+    }
+}
+
+/// Lets so many lines a minute into the log.
+#[derive(Debug)]
+pub struct LogLimit {
+    per_minute: u32,
+    left: u32,
+    since: Option<Instant>,
+}
+
+impl LogLimit {
+    /// At most `per_minute` lines a minute.
+    pub fn new(per_minute: u32) -> Self {
+        Self { per_minute, left: per_minute, since: None }
+    }
+
+    /// Whether one more line may be written at `now`.
+    pub fn allow(&mut self, now: Instant) -> bool {
+        let over = self.since.is_none_or(|since| now.saturating_duration_since(since).as_secs() >= 60);
+        if over {
+            self.since = Some(now);
+            self.left = self.per_minute;
+        }
+        let allowed = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn things_are_bounded_and_come_back() {
+        let mut quota = Quota::new(Instant::now());
+        for _ in 0..MAX_SURFACES {
+            quota.add(Thing::Surface).unwrap();
+        }
+        assert_eq!(quota.add(Thing::Surface), Err(Excess::Things(Thing::Surface)));
+        quota.remove(Thing::Surface);
+        assert_eq!(quota.add(Thing::Surface), Ok(()));
+        assert_eq!(quota.add(Thing::Buffer), Ok(()));
+    }
+
+    #[test]
+    fn a_flood_is_an_excess_and_an_ordinary_pace_never_is() {
+        let start = Instant::now();
+        let mut flood = Quota::new(start);
+        let served = (0..1_000_000).take_while(|_| flood.request(start).is_ok()).count();
+        assert_eq!(served, BURST as usize);
+        let mut calm = Quota::new(start);
+        for step in 0..200_000u32 {
+            calm.request(start + Duration::from_micros(100) * step).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_log_is_bounded() {
+        let start = Instant::now();
+        let mut limit = LogLimit::new(3);
+        assert_eq!((0..100).filter(|_| limit.allow(start)).count(), 3);
+        assert!(limit.allow(start + Duration::from_secs(60)));
+    }
+
+    #[test]
+    fn objects_are_counted_now_and_then() {
+        let now = Instant::now();
+        let mut quota = Quota::new(now);
+        let counts = (0..1024).filter(|_| quota.request(now).unwrap()).count();
+        assert_eq!(counts, 4);
+        assert!(quota.objects(MAX_OBJECTS).is_ok());
+        assert_eq!(quota.objects(MAX_OBJECTS + 1), Err(Excess::Objects));
+    }
+}

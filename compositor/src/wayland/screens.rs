@@ -1,0 +1,193 @@
+//! Which surface is which scanout of which guest, and what every surface shows.
+//!
+//! A toplevel is a scanout if its app_id says `phyllome.scanout.N`; whose scanout follows from the connection. Every other surface is
+//! accepted and never shown. If a guest makes the same scanout twice, the newest counts.
+
+use super::client::owner_of;
+use super::content::Content;
+use phyllome_protocol::{GuestName, ScanoutId};
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel;
+use smithay::reexports::wayland_server::Resource;
+use smithay::reexports::wayland_server::backend::ObjectId;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::wayland::compositor::with_states;
+use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
+use std::collections::HashMap;
+
+const SCANOUT_PREFIX: &str = "phyllome.scanout.";
+
+/// Toplevels and contents of every guest.
+#[derive(Debug, Default)]
+pub struct Screens {
+    toplevels: Vec<Toplevel>,
+    contents: HashMap<ObjectId, Content>,
+    /// Size that a scanout is told to have, by output; never empty once there are outputs.
+    areas: Vec<(u32, u32)>,
+}
+
+#[derive(Debug)]
+struct Toplevel {
+    guest: GuestName,
+    scanout: Option<ScanoutId>,
+    surface: ToplevelSurface,
+}
+
+/// The scanout that an app_id names.
+fn scanout_of(app_id: &str) -> Option<ScanoutId> {
+    let digits = app_id.strip_prefix(SCANOUT_PREFIX)?;
+    let plain = digits.len() <= 2 && digits.bytes().all(|b| b.is_ascii_digit());
+    ScanoutId::new(digits.parse().ok().filter(|_| plain)?)
+}
+
+impl Screens {
+    /// Tells every scanout the sizes of the guests' areas, one per output.
+    pub fn set_areas(&mut self, areas: Vec<(u32, u32)>) {
+        if self.areas == areas {
+            return;
+        }
+        self.areas = areas;
+        for toplevel in &self.toplevels {
+            if toplevel.surface.is_initial_configure_sent() {
+                prepare_configure(&toplevel.surface, area_for(&self.areas, toplevel.scanout));
+                toplevel.surface.send_pending_configure();
+            }
+        }
+    }
+
+    /// A guest made a toplevel.
+    pub fn add(&mut self, surface: ToplevelSurface) {
+        if let Some(guest) = owner_of(surface.wl_surface()) {
+            self.toplevels.push(Toplevel { guest, scanout: None, surface });
+        }
+    }
+
+    /// A toplevel is gone. Returns whether it was a scanout.
+    pub fn remove(&mut self, surface: &ToplevelSurface) -> bool {
+        let scanout = self.toplevels.iter().any(|t| t.surface == *surface && t.scanout.is_some());
+        self.toplevels.retain(|t| t.surface != *surface);
+        self.contents.remove(&surface.wl_surface().id());
+        scanout
+    }
+
+    /// A toplevel said what it is. Only the first app_id that names a scanout counts.
+    pub fn name(&mut self, surface: &ToplevelSurface) {
+        let app_id = with_states(surface.wl_surface(), |states| {
+            let data = states.data_map.get::<XdgToplevelSurfaceData>()?;
+            data.lock().ok()?.app_id.clone()
+        });
+        let scanout = app_id.as_deref().and_then(scanout_of);
+        if let Some(toplevel) = self.toplevels.iter_mut().find(|t| t.surface == *surface)
+            && toplevel.scanout.is_none()
+        {
+            toplevel.scanout = scanout;
+        }
+    }
+
+    /// Sends the first configure if `surface` is a toplevel that waits for it. `false`: the surface broke the protocol's order and its
+    /// client is being disconnected.
+    pub fn configure_if_new(&mut self, surface: &WlSurface) -> bool {
+        let Some(toplevel) = self.toplevels.iter().find(|t| t.surface.wl_surface() == surface) else { return true };
+        if !toplevel.surface.is_initial_configure_sent() {
+            prepare_configure(&toplevel.surface, area_for(&self.areas, toplevel.scanout));
+            toplevel.surface.send_configure();
+            return true;
+        }
+        toplevel.surface.ensure_configured()
+    }
+
+    /// Takes over what a commit of `surface` brought.
+    pub fn update_content(&mut self, surface: &WlSurface) {
+        let id = surface.id();
+        let mut content = self.contents.remove(&id);
+        with_states(surface, |states| Content::update(&mut content, states));
+        if let Some(content) = content {
+            self.contents.insert(id, content);
+        }
+    }
+
+    /// Forgets a surface that is gone.
+    pub fn forget_surface(&mut self, surface: &WlSurface) {
+        self.contents.remove(&surface.id());
+        self.toplevels.retain(|t| t.surface.wl_surface() != surface);
+    }
+
+    /// Forgets everything of a guest.
+    pub fn forget_guest(&mut self, guest: &GuestName) {
+        let gone: Vec<ObjectId> = self
+            .contents
+            .keys()
+            .filter(|id| self.toplevels.iter().any(|t| t.guest == *guest && t.surface.wl_surface().id() == **id))
+            .cloned()
+            .collect();
+        for id in gone {
+            self.contents.remove(&id);
+        }
+        self.toplevels.retain(|t| t.guest != *guest);
+    }
+
+    /// The surface of a scanout, if it shows something.
+    pub fn scanout(&self, guest: &GuestName, scanout: ScanoutId) -> Option<&WlSurface> {
+        self.toplevels
+            .iter()
+            .rev()
+            .filter(|t| t.guest == *guest && t.scanout == Some(scanout))
+            .map(|t| t.surface.wl_surface())
+            .find(|surface| self.contents.contains_key(&surface.id()))
+    }
+
+    /// The surface that a guest's keys go to: its first scanout that has a toplevel, whether or not it shows something yet.
+    pub fn keyboard_surface(&self, guest: &GuestName) -> Option<&WlSurface> {
+        self.toplevels
+            .iter()
+            .rev()
+            .filter(|t| t.guest == *guest)
+            .filter_map(|t| t.scanout.map(|scanout| (scanout, t.surface.wl_surface())))
+            .min_by_key(|(scanout, _)| *scanout)
+            .map(|(_, surface)| surface)
+    }
+
+    /// Whether `surface` is a scanout of a guest.
+    pub fn is_scanout(&self, surface: &WlSurface) -> bool {
+        self.toplevels.iter().any(|t| t.scanout.is_some() && t.surface.wl_surface() == surface)
+    }
+
+    /// What `surface` shows.
+    pub fn content(&self, surface: &WlSurface) -> Option<&Content> {
+        self.contents.get(&surface.id())
+    }
+
+    /// What `surface` shows, for a renderer that notes what it has copied.
+    pub fn content_mut(&mut self, surface: &WlSurface) -> Option<&mut Content> {
+        self.contents.get_mut(&surface.id())
+    }
+}
+
+fn area_for(areas: &[(u32, u32)], scanout: Option<ScanoutId>) -> (u32, u32) {
+    let index = scanout.map_or(0, |scanout| scanout.get() as usize);
+    areas.get(index).or_else(|| areas.first()).copied().unwrap_or((0, 0))
+}
+
+fn prepare_configure(surface: &ToplevelSurface, (width, height): (u32, u32)) {
+    let extent = |value: u32| i32::try_from(value).unwrap_or(i32::MAX).max(1);
+    surface.with_pending_state(|state| {
+        state.size = Some((extent(width), extent(height)).into());
+        state.states.set(xdg_toplevel::State::Fullscreen);
+        state.states.set(xdg_toplevel::State::Activated);
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_exact_app_ids_are_scanouts() {
+        assert_eq!(scanout_of("phyllome.scanout.0"), ScanoutId::new(0));
+        assert_eq!(scanout_of("phyllome.scanout.15"), ScanoutId::new(15));
+        for other in
+            ["", "phyllome.scanout.", "phyllome.scanout.16", "phyllome.scanout.+1", "phyllome.scanout.001", "x"]
+        {
+            assert_eq!(scanout_of(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! `wl_seat`: one keyboard and one pointer, which belong to exactly one guest at a time or to none.
+//!
+//! Whom the person talks to is decided in [`crate::shell`]; here the decision is carried out so that the guest that loses the
+//! keyboard gets `leave` and nothing after it, and the one that gains it gets `enter` without a pressed key and the modifiers as they
+//! are now. The guest's own kernel repeats keys, so the repeat rate that is told is 0.
+
+use super::client::{counted_dispatch, owner_of};
+use crate::State;
+use crate::frame::geometry::place;
+use phyllome_config::shell::Keyboard;
+use phyllome_protocol::{GuestName, ScanoutId};
+use smithay::backend::input::{Axis, ButtonState, KeyState};
+use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, XkbConfig};
+use smithay::input::pointer::{AxisFrame, ButtonEvent, CursorImageStatus, MotionEvent, PointerHandle};
+use smithay::input::{Seat, SeatHandler, SeatState};
+use smithay::reexports::wayland_server::protocol::wl_keyboard::WlKeyboard;
+use smithay::reexports::wayland_server::protocol::wl_pointer::WlPointer;
+use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::protocol::wl_touch::WlTouch;
+use smithay::reexports::wayland_server::{DisplayHandle, Resource};
+use smithay::utils::{IsAlive, Logical, Point, SERIAL_COUNTER};
+use smithay::wayland::seat::{KeyboardUserData, PointerUserData, SeatGlobalData, SeatUserData, TouchUserData};
+use std::collections::BTreeSet;
+
+/// Largest evdev code (`KEY_MAX`).
+const KEY_MAX: u32 = 0x2ff;
+
+/// Distance in pixels that one notch of the wheel is told to scroll, as most compositors do.
+const NOTCH: f64 = 15.0;
+
+/// The one seat and what is held on it.
+pub struct SeatDevices {
+    /// smithay's list of seats.
+    pub states: SeatState<State>,
+    seat: Seat<State>,
+    keyboard: KeyboardHandle<State>,
+    pointer: PointerHandle<State>,
+    /// Keys that the focused guest was told are pressed.
+    keys: BTreeSet<u32>,
+    /// Buttons likewise.
+    buttons: BTreeSet<u32>,
+    /// Where the pointer is; physical pixels of the first output.
+    position: Option<(f64, f64)>,
+    cursor: CursorImageStatus,
+}
+
+/// The keyboard cannot be made.
+#[derive(Debug, thiserror::Error)]
+#[error("no keymap can be compiled, not even “us”; install the package xkb-data")]
+pub struct NoKeymap;
+
+impl SeatDevices {
+    /// The seat with a keyboard of this layout. A layout that does not compile becomes “us”, with a message.
+    pub fn new(display: &DisplayHandle, layout: &Keyboard) -> Result<Self, NoKeymap> {
+        let mut states = SeatState::new();
+        let mut seat = states.new_wl_seat(display, "seat0");
+        let wanted = XkbConfig {
+            layout: &layout.layout,
+            variant: &layout.variant,
+            options: Some(layout.options.clone()).filter(|options| !options.is_empty()),
+            ..XkbConfig::default()
+        };
+        let keyboard = match seat.add_keyboard(wanted, 600, 0) {
+            Ok(keyboard) => keyboard,
+            Err(_) => {
+                tracing::warn!(
+                    "the keyboard layout “{}” (variant “{}”, options “{}”) does not exist; “us” is used",
+                    layout.layout,
+                    layout.variant,
+                    layout.options
+                );
+                let plain = XkbConfig { layout: "us", ..XkbConfig::default() };
+                seat.add_keyboard(plain, 600, 0).map_err(|_| NoKeymap)?
+            }
+        };
+        let pointer = seat.add_pointer();
+        Ok(Self {
+            states,
+            seat,
+            keyboard,
+            pointer,
+            keys: BTreeSet::new(),
+            buttons: BTreeSet::new(),
+            position: None,
+            cursor: CursorImageStatus::default_named(),
+        })
+    }
+
+    /// The seat's name, for the log.
+    pub fn name(&self) -> &str {
+        self.seat.name()
+    }
+
+    /// What the guest under the pointer wants the pointer to look like.
+    pub fn cursor(&self) -> &CursorImageStatus {
+        &self.cursor
+    }
+
+    /// Where the pointer is, if it was ever moved; physical pixels of the first output.
+    pub fn position(&self) -> Option<(f64, f64)> {
+        self.position
+    }
+
+    /// The surface under the pointer, if it is a guest's.
+    pub fn pointer_focus(&self) -> Option<WlSurface> {
+        self.pointer.current_focus().filter(IsAlive::alive)
+    }
+
+    /// The guest that has the keyboard.
+    pub fn keyboard_guest(&self) -> Option<GuestName> {
+        self.keyboard.current_focus().as_ref().and_then(owner_of)
+    }
+
+    /// No guest says what the pointer looks like.
+    pub fn reset_cursor(&mut self) {
+        self.cursor = CursorImageStatus::default_named();
+    }
+}
+
+impl SeatHandler for State {
+    type KeyboardFocus = WlSurface;
+    type PointerFocus = WlSurface;
+    type TouchFocus = WlSurface;
+
+    fn seat_state(&mut self) -> &mut SeatState<Self> {
+        &mut self.protocols.seat.states
+    }
+
+    fn cursor_image(&mut self, _seat: &Seat<Self>, image: CursorImageStatus) {
+        let focused = self.protocols.seat.pointer_focus().and_then(|surface| surface.client());
+        // smithay has checked that the request comes from the focused client; a cursor of another is none of ours all the same.
+        let allowed = match &image {
+            CursorImageStatus::Surface(surface) => surface.client().is_some() && surface.client() == focused,
+            _ => focused.is_some(),
+        };
+        if allowed {
+            self.protocols.seat.cursor = image;
+            self.queue_redraw();
+        }
+    }
+}
+
+smithay::reexports::wayland_server::delegate_global_dispatch!(State: [WlSeat: SeatGlobalData<State>] => SeatState<State>);
+counted_dispatch! {
+    WlSeat, SeatUserData<State> => SeatState<State>;
+    WlKeyboard, KeyboardUserData<State> => SeatState<State>;
+    WlPointer, PointerUserData<State> => SeatState<State>;
+    WlTouch, TouchUserData<State> => SeatState<State>;
+}
+
+impl State {
+    /// Makes the Wayland keyboard and pointer focus agree with [`crate::shell::Shell::keyboard_owner`] and queues a redraw. The guest
+    /// that loses the keyboard gets `wl_keyboard.leave`, the one that gains it `enter` without any pressed key.
+    pub fn sync_focus(&mut self) {
+        let owner = self.shell.keyboard_owner();
+        let target = owner.as_ref().and_then(|name| self.protocols.screens.keyboard_surface(name)).cloned();
+        let keyboard = self.protocols.seat.keyboard.clone();
+        let pointer = self.protocols.seat.pointer.clone();
+        if keyboard.current_focus() != target {
+            let time = self.now_ms();
+            keyboard.set_focus(self, None, SERIAL_COUNTER.next_serial());
+            // Nobody hears these releases: they bring smithay's own picture of the keyboard up to date, so that the next guest is
+            // entered without keys and with modifiers that are true.
+            for code in std::mem::take(&mut self.protocols.seat.keys) {
+                self.input_key(code, false, time);
+            }
+            if pointer.is_grabbed() {
+                pointer.unset_grab(self, SERIAL_COUNTER.next_serial(), time);
+            }
+            self.protocols.seat.buttons.clear();
+            self.point(None, time);
+            self.protocols.seat.reset_cursor();
+            keyboard.set_focus(self, target, SERIAL_COUNTER.next_serial());
+        }
+        self.refresh_pointer();
+        self.queue_redraw();
+    }
+
+    /// Sends a key to the guest that has the keyboard. `code` is evdev's.
+    pub fn forward_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
+        if code > KEY_MAX || self.protocols.seat.keyboard.current_focus().is_none() {
+            return;
+        }
+        let keys = &mut self.protocols.seat.keys;
+        let changed = if pressed { keys.insert(code) } else { keys.remove(&code) };
+        if changed {
+            self.input_key(code, pressed, time_ms);
+        }
+    }
+
+    fn input_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
+        let keyboard = self.protocols.seat.keyboard.clone();
+        let state = if pressed { KeyState::Pressed } else { KeyState::Released };
+        let serial = SERIAL_COUNTER.next_serial();
+        keyboard.input::<(), _>(self, Keycode::new(code + 8), state, serial, time_ms, |_, _, _| FilterResult::Forward);
+    }
+
+    /// Moves the pointer; physical pixels of the first output.
+    pub fn forward_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
+        if !x.is_finite() || !y.is_finite() {
+            return;
+        }
+        let (width, height) = self.backend.outputs().first().map_or((1, 1), |output| output.size);
+        let position = (x.clamp(0.0, f64::from(width)), y.clamp(0.0, f64::from(height)));
+        self.protocols.seat.position = Some(position);
+        let target = self.pointer_target();
+        self.point(target, time_ms);
+        if self.protocols.cursor_surface().is_some() {
+            self.queue_redraw();
+        }
+    }
+
+    /// Sends a pointer button (evdev code) to the guest under the pointer.
+    pub fn forward_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
+        if code > KEY_MAX || self.protocols.seat.pointer.current_focus().is_none() {
+            return;
+        }
+        let buttons = &mut self.protocols.seat.buttons;
+        let changed = if pressed { buttons.insert(code) } else { buttons.remove(&code) };
+        if !changed {
+            return;
+        }
+        let state = if pressed { ButtonState::Pressed } else { ButtonState::Released };
+        let event = ButtonEvent { serial: SERIAL_COUNTER.next_serial(), time: time_ms, button: code, state };
+        let pointer = self.protocols.seat.pointer.clone();
+        pointer.button(self, &event);
+        pointer.frame(self);
+        if self.protocols.seat.buttons.is_empty() {
+            self.refresh_pointer();
+        }
+    }
+
+    /// Sends wheel motion in notches (positive: right or down) to the guest under the pointer.
+    pub fn forward_axis(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
+        let pointer = self.protocols.seat.pointer.clone();
+        if pointer.current_focus().is_none() || !horizontal.is_finite() || !vertical.is_finite() {
+            return;
+        }
+        let mut frame = AxisFrame::new(time_ms).source(smithay::backend::input::AxisSource::Wheel);
+        for (axis, notches) in [(Axis::Horizontal, horizontal), (Axis::Vertical, vertical)] {
+            let notches = notches.clamp(-100.0, 100.0);
+            if notches != 0.0 {
+                frame = frame.value(axis, notches * NOTCH).v120(axis, (notches * 120.0) as i32);
+            }
+        }
+        pointer.axis(self, frame);
+        pointer.frame(self);
+    }
+
+    /// Where the pointer lies in the guest that has the keyboard: its surface and the place in the surface's pixels. While a
+    /// button is held the pointer stays in the picture.
+    fn pointer_target(&self) -> Option<(WlSurface, Point<f64, Logical>)> {
+        let (x, y) = self.protocols.seat.position?;
+        let owner = self.shell.keyboard_owner()?;
+        let surface = self.protocols.screens.scanout(&owner, ScanoutId::new(0)?)?;
+        let content = self.protocols.screens.content(surface)?;
+        let area = self.backend.outputs().first()?.layout().area;
+        let (width, height) = content.wanted;
+        let at = place(width, height, &area)?;
+        let (left, top) = (f64::from(at.x), f64::from(at.y));
+        let (right, bottom) = (left + f64::from(at.width), top + f64::from(at.height));
+        let inside = x >= left && x < right && y >= top && y < bottom;
+        if !inside && self.protocols.seat.buttons.is_empty() {
+            return None;
+        }
+        let along = |value: f64, start: f64, shown: u32, wanted: u32| {
+            let scaled = (value - start) * f64::from(wanted) / f64::from(shown);
+            scaled.clamp(0.0, f64::from(wanted) - 1.0 / 256.0)
+        };
+        let place = (along(x, left, at.width, width), along(y, top, at.height, height));
+        Some((surface.clone(), place.into()))
+    }
+
+    /// Tells the pointer's place anew, for instance because another guest lies under it now.
+    fn refresh_pointer(&mut self) {
+        if self.protocols.seat.position.is_none() {
+            return;
+        }
+        let target = self.pointer_target();
+        if target.as_ref().map(|(surface, _)| surface) != self.protocols.seat.pointer.current_focus().as_ref() {
+            let time = self.now_ms();
+            self.point(target, time);
+        }
+    }
+
+    fn point(&mut self, target: Option<(WlSurface, Point<f64, Logical>)>, time: u32) {
+        let pointer = self.protocols.seat.pointer.clone();
+        if target.is_none() && pointer.current_focus().is_none() {
+            return;
+        }
+        let location = target.as_ref().map_or_else(|| (0.0, 0.0).into(), |(_, place)| *place);
+        // The surface lies at the origin: `location` is already the place inside it.
+        let focus = target.map(|(surface, _)| (surface, (0.0, 0.0).into()));
+        let left = focus.is_none();
+        pointer.motion(self, focus, &MotionEvent { location, serial: SERIAL_COUNTER.next_serial(), time });
+        pointer.frame(self);
+        if left {
+            self.protocols.seat.reset_cursor();
+        }
+    }
+}

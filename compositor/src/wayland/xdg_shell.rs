@@ -1,0 +1,116 @@
+//! `xdg_wm_base`: a guest's scanouts are toplevels, always fullscreen in the guest's area. Popups are refused.
+//!
+//! What a toplevel asks for (to move, to resize, to be minimised, a title, a window geometry) changes nothing. Guarded here because
+//! smithay 0.7.0 accepts window geometries that are no rectangle and computes with popup positions without checking.
+
+use super::client::{admit, counted_dispatch, cut};
+use crate::State;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_popup::XdgPopup;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::XdgPositioner;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_surface::{self, XdgSurface};
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::XdgToplevel;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_wm_base::{self, XdgWmBase};
+use smithay::reexports::wayland_server::backend::ClientId;
+use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
+use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
+use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle};
+use smithay::utils::Serial;
+use smithay::wayland::shell::xdg::{
+    PopupSurface, PositionerState, ToplevelSurface, XdgPositionerUserData, XdgShellHandler, XdgShellState,
+    XdgShellSurfaceUserData, XdgSurfaceUserData, XdgWmBaseUserData,
+};
+
+impl XdgShellHandler for State {
+    fn xdg_shell_state(&mut self) -> &mut XdgShellState {
+        &mut self.protocols.xdg_shell
+    }
+
+    fn new_toplevel(&mut self, surface: ToplevelSurface) {
+        self.protocols.screens.add(surface);
+    }
+
+    fn app_id_changed(&mut self, surface: ToplevelSurface) {
+        self.protocols.screens.name(&surface);
+        self.sync_focus();
+    }
+
+    fn toplevel_destroyed(&mut self, surface: ToplevelSurface) {
+        if self.protocols.screens.remove(&surface) {
+            self.sync_focus();
+        }
+    }
+
+    fn maximize_request(&mut self, surface: ToplevelSurface) {
+        answer(&surface);
+    }
+
+    fn fullscreen_request(&mut self, surface: ToplevelSurface, _output: Option<WlOutput>) {
+        answer(&surface);
+    }
+
+    // Popups are refused before smithay makes one.
+    fn new_popup(&mut self, surface: PopupSurface, _positioner: PositionerState) {
+        surface.send_popup_done();
+    }
+
+    fn grab(&mut self, surface: PopupSurface, _seat: WlSeat, _serial: Serial) {
+        surface.send_popup_done();
+    }
+
+    fn reposition_request(&mut self, surface: PopupSurface, _positioner: PositionerState, _token: u32) {
+        surface.send_popup_done();
+    }
+}
+
+/// The protocol wants a configure after each of these requests; the first one is sent with the first commit.
+fn answer(surface: &ToplevelSurface) {
+    if surface.is_initial_configure_sent() {
+        surface.send_configure();
+    }
+}
+
+smithay::reexports::wayland_server::delegate_global_dispatch!(State: [XdgWmBase: ()] => XdgShellState);
+counted_dispatch! {
+    XdgWmBase, XdgWmBaseUserData => XdgShellState;
+    XdgPositioner, XdgPositionerUserData => XdgShellState;
+    XdgPopup, XdgShellSurfaceUserData => XdgShellState;
+    XdgToplevel, XdgShellSurfaceUserData => XdgShellState;
+}
+
+impl Dispatch<XdgSurface, XdgSurfaceUserData> for State {
+    fn request(
+        state: &mut Self,
+        client: &Client,
+        surface: &XdgSurface,
+        request: xdg_surface::Request,
+        data: &XdgSurfaceUserData,
+        display: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        if !admit(display, client, surface) {
+            return;
+        }
+        match &request {
+            xdg_surface::Request::GetPopup { .. } => {
+                let code = xdg_wm_base::Error::InvalidPopupParent as u32;
+                cut(client, surface, code, "a guest's screen has no popups");
+                return;
+            }
+            xdg_surface::Request::SetWindowGeometry { width, height, .. } => {
+                if *width < 1 || *height < 1 {
+                    let code = xdg_surface::Error::InvalidSize as u32;
+                    cut(client, surface, code, "a window geometry is empty");
+                }
+                return;
+            }
+            _ => {}
+        }
+        <XdgShellState as Dispatch<XdgSurface, XdgSurfaceUserData, Self>>::request(
+            state, client, surface, request, data, display, init,
+        );
+    }
+
+    fn destroyed(state: &mut Self, client: ClientId, surface: &XdgSurface, data: &XdgSurfaceUserData) {
+        <XdgShellState as Dispatch<XdgSurface, XdgSurfaceUserData, Self>>::destroyed(state, client, surface, data);
+    }
+}
