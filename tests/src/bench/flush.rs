@@ -106,6 +106,6 @@ fn copies() -> Result<f64> {
         damaged += f64::from(size.0) * f64::from(size.1) * 4.0;
     }
     let report = device.report()?;
-    let copied = report["bytes_copied"].as_f64().context("the report has no bytes_copied")?;
+    let copied = report["copied_bytes"].as_f64().context("the report has no copied_bytes")?;
     Ok(copied / damaged)
 }

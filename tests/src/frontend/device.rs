@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 pub struct DeviceProcess {
     child: Child,
     socket: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl DeviceProcess {
@@ -59,7 +59,7 @@ impl DeviceProcess {
                 let _ = std::io::copy(&mut stderr, &mut to);
             });
         }
-        Ok(Self { child, socket, _folder: folder })
+        Ok(Self { child, socket, folder: folder })
     }
 
     /// Connects, waiting for the socket to appear.
@@ -79,28 +79,54 @@ impl DeviceProcess {
         matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Waits for the process to end by itself; `None` when it lives on past `limit`.
-    pub fn wait_end(&mut self, limit: Duration) -> Option<std::process::ExitStatus> {
-        let end = Instant::now() + limit;
-        while Instant::now() < end {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Some(status);
+    /// Waits until `condition` holds of the process.
+    pub fn settled(&self, condition: impl Fn(&Self) -> Result<bool>) -> Result<()> {
+        let end = Instant::now() + Duration::from_secs(10);
+        while !condition(self)? {
+            if Instant::now() > end {
+                bail!("the device still has {} descriptors and {} KiB", self.descriptors()?, self.rss_anon_kib()?);
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        None
+        Ok(())
+    }
+
+    /// Waits until what a scanout of our device shows satisfies `condition`: three bytes a pixel, rows without gaps.
+    pub fn dump_until(&mut self, scanout: u32, condition: impl Fn(&[u8]) -> bool) -> Result<()> {
+        let file = self.folder.path().join("dump.ppm");
+        let end = Instant::now() + Duration::from_secs(10);
+        loop {
+            let answer = self.say(&format!("dump {scanout} {}", file.display()))?;
+            if answer.trim() == "dumped" {
+                let image = std::fs::read(&file)?;
+                let lines = image.iter().enumerate().filter(|(_, byte)| **byte == b'\n');
+                let body = lines.map(|(at, _)| at + 1).nth(2).unwrap_or(image.len());
+                if condition(&image[body..]) {
+                    return Ok(());
+                }
+            }
+            if Instant::now() > end {
+                bail!("the picture of scanout {scanout} is another one; the device says {}", answer.trim());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Our device's report as JSON.
     pub fn report(&mut self) -> Result<serde_json::Value> {
+        serde_json::from_str(&self.say("report")?).context("the device's report is not JSON")
+    }
+
+    /// One line to our device and its answer.
+    fn say(&mut self, line: &str) -> Result<String> {
         let stdin = self.child.stdin.as_mut().context("no stdin")?;
-        stdin.write_all(b"report\n")?;
+        writeln!(stdin, "{line}")?;
         stdin.flush()?;
         let stdout = self.child.stdout.as_mut().context("no stdout")?;
-        let mut line = Vec::new();
+        let mut answer = String::new();
         // One byte at a time: nothing may stay in a buffer that is dropped.
-        BufReader::with_capacity(1, stdout).read_until(b'\n', &mut line)?;
-        serde_json::from_slice(&line).context("the device's report is not JSON")
+        BufReader::with_capacity(1, stdout).read_line(&mut answer)?;
+        Ok(answer)
     }
 
     /// Nanoseconds of processor time used by all of its threads that live.
