@@ -490,6 +490,7 @@ fn memory_that_a_guest_never_wrote_is_zero() -> Result<()> {
     for id in 1..20 {
         session.create(id, B8G8R8X8, 64, 64, PIXELS)?;
         ensure!(session.ask(set_scanout(0, id, full(64, 64)))? == OK_NODATA);
+        ensure!(session.ask(flush(id, full(64, 64)))? == OK_NODATA);
         // The scanout's picture reaches the screen a moment after the answer; memory that is not zero never becomes so.
         device.dump_until(0, |pixels| pixels.len() == 64 * 64 * 3 && pixels.iter().all(|b| *b == 0))?;
         ensure!(session.ask(transfer(id, full(64, 64), 0))? == OK_NODATA);
