@@ -224,6 +224,8 @@ impl Attention {
     fn release(&mut self, key: Key, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
         match key.fate {
             Fate::Given => out.push(Decision::Forward { code: key.code, pressed: false, time_ms }),
+            // Where no tap will be made, what is released means nothing any more.
+            Fate::Withheld if self.spent => self.withheld.retain(|event| event.code != key.code),
             Fate::Withheld => self.withheld.push(Event { code: key.code, pressed: false, time_ms }),
             Fate::Eaten => {}
         }
@@ -236,11 +238,6 @@ impl Attention {
 
     fn super_released(&mut self, owner: Owner, out: &mut Vec<Decision>) {
         if self.hold == Hold::Withheld {
-            if self.spent {
-                // Only modifiers that are still down mean something now.
-                let down = &self.down;
-                self.withheld.retain(|event| event.pressed && down.iter().any(|key| key.code == event.code));
-            }
             self.give_withheld(owner, out);
         }
         if std::mem::take(&mut self.choosing) {

@@ -97,6 +97,15 @@ fn a_second_shortcut_under_the_same_super_works_and_leaves_no_tap() {
 }
 
 #[test]
+fn a_modifier_that_is_tapped_after_a_shortcut_is_given_once() {
+    let shortcut = [press(LEFT_META), press(LEFT_CTRL), press(L), release(L)];
+    let again = [release(LEFT_CTRL), press(LEFT_CTRL), release(LEFT_META)];
+    let (seen, _) = guest_sees(&[&shortcut[..], &again[..]].concat());
+    assert_eq!(seen[..4], shortcut);
+    assert_eq!(seen[4..], [release(LEFT_META), release(LEFT_CTRL), press(LEFT_CTRL)]);
+}
+
+#[test]
 fn tp08_a_chord_works_while_the_guest_holds_keys_and_super() {
     let keys = [press(A), press(LEFT_META), press(L), press(TWO)];
     let (seen, chords) = guest_sees(&keys);
@@ -223,7 +232,7 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
     /// Two guests, a panel and a switcher under any sequence of keys: no guest sees an unmatched press or release, none sees
     /// any event of a chord, none keeps anything when the keyboard goes elsewhere.
