@@ -23,11 +23,11 @@ use std::process::ExitCode;
 #[command(version, about = "Runs one guest of Phyllome Shell, in the shell or in any Wayland desktop")]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Task {
     /// Run a guest in the foreground until it ends
     Run {
         #[command(flatten)]
@@ -74,7 +74,7 @@ fn size(text: &str) -> Result<(u32, u32), String> {
 }
 
 fn main() -> ExitCode {
-    match execute(Cli::parse().command) {
+    match execute(Cli::parse().task) {
         Ok(code) => code,
         Err(error) => {
             // `{:#}` keeps the causes on the same line.
@@ -84,11 +84,11 @@ fn main() -> ExitCode {
     }
 }
 
-fn execute(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Run { guest, size, control_only } => run(&guest, size, control_only),
-        Command::CommandLine { guest } => print_command_line(&guest),
-        Command::Device { socket_path, scanouts, present_at_once } => {
+fn execute(task: Task) -> anyhow::Result<ExitCode> {
+    match task {
+        Task::Run { guest, size, control_only } => run(&guest, size, control_only),
+        Task::CommandLine { guest } => print_command_line(&guest),
+        Task::Device { socket_path, scanouts, present_at_once } => {
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
             gpu::run_device(&socket_path, DeviceConfig { scanouts, ..DeviceConfig::default() }, screen)?;
             Ok(ExitCode::SUCCESS)

@@ -3,26 +3,26 @@
 //! Everything that happens arrives here as a message and is answered at once; nothing in this loop waits for QEMU, for a
 //! peer or for the compositor. Without a message it sleeps: there is no interval and no polling.
 
+mod requests;
+
 use super::checks;
 use super::command_line::{self, Accel, HostFacts, SerialSink};
 use super::control::{Asked, Listener};
 use super::folder::GuestFolder;
 use super::input::InputQueue;
-use super::lifecycle::{Action, Carry, Event, Exit, Lifecycle, Request};
+use super::lifecycle::{Action, Event, Exit, Lifecycle, Request};
 use super::peers::Peers;
 use super::qemu::{Generation, Happening, Qemu, Recipe};
 use super::qmp::{Qmp, QmpEvent};
 use super::verdict::Verdicts;
-use crate::frames::{PreferredMode, SharedGpuReport, ToDevice};
+use crate::frames::{PreferredMode, SharedGpuReport};
 use crate::gpu::DeviceEnd;
 use crate::screen::{self, FromScreen, InputEvent};
 use phyllome_config::guest::Firmware;
 use phyllome_config::{GuestDefinition, Places};
-use phyllome_protocol::control::{self as protocol, FromGuest, Report, ToGuest};
+use phyllome_protocol::control::Report;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::GuestState;
-use phyllome_protocol::{ScanoutId, keys};
-use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -34,8 +34,6 @@ use tokio::time::Instant;
 const END_TIME: Duration = Duration::from_secs(2);
 /// How long a guest that ended before anybody connected waits for somebody to tell it to.
 const LINGER: Duration = Duration::from_secs(3);
-/// Most keys of one `send-keys`.
-const MAX_KEYS: usize = 16;
 
 /// What a guest is run with.
 pub struct Options {
@@ -192,10 +190,10 @@ impl Supervisor {
             Some(happening) = sources.happenings.recv() => self.happened(happening),
             Some(asked) = sources.asked.recv() => self.asked(asked),
             Some(event) = sources.screen_events.recv() => {
-                self.from_screen(event);
+                self.screen_says(event);
                 // What arrived together goes to QEMU together.
                 while let Ok(event) = sources.screen_events.try_recv() {
-                    self.from_screen(event);
+                    self.screen_says(event);
                 }
             }
             stream = sources.listener.accept() => {
@@ -390,7 +388,7 @@ impl Supervisor {
         }
     }
 
-    fn from_screen(&mut self, event: FromScreen) {
+    fn screen_says(&mut self, event: FromScreen) {
         match event {
             FromScreen::Input(input) => self.input.push(input),
             FromScreen::CloseRequested => {
@@ -419,115 +417,6 @@ impl Supervisor {
             let result = qmp.input_send_event(batch).await;
             let _ = happenings.send(Happening::InputSent(generation, result)).await;
         });
-    }
-
-    fn asked(&mut self, asked: Asked) {
-        let Some((ToGuest { id, request }, fd)) = asked.message else {
-            self.peers.closed(asked.connection);
-            return;
-        };
-        let connection = asked.connection;
-        let result = match request {
-            protocol::Request::AttachScreen { width, height } => self.attach(width, height, fd),
-            protocol::Request::SendKeys { keys } => self.send_keys(&keys),
-            protocol::Request::Report => {
-                let report = self.report();
-                self.peers.tell(connection, &FromGuest::Report(report));
-                Ok(())
-            }
-            other => {
-                let request = match other {
-                    protocol::Request::Shutdown => Request::Shutdown,
-                    protocol::Request::Kill => Request::Kill,
-                    protocol::Request::Reset => Request::Reset,
-                    protocol::Request::Pause => Request::Pause,
-                    _ => Request::Resume,
-                };
-                match self.ask(request, Some((connection, id))) {
-                    // The answer comes when QEMU has answered.
-                    Ok(Answer::Later) => return,
-                    Ok(Answer::Now) => Ok(()),
-                    Err(why) => Err(why),
-                }
-            }
-        };
-        self.answer(connection, id, result);
-    }
-
-    fn answer(&mut self, connection: u64, id: u64, result: Result<(), String>) {
-        let message = match result {
-            Ok(()) => FromGuest::Done { id },
-            Err(reason) => FromGuest::Refused { id, reason },
-        };
-        self.peers.tell(connection, &message);
-    }
-
-    fn ask(&mut self, request: Request, asker: Option<(u64, u64)>) -> Result<Answer, String> {
-        let before = (self.life.state(), self.life.message().map(str::to_owned));
-        let carry = self.life.request(request)?;
-        self.log_change(&before);
-        let commands = match carry {
-            Carry::Nothing => return Ok(Answer::Now),
-            Carry::Act(actions) => {
-                for action in actions {
-                    self.act(action);
-                }
-                return Ok(Answer::Now);
-            }
-            Carry::Qmp(commands) => commands,
-        };
-        let (_, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
-        let happenings = self.happening_sender.clone();
-        tokio::spawn(async move {
-            let mut result = Ok(());
-            for command in commands {
-                if let Err(error) = qmp.execute(command, None).await {
-                    result = Err(error.to_string());
-                    break;
-                }
-            }
-            if let Some((connection, id)) = asker {
-                let _ = happenings.send(Happening::Answered { connection, id, result }).await;
-            }
-        });
-        Ok(Answer::Later)
-    }
-
-    fn attach(&mut self, width: u32, height: u32, fd: Option<OwnedFd>) -> Result<(), String> {
-        let fd = fd.ok_or("no Wayland connection came with the request")?;
-        if width == 0 || height == 0 {
-            return Err("a screen without an area shows nothing".into());
-        }
-        self.mode = mode(width, height);
-        if let Some(qemu) = &self.qemu {
-            let sender = qemu.device.sender();
-            for id in (0..self.definition.gpu.scanouts).filter_map(ScanoutId::new) {
-                sender.send(ToDevice::Mode { id, mode: self.mode });
-            }
-        }
-        self.input.push(InputEvent::ReleaseAll);
-        self.screen.attach(UnixStream::from(fd));
-        Ok(())
-    }
-
-    fn send_keys(&mut self, names: &[String]) -> Result<(), String> {
-        if names.is_empty() || names.len() > MAX_KEYS {
-            return Err(format!("name 1 to {MAX_KEYS} keys"));
-        }
-        if !matches!(self.life.state(), GuestState::Running | GuestState::Stopping) {
-            return Err(format!("the guest is {}, so keys would be lost", self.life.state().word()));
-        }
-        let codes: Vec<u32> = names
-            .iter()
-            .map(|name| keys::code_from_name(name).ok_or_else(|| keys::unknown(name)))
-            .collect::<Result<_, _>>()?;
-        if let Some(name) = names.iter().zip(&codes).find(|(_, code)| super::keys::qcode(**code).is_none()) {
-            return Err(format!("QEMU has no key “{}”", name.0));
-        }
-        let press = |pressed| move |code: &u32| InputEvent::Key { code: *code, pressed };
-        codes.iter().map(press(true)).for_each(|event| self.input.push(event));
-        codes.iter().rev().map(press(false)).for_each(|event| self.input.push(event));
-        Ok(())
     }
 
     fn report(&self) -> Report {
@@ -570,11 +459,6 @@ impl Supervisor {
         }
         self.peers.farewell(&mut sources.asked).await;
     }
-}
-
-enum Answer {
-    Now,
-    Later,
 }
 
 /// What this host offers to `definition`. Reads, asks QEMU's version, changes nothing but the memory of that version.

@@ -1,0 +1,136 @@
+//! What is asked of a running guest, on the control socket or by its window, and how it is answered.
+//!
+//! A request is checked here and carried out by QEMU; the answer goes out when QEMU has given its own. Nothing waits.
+
+use super::{Supervisor, mode};
+use crate::frames::ToDevice;
+use crate::machine::control::Asked;
+use crate::machine::keys::qcode;
+use crate::machine::lifecycle::{Carry, Request};
+use crate::machine::qemu::Happening;
+use crate::screen::InputEvent;
+use phyllome_protocol::control::{self as protocol, FromGuest, ToGuest};
+use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{ScanoutId, keys};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+
+/// Most keys of one `send-keys`.
+const MAX_KEYS: usize = 16;
+
+/// When a request is answered.
+pub(super) enum Answer {
+    Now,
+    Later,
+}
+
+impl Supervisor {
+    pub(super) fn asked(&mut self, asked: Asked) {
+        let Some((ToGuest { id, request }, fd)) = asked.message else {
+            self.peers.closed(asked.connection);
+            return;
+        };
+        let connection = asked.connection;
+        let result = match request {
+            protocol::Request::AttachScreen { width, height } => self.attach(width, height, fd),
+            protocol::Request::SendKeys { keys } => self.send_keys(&keys),
+            protocol::Request::Report => {
+                let report = self.report();
+                self.peers.tell(connection, &FromGuest::Report(report));
+                Ok(())
+            }
+            other => {
+                let request = match other {
+                    protocol::Request::Shutdown => Request::Shutdown,
+                    protocol::Request::Kill => Request::Kill,
+                    protocol::Request::Reset => Request::Reset,
+                    protocol::Request::Pause => Request::Pause,
+                    _ => Request::Resume,
+                };
+                match self.ask(request, Some((connection, id))) {
+                    // The answer comes when QEMU has answered.
+                    Ok(Answer::Later) => return,
+                    Ok(Answer::Now) => Ok(()),
+                    Err(why) => Err(why),
+                }
+            }
+        };
+        self.answer(connection, id, result);
+    }
+
+    pub(super) fn answer(&mut self, connection: u64, id: u64, result: Result<(), String>) {
+        let message = match result {
+            Ok(()) => FromGuest::Done { id },
+            Err(reason) => FromGuest::Refused { id, reason },
+        };
+        self.peers.tell(connection, &message);
+    }
+
+    pub(super) fn ask(&mut self, request: Request, asker: Option<(u64, u64)>) -> Result<Answer, String> {
+        let before = (self.life.state(), self.life.message().map(str::to_owned));
+        let carry = self.life.request(request)?;
+        self.log_change(&before);
+        let commands = match carry {
+            Carry::Nothing => return Ok(Answer::Now),
+            Carry::Act(actions) => {
+                for action in actions {
+                    self.act(action);
+                }
+                return Ok(Answer::Now);
+            }
+            Carry::Qmp(commands) => commands,
+        };
+        let (_, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
+        let happenings = self.happening_sender.clone();
+        tokio::spawn(async move {
+            let mut result = Ok(());
+            for command in commands {
+                if let Err(error) = qmp.execute(command, None).await {
+                    result = Err(error.to_string());
+                    break;
+                }
+            }
+            if let Some((connection, id)) = asker {
+                let _ = happenings.send(Happening::Answered { connection, id, result }).await;
+            }
+        });
+        Ok(Answer::Later)
+    }
+
+    fn attach(&mut self, width: u32, height: u32, fd: Option<OwnedFd>) -> Result<(), String> {
+        let fd = fd.ok_or("no Wayland connection came with the request")?;
+        if width == 0 || height == 0 {
+            return Err("a screen without an area shows nothing".into());
+        }
+        self.mode = mode(width, height);
+        if let Some(qemu) = &self.qemu {
+            let sender = qemu.device.sender();
+            for id in (0..self.definition.gpu.scanouts).filter_map(ScanoutId::new) {
+                sender.send(ToDevice::Mode { id, mode: self.mode });
+            }
+        }
+        self.input.push(InputEvent::ReleaseAll);
+        self.screen.attach(UnixStream::from(fd));
+        Ok(())
+    }
+
+    fn send_keys(&mut self, names: &[String]) -> Result<(), String> {
+        if names.is_empty() || names.len() > MAX_KEYS {
+            return Err(format!("name 1 to {MAX_KEYS} keys"));
+        }
+        if !matches!(self.life.state(), GuestState::Running | GuestState::Stopping) {
+            return Err(format!("the guest is {}, so keys would be lost", self.life.state().word()));
+        }
+        let codes: Vec<u32> = names
+            .iter()
+            .map(|name| keys::code_from_name(name).ok_or_else(|| keys::unknown(name)))
+            .collect::<Result<_, _>>()?;
+        if let Some(name) = names.iter().zip(&codes).find(|(_, code)| qcode(**code).is_none()) {
+            return Err(format!("QEMU has no key “{}”", name.0));
+        }
+        let press = |pressed| move |code: &u32| InputEvent::Key { code: *code, pressed };
+        codes.iter().map(press(true)).for_each(|event| self.input.push(event));
+        codes.iter().rev().map(press(false)).for_each(|event| self.input.push(event));
+        Ok(())
+    }
+}
