@@ -180,7 +180,9 @@ pub fn spawn(
     let thread = std::thread::Builder::new().name("virtio-gpu".to_owned()).spawn(move || {
         let end = looper.run(reader);
         tracing::debug!(?end, "the virtio-gpu device ended");
-        lock(&report).scanouts.clear();
+        let mut last = lock(&report);
+        (last.scanouts, last.resource_bytes) = (Vec::new(), 0);
+        drop(last);
         // A full channel has a reader who will see it closed.
         let _ = to_screen.try_send(ToScreen::Reset);
         end_sender.send_replace(Some(end));
