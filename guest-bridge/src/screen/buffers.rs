@@ -20,7 +20,9 @@ use wayland_client::{Connection, Dispatch, QueueHandle, delegate_noop, event_cre
 use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_buffer_params_v1::{self, ZwpLinuxBufferParamsV1};
 
 /// After as many refused dmabufs, without one that worked, no more are tried on a connection.
-const MAX_REFUSALS: u32 = 4;
+const MAX_REFUSALS_IN_A_ROW: u32 = 4;
+/// The same with others that worked in between: a refusal may cost the compositor something.
+const MAX_REFUSALS: u32 = 32;
 /// Buffers that are kept for guests that flip between several, for each scanout.
 const KEPT_PER_SCANOUT: usize = 4;
 
@@ -54,6 +56,7 @@ struct Entry {
 pub(super) struct Buffers {
     entries: BTreeMap<Key, Entry>,
     refusals: u32,
+    refusals_in_a_row: u32,
     clock: u64,
 }
 
@@ -67,7 +70,8 @@ impl Buffers {
         let key = (shared.id, part.map(|part| (part.x, part.y, part.width, part.height)));
         self.clock += 1;
 
-        let allow_dmabuf = part.is_none() && self.refusals < MAX_REFUSALS;
+        let trust = self.refusals < MAX_REFUSALS && self.refusals_in_a_row < MAX_REFUSALS_IN_A_ROW;
+        let allow_dmabuf = part.is_none() && trust;
         let entry = self.entries.entry(key).or_insert_with(|| {
             let dmabuf = allow_dmabuf.then(|| import_dmabuf(shared, format, globals, key.0, qh)).flatten();
             let import = dmabuf.map_or(Import::Refused, Import::Waiting);
@@ -126,11 +130,12 @@ impl Buffers {
         match self.entries.get_mut(&(id, None)) {
             Some(entry) if matches!(&entry.import, Import::Waiting(waiting) if waiting == params) => match buffer {
                 Some(buffer) => {
-                    self.refusals = 0;
+                    self.refusals_in_a_row = 0;
                     entry.import = Import::Ready { buffer, dmabuf: true };
                 }
                 None => {
                     self.refusals += 1;
+                    self.refusals_in_a_row += 1;
                     tracing::debug!(id, "the compositor refuses a dmabuf; shared memory is used");
                     entry.import = Import::Refused;
                 }

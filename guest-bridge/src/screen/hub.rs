@@ -199,9 +199,9 @@ impl Hub {
     fn take_message(&mut self, message: ToScreen) {
         match message {
             ToScreen::Scanout { id, picture } => {
-                let answer = self.model.set_picture(id, picture);
+                let (another, answer) = self.model.set_picture(id, picture);
                 self.answers.presented(id, answer);
-                if let Some(link) = &mut self.link {
+                if let Some(link) = self.link.as_mut().filter(|_| another) {
                     link.replace_picture(id);
                 }
             }

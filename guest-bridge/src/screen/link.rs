@@ -15,6 +15,7 @@ use phyllome_protocol::ScanoutId;
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use wayland_client::backend::WaylandError;
@@ -54,6 +55,8 @@ pub(super) struct LinkState {
     pub events: VecDeque<LinkEvent>,
     modes: BTreeMap<ScanoutId, PreferredMode>,
     failed: Option<String>,
+    /// When the next window may go.
+    unplugging: Option<Instant>,
 }
 
 /// One connection.
@@ -91,6 +94,7 @@ impl Link {
             events: VecDeque::new(),
             modes: BTreeMap::new(),
             failed: None,
+            unplugging: None,
         };
         Ok(Self { state, queue, connection, title, readable, writable: None, report })
     }
@@ -104,7 +108,7 @@ impl Link {
             return;
         }
         let deadline = async {
-            match self.state.seat.deadline() {
+            match self.state.seat.deadline().into_iter().chain(self.state.unplugging).min() {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
                 None => std::future::pending().await,
             }
@@ -216,7 +220,7 @@ impl Link {
     fn settle_surfaces(&mut self, model: &mut Model) {
         let qh = self.queue.handle();
         let Self { state, title, report, .. } = self;
-        let LinkState { globals, surfaces, buffers, modes, events, .. } = state;
+        let LinkState { globals, surfaces, buffers, modes, events, unplugging, .. } = state;
         // The first window says early which mode the guest should have.
         let wanted = ScanoutId::new(0).into_iter();
         let visible = model.iter().filter(|(_, scanout)| scanout.visible().is_some()).map(|(id, _)| id);
@@ -228,9 +232,15 @@ impl Link {
             }
         }
         // A monitor that was unplugged; the first one stays and goes dark.
+        *unplugging = None;
         surfaces.retain(|id, surface| {
-            let off = model.get(*id).is_none_or(|scanout| scanout.picture.is_none());
-            id.get() == 0 || !off || !surface.may_go()
+            let on = model.get(*id).is_some_and(|scanout| scanout.picture.is_some());
+            let Some(due) = surface.may_go_from().filter(|_| !on && id.get() != 0) else { return true };
+            let keep = due > Instant::now();
+            if keep {
+                *unplugging = Some(unplugging.map_or(due, |earlier| due.min(earlier)));
+            }
+            keep
         });
         modes.retain(|id, _| surfaces.contains_key(id));
         // Nothing that is done under this lock panics on its own; if it did, the figures would still be figures.

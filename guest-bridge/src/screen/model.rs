@@ -34,12 +34,17 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Another picture, or none. Returns the serial of a flush of the old one that will not be shown any more.
-    pub fn set_picture(&mut self, id: ScanoutId, picture: Option<Picture>) -> Option<u64> {
+    /// Another picture, or none. Returns whether it is another one, and the serial of a flush of the old one that will not be
+    /// shown any more.
+    pub fn set_picture(&mut self, id: ScanoutId, picture: Option<Picture>) -> (bool, Option<u64>) {
         let scanout = self.scanouts.entry(id).or_default();
+        let which = |picture: &Option<Picture>| picture.as_ref().map(|picture| (picture.buffer.id, picture.source));
+        if which(&scanout.picture) == which(&picture) {
+            return (false, None);
+        }
         scanout.picture = picture;
         scanout.lit = false;
-        scanout.owed.take()
+        (true, scanout.owed.take())
     }
 
     /// The picture is complete. Returns the serial if there is nothing to show.
@@ -96,20 +101,22 @@ mod tests {
     use crate::frames::{Rect, SharedBuffer};
     use std::sync::Arc;
 
-    fn picture() -> Picture {
+    fn picture(id: u64) -> Picture {
         let memfd = std::fs::File::open("/dev/null").unwrap().into();
-        let buffer = SharedBuffer { id: 1, memfd, dmabuf: None, width: 1, height: 1, stride: 256, fourcc: 0 };
+        let buffer = SharedBuffer { id, memfd, dmabuf: None, width: 1, height: 1, stride: 256, fourcc: 0 };
         Picture { buffer: Arc::new(buffer), source: Rect { x: 0, y: 0, width: 1, height: 1 } }
     }
 
     #[test]
     fn nothing_of_a_picture_is_shown_before_its_flush() {
         let (mut model, id) = (Model::default(), ScanoutId::new(0).unwrap());
-        assert_eq!(model.set_picture(id, Some(picture())), None);
+        assert_eq!(model.set_picture(id, Some(picture(1))), (true, None));
         assert!(model.get(id).unwrap().visible().is_none());
         assert_eq!(model.flush(id, 1), None);
         assert!(model.get(id).unwrap().visible().is_some());
-        model.set_picture(id, Some(picture()));
+        assert_eq!(model.set_picture(id, Some(picture(1))), (false, None));
+        assert!(model.get(id).unwrap().visible().is_some(), "still the same");
+        model.set_picture(id, Some(picture(2)));
         assert!(model.get(id).unwrap().visible().is_none());
     }
 
@@ -117,11 +124,11 @@ mod tests {
     fn every_flush_is_answered_though_its_picture_goes() {
         let (mut model, id) = (Model::default(), ScanoutId::new(3).unwrap());
         assert_eq!(model.flush(id, 1), Some(1), "no picture");
-        model.set_picture(id, Some(picture()));
+        model.set_picture(id, Some(picture(1)));
         assert_eq!(model.flush(id, 2), None);
-        assert_eq!(model.set_picture(id, None), Some(2));
+        assert_eq!(model.set_picture(id, None), (true, Some(2)));
         assert_eq!(model.lost(id, 2), Some(2));
-        model.set_picture(id, Some(picture()));
+        model.set_picture(id, Some(picture(1)));
         model.flush(id, 4);
         assert_eq!(model.lost(id, 3), None);
         assert_eq!(model.reset(), [(id, 4)]);

@@ -12,12 +12,16 @@ use super::model::Scanout;
 use crate::frames::{Picture, Rect, SharedBuffer};
 use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 use wayland_client::protocol::{wl_buffer, wl_callback, wl_surface};
 use wayland_client::{Connection, Dispatch, QueueHandle, WEnum, delegate_noop};
 use wayland_protocols::wp::presentation_time::client::wp_presentation_feedback;
 use wayland_protocols::wp::viewporter::client::wp_viewport;
 use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
+
+/// A window lives this long at least, so that a guest that switches a scanout on and off does not make its compositor busy.
+const SHORTEST_LIFE: Duration = Duration::from_millis(250);
 
 /// User data of a scanout's frame callback: which, and of which commit.
 pub(super) struct FrameOf(ScanoutId, u64);
@@ -65,6 +69,7 @@ pub(super) struct Surface {
     view: View,
     output: Option<u32>,
     broken: bool,
+    created: Instant,
 }
 
 impl Surface {
@@ -105,6 +110,7 @@ impl Surface {
             view: View::default(),
             output: None,
             broken: false,
+            created: Instant::now(),
         })
     }
 
@@ -155,10 +161,9 @@ impl Surface {
         Some(self.attached.as_ref()?.memory.as_ref()?.id)
     }
 
-    /// Whether the window of a scanout that is off may go: not while the compositor owes it an answer, so that a guest
-    /// cannot make and unmake windows faster than they are shown.
-    pub fn may_go(&self) -> bool {
-        self.configured.is_some() && self.flight.is_none()
+    /// From when on the window of a scanout that is off may go: not while the compositor owes it an answer.
+    pub fn may_go_from(&self) -> Option<Instant> {
+        (self.configured.is_some() && self.flight.is_none()).then_some(self.created + SHORTEST_LIFE)
     }
 
     /// Brings the window to what the scanout shows, as far as the compositor allows at present.

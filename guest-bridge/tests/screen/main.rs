@@ -3,6 +3,7 @@
 
 mod compositor;
 mod picture;
+mod protocol;
 mod rig;
 mod seat;
 mod trouble;
@@ -42,13 +43,15 @@ impl Stage {
     /// Until everything that was said is handled on both sides: nothing moves any more.
     async fn quiet(&mut self) {
         let mut last = (0, 0);
-        let mut since = Instant::now();
+        let (mut since, mut rounds) = (Instant::now(), 0);
         self.until("silence", |rig, compositor| {
             let now = (rig.polls(), compositor.requests);
             if now != last {
-                (last, since) = (now, Instant::now());
+                (last, since, rounds) = (now, Instant::now(), 0);
             }
-            since.elapsed() > Duration::from_millis(60)
+            // On a busy machine time passes without anyone having had a turn.
+            rounds += 1;
+            since.elapsed() > Duration::from_millis(60) && rounds > 20
         })
         .await;
     }

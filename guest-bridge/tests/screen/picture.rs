@@ -198,7 +198,13 @@ async fn an_order_of_bytes_that_the_compositor_lacks_is_converted_where_it_is_da
 
 #[tokio::test]
 async fn a_dmabuf_is_used_where_it_works() {
-    let mut stage = Stage::new(Offer { dmabuf: Some((XR24, true)), ..Offer::default() }).await;
+    for feedback in [false, true] {
+        a_dmabuf_is_used(Offer { dmabuf: Some((XR24, true)), feedback, ..Offer::default() }).await;
+    }
+}
+
+async fn a_dmabuf_is_used(offer: Offer) {
+    let mut stage = Stage::new(offer).await;
     let buffer = memory(100, 100, AR24, RED, true);
     stage.rig.set(0, Some(whole(&buffer))).await;
     stage.show(0, &[]).await;
@@ -250,7 +256,12 @@ async fn a_first_scanout_that_is_off_is_dark_and_another_ones_window_goes() {
     }
     assert_eq!(stage.compositor.state.windows[1].app_id, "phyllome.scanout.1");
     stage.rig.send(ToScreen::Reset).await;
-    stage.until("one window", |_, compositor| compositor.state.windows.len() == 1).await;
+    stage
+        .until("one window", |_, compositor| {
+            compositor.frame();
+            compositor.state.windows.len() == 1
+        })
+        .await;
     stage.until("darkness", |_, compositor| compositor.last().buffer.as_ref().unwrap().pixel(0, 0) == [0; 4]).await;
     assert_eq!(stage.compositor.last().scaled, Some((100, 100)));
     // The guest comes back.

@@ -7,6 +7,7 @@ use phyllome_guest_bridge::frames::ToScreen;
 use phyllome_guest_bridge::screen::FromScreen;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 use wayland_protocols::xdg::shell::server::xdg_toplevel::State::Fullscreen;
 
 const BLUE: [u8; 4] = [255, 0, 0, 0];
@@ -161,6 +162,9 @@ async fn every_flush_is_answered_or_waits_for_a_picture_that_can_be_shown() {
     stage.quiet().await;
     assert!(!stage.rig.presented(replaced), "the window is not configured yet");
     stage.rig.set(0, Some(whole(&buffer))).await;
+    stage.quiet().await;
+    assert!(!stage.rig.presented(replaced), "it is still the same picture");
+    stage.rig.set(0, Some(whole(&memory(10, 10, XR24, BLUE, false)))).await;
     stage.until("another picture", |rig, _| rig.presented(replaced)).await;
     let reset = stage.rig.flush(0, &[]).await;
     stage.rig.send(ToScreen::Reset).await;
@@ -187,4 +191,30 @@ async fn a_new_device_begins_with_an_empty_screen_and_learns_the_mode() {
     let told: Vec<_> = stage.rig.answers.iter().filter(|answer| matches!(answer, Presented { .. })).collect();
     assert!(told.is_empty(), "answers to the former device: {told:?}");
     assert_eq!(stage.rig.handle.report().lock().unwrap().scanouts[&scanout(0)].commits, 1);
+}
+
+#[tokio::test]
+async fn a_guest_that_plugs_a_monitor_in_and_out_makes_few_windows() {
+    let mut stage = Stage::new(Offer::default()).await;
+    let buffer = memory(10, 10, XR24, BLUE, false);
+    let (begin, requests) = (Instant::now(), stage.compositor.requests);
+    while begin.elapsed() < Duration::from_millis(600) {
+        stage.rig.set(1, Some(whole(&buffer))).await;
+        stage.rig.flush(1, &[]).await;
+        stage.compositor.pump();
+        stage.compositor.frame();
+        stage.rig.set(1, None).await;
+        tokio::task::yield_now().await;
+        stage.compositor.pump();
+    }
+    stage
+        .until("no second window", |_, compositor| {
+            compositor.frame();
+            compositor.state.windows.len() == 1
+        })
+        .await;
+    let windows = stage.compositor.state.windows_made;
+    let allowed = begin.elapsed().as_millis() / 250 + 2;
+    assert!(windows as u128 <= allowed, "{windows} windows, {allowed} allowed");
+    assert!(stage.compositor.requests > requests);
 }
