@@ -32,7 +32,8 @@ const MAX_CLIENTS: usize = 32;
 #[derive(Debug)]
 struct Connected {
     client: Client,
-    read: RegistrationToken,
+    /// None while a command is carried out: what comes meanwhile waits in the socket.
+    read: Option<RegistrationToken>,
     write: Option<RegistrationToken>,
 }
 
@@ -127,22 +128,39 @@ impl State {
         }
         self.control.last_client += 1;
         let id = self.control.last_client;
-        let Ok(watched) = client.stream().try_clone() else { return };
-        let source = Generic::new(watched, Interest::READ, Mode::Level);
+        self.control.clients.insert(id, Connected { client, read: None, write: None });
+        self.watch_client(id);
+    }
+
+    fn watch_client(&mut self, id: u64) {
+        let Some(connected) = self.control.clients.get_mut(&id).filter(|connected| connected.read.is_none()) else {
+            return;
+        };
+        let Ok(stream) = connected.client.stream().try_clone() else { return self.client_left(id) };
+        let source = Generic::new(stream, Interest::READ, Mode::Level);
         let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
             state.client_readable(id);
-            Ok(PostAction::Continue)
+            match state.control.clients.get_mut(&id) {
+                Some(connected) if connected.client.busy => {
+                    connected.read = None;
+                    Ok(PostAction::Remove)
+                }
+                _ => Ok(PostAction::Continue),
+            }
         });
         match inserted {
-            Ok(read) => drop(self.control.clients.insert(id, Connected { client, read, write: None })),
-            Err(error) => tracing::error!("a connection cannot be watched: {error}"),
+            Ok(token) => connected.read = Some(token),
+            Err(error) => {
+                tracing::error!("a connection cannot be watched: {error}");
+                self.client_left(id);
+            }
         }
     }
 
     fn client_left(&mut self, id: u64) {
         self.control.waits.forget(id);
         if let Some(connected) = self.control.clients.remove(&id) {
-            for token in std::iter::once(connected.read).chain(connected.write) {
+            for token in connected.read.into_iter().chain(connected.write) {
                 self.loop_handle.remove(token);
             }
         }
@@ -162,8 +180,6 @@ impl State {
             match connected.client.next_command() {
                 Ok(Some(command)) => {
                     connected.client.busy = true;
-                    // What comes meanwhile waits in the socket.
-                    let _ = self.loop_handle.disable(&connected.read);
                     self.serve(id, command);
                 }
                 Ok(None) => return,
@@ -184,9 +200,9 @@ impl State {
 
     fn reply(&mut self, id: u64, reply: &Reply, fd: Option<OwnedFd>) {
         let Some(connected) = self.control.clients.get_mut(&id) else { return };
-        let _ = self.loop_handle.enable(&connected.read);
         let sent = connected.client.reply(reply, fd);
         self.after_sending(id, sent);
+        self.watch_client(id);
     }
 
     fn after_sending(&mut self, id: u64, sent: Result<bool, ClientError>) {

@@ -91,9 +91,10 @@ impl State {
         let mut arguments: Vec<String> =
             ["run", name.as_str(), "--control-only", "--size"].into_iter().map(str::to_owned).collect();
         arguments.push(format!("{width}x{height}"));
-        if let Some(dir) = &options.config_dir {
+        if options.config_dir.is_some() {
             arguments.push("--config".to_owned());
-            arguments.push(dir.to_str().ok_or("the path of --config is not UTF-8; rename that folder")?.to_owned());
+            let dir = options.places.config.to_str().ok_or("the path of --config is not UTF-8; rename that folder")?;
+            arguments.push(dir.to_owned());
         }
         entry.life.starting();
         let folder = options.runtime.make_guest_dir(name).map_err(|error| error.to_string());
