@@ -205,6 +205,7 @@ impl Device {
     }
 
     fn command(&mut self, memory: &Memory, header: &Header, command: Command<'_>, response: &mut Response) -> Done {
+        tracing::trace!(target: "guest", ?command);
         match command {
             Command::GetDisplayInfo => {
                 response.display_info(header, self.places());

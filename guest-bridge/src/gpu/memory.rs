@@ -98,7 +98,7 @@ impl Memory {
     }
 
     /// A guest physical address for an address in QEMU's own space (which vhost-user uses for rings).
-    pub fn from_user_address(&self, address: u64) -> Option<GuestAddress> {
+    pub fn guest_address(&self, address: u64) -> Option<GuestAddress> {
         self.regions.iter().find_map(|region| {
             let offset = address.checked_sub(region.user_address).filter(|&offset| offset < region.map.len())?;
             region.map.start_addr().0.checked_add(offset).map(GuestAddress)
@@ -128,8 +128,8 @@ pub mod tests {
         for outside in [0, 0xfff, 0x2000, 0xf_ffff, 0x10_2000, u64::MAX] {
             assert_eq!(memory.find(outside), None, "{outside:#x}");
         }
-        assert_eq!(memory.from_user_address((1 << 40) + 0x10_0008), Some(GuestAddress(0x10_0008)));
-        assert_eq!(memory.from_user_address(0x1000), None);
+        assert_eq!(memory.guest_address((1 << 40) + 0x10_0008), Some(GuestAddress(0x10_0008)));
+        assert_eq!(memory.guest_address(0x1000), None);
     }
 
     #[test]

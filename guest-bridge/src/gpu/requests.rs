@@ -165,7 +165,7 @@ impl VhostUserBackendReqHandlerMut for Service {
         _log: u64,
     ) -> Result<()> {
         let index = self.ring_index(index)?;
-        let addresses = [table, available, used].map(|address| self.memory.from_user_address(address));
+        let addresses = [table, available, used].map(|address| self.memory.guest_address(address));
         let [Some(table), Some(available), Some(used)] = addresses else {
             return self.refuse("a ring lies outside guest memory");
         };

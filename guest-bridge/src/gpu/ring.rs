@@ -68,7 +68,7 @@ impl Ring {
 
     /// SET_VRING_ADDR, with guest physical addresses; `false` if they are misaligned.
     pub fn set_addresses(&mut self, table: GuestAddress, available: GuestAddress, used: GuestAddress) -> bool {
-        let aligned = |address: GuestAddress, to: u64| address.0 % to == 0;
+        let aligned = |address: GuestAddress, to: u64| address.0.is_multiple_of(to);
         if !aligned(table, 16) || !aligned(available, 2) || !aligned(used, 4) {
             return false;
         }

@@ -33,6 +33,9 @@ type Pictures = Arc<Mutex<BTreeMap<ScanoutId, Picture>>>;
 /// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`) until standard input says `quit`
 /// or the process is ended. Blocks. Needs no tokio runtime.
 pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen) -> anyhow::Result<()> {
+    // Someone else may have set up the log before; theirs serves as well.
+    let filter = tracing_subscriber::EnvFilter::from_default_env();
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
     if let Ok(kind) = std::fs::symlink_metadata(socket_path).map(|found| found.file_type()) {
         use std::os::unix::fs::FileTypeExt;
         anyhow::ensure!(kind.is_socket(), "{} is there and is no socket; choose another path", socket_path.display());

@@ -302,3 +302,7 @@ impl Loop {
         })
     }
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

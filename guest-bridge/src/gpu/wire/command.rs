@@ -86,8 +86,14 @@ pub enum Command<'a> {
 }
 
 /// The entries of RESOURCE_ATTACH_BACKING, as many as were announced: at least 1, at most [`MAX_BACKING_ENTRIES`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MemEntries<'a>(&'a [u8]);
+
+impl std::fmt::Debug for MemEntries<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} entries", self.count())
+    }
+}
 
 impl MemEntries<'_> {
     /// How many.
