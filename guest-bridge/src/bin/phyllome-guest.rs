@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 use phyllome_config::guest::Accel as Wish;
 use phyllome_config::{GuestDefinition, Places, load_guest};
 use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen};
+use phyllome_guest_bridge::machine::checks;
 use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
 use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
 use phyllome_guest_bridge::machine::supervisor::{self, Options};
@@ -119,7 +120,7 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool) -> anyhow::R
     let name = definition.name.clone();
     start_log(&places.logs_dir(&name).join("bridge.log"));
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let options = Options { definition, places, runtime, size, window };
+    let options = Options { definition, places, runtime, size, window, awaited: control_only };
     let work = tokio::task::LocalSet::new();
     let ending = executor.block_on(work.run_until(supervisor::run(options)));
     // Tasks that still wait for a peer end with the process.
@@ -163,7 +164,7 @@ fn start_log(path: &Path) {
 
 fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
     let (definition, places) = load(which)?;
-    let host = supervisor::host_facts(&definition, &places, None).map_err(|why| anyhow!(why))?;
+    let host = checks::host_facts(&definition, &places, None).map_err(|why| anyhow!(why))?;
     let accel = if definition.machine.accel == Wish::Tcg { Accel::Tcg } else { Accel::Kvm };
     let line = command_line(&definition, &host, accel)?;
     let words = std::iter::once(line.program.as_os_str()).chain(line.args.iter().map(|arg| arg.as_os_str()));

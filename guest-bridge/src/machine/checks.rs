@@ -3,7 +3,7 @@
 //!
 //! Nothing is changed but one thing: a guest with UEFI firmware gets its own copy of the firmware's variables.
 
-use super::command_line::{FirmwareFiles, QemuVersion};
+use super::command_line::{FirmwareFiles, GPU_FD, HostFacts, QMP_FD, QemuVersion, SerialSink};
 use super::lifecycle::KvmFact;
 use super::verdict::{Verdict, Verdicts};
 use phyllome_config::guest::Firmware;
@@ -112,6 +112,32 @@ pub fn make_vars(files: &FirmwareFiles, vars: &Path) -> Result<(), String> {
         std::fs::rename(new, vars)
     };
     copy().map_err(|error| format!("cannot make the firmware's variables {}: {error}", vars.display()))
+}
+
+/// What this host offers to `definition`. Reads, asks QEMU's version, changes nothing but the memory of that version.
+pub fn host_facts(
+    definition: &GuestDefinition,
+    places: &Places,
+    runtime_dir: Option<&Path>,
+) -> Result<HostFacts, String> {
+    let qemu = find_qemu()?;
+    let qemu_version = qemu_version(&qemu, runtime_dir)?;
+    let wanted = definition.machine.firmware;
+    let files = firmware(wanted);
+    let vars = vars_file(places, definition, files.as_ref());
+    let secure = wanted == Firmware::UefiSecure;
+    Ok(HostFacts {
+        qemu,
+        qemu_version,
+        vars,
+        uefi: files.clone().filter(|_| !secure),
+        uefi_secure: files.filter(|_| secure),
+        gpu_fd: GPU_FD,
+        qmp_fd: QMP_FD,
+        serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
+        tpm_socket: None,
+        passt_socket: None,
+    })
 }
 
 /// Opens every file that the definition names, as QEMU will. The error is one sentence.

@@ -68,17 +68,18 @@ impl Peers {
         }
     }
 
-    /// Tells all, if the report says something new.
-    pub fn tell_changes(&mut self, report: Report) {
+    /// Tells all, if the report says something new; whether it did.
+    pub fn tell_changes(&mut self, report: Report) -> bool {
         let news = without_counters(&report);
         if self.told.as_ref() == Some(&news) {
-            return;
+            return false;
         }
         self.told = Some(news);
         let message = FromGuest::Report(report);
         for connection in self.outboxes.keys().copied().collect::<Vec<_>>() {
             self.tell(connection, &message);
         }
+        true
     }
 
     /// Sends what waits and closes all connections. What they still ask is not heard.

@@ -38,12 +38,10 @@ pub enum Happening {
     Exited(Generation, Exit),
     /// The batch of input that was under way is answered.
     InputSent(Generation, Result<(), QmpError>),
-    /// What was asked on a connection under this id is done, or refused with a sentence.
+    /// What was asked of QEMU is done, or refused with a sentence.
     Answered {
-        /// The connection.
-        connection: u64,
-        /// The request's id.
-        id: u64,
+        /// The connection and the request's id, if somebody waits for it.
+        asker: Option<(u64, u64)>,
         /// How it went.
         result: Result<(), String>,
     },

@@ -6,19 +6,18 @@
 mod requests;
 
 use super::checks;
-use super::command_line::{self, Accel, HostFacts, SerialSink};
+use super::command_line::{Accel, HostFacts};
 use super::control::{Asked, Listener};
 use super::folder::GuestFolder;
 use super::input::InputQueue;
 use super::lifecycle::{Action, Event, Exit, Lifecycle, Request};
 use super::peers::Peers;
 use super::qemu::{Generation, Happening, Qemu, Recipe};
-use super::qmp::{Qmp, QmpEvent};
+use super::qmp::{Qmp, QmpError, QmpEvent};
 use super::verdict::Verdicts;
 use crate::frames::{PreferredMode, SharedGpuReport};
 use crate::gpu::DeviceEnd;
 use crate::screen::{self, FromScreen, InputEvent};
-use phyllome_config::guest::Firmware;
 use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::control::Report;
 use phyllome_protocol::runtime::RuntimeDir;
@@ -32,6 +31,8 @@ use tokio::time::Instant;
 
 /// How long QEMU may take to end after `quit`, or after it hung up.
 const END_TIME: Duration = Duration::from_secs(2);
+/// Least time between two reports: a guest that changes its scanouts all the time must not flood those who listen.
+const REPORT_PAUSE: Duration = Duration::from_millis(50);
 /// How long a guest that ended before anybody connected waits for somebody to tell it to.
 const LINGER: Duration = Duration::from_secs(3);
 
@@ -47,6 +48,8 @@ pub struct Options {
     pub size: Option<(u32, u32)>,
     /// A Wayland connection to show the guest on at once.
     pub window: Option<UnixStream>,
+    /// Somebody is about to connect to the control socket, so a guest that crashes before waits a moment to tell him.
+    pub awaited: bool,
 }
 
 /// How a guest ended: `Stopped` or `Crashed`, and why.
@@ -70,7 +73,7 @@ pub async fn run(options: Options) -> Result<Ending, String> {
     tokio::task::spawn_local(hub.run());
     let (happening_sender, happenings) = mpsc::channel(256);
     let (asked_sender, asked) = mpsc::channel(32);
-    let linger = options.window.is_none();
+    let awaited = options.awaited;
     if let Some(window) = options.window {
         screen.attach(window);
     }
@@ -97,11 +100,15 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         overdue: false,
         input: InputQueue::default(),
         input_under_way: false,
+        status_under_way: false,
+        status_wanted: false,
+        requests_under_way: 0,
         report: SharedGpuReport::default(),
         screen,
         happening_sender,
         peers: Peers::new(asked_sender),
         changed: false,
+        next_report: Instant::now(),
         finished: false,
     };
     match cannot_start {
@@ -113,7 +120,7 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         supervisor.turn(&mut sources).await;
         supervisor.after_turn();
     }
-    supervisor.farewell(&mut sources, linger).await;
+    supervisor.farewell(&mut sources, awaited).await;
     Ok(Ending { state: supervisor.life.state(), message: supervisor.life.message().map(Into::into) })
 }
 
@@ -163,12 +170,18 @@ struct Supervisor {
     overdue: bool,
     input: InputQueue,
     input_under_way: bool,
+    /// At most one question for QEMU's state is under way; another may be wanted after it.
+    status_under_way: bool,
+    status_wanted: bool,
+    requests_under_way: usize,
     report: SharedGpuReport,
     screen: screen::Handle,
     happening_sender: mpsc::Sender<Happening>,
     peers: Peers,
     /// Something that a report says may have changed.
     changed: bool,
+    /// No report goes out before.
+    next_report: Instant,
     finished: bool,
 }
 
@@ -184,6 +197,13 @@ impl Supervisor {
             match self.kill_at {
                 Some(time) => tokio::time::sleep_until(time).await,
                 None => std::future::pending().await,
+            }
+        };
+        let report_time = async {
+            if self.changed {
+                tokio::time::sleep_until(self.next_report).await;
+            } else {
+                std::future::pending().await
             }
         };
         tokio::select! {
@@ -206,6 +226,7 @@ impl Supervisor {
                 self.overdue = true;
                 self.kill();
             }
+            () = report_time => {}
             () = sources.signals.any() => self.event(Event::Terminate),
         }
     }
@@ -213,9 +234,13 @@ impl Supervisor {
     fn after_turn(&mut self) {
         self.input.set_running(matches!(self.life.state(), GuestState::Running | GuestState::Stopping));
         self.pump_input();
-        if std::mem::take(&mut self.changed) {
+        let now = Instant::now();
+        if self.changed && now >= self.next_report {
+            self.changed = false;
             let report = self.report();
-            self.peers.tell_changes(report);
+            if self.peers.tell_changes(report) {
+                self.next_report = now + REPORT_PAUSE;
+            }
         }
     }
 
@@ -269,7 +294,7 @@ impl Supervisor {
     fn start(&mut self, accel: Accel) -> Result<(), String> {
         let host = match self.host.take() {
             Some(host) => host,
-            None => host_facts(&self.definition, &self.places, Some(self.runtime.path()))?,
+            None => checks::host_facts(&self.definition, &self.places, Some(self.runtime.path()))?,
         };
         checks::files(&self.definition)?;
         let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
@@ -289,14 +314,18 @@ impl Supervisor {
         self.qemu = Some(recipe.start(self.generation, accel)?);
         self.host = Some(host);
         self.input.forget();
-        self.input_under_way = false;
+        (self.input_under_way, self.status_under_way, self.status_wanted) = (false, false, false);
         self.overdue = false;
         self.changed = true;
         Ok(())
     }
 
-    fn query_status(&self) {
+    fn query_status(&mut self) {
         let Some((generation, qmp)) = self.present_qmp() else { return };
+        if std::mem::replace(&mut self.status_under_way, true) {
+            self.status_wanted = true;
+            return;
+        }
         let happenings = self.happening_sender.clone();
         tokio::spawn(async move {
             let status = qmp.query_status().await;
@@ -328,18 +357,7 @@ impl Supervisor {
                     self.event(Event::Qmp(event));
                 }
             }
-            Happening::Status(generation, status) => {
-                let Some(qemu) = self.present(generation) else { return };
-                match status {
-                    Ok(word) => {
-                        let (pictured, words) = (qemu.pictured, qemu.words.explanation());
-                        let age = qemu.started.elapsed();
-                        self.event(Event::Status { word, pictured, age, words });
-                    }
-                    // A connection that is lost is told apart from this.
-                    Err(error) => tracing::warn!(%error, "the guest's state is not known"),
-                }
-            }
+            Happening::Status(generation, status) if self.present(generation).is_some() => self.status(status),
             Happening::Exited(generation, exit) if self.present(generation).is_some() => self.exited(exit),
             Happening::InputSent(generation, result) if self.present(generation).is_some() => {
                 self.input_under_way = false;
@@ -347,7 +365,12 @@ impl Supervisor {
                     tracing::debug!(%error, "input did not reach the guest");
                 }
             }
-            Happening::Answered { connection, id, result } => self.answer(connection, id, result),
+            Happening::Answered { asker, result } => {
+                self.requests_under_way = self.requests_under_way.saturating_sub(1);
+                if let Some((connection, id)) = asker {
+                    self.answer(connection, id, result);
+                }
+            }
             Happening::Pictured(generation) => {
                 if let Some(qemu) = self.present(generation) {
                     qemu.pictured = true;
@@ -355,12 +378,30 @@ impl Supervisor {
                 }
             }
             Happening::ScanoutsChanged => self.changed = true,
-            Happening::QmpFailed(..) | Happening::Exited(..) | Happening::InputSent(..) => {}
+            Happening::QmpFailed(..) | Happening::Exited(..) | Happening::InputSent(..) | Happening::Status(..) => {}
         }
     }
 
     fn present(&mut self, generation: Generation) -> Option<&mut Qemu> {
         self.qemu.as_mut().filter(|qemu| qemu.generation == generation)
+    }
+
+    fn status(&mut self, status: Result<String, QmpError>) {
+        self.status_under_way = false;
+        if std::mem::take(&mut self.status_wanted) {
+            // Something has happened since this was asked; the newer answer corrects this one.
+            self.query_status();
+        }
+        let Some(qemu) = &self.qemu else { return };
+        match status {
+            Ok(word) => {
+                let (pictured, age) = (qemu.pictured, qemu.started.elapsed());
+                let words = qemu.words.explanation();
+                self.event(Event::Status { word, pictured, age, words });
+            }
+            // A connection that is lost is told apart from this.
+            Err(error) => tracing::warn!(%error, "the guest's state is not known"),
+        }
     }
 
     fn exited(&mut self, exit: Exit) {
@@ -446,43 +487,18 @@ impl Supervisor {
         }
     }
 
-    /// Tells everybody how it ended. Where a shell started this guest and has not connected yet, it gets the time to.
-    async fn farewell(&mut self, sources: &mut Sources, linger: bool) {
+    /// Tells everybody how it ended, and him who is awaited and has not come yet.
+    async fn farewell(&mut self, sources: &mut Sources, awaited: bool) {
         let report = self.report();
-        if linger && !self.peers.had_any() {
-            match tokio::time::timeout(LINGER, sources.listener.accept()).await {
-                Ok(stream) => self.peers.welcome(stream, &self.definition.name, report),
-                Err(_) => tracing::debug!("nobody asked how it ended"),
+        if awaited && !self.peers.had_any() && self.life.state() == GuestState::Crashed {
+            tokio::select! {
+                stream = sources.listener.accept() => self.peers.welcome(stream, &self.definition.name, report),
+                () = sources.signals.any() => {}
+                () = tokio::time::sleep(LINGER) => tracing::debug!("nobody asked how it ended"),
             }
         } else {
             self.peers.tell_changes(report);
         }
         self.peers.farewell(&mut sources.asked).await;
     }
-}
-
-/// What this host offers to `definition`. Reads, asks QEMU's version, changes nothing but the memory of that version.
-pub fn host_facts(
-    definition: &GuestDefinition,
-    places: &Places,
-    runtime_dir: Option<&std::path::Path>,
-) -> Result<HostFacts, String> {
-    let qemu = checks::find_qemu()?;
-    let qemu_version = checks::qemu_version(&qemu, runtime_dir)?;
-    let wanted = definition.machine.firmware;
-    let files = checks::firmware(wanted);
-    let vars = checks::vars_file(places, definition, files.as_ref());
-    let secure = wanted == Firmware::UefiSecure;
-    Ok(HostFacts {
-        qemu,
-        qemu_version,
-        vars,
-        uefi: files.clone().filter(|_| !secure),
-        uefi_secure: files.filter(|_| secure),
-        gpu_fd: command_line::GPU_FD,
-        qmp_fd: command_line::QMP_FD,
-        serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
-        tpm_socket: None,
-        passt_socket: None,
-    })
 }

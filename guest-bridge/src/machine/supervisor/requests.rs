@@ -18,6 +18,9 @@ use std::os::unix::net::UnixStream;
 /// Most keys of one `send-keys`.
 const MAX_KEYS: usize = 16;
 
+/// Requests that QEMU may have to answer at a time.
+const MAX_REQUESTS: usize = 32;
+
 /// When a request is answered.
 pub(super) enum Answer {
     Now,
@@ -80,7 +83,11 @@ impl Supervisor {
             }
             Carry::Qmp(commands) => commands,
         };
+        if self.requests_under_way >= MAX_REQUESTS {
+            return Err("QEMU is still busy with earlier requests; wait a moment".into());
+        }
         let (_, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
+        self.requests_under_way += 1;
         let happenings = self.happening_sender.clone();
         tokio::spawn(async move {
             let mut result = Ok(());
@@ -90,9 +97,7 @@ impl Supervisor {
                     break;
                 }
             }
-            if let Some((connection, id)) = asker {
-                let _ = happenings.send(Happening::Answered { connection, id, result }).await;
-            }
+            let _ = happenings.send(Happening::Answered { asker, result }).await;
         });
         Ok(Answer::Later)
     }
