@@ -62,6 +62,12 @@ impl Server {
             listener: None,
         }
     }
+
+    /// How many connections are open.
+    #[cfg(test)]
+    pub(crate) fn client_count(&self) -> usize {
+        self.clients.len()
+    }
 }
 
 impl State {

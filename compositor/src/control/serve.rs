@@ -41,7 +41,7 @@ impl State {
                 if known {
                     self.act(Action::Show(name.clone()));
                 }
-                self.serve_result(client, if known { Ok(()) } else { Err(no_such(&name)) });
+                self.serve_result(client, if known { Ok(()) } else { Err(self.guests.why_not(&name)) });
             }
             Command::Panel { show } => {
                 self.act(Action::ShowPanel(show));
@@ -99,8 +99,4 @@ impl State {
             Err(sentence) => self.serve_result(client, Err(sentence)),
         }
     }
-}
-
-fn no_such(name: &GuestName) -> String {
-    format!("there is no guest {name}; phyllome list shows all")
 }

@@ -6,13 +6,14 @@ use super::life::Exit;
 use super::link::{DialError, GREETING, Link, LinkError, LinkEvent};
 use super::process::{self, Process};
 use super::watch::{Seen, Watch};
-use super::{Attached, Dial, Entry, MAX_UNKNOWN};
+use super::{Attached, Dial, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
 use crate::control::wait::Part;
 use crate::shell::Action;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::shell::Event;
+use phyllome_protocol::status::GuestState;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
@@ -177,7 +178,7 @@ impl State {
             let silent =
                 state.guests.entries.get(name).and_then(|e| e.link.as_ref()).is_some_and(|a| !a.link.greeted());
             if silent {
-                let why = "it said nothing for 5 seconds".to_owned();
+                let why = format!("it did not greet within {} s", GREETING.as_secs_f32());
                 state.link_lost(name, LinkError::Misbehaved(why));
                 state.guests_changed();
             }
@@ -269,7 +270,6 @@ impl State {
 
     /// Whoever waits for the start of this guest is told once it is more than starting.
     fn settle_started(&mut self, name: &GuestName) {
-        use phyllome_protocol::status::GuestState;
         let Some(entry) = self.guests.entries.get(name) else { return };
         let because = || entry.life.message().unwrap_or("it ended at once; phyllome logs says more").to_owned();
         let result = match entry.life.state() {
@@ -282,10 +282,13 @@ impl State {
 
     fn answered(&mut self, name: &GuestName, id: u64, result: Result<(), String>) {
         // Only an answer to a question that was asked of this guest counts.
-        if self.guests.pending.get(&id) != Some(name) {
+        if self.guests.pending.get(&id).is_none_or(|pending| pending.name != *name) {
             return;
         }
-        self.guests.pending.remove(&id);
+        let then = self.guests.pending.remove(&id).and_then(|pending| pending.then);
+        if let (Ok(()), Some(state), Some(entry)) = (&result, then, self.guests.entries.get_mut(name)) {
+            entry.life.assume(state);
+        }
         let result = result.map_err(|reason| super::life::printable(&reason, 300));
         let sentence = result.clone().err();
         let waited_for = self.settle(&Part::Answer(id), result);
@@ -352,7 +355,7 @@ impl State {
     }
 
     fn fail_pending(&mut self, name: &GuestName, sentence: &str) {
-        let ids: Vec<u64> = self.guests.pending.iter().filter(|(_, whose)| *whose == name).map(|(id, _)| *id).collect();
+        let ids: Vec<u64> = self.guests.pending.iter().filter(|(_, p)| p.name == *name).map(|(id, _)| *id).collect();
         for id in ids {
             self.guests.pending.remove(&id);
             self.settle(&Part::Answer(id), Err(sentence.to_owned()));
@@ -364,14 +367,19 @@ impl State {
         if self.guests.pending.len() >= super::MAX_PENDING {
             return Err("too many requests wait for answers of guests; try again".to_owned());
         }
-        let entry = self.guests.entries.get_mut(name).ok_or_else(|| no_such_guest(name))?;
+        let then = match request {
+            Request::Pause => Some(GuestState::Paused),
+            Request::Resume => Some(GuestState::Running),
+            _ => None,
+        };
+        let entry = self.guests.entries.get_mut(name).ok_or_else(|| format!("there is no guest {name}"))?;
         let silent = || format!("{name} has no control connection; phyllome kill {name} ends it");
         let attached = entry.link.as_mut().filter(|attached| attached.link.greeted()).ok_or_else(silent)?;
         self.guests.last_id += 1;
         let id = self.guests.last_id;
         match attached.link.send(id, request, fd) {
             Ok(all_sent) => {
-                self.guests.pending.insert(id, name.clone());
+                self.guests.pending.insert(id, Pending { name: name.clone(), then });
                 if !all_sent {
                     self.watch_link_writable(name);
                 }
@@ -434,9 +442,4 @@ impl State {
         });
         timer.ok()
     }
-}
-
-/// One sentence for a name that nobody has.
-pub(super) fn no_such_guest(name: &GuestName) -> String {
-    format!("there is no guest {name}; phyllome list shows all")
 }

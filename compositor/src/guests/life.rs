@@ -81,6 +81,13 @@ impl Life {
         self.report = Some((report, now));
     }
 
+    /// It did what it was asked; its report of that is on its way.
+    pub fn assume(&mut self, state: GuestState) {
+        if matches!(self.state, GuestState::Running | GuestState::Paused) {
+            self.state = state;
+        }
+    }
+
     /// Says something about the guest that is no change of its state.
     pub fn note(&mut self, sentence: &str) {
         self.message = Some(printable(sentence, MAX_SENTENCE));

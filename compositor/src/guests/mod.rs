@@ -11,12 +11,15 @@ pub mod process;
 pub mod view;
 pub mod watch;
 
+#[cfg(test)]
+mod tests;
+
 use life::Life;
 use link::Link;
 use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::runtime::RuntimeDir;
-use phyllome_protocol::status::{GpuStatus, GuestStatus, LabelStatus};
+use phyllome_protocol::status::{GpuStatus, GuestState, GuestStatus, LabelStatus};
 use process::Process;
 use smithay::reexports::calloop::RegistrationToken;
 use std::collections::BTreeMap;
@@ -61,6 +64,14 @@ struct Dial {
     timer: Option<RegistrationToken>,
 }
 
+/// A request that waits for its answer.
+#[derive(Debug)]
+struct Pending {
+    name: GuestName,
+    /// The state that the guest is in once it is done; its report of that may come later than the answer.
+    then: Option<GuestState>,
+}
+
 #[derive(Debug)]
 struct Entry {
     definition: Option<GuestDefinition>,
@@ -85,8 +96,8 @@ pub struct Guests {
     entries: BTreeMap<GuestName, Entry>,
     problems: Vec<String>,
     watch: Option<Watch>,
-    /// Which guest a request went to, by its id.
-    pending: BTreeMap<u64, GuestName>,
+    /// Requests that wait for their answers, by id.
+    pending: BTreeMap<u64, Pending>,
     last_id: u64,
 }
 
@@ -108,6 +119,15 @@ impl Guests {
     /// One sentence for each file that cannot be used.
     pub fn problems(&self) -> &[String] {
         &self.problems
+    }
+
+    /// One sentence about a name that no usable guest has.
+    pub fn why_not(&self, name: &GuestName) -> String {
+        let file = format!("{name}.toml");
+        match self.problems.iter().find(|problem| problem.contains(&file)) {
+            Some(problem) => format!("{name} cannot be used: {problem}"),
+            None => format!("there is no guest {name}; phyllome list shows all"),
+        }
     }
 
     /// Every known guest for `phyllome status`, in the order of [`Guests::views`].

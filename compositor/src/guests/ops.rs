@@ -1,6 +1,6 @@
 //! What the person can do with a guest: start, shut down, kill, restart, pause, resume, send keys.
 
-use super::drive::{APPEARING, no_such_guest};
+use super::drive::APPEARING;
 use super::process::Process;
 use crate::State;
 use crate::control::wait::Part;
@@ -16,7 +16,7 @@ const GRACE: Duration = Duration::from_secs(3);
 impl State {
     /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not.
     pub fn guest_op(&mut self, name: &GuestName, op: GuestOp) -> Result<Part, String> {
-        let entry = self.guests.entries.get(name).ok_or_else(|| no_such_guest(name))?;
+        let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         let state = entry.life.state();
         let alive = state.is_alive();
         let not_running = || format!("{name} is not running");
@@ -63,7 +63,7 @@ impl State {
     /// Sends keys by name to a guest.
     pub fn send_keys(&mut self, name: &GuestName, keys: Vec<String>) -> Result<Part, String> {
         const MAX_KEYS: usize = 16;
-        let entry = self.guests.entries.get(name).ok_or_else(|| no_such_guest(name))?;
+        let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         if !entry.life.state().is_alive() {
             return Err(format!("{name} is not running"));
         }
@@ -80,7 +80,7 @@ impl State {
     pub(super) fn spawn_guest(&mut self, name: &GuestName) -> Result<Part, String> {
         let options = self.guests.options.clone();
         let (width, height) = self.guest_area_size();
-        let entry = self.guests.entries.get_mut(name).ok_or_else(|| no_such_guest(name))?;
+        let Some(entry) = self.guests.entries.get_mut(name) else { return Err(self.guests.why_not(name)) };
         if entry.process.is_some() {
             return Err(format!("{name} is still ending; try again in a moment"));
         }

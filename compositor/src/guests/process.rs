@@ -56,6 +56,12 @@ impl Process {
         self.pidfd.try_clone()
     }
 
+    /// The process id, if it is this shell's child.
+    #[cfg(test)]
+    pub(crate) fn child_pid(&self) -> Option<Pid> {
+        self.child.as_ref().map(Pid::from_child)
+    }
+
     /// How it ended; leaves no zombie. To be called once [`Process::watch`] is readable.
     pub fn reap(mut self) -> Exit {
         let Some(child) = &mut self.child else { return Exit::Unknown };

@@ -1,0 +1,445 @@
+//! The registry on a real loop, with tests in place of phyllome-guest and of the command-line tool.
+
+use crate::State;
+use crate::backend::RendererKind;
+use crate::control::Server;
+use crate::guests::{Guests, Options};
+use crate::state::BackendChoice;
+use phyllome_config::{Places, ShellConfig, load_all};
+use phyllome_protocol::GuestName;
+use phyllome_protocol::control::{FromGuest, Request, ToGuest, VERSION};
+use phyllome_protocol::framing::{self, Decoder, FramingError};
+use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::shell::{Command, Event, Reply, TestInput};
+use phyllome_protocol::status::{GuestState, Mode};
+use serde::de::DeserializeOwned;
+use smithay::reexports::calloop::EventLoop;
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+struct Host {
+    event_loop: EventLoop<'static, State>,
+    state: State,
+    folder: tempfile::TempDir,
+}
+
+fn name(text: &str) -> GuestName {
+    GuestName::new(text).unwrap()
+}
+
+impl Host {
+    /// Guests “work” (slot 1) and “play” (slot 2); phyllome-guest is a script of this text.
+    fn new(script: &str) -> Self {
+        Self::with(script, true)
+    }
+
+    fn with(script: &str, test_input: bool) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_owned();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
+        std::fs::create_dir(path.join("guests")).unwrap();
+        for (guest, slot, color) in [("work", 1, "red"), ("play", 2, "blue")] {
+            let text = format!("slot = {slot}\n[label]\ncolor = \"{color}\"\n");
+            std::fs::write(path.join(format!("guests/{guest}.toml")), text).unwrap();
+        }
+        let program = path.join("phyllome-guest");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+        let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
+        let loaded = load_all(&places);
+        assert_eq!(loaded.guests.len(), 2, "{:?}", loaded.problems);
+        let runtime = RuntimeDir::open_in(&path).unwrap();
+        let server = Server::new(runtime.shell_socket(), test_input);
+        let options = Options { runtime, places, config_dir: None, program };
+        let event_loop = EventLoop::try_new().unwrap();
+        let choice = BackendChoice::Headless { sizes: vec![(640, 480)], renderer: RendererKind::Pixman };
+        let guests = Guests::new(options, loaded.guests, vec![]);
+        let state = State::new(&event_loop, &choice, &ShellConfig::default(), guests, server).unwrap();
+        Self { event_loop, state, folder }
+    }
+
+    fn started(script: &str) -> Self {
+        let mut host = Self::new(script);
+        host.start();
+        host
+    }
+
+    fn start(&mut self) {
+        self.state.start_control().unwrap();
+        self.state.start_guests();
+    }
+
+    fn socket(&self, guest: &str) -> PathBuf {
+        self.state.guests.options.runtime.make_guest_dir(&name(guest)).unwrap().join("control.sock")
+    }
+
+    fn turn(&mut self) {
+        self.event_loop.dispatch(Some(Duration::from_millis(2)), &mut self.state).unwrap();
+    }
+
+    fn wait(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !done(self) {
+            assert!(Instant::now() < deadline, "waited in vain for {what}");
+            self.turn();
+        }
+    }
+
+    fn wait_state(&mut self, guest: &str, state: GuestState) {
+        self.wait(state.word(), |host| host.state.shell.guest(&name(guest)).is_some_and(|view| view.state == state));
+    }
+
+    fn message(&self, guest: &str) -> String {
+        self.state.shell.guest(&name(guest)).and_then(|view| view.message.clone()).unwrap_or_default()
+    }
+
+    fn shown(&self) -> Option<String> {
+        self.state.shell.shown().map(|view| view.name.to_string())
+    }
+
+    /// A connection of the command-line tool.
+    fn tool(&mut self) -> Line {
+        let path = self.state.guests.options.runtime.shell_socket();
+        Line::new(UnixStream::connect(path).unwrap())
+    }
+
+    /// One command on a connection of its own.
+    fn ask(&mut self, command: Command) -> Reply {
+        let mut tool = self.tool();
+        tool.send(&command);
+        tool.next(self).unwrap()
+    }
+}
+
+/// One end of a connection with messages.
+struct Line {
+    stream: UnixStream,
+    decoder: Decoder,
+}
+
+impl Line {
+    fn new(stream: UnixStream) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        Self { stream, decoder: Decoder::new() }
+    }
+
+    fn send<T: serde::Serialize>(&self, message: &T) {
+        framing::send_blocking(&self.stream, message, &[]).unwrap();
+    }
+
+    /// The next message, while the shell runs.
+    fn next<T: DeserializeOwned>(&mut self, host: &mut Host) -> Result<T, FramingError> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(message) = self.decoder.next_message()? {
+                return Ok(message);
+            }
+            assert!(Instant::now() < deadline, "waited in vain for a message");
+            host.turn();
+            self.decoder.receive(&self.stream)?;
+        }
+    }
+}
+
+/// A phyllome-guest.
+struct Peer {
+    line: Line,
+    screen: Option<OwnedFd>,
+}
+
+impl Peer {
+    /// Listens in the guest's folder before the shell looks, and greets when it dials.
+    fn of(host: &mut Host, guest: &str) -> Self {
+        let listener = listen(host, guest);
+        Self::answer(host, &listener, guest)
+    }
+
+    fn answer(host: &mut Host, listener: &UnixListener, guest: &str) -> Self {
+        let mut peer = Self { line: accept(host, listener), screen: None };
+        peer.line.send(&FromGuest::Hello { version: VERSION, name: name(guest) });
+        peer.report(GuestState::Running);
+        let attach: ToGuest = peer.line.next(host).unwrap();
+        assert!(matches!(attach.request, Request::AttachScreen { width, height } if width > 0 && height > 0));
+        peer.screen = peer.line.decoder.take_fd();
+        assert!(peer.screen.is_some(), "the screen comes with its request");
+        peer.line.send(&FromGuest::Done { id: attach.id });
+        host.wait_state(guest, GuestState::Running);
+        peer
+    }
+
+    fn report(&self, state: GuestState) {
+        self.line.send(&FromGuest::Report(super::life::tests::report(state)));
+    }
+
+    /// The next request that is none for a report; those are answered.
+    fn asked(&mut self, host: &mut Host) -> ToGuest {
+        loop {
+            let asked: ToGuest = self.line.next(host).unwrap();
+            if asked.request != Request::Report {
+                return asked;
+            }
+            self.report(GuestState::Running);
+            self.line.send(&FromGuest::Done { id: asked.id });
+        }
+    }
+}
+
+fn listen(host: &Host, guest: &str) -> UnixListener {
+    let listener = UnixListener::bind(host.socket(guest)).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    listener
+}
+
+fn accept(host: &mut Host, listener: &UnixListener) -> Line {
+    let mut accepted = None;
+    host.wait("the shell to dial", |_| {
+        accepted = accepted.take().or_else(|| listener.accept().ok());
+        accepted.is_some()
+    });
+    Line::new(accepted.unwrap().0)
+}
+
+fn refusal(reply: Reply) -> String {
+    match reply {
+        Reply::Refused { reason } => reason,
+        other => panic!("should have been refused: {other:?}"),
+    }
+}
+
+#[test]
+fn a_guest_that_runs_already_is_adopted_and_shown() {
+    let mut host = Host::new("exit 9");
+    let listener = listen(&host, "play");
+    host.start();
+    let _peer = Peer::answer(&mut host, &listener, "play");
+    assert_eq!(host.shown().as_deref(), Some("play"));
+    assert_eq!(host.state.shell.keyboard_owner(), Some(name("play")));
+}
+
+#[test]
+fn tp11_a_guest_that_appears_by_itself_takes_no_focus() {
+    let mut host = Host::started("exit 9");
+    let _peer = Peer::of(&mut host, "play");
+    assert_eq!((host.shown(), host.state.shell.keyboard_owner()), (None, None));
+}
+
+#[test]
+fn a_guest_without_a_definition_is_adopted_and_marked_as_unknown() {
+    let mut host = Host::started("exit 9");
+    let _peer = Peer::of(&mut host, "other");
+    let view = host.state.shell.guest(&name("other")).unwrap();
+    assert!(!view.known);
+    assert_eq!(view.label.text, "other (unknown)");
+    assert!(refusal(host.ask(Command::Start { name: name("other") })).contains("running already"));
+}
+
+#[test]
+fn a_guest_that_was_started_is_found_when_its_socket_appears() {
+    let mut host = Host::started("exec sleep 100");
+    let mut tool = host.tool();
+    tool.send(&Command::Start { name: name("work") });
+    host.wait_state("work", GuestState::Starting);
+    assert_eq!(host.shown().as_deref(), Some("work"), "the first guest that is started is shown");
+    let _peer = Peer::of(&mut host, "work");
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    let pid = process_of(&host, "work");
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    host.wait_state("work", GuestState::Crashed);
+    assert!(host.message("work").contains("signal 9"), "{}", host.message("work"));
+    assert_eq!(host.shown().as_deref(), Some("work"), "its frame stays");
+    assert!(!std::path::Path::new(&format!("/proc/{}", pid.as_raw_nonzero())).exists(), "no zombie is left");
+}
+
+fn process_of(host: &Host, guest: &str) -> rustix::process::Pid {
+    let entry = &host.state.guests.entries[&name(guest)];
+    entry.process.as_ref().unwrap().0.child_pid().unwrap()
+}
+
+#[test]
+fn a_guest_that_cannot_start_is_refused_in_its_own_words_and_has_crashed() {
+    let mut host = Host::started("echo 'Error: the kernel /x does not exist' >&2; exit 1");
+    let reason = refusal(host.ask(Command::Start { name: name("work") }));
+    assert_eq!(reason, "the kernel /x does not exist");
+    host.wait_state("work", GuestState::Crashed);
+    assert_eq!(host.message("work"), reason);
+}
+
+#[test]
+fn a_program_that_is_missing_is_a_sentence() {
+    let mut host = Host::started("exit 0");
+    host.state.guests.options.program = "/no/such/phyllome-guest".into();
+    let reason = refusal(host.ask(Command::Start { name: name("work") }));
+    assert!(reason.contains("/no/such/phyllome-guest"), "{reason}");
+    host.wait_state("work", GuestState::Crashed);
+}
+
+#[test]
+fn kill_ends_a_guest_that_never_opens_its_socket() {
+    let mut host = Host::started("exec sleep 100");
+    let tool = host.tool();
+    tool.send(&Command::Start { name: name("work") });
+    host.wait_state("work", GuestState::Starting);
+    assert_eq!(host.ask(Command::Kill { name: name("work") }), Reply::Done);
+    host.wait_state("work", GuestState::Stopped);
+}
+
+#[test]
+fn hostile_control_peers_lose_their_connection_and_nothing_else_happens() {
+    let endless = vec![b'x'; 2 * framing::MAX_LINE];
+    let deep = format!("{}\n", "[".repeat(100_000)).into_bytes();
+    let wrong = b"{\"say\":\"report\",\"state\":[]}\n".to_vec();
+    let flood = framing::encode(&FromGuest::Done { id: 0 }).unwrap().repeat(5000);
+    for bad in [endless, deep, wrong, flood] {
+        let mut host = Host::started("exit 9");
+        let _good = Peer::of(&mut host, "play");
+        let mut peer = Peer::of(&mut host, "work");
+        let mut rest = &bad[..];
+        host.wait("the connection to be closed", |host| {
+            rest = &rest[peer.line.stream.write(rest).unwrap_or(0)..];
+            host.state.guests.entries[&name("work")].link.is_none()
+        });
+        host.turn();
+        assert!(host.message("work").contains("was closed, because"), "{}", host.message("work"));
+        assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+        let pause = refusal(host.ask(Command::Pause { name: name("work") }));
+        assert!(pause.contains("no control connection"), "{pause}");
+        host.wait_state("play", GuestState::Running);
+        peer.screen = None;
+    }
+}
+
+#[test]
+fn a_peer_that_says_nothing_is_given_up() {
+    let mut host = Host::started("exit 9");
+    let listener = listen(&host, "work");
+    let _silent = accept(&mut host, &listener);
+    host.wait("the silence to end", |host| host.message("work").contains("did not greet"));
+    assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+}
+
+#[test]
+fn a_folder_that_others_may_enter_is_passed_over() {
+    let mut host = Host::new("exit 9");
+    let listener = listen(&host, "work");
+    let folder = host.state.guests.options.runtime.guest_dir(&name("work"));
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o755)).unwrap();
+    host.start();
+    for _ in 0..20 {
+        host.turn();
+    }
+    assert!(listener.accept().is_err(), "nobody dialled");
+}
+
+#[test]
+fn an_answer_reaches_the_one_who_asked_and_a_foreign_one_nobody() {
+    let mut host = Host::started("exit 9");
+    let (mut work, play) = (Peer::of(&mut host, "work"), Peer::of(&mut host, "play"));
+    let mut tool = host.tool();
+    tool.send(&Command::Pause { name: name("work") });
+    let asked = work.asked(&mut host);
+    assert_eq!(asked.request, Request::Pause);
+    // Another guest answers in its place.
+    play.line.send(&FromGuest::Refused { id: asked.id, reason: "ha".into() });
+    work.line.send(&FromGuest::Done { id: asked.id });
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    host.wait_state("work", GuestState::Paused);
+    assert!(refusal(host.ask(Command::Pause { name: name("work") })).contains("paused already"));
+}
+
+#[test]
+fn tp20_pause_all_asks_every_guest_even_if_one_refuses() {
+    let mut host = Host::started("exit 9");
+    let (mut work, mut play) = (Peer::of(&mut host, "work"), Peer::of(&mut host, "play"));
+    let mut tool = host.tool();
+    tool.send(&Command::PauseAll);
+    let (first, second) = (work.asked(&mut host), play.asked(&mut host));
+    work.line.send(&FromGuest::Refused { id: first.id, reason: "QEMU does not answer".into() });
+    play.line.send(&FromGuest::Done { id: second.id });
+    assert_eq!(refusal(tool.next(&mut host).unwrap()), "QEMU does not answer");
+    host.wait_state("play", GuestState::Paused);
+}
+
+#[test]
+fn status_goes_out_although_a_guest_does_not_tell_its_counters() {
+    let mut host = Host::started("exit 9");
+    let _mute = Peer::of(&mut host, "work");
+    let Reply::Status(status) = host.ask(Command::Status) else { panic!("no status") };
+    assert_eq!(status.guests[0].state, GuestState::Running);
+    assert_eq!(status.guests[0].qemu_pid, Some(2));
+}
+
+#[test]
+fn events_tell_of_focus_mode_and_states() {
+    let mut host = Host::started("exit 9");
+    let mut tool = host.tool();
+    tool.send(&Command::Events);
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    let peer = Peer::of(&mut host, "work");
+    host.ask(Command::Switch { name: name("work") });
+    host.ask(Command::Panel { show: true });
+    peer.report(GuestState::Stopping);
+    let mut seen: Vec<Event> = Vec::new();
+    let wanted = Event::State { name: name("work"), state: GuestState::Stopping, message: None };
+    while !seen.contains(&wanted) {
+        seen.push(tool.next(&mut host).unwrap());
+    }
+    assert!(seen.contains(&Event::Focus { name: Some(name("work")) }), "{seen:?}");
+    assert!(seen.contains(&Event::Mode { mode: Mode::Panel }), "{seen:?}");
+    assert!(seen.contains(&Event::Focus { name: None }), "{seen:?}");
+}
+
+#[test]
+fn several_commands_on_one_connection_are_answered_in_order() {
+    let mut host = Host::started("exit 9");
+    let _mute = Peer::of(&mut host, "work");
+    let mut tool = host.tool();
+    tool.send(&Command::Status);
+    tool.send(&Command::Kill { name: name("play") });
+    tool.send(&Command::Panel { show: true });
+    assert!(matches!(tool.next(&mut host).unwrap(), Reply::Status(_)));
+    assert_eq!(refusal(tool.next(&mut host).unwrap()), "play is not running");
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+}
+
+#[test]
+fn a_hundred_idle_connections_keep_nobody_out() {
+    let mut host = Host::started("exit 9");
+    let idle: Vec<_> = (0..100).map(|_| (host.tool(), host.turn())).collect();
+    assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+    assert_eq!(idle.len(), 100);
+    assert!(host.state.control.client_count() <= 32);
+}
+
+#[test]
+fn test_input_needs_its_flag_and_goes_the_way_of_a_device() {
+    let tap = |keys: [&str; 2]| {
+        let keys = keys.map(str::to_owned).to_vec();
+        Command::Input { input: TestInput::Tap { keys } }
+    };
+    let mut host = Host::with("exit 9", false);
+    host.start();
+    assert!(refusal(host.ask(tap(["super", "escape"]))).contains("--allow-test-input"));
+    let mut host = Host::started("exit 9");
+    assert_eq!(host.ask(tap(["super", "escape"])), Reply::Done);
+    assert_eq!(host.state.shell.mode(), Mode::Panel);
+    assert_eq!(host.ask(tap(["super", "2"])), Reply::Done);
+    assert_eq!((host.shown().as_deref(), host.state.shell.mode()), (Some("play"), Mode::Guest));
+    assert!(refusal(host.ask(tap(["super", "nokey"]))).contains("nokey"));
+    let text = "Ab\n".to_owned();
+    assert_eq!(host.ask(Command::Input { input: TestInput::Type { text } }), Reply::Done);
+}
+
+#[test]
+fn the_sockets_mode_keeps_others_out_and_it_goes_when_the_shell_ends() {
+    let mut host = Host::started("exit 9");
+    let path = host.state.guests.options.runtime.shell_socket();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    host.state.stop_control();
+    assert!(!path.exists() && host.folder.path().exists());
+}
