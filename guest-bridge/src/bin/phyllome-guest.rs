@@ -120,7 +120,9 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool) -> anyhow::R
     let name = definition.name.clone();
     start_log(&places.logs_dir(&name).join("bridge.log"));
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let options = Options { definition, places, runtime, size, window, awaited: control_only };
+    // A shell reads it from the control socket.
+    let notice: fn(&str) = if control_only { |_| {} } else { |sentence| eprintln!("note: {sentence}") };
+    let options = Options { definition, places, runtime, size, window, awaited: control_only, notice };
     let work = tokio::task::LocalSet::new();
     let ending = executor.block_on(work.run_until(supervisor::run(options)));
     // Tasks that still wait for a peer end with the process.

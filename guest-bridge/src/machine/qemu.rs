@@ -40,10 +40,14 @@ pub enum Happening {
     InputSent(Generation, Result<(), QmpError>),
     /// What was asked of QEMU is done, or refused with a sentence.
     Answered {
+        /// Which QEMU.
+        generation: Generation,
         /// The connection and the request's id, if somebody waits for it.
         asker: Option<(u64, u64)>,
         /// How it went.
         result: Result<(), String>,
+        /// QEMU's run state afterwards.
+        status: Option<String>,
     },
     /// The first flush of a QEMU.
     Pictured(Generation),

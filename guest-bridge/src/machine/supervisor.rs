@@ -50,6 +50,8 @@ pub struct Options {
     pub window: Option<UnixStream>,
     /// Somebody is about to connect to the control socket, so a guest that crashes before waits a moment to tell him.
     pub awaited: bool,
+    /// Called with each sentence on the state of a guest that lives on.
+    pub notice: fn(&str),
 }
 
 /// How a guest ended: `Stopped` or `Crashed`, and why.
@@ -109,11 +111,17 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         peers: Peers::new(asked_sender),
         changed: false,
         next_report: Instant::now(),
+        notice: options.notice,
         finished: false,
     };
     match cannot_start {
         Some(why) => supervisor.event(Event::CannotStart(why)),
-        None => supervisor.act(Action::Start(supervisor.life.accel())),
+        None => {
+            if let Some(message) = supervisor.life.message() {
+                (supervisor.notice)(message);
+            }
+            supervisor.act(Action::Start(supervisor.life.accel()));
+        }
     }
     let mut sources = Sources { happenings, asked, screen_events, signals, listener };
     while !supervisor.finished {
@@ -182,6 +190,7 @@ struct Supervisor {
     changed: bool,
     /// No report goes out before.
     next_report: Instant,
+    notice: fn(&str),
     finished: bool,
 }
 
@@ -234,13 +243,16 @@ impl Supervisor {
     fn after_turn(&mut self) {
         self.input.set_running(matches!(self.life.state(), GuestState::Running | GuestState::Stopping));
         self.pump_input();
-        let now = Instant::now();
-        if self.changed && now >= self.next_report {
-            self.changed = false;
-            let report = self.report();
-            if self.peers.tell_changes(report) {
-                self.next_report = now + REPORT_PAUSE;
-            }
+        if self.changed && Instant::now() >= self.next_report {
+            self.tell_changes();
+        }
+    }
+
+    fn tell_changes(&mut self) {
+        self.changed = false;
+        let report = self.report();
+        if self.peers.tell_changes(report) {
+            self.next_report = Instant::now() + REPORT_PAUSE;
         }
     }
 
@@ -258,6 +270,9 @@ impl Supervisor {
         if before.0 != state || before.1.as_deref() != message {
             self.changed = true;
             tracing::info!(state = state.word(), message, "the guest's state");
+            if let Some(message) = message.filter(|_| state.is_alive()) {
+                (self.notice)(message);
+            }
         }
     }
 
@@ -365,9 +380,14 @@ impl Supervisor {
                     tracing::debug!(%error, "input did not reach the guest");
                 }
             }
-            Happening::Answered { asker, result } => {
+            Happening::Answered { generation, asker, result, status } => {
                 self.requests_under_way = self.requests_under_way.saturating_sub(1);
+                if let (Some(word), Some(_)) = (status, self.present(generation)) {
+                    self.run_state(word);
+                }
                 if let Some((connection, id)) = asker {
+                    // Who hears that it is done has heard before what has come of it.
+                    self.tell_changes();
                     self.answer(connection, id, result);
                 }
             }
@@ -392,16 +412,18 @@ impl Supervisor {
             // Something has happened since this was asked; the newer answer corrects this one.
             self.query_status();
         }
-        let Some(qemu) = &self.qemu else { return };
         match status {
-            Ok(word) => {
-                let (pictured, age) = (qemu.pictured, qemu.started.elapsed());
-                let words = qemu.words.explanation();
-                self.event(Event::Status { word, pictured, age, words });
-            }
+            Ok(word) => self.run_state(word),
             // A connection that is lost is told apart from this.
             Err(error) => tracing::warn!(%error, "the guest's state is not known"),
         }
+    }
+
+    fn run_state(&mut self, word: String) {
+        let Some(qemu) = &self.qemu else { return };
+        let (pictured, age) = (qemu.pictured, qemu.started.elapsed());
+        let words = qemu.words.explanation();
+        self.event(Event::Status { word, pictured, age, words });
     }
 
     fn exited(&mut self, exit: Exit) {

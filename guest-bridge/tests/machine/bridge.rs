@@ -4,6 +4,7 @@
 
 use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest};
 use phyllome_protocol::framing::{Decoder, receive_blocking, send_blocking};
+use phyllome_protocol::status::GuestState;
 use rustix::process::{Pid, Signal};
 use std::io::{Read, Write};
 use std::os::fd::BorrowedFd;
@@ -76,6 +77,7 @@ pub struct Bridge {
     child: Option<Child>,
     control: Option<Connection>,
     next_id: u64,
+    told: Option<GuestState>,
 }
 
 /// One control connection.
@@ -105,7 +107,7 @@ impl Bridge {
         }
         std::fs::set_permissions(folder.path().join("run"), std::fs::Permissions::from_mode(0o700)).unwrap();
         std::fs::write(folder.path().join(format!("config/guests/{name}.toml")), text).unwrap();
-        Self { folder, name: name.to_owned(), child: None, control: None, next_id: 1 }
+        Self { folder, name: name.to_owned(), child: None, control: None, next_id: 1, told: None }
     }
 
     /// The same, started and connected.
@@ -209,9 +211,15 @@ impl Bridge {
             match control.next().expect("an answer") {
                 FromGuest::Done { id } if id == asked => return Ok(()),
                 FromGuest::Refused { id, reason } if id == asked => return Err(reason),
+                FromGuest::Report(report) => self.told = Some(report.state),
                 _ => {}
             }
         }
+    }
+
+    /// The state in the last report that was read.
+    pub fn reported_state(&self) -> Option<GuestState> {
+        self.told
     }
 
     /// Waits for a report; asks for one first, so that what has come already counts.
@@ -222,7 +230,10 @@ impl Bridge {
         let mut seen = Vec::new();
         while Instant::now() < end {
             match control.next() {
-                Some(FromGuest::Report(report)) if condition(&report) => return report,
+                Some(FromGuest::Report(report)) if condition(&report) => {
+                    self.told = Some(report.state);
+                    return report;
+                }
                 Some(FromGuest::Report(report)) => seen.push((report.state, report.message, report.accel)),
                 Some(_) => {}
                 None => break,

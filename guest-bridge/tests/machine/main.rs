@@ -39,7 +39,7 @@ fn requests_change_the_state_and_a_kill_ends_everything() {
         (Request::Shutdown, GuestState::Stopping),
     ] {
         bridge.ask(request.clone()).unwrap();
-        bridge.report_until(&format!("{request:?}"), |report| report.state == state);
+        assert_eq!(bridge.reported_state(), Some(state), "told before {request:?} was said to be done");
     }
     assert!(bridge.state_folder().join("qemu.log").exists() && bridge.state_folder().join("bridge.log").exists());
     bridge.ask(Request::Kill).unwrap();
@@ -113,6 +113,28 @@ fn qemu_dies_with_its_supervisor_and_the_guest_can_be_started_again() {
     assert!(bridge.guest_folder().join("control.sock").exists(), "nobody was left to remove it");
     bridge.restart();
     running(&mut bridge);
+}
+
+#[test]
+fn qemu_that_hangs_up_and_stays_is_ended() {
+    // The descriptors' numbers stand in the command line as fd=N.
+    let script = "#!/bin/bash\n[ \"$1\" = --version ] && exec echo QEMU emulator version 10.0.2\n\
+        echo 'qemu-system-x86_64: half awake' >&2\n\
+        for word in \"$@\"; do [[ $word =~ fd=([0-9]+) ]] && eval \"exec ${BASH_REMATCH[1]}>&-\"; done\nexec sleep 1000\n";
+    let bin = tempfile::tempdir().unwrap();
+    let qemu = bin.path().join("qemu-system-x86_64");
+    std::fs::write(&qemu, script).unwrap();
+    std::fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.path().display());
+    let mut bridge = Bridge::start_with("work", QUIET, |command| {
+        command.env("PATH", path);
+    });
+    let qemu = bridge.report_until("it is started", |report| report.qemu_pid.is_some()).qemu_pid.unwrap();
+    let last = bridge.last_report();
+    assert_eq!(last.state, GuestState::Crashed);
+    assert!(last.message.as_deref().unwrap().starts_with("QEMU hung and was ended: "), "{last:?}");
+    assert_eq!(bridge.wait().0, Some(1));
+    assert!(!alive(qemu));
 }
 
 #[test]

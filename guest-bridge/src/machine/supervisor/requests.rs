@@ -86,7 +86,7 @@ impl Supervisor {
         if self.requests_under_way >= MAX_REQUESTS {
             return Err("QEMU is still busy with earlier requests; wait a moment".into());
         }
-        let (_, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
+        let (generation, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
         self.requests_under_way += 1;
         let happenings = self.happening_sender.clone();
         tokio::spawn(async move {
@@ -97,7 +97,8 @@ impl Supervisor {
                     break;
                 }
             }
-            let _ = happenings.send(Happening::Answered { asker, result }).await;
+            let status = if result.is_ok() { qmp.query_status().await.ok() } else { None };
+            let _ = happenings.send(Happening::Answered { generation, asker, result, status }).await;
         });
         Ok(Answer::Later)
     }
