@@ -45,7 +45,7 @@ impl Host {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o700)).unwrap();
         std::fs::create_dir(path.join("guests")).unwrap();
         for (guest, slot, color) in [("work", 1, "red"), ("play", 2, "blue")] {
-            let text = format!("slot = {slot}\n[label]\ncolor = \"{color}\"\n");
+            let text = format!("profile = \"linux\"\nslot = {slot}\n[label]\ncolor = \"{color}\"\n");
             std::fs::write(path.join(format!("guests/{guest}.toml")), text).unwrap();
         }
         let program = path.join("phyllome-guest");
