@@ -17,6 +17,7 @@ mod link;
 mod model;
 mod seat;
 mod surface;
+mod window_events;
 
 use crate::frames::{ToDevice, ToScreen};
 use phyllome_protocol::ScanoutId;

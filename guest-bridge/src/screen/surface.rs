@@ -7,15 +7,14 @@ use super::ScanoutReport;
 use super::buffers::{Buffers, OwnBuffer, Shown};
 use super::geometry::{Configured, Damage, surface_size};
 use super::globals::Globals;
-use super::link::{LinkEvent, LinkState};
+use super::link::LinkState;
 use super::model::Scanout;
 use crate::frames::{Picture, Rect, SharedBuffer};
 use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use wayland_client::protocol::{wl_buffer, wl_callback, wl_surface};
-use wayland_client::{Connection, Dispatch, QueueHandle, WEnum, delegate_noop};
-use wayland_protocols::wp::presentation_time::client::wp_presentation_feedback;
+use wayland_client::QueueHandle;
+use wayland_client::protocol::{wl_buffer, wl_surface};
 use wayland_protocols::wp::viewporter::client::wp_viewport;
 use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
@@ -24,7 +23,7 @@ use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
 const SHORTEST_LIFE: Duration = Duration::from_millis(250);
 
 /// User data of a scanout's frame callback: which, and of which commit.
-pub(super) struct FrameOf(ScanoutId, u64);
+pub(super) struct FrameOf(pub ScanoutId, pub u64);
 
 /// A commit whose frame callback has not come.
 #[derive(Clone, Copy)]
@@ -112,6 +111,26 @@ impl Surface {
             broken: false,
             created: Instant::now(),
         })
+    }
+
+    /// xdg_toplevel.configure: counts from the next [`Surface::configure`] on.
+    pub fn propose(&mut self, proposed: Configured) {
+        self.proposed = proposed;
+    }
+
+    /// xdg_surface.configure.
+    pub fn configure(&mut self, serial: u32) {
+        self.unacked = Some(serial);
+    }
+
+    /// The output that the window is on, if it is on one that is known.
+    pub fn output(&mut self) -> &mut Option<u32> {
+        &mut self.output
+    }
+
+    /// The frame callback of this commit came. Returns the serial of the flush that it showed.
+    pub fn frame_done(&mut self, commit: u64) -> Option<u64> {
+        self.flight.take_if(|flight| flight.commit == commit)?.serial
     }
 
     /// These parts of the picture are new.
@@ -410,118 +429,3 @@ impl Drop for Surface {
         self.wl.destroy();
     }
 }
-
-impl Dispatch<xdg_toplevel::XdgToplevel, ScanoutId> for LinkState {
-    fn event(
-        state: &mut Self,
-        _: &xdg_toplevel::XdgToplevel,
-        event: xdg_toplevel::Event,
-        id: &ScanoutId,
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        match event {
-            xdg_toplevel::Event::Configure { width, height, states } => {
-                let Some(surface) = state.surfaces.get_mut(id) else { return };
-                let has = |wanted: xdg_toplevel::State| {
-                    states.as_chunks::<4>().0.iter().any(|state| u32::from_ne_bytes(*state) == u32::from(wanted))
-                };
-                surface.proposed = Configured {
-                    width: u32::try_from(width).unwrap_or(0),
-                    height: u32::try_from(height).unwrap_or(0),
-                    maximized: has(xdg_toplevel::State::Maximized),
-                    fullscreen: has(xdg_toplevel::State::Fullscreen),
-                };
-            }
-            xdg_toplevel::Event::Close => state.events.push_back(LinkEvent::Close),
-            _ => {}
-        }
-    }
-}
-
-impl Dispatch<xdg_surface::XdgSurface, ScanoutId> for LinkState {
-    fn event(
-        state: &mut Self,
-        _: &xdg_surface::XdgSurface,
-        event: xdg_surface::Event,
-        id: &ScanoutId,
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let xdg_surface::Event::Configure { serial } = event
-            && let Some(surface) = state.surfaces.get_mut(id)
-        {
-            surface.unacked = Some(serial);
-        }
-    }
-}
-
-impl Dispatch<wl_surface::WlSurface, Option<ScanoutId>> for LinkState {
-    fn event(
-        state: &mut Self,
-        _: &wl_surface::WlSurface,
-        event: wl_surface::Event,
-        id: &Option<ScanoutId>,
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        let Some(surface) = id.and_then(|id| state.surfaces.get_mut(&id)) else { return };
-        match event {
-            wl_surface::Event::Enter { output } => surface.output = state.globals.output_name(&output),
-            wl_surface::Event::Leave { output } if surface.output == state.globals.output_name(&output) => {
-                surface.output = None;
-            }
-            _ => {}
-        }
-    }
-}
-
-impl Dispatch<wl_callback::WlCallback, FrameOf> for LinkState {
-    fn event(
-        state: &mut Self,
-        _: &wl_callback::WlCallback,
-        _: wl_callback::Event,
-        FrameOf(id, commit): &FrameOf,
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        let Some(surface) = state.surfaces.get_mut(id) else { return };
-        if let Some(flight) = surface.flight.take_if(|flight| flight.commit == *commit)
-            && let Some(serial) = flight.serial
-        {
-            state.events.push_back(LinkEvent::Presented { id: *id, serial });
-        }
-    }
-}
-
-impl Dispatch<wp_presentation_feedback::WpPresentationFeedback, ScanoutId> for LinkState {
-    fn event(
-        state: &mut Self,
-        _: &wp_presentation_feedback::WpPresentationFeedback,
-        event: wp_presentation_feedback::Event,
-        id: &ScanoutId,
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let wp_presentation_feedback::Event::Presented { .. } = event {
-            state.events.push_back(LinkEvent::Displayed(*id));
-        }
-    }
-}
-
-impl Dispatch<zxdg_toplevel_decoration_v1::ZxdgToplevelDecorationV1, ()> for LinkState {
-    fn event(
-        _: &mut Self,
-        _: &zxdg_toplevel_decoration_v1::ZxdgToplevelDecorationV1,
-        event: zxdg_toplevel_decoration_v1::Event,
-        (): &(),
-        _: &Connection,
-        _: &QueueHandle<Self>,
-    ) {
-        if let zxdg_toplevel_decoration_v1::Event::Configure { mode: WEnum::Value(mode) } = event {
-            tracing::trace!(?mode, "decorations");
-        }
-    }
-}
-
-delegate_noop!(LinkState: wp_viewport::WpViewport);

@@ -1,6 +1,8 @@
 //! The screen as a compositor sees it: against one that this test plays (exact requests, input, odd behaviour), and against
 //! weston (real pixels).
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod compositor;
 mod picture;
 mod protocol;
