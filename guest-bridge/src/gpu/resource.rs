@@ -72,7 +72,7 @@ pub struct Resource {
 impl Resource {
     /// Zeroed memory of this layout.
     pub fn new(layout: Layout, format: Format) -> io::Result<Self> {
-        let memfd = rustix::fs::memfd_create("phyllome-resource", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+        let memfd = make_memfd()?;
         rustix::fs::ftruncate(&memfd, layout.bytes)?;
         rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let memfd = Arc::new(File::from(memfd));
@@ -145,6 +145,15 @@ impl Resource {
                 pixel.copy_from_slice(&self.format.to_bgra(bytes));
             }
         }
+    }
+}
+
+fn make_memfd() -> rustix::io::Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    match rustix::fs::memfd_create("phyllome-resource", flags | MemfdFlags::NOEXEC_SEAL) {
+        // Linux before 6.3 does not know the flag.
+        Err(rustix::io::Errno::INVAL) => rustix::fs::memfd_create("phyllome-resource", flags),
+        result => result,
     }
 }
 

@@ -17,13 +17,14 @@ use rustix::event::epoll;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use vhost::vhost_user::GpuBackend;
 use vm_memory::GuestAddress;
 
-/// Requests that are served before another queue or the connection gets its turn.
+/// Requests that are served, and how long, before another queue or the connection gets its turn.
 const BUDGET: usize = 256;
+const TURN: Duration = Duration::from_millis(10);
 /// Control and cursor.
 pub const QUEUES: usize = 2;
 
@@ -135,7 +136,8 @@ impl Service {
     fn serve(&mut self, index: usize) {
         let mut more = true;
         let mut left = BUDGET;
-        while more && left > 0 {
+        let start = Instant::now();
+        while more && left > 0 && start.elapsed() < TURN {
             left -= 1;
             let Some(ring) = self.rings.get_mut(index).filter(|ring| ring.runs()) else {
                 more = false;
