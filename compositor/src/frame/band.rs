@@ -54,15 +54,20 @@ impl Look {
     /// The ground of `width` × `height` physical pixels whose upper left corner is at `x`, `y` of the output: blue, green,
     /// red, alpha.
     pub fn fill(&self, x: u32, y: u32, width: u32, height: u32, scale: f64) -> Vec<u8> {
-        let bytes = |Rgb(r, g, b): Rgb| [b, g, r, 0xff];
         let mut data = Vec::with_capacity(width as usize * height as usize * 4);
         for row in y..y.saturating_add(height) {
             for column in x..x.saturating_add(width) {
-                let second = pattern::is_second(self.pattern, column, row, scale);
-                data.extend_from_slice(&bytes(if second { self.second } else { self.rgb }));
+                data.extend_from_slice(&self.pixel(column, row, scale));
             }
         }
         data
+    }
+
+    /// The ground's pixel at `x`, `y` of the output: blue, green, red, alpha.
+    fn pixel(&self, x: u32, y: u32, scale: f64) -> [u8; 4] {
+        let second = pattern::is_second(self.pattern, x, y, scale);
+        let Rgb(r, g, b) = if second { self.second } else { self.rgb };
+        [b, g, r, 0xff]
     }
 }
 
@@ -76,12 +81,35 @@ pub fn draw(ui: &mut Ui, owner: &Owner, output_w: u32, output_h: u32, scale: f64
         let data = look.fill(a.x, a.y, a.width, a.height, scale);
         Strip { x: a.x, y: a.y, pixels: Rc::new(Pixels::new(a.width, a.height, data)) }
     };
-    vec![
+    let strips = vec![
         Strip { x: at.bar.x, y: at.bar.y, pixels: ui.bar(owner, output_w, scale) },
         strip(at.left),
         strip(at.right),
         strip(at.bottom),
-    ]
+    ];
+    match owner {
+        Owner::Guest { focused: false, .. } => with_full_edge(strips, owner, output_w, output_h, scale),
+        _ => strips,
+    }
+}
+
+/// Gives the outermost pixels of an unfocused guest's band their full colours: whose output it is stays exact to the pixel.
+fn with_full_edge(strips: Vec<Strip>, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Vec<Strip> {
+    let Owner::Guest { label, .. } = owner else { return strips };
+    let full = Look { rgb: label.rgb, second: label.second, ink: label.text_rgb, pattern: label.pattern };
+    let edged = strips.into_iter().map(|strip| {
+        let (width, height) = (strip.pixels.width, strip.pixels.height);
+        let mut data = strip.pixels.data.clone();
+        for (at, pixel) in data.as_chunks_mut::<4>().0.iter_mut().enumerate() {
+            let at = u32::try_from(at).unwrap_or(u32::MAX);
+            let (x, y) = (strip.x + at % width.max(1), strip.y + at / width.max(1));
+            if x == 0 || y == 0 || x + 1 == output_w || y + 1 == output_h {
+                *pixel = full.pixel(x, y, scale);
+            }
+        }
+        Strip { pixels: Rc::new(Pixels::new(width, height, data)), ..strip }
+    });
+    edged.collect()
 }
 
 #[cfg(test)]
@@ -139,9 +167,11 @@ mod tests {
         let mut ui = Ui::new().unwrap();
         for scale in SCALES {
             for color in LabelColor::NAMED {
-                let strips = draw(&mut ui, &owner(color, Pattern::Solid, true), 400, 300, scale);
-                for (x, y) in outermost(400, 300) {
-                    assert_eq!(at(&strips, x, y), Some(bgra(color.rgb())), "{color:?} at {x}, {y}, scale {scale}");
+                for focused in [true, false] {
+                    let strips = draw(&mut ui, &owner(color, Pattern::Solid, focused), 400, 300, scale);
+                    for (x, y) in outermost(400, 300) {
+                        assert_eq!(at(&strips, x, y), Some(bgra(color.rgb())), "{color:?} at {x}, {y}, scale {scale}");
+                    }
                 }
             }
         }

@@ -74,7 +74,8 @@ fn e2e_a_guest_shuts_down_by_its_power_button() -> Result<()> {
     host.run(&["shutdown", "work"])?;
     let status = host.wait_state("work", GuestState::Stopped, BOOT)?;
     ensure!(status.guests[0].qemu_pid.is_none() && status.guests[0].scanouts.is_empty());
-    ensure!(status.focus.as_ref().is_some_and(|f| f.as_str() == "work"), "its frame stays");
+    ensure!(status.outputs[0].guest.as_ref().is_some_and(|g| g.as_str() == "work"), "its frame went away");
+    ensure!(status.focus.is_none(), "a guest that is off has the keys");
     Ok(())
 }
 

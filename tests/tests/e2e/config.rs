@@ -80,7 +80,7 @@ fn does_not_start(host: &Host, change: impl FnOnce(&mut std::process::Command)) 
 fn e2e_two_shells_on_one_runtime_folder_are_refused() -> Result<()> {
     let mut host = Host::start(&[])?;
     let error = does_not_start(&host, |_| {})?;
-    ensure!(error.contains("already"), "{error}");
+    ensure!(error.contains("another"), "{error}");
     host.status()?;
     Ok(())
 }
