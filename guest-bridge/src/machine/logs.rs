@@ -101,6 +101,7 @@ impl Write for SharedLog {
 pub struct LastLines {
     lines: VecDeque<String>,
     unfinished: Vec<u8>,
+    kvm: Option<String>,
 }
 
 impl LastLines {
@@ -123,10 +124,18 @@ impl LastLines {
         if text.trim().is_empty() {
             return;
         }
+        if text.contains("KVM internal error") {
+            self.kvm = Some(text.clone());
+        }
         if self.lines.len() >= LAST_LINES {
             self.lines.pop_front();
         }
         self.lines.push_back(text);
+    }
+
+    /// KVM's last complaint, which a dump of registers longer than [`LAST_LINES`] follows.
+    pub fn kvm_error(&self) -> Option<&str> {
+        self.kvm.as_deref()
     }
 
     /// The last lines, oldest first, an unfinished one included.
@@ -170,6 +179,7 @@ mod tests {
     #[test]
     fn the_last_lines_are_few_short_and_clean() {
         let mut last = LastLines::default();
+        last.push(b"KVM internal error. Suberror: 1\n");
         for number in 0..100 {
             last.push(format!("line {number}").as_bytes());
             last.push(b"\r\n\n");
@@ -181,5 +191,6 @@ mod tests {
         assert_eq!(lines.last().unwrap(), " [2Junfinished");
         assert!(lines.iter().all(|line| line.len() <= MAX_KEPT_LINE));
         assert!(lines.iter().any(|line| line.starts_with("line 99")));
+        assert_eq!(last.kvm_error(), Some("KVM internal error. Suberror: 1"));
     }
 }

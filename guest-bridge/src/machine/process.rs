@@ -161,7 +161,8 @@ impl Words {
 
     /// The line that explains an end best, without the program's name.
     pub fn explanation(&self) -> Option<String> {
-        explain(&self.lines())
+        let (lines, kvm) = self.0.lock().map(|last| (last.lines(), last.kvm_error().map(str::to_owned))).ok()?;
+        explain(kvm.as_deref(), &lines)
     }
 
     fn push(&self, bytes: &[u8]) {
@@ -171,15 +172,14 @@ impl Words {
     }
 }
 
-/// Out of QEMU's words the line for a person: KVM's own complaint before all (a dump of registers follows it), else the last line that is
-/// signed by QEMU and no warning, else the last line.
-fn explain(lines: &[String]) -> Option<String> {
-    let kvm = lines.iter().find(|line| line.contains("KVM internal error"));
+/// Out of QEMU's words the line for a person: KVM's own complaint before all, else the last line that is signed by QEMU and no
+/// warning, else the last line.
+fn explain(kvm: Option<&str>, lines: &[String]) -> Option<String> {
     let signed = || lines.iter().rev().find(|line| line.starts_with("qemu") && !line.contains(": warning: "));
-    let line = kvm.or_else(signed).or(lines.last())?;
+    let line = kvm.or_else(|| signed().or(lines.last()).map(String::as_str))?;
     let text = match line.split_once(": ") {
         Some((program, rest)) if program.starts_with("qemu") => rest,
-        _ => line.as_str(),
+        _ => line,
     };
     Some(text.trim().chars().take(200).collect())
 }
@@ -286,12 +286,12 @@ mod tests {
     fn the_line_that_explains_an_end_is_found() {
         let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
         for (text, line) in [
-            ("KVM internal error. Suberror: 1\nemulation failure\nEAX=0\nCode=00", "KVM internal error. Suberror: 1"),
             ("qemu-system-x86_64: bad kernel\nqemu-system-x86_64: warning: old cpu\n", "bad kernel"),
             ("something", "something"),
         ] {
-            assert_eq!(explain(&lines(text)).as_deref(), Some(line));
+            assert_eq!(explain(None, &lines(text)).as_deref(), Some(line));
         }
-        assert_eq!(explain(&[]), None);
+        assert_eq!(explain(None, &[]), None);
+        assert_eq!(explain(Some("KVM internal error"), &lines("qemu: x")).as_deref(), Some("KVM internal error"));
     }
 }

@@ -270,7 +270,7 @@ impl Supervisor {
         if before.0 != state || before.1.as_deref() != message {
             self.changed = true;
             tracing::info!(state = state.word(), message, "the guest's state");
-            if let Some(message) = message.filter(|_| state.is_alive()) {
+            if let Some(message) = message.filter(|now| state.is_alive() && before.1.as_deref() != Some(*now)) {
                 (self.notice)(message);
             }
         }

@@ -236,7 +236,7 @@ fn kvm_that_does_not_work_falls_back_once_and_is_remembered() {
         report.state == GuestState::Running && report.accel.as_deref() == Some("tcg")
     });
     let message = tcg.message.unwrap();
-    assert!(message.contains("KVM") && message.contains("many times slower"), "{message}");
+    assert!(message.contains("KVM internal error") && message.contains("many times slower"), "{message}");
     assert_ne!(tcg.qemu_pid, kvm.qemu_pid);
     bridge.report_until("its picture comes", |report| !report.scanouts.is_empty());
     bridge.ask(Request::Kill).unwrap();
