@@ -533,7 +533,8 @@ fn ten_thousand_rounds_grow_nothing() -> Result<()> {
     let before = round(&mut session, &device, 500)?;
     let after = round(&mut session, &device, 10_000)?;
     println!("resident KiB and descriptors before {before:?}, after {after:?}");
-    ensure!(after.1 <= before.1, "descriptors grew from {} to {}", before.1, after.1);
+    // Whoever looks at the last picture may let go of it a moment after the guest has.
+    device.settled(|d| Ok(d.descriptors()? <= before.1))?;
     ensure!(after.0 <= before.0 + 256, "memory grew from {} to {} KiB", before.0, after.0);
     session.assert_serves()?;
     let errors = device.report()?["gpu"]["errors"].clone();
