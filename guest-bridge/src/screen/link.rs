@@ -12,6 +12,7 @@ use super::surface::Surface;
 use super::{FromScreen, SharedScreenReport};
 use crate::frames::{PreferredMode, Rect};
 use phyllome_protocol::ScanoutId;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::collections::{BTreeMap, VecDeque};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -148,13 +149,26 @@ impl Link {
 
     fn read(&mut self) -> Result<(), String> {
         while let Some(guard) = self.queue.prepare_read() {
+            // Where another crate of the same build turns wayland-backend's `client_system` on, libwayland-client reads, which
+            // does not say that there was nothing to read: without this question, the loop would never end.
+            if !self.has_something_to_read() {
+                return Ok(());
+            }
             match guard.read() {
+                // libwayland's own client, which a build of the whole workspace may choose, says so where nothing is left.
+                Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(WaylandError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(sentence(&error)),
             }
         }
         Ok(())
+    }
+
+    /// Also true where reading would be an error, so that the error is found.
+    fn has_something_to_read(&self) -> bool {
+        let mut socket = [PollFd::new(self.readable.get_ref(), PollFlags::IN)];
+        !matches!(poll(&mut socket, Some(&Timespec::default())), Ok(0))
     }
 
     /// The scanout shows another picture, or none.
