@@ -33,13 +33,18 @@ pub struct Arguments {
     /// Save pictures and status.json there
     #[arg(long, value_name = "DIR")]
     shots: Option<PathBuf>,
+    /// Take the programs as they are
+    #[arg(long)]
+    no_build: bool,
 }
 
 /// Runs the demo.
 pub fn run(arguments: &Arguments) -> Result<()> {
     setup::run_or_warn();
-    println!("building");
-    cargo::build(&["--quiet", "-p", "phyllome-compositor", "-p", "phyllome-guest-bridge", "--bins"])?;
+    if !arguments.no_build {
+        println!("building");
+        cargo::build(&["-p", "phyllome-compositor", "-p", "phyllome-guest-bridge", "--bins"])?;
+    }
     println!("making {} guests", arguments.guests);
     let mut stage = Stage::new(arguments.guests.into())?;
     let backend = match arguments.backend.as_str() {

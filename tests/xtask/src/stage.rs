@@ -92,7 +92,7 @@ impl Stage {
     pub fn last_words(&self) -> String {
         let log = fs::read_to_string(self.shell_log()).unwrap_or_default();
         let lines: Vec<_> = log.lines().collect();
-        lines.iter().skip(lines.len().saturating_sub(20)).copied().collect::<Vec<_>>().join("\n")
+        lines.iter().skip(lines.len().saturating_sub(40)).copied().collect::<Vec<_>>().join("\n")
     }
 
     /// Ends shell and guests. An error if the shell does not end when asked, or leaves something behind that has to be killed.
