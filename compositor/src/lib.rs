@@ -17,3 +17,6 @@ pub mod ui;
 pub mod wayland;
 
 pub use state::State;
+
+#[cfg(test)]
+mod tests;

@@ -11,8 +11,7 @@ use crate::wayland::Protocols;
 use crate::{control, guests, input, shell, ui};
 use phyllome_config::ShellConfig;
 use smithay::backend::winit::WinitEventLoop;
-use smithay::reexports::calloop::generic::Generic;
-use smithay::reexports::calloop::{EventLoop, Interest, LoopHandle, LoopSignal, Mode, PostAction};
+use smithay::reexports::calloop::{EventLoop, LoopHandle, LoopSignal};
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 
 /// The whole state of the shell.
@@ -90,7 +89,7 @@ impl State {
         let display: Display<State> = Display::new().map_err(|error| StartError::Wayland(error.to_string()))?;
         let handle = display.handle();
         let loop_handle = event_loop.handle();
-        let mut protocols = Protocols::new(&handle, &config.keyboard)?;
+        let mut protocols = Protocols::new(display, &config.keyboard)?;
         let (backend, window) = start_backend(&handle, choice, config).map_err(StartError::Backend)?;
         protocols.offer_shm(backend.shm_formats());
         let (formats, device) = backend.dmabuf_formats();
@@ -99,13 +98,6 @@ impl State {
         if let Some(window) = window {
             State::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
         }
-        loop_handle
-            .insert_source(Generic::new(display, Interest::READ, Mode::Level), |_, display, state| {
-                // SAFETY: the display is neither dropped nor replaced: it stays in its source until the loop ends.
-                unsafe { display.get_mut() }.dispatch_clients(state)?;
-                Ok(PostAction::Continue)
-            })
-            .map_err(|error| StartError::Loop(error.to_string()))?;
         let refresh = backend.outputs().first().map_or(headless::REFRESH_MHZ, |output| output.refresh_mhz);
         Ok(Self {
             loop_handle,

@@ -7,7 +7,7 @@ use crate::wayland::screens::Screens;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::element::RenderElement;
-use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Renderer, Texture, TextureMapping};
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Renderer, Texture};
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 
 /// A buffer that stands for an output.
@@ -137,8 +137,8 @@ where
     let framebuffer = renderer.bind(&mut canvas.buffer).map_err(|error| error.to_string())?;
     let region: Rectangle<i32, Buffer> = Rectangle::from_size((canvas.size.w, canvas.size.h).into());
     let mapping = renderer.copy_framebuffer(&framebuffer, region, FORMAT).map_err(|error| error.to_string())?;
-    let flipped = mapping.flipped();
+    // smithay's GLES says that every mapping is upside down; of a texture that it drew into itself that is not so.
     let pixels = renderer.map_texture(&mapping).map_err(|error| error.to_string())?;
     let (width, height) = (canvas.size.w.unsigned_abs(), canvas.size.h.unsigned_abs());
-    Capture::new(pixels, width, height, flipped).map_err(|error| format!("the picture could not be copied: {error}"))
+    Capture::new(pixels, width, height).map_err(|error| format!("the picture could not be copied: {error}"))
 }

@@ -3,16 +3,17 @@
 //! Whatever keeps it from starting is one sentence on standard error and exit code 1.
 
 use anyhow::{Context, bail};
-use calloop::signals::{Signal, Signals};
 use clap::{Parser, ValueEnum};
 use phyllome_compositor::backend::RendererKind;
 use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::runtime::RuntimeDir;
-use smithay::reexports::calloop::EventLoop;
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{EventLoop, Interest, Mode, PostAction};
 use std::fs::File;
 use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -114,6 +115,23 @@ fn lock(runtime: &RuntimeDir) -> anyhow::Result<File> {
     }
 }
 
+/// Ends the loop on SIGTERM and SIGINT. A handler that writes to a socket, and not a signal mask, because children inherit a mask.
+fn watch_signals(event_loop: &EventLoop<'static, State>) -> anyhow::Result<()> {
+    let (told, teller) = UnixStream::pair().context("signals cannot be caught")?;
+    told.set_nonblocking(true).context("signals cannot be caught")?;
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+        let teller = teller.try_clone().context("signals cannot be caught")?;
+        signal_hook::low_level::pipe::register(signal, teller).context("signals cannot be caught")?;
+    }
+    let source = Generic::new(told, Interest::READ, Mode::Level);
+    let stop = |_, _: &mut _, state: &mut State| {
+        state.loop_signal.stop();
+        Ok(PostAction::Remove)
+    };
+    event_loop.handle().insert_source(source, stop).map_err(|e| anyhow::anyhow!("signals cannot be caught: {e}"))?;
+    Ok(())
+}
+
 fn run(options: &Options) -> anyhow::Result<()> {
     let choice = choose(options)?;
     let runtime = RuntimeDir::open()?;
@@ -136,14 +154,7 @@ fn run(options: &Options) -> anyhow::Result<()> {
         problems,
     );
     let control = control::Server::new(runtime.shell_socket(), options.allow_test_input);
-    let signals = Signals::new(&[Signal::SIGTERM, Signal::SIGINT]).context("signals cannot be caught")?;
-    event_loop
-        .handle()
-        .insert_source(signals, |event, &mut (), state: &mut State| {
-            tracing::info!("{:?}: ending", event.signal());
-            state.loop_signal.stop();
-        })
-        .map_err(|error| anyhow::anyhow!("signals cannot be caught: {error}"))?;
+    watch_signals(&event_loop)?;
     let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
     state.start_control().with_context(|| format!("cannot listen at {}", runtime.shell_socket().display()))?;
     state.start_guests();

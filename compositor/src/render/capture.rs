@@ -19,8 +19,8 @@ pub struct Capture {
 }
 
 impl Capture {
-    /// Copies `pixels`, rows of `width * 4` bytes (blue, green, red, unused), the last row first if `flipped`.
-    pub fn new(pixels: &[u8], width: u32, height: u32, flipped: bool) -> io::Result<Self> {
+    /// Copies `pixels`, rows of `width * 4` bytes (blue, green, red, unused), the top one first.
+    pub fn new(pixels: &[u8], width: u32, height: u32) -> io::Result<Self> {
         let stride = width.checked_mul(4).filter(|stride| *stride > 0).ok_or(io::ErrorKind::InvalidInput)?;
         let rows: Vec<&[u8]> = pixels.chunks_exact(stride as usize).take(height as usize).collect();
         if rows.len() < height as usize {
@@ -35,8 +35,7 @@ impl Capture {
         )?;
         let mut file = io::BufWriter::with_capacity(256 * 1024, File::from(memfd));
         let mut line = Vec::with_capacity(stride as usize);
-        for index in 0..rows.len() {
-            let row = rows.get(if flipped { rows.len() - 1 - index } else { index }).copied().unwrap_or_default();
+        for row in rows {
             line.clear();
             line.extend_from_slice(row);
             line.chunks_exact_mut(4).for_each(|pixel| pixel[3] = 0xff);
@@ -55,14 +54,14 @@ mod tests {
     use std::io::{Read, Seek};
 
     #[test]
-    fn a_flipped_picture_is_turned_and_sealed() {
-        let capture = Capture::new(&[1, 2, 3, 4, 5, 6, 7, 8], 1, 2, true).unwrap();
+    fn a_picture_is_copied_and_sealed() {
+        let capture = Capture::new(&[1, 2, 3, 4, 5, 6, 7, 8], 1, 2).unwrap();
         let mut file = File::from(capture.memfd);
         file.rewind().unwrap();
         let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).unwrap();
-        assert_eq!(bytes, [5, 6, 7, 255, 1, 2, 3, 255]);
+        assert_eq!(bytes, [1, 2, 3, 255, 5, 6, 7, 255]);
         assert!(file.set_len(1).is_err());
-        assert!(Capture::new(&[0; 7], 1, 2, false).is_err());
+        assert!(Capture::new(&[0; 7], 1, 2).is_err());
     }
 }

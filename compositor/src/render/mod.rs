@@ -10,7 +10,7 @@ pub mod scene;
 pub mod words;
 
 use crate::State;
-use crate::wayland::presentation::{Presented, tell_presented, waits};
+use crate::wayland::presentation::{Presented, tell_presented};
 use crate::wayland::quota::LogLimit;
 pub use capture::Capture;
 use clock::FrameClock;
@@ -175,11 +175,8 @@ impl State {
         ScanoutId::new(0).is_some_and(|id| self.protocols.screens.scanout(name, id).is_some())
     }
 
-    /// Whether anything waits to be drawn, or a shown guest waits for a frame; a quiet shell says no.
-    pub fn is_busy(&mut self) -> bool {
-        if self.render.clock.armed() {
-            return true;
-        }
-        (0..self.backend.outputs().len()).any(|index| self.scene(index).shown.iter().any(waits))
+    /// Whether a frame waits to be drawn; a quiet shell says no.
+    pub fn render_is_armed(&self) -> bool {
+        self.render.clock.armed()
     }
 }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod compositor;
 pub mod content;
 pub mod dmabuf;
+pub mod guard;
 pub mod output;
 pub mod presentation;
 pub mod quota;
@@ -24,9 +25,11 @@ use phyllome_protocol::GuestName;
 use screens::Screens;
 use seat::{NoKeymap, SeatDevices};
 use smithay::input::pointer::CursorImageStatus;
-use smithay::reexports::wayland_server::backend::DisconnectReason;
+use smithay::reexports::calloop::generic::{Generic, NoIoDrop};
+use smithay::reexports::calloop::{Interest, Mode, PostAction};
+use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::{Client, DisplayHandle};
+use smithay::reexports::wayland_server::{Client, Display};
 use smithay::utils::IsAlive;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
@@ -34,10 +37,12 @@ use smithay::wayland::presentation::PresentationState;
 use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shm::ShmState;
 use smithay::wayland::viewporter::ViewporterState;
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// `CLOCK_MONOTONIC`'s number in the presentation protocol.
@@ -60,10 +65,12 @@ pub struct Protocols {
     /// Guests whose present connection had a frame on an output.
     pictured: BTreeSet<GuestName>,
     refusals: quota::LogLimit,
+    /// Serves one client at a time. Borrowed only while it does.
+    server: Rc<RefCell<Display<State>>>,
 }
 
-/// A guest's connection. The socket is held a second time because wayland-backend 0.3 closes its own only when some client sends
-/// something: shutting it down makes both sides notice at once.
+/// A guest's connection. The socket is held a second time because wayland-backend 0.3 closes its own only when it is served again:
+/// shutting it down makes both sides notice at once.
 struct Connection {
     client: Client,
     socket: UnixStream,
@@ -71,7 +78,8 @@ struct Connection {
 
 impl Protocols {
     /// The globals and the seat.
-    pub fn new(display: &DisplayHandle, keyboard: &Keyboard) -> Result<Self, NoKeymap> {
+    pub fn new(server: Display<State>, keyboard: &Keyboard) -> Result<Self, NoKeymap> {
+        let display = &server.handle();
         let compositor = CompositorState::new::<State>(display);
         // Subsurfaces would be a second way to say where pixels lie.
         display.remove_global::<State>(compositor.subcompositor_global());
@@ -88,6 +96,7 @@ impl Protocols {
             clients: BTreeMap::new(),
             pictured: BTreeSet::new(),
             refusals: quota::LogLimit::new(10),
+            server: Rc::new(RefCell::new(server)),
         })
     }
 
@@ -126,10 +135,35 @@ impl State {
     pub fn attach_guest_client(&mut self, name: &GuestName, stream: UnixStream) -> io::Result<()> {
         self.detach_guest_client(name);
         stream.set_nonblocking(true)?;
-        let socket = stream.try_clone()?;
+        let (socket, readable) = (stream.try_clone()?, stream.try_clone()?);
         let client = self.display.insert_client(stream, Arc::new(GuestClient::new(name.clone())))?;
+        let id = client.id();
+        let source = Generic::new(readable, Interest::READ, Mode::Level);
+        let serve = move |_, socket: &mut NoIoDrop<UnixStream>, state: &mut State| {
+            Ok(state.serve_client((**socket).as_fd(), &id))
+        };
+        self.loop_handle.insert_source(source, serve).map_err(|error| io::Error::other(error.to_string()))?;
         self.protocols.clients.insert(name.clone(), Connection { client, socket });
         Ok(())
+    }
+
+    /// Serves what one client has sent. The source goes when the connection has ended.
+    fn serve_client(&mut self, socket: BorrowedFd<'_>, client: &ClientId) -> PostAction {
+        let server = self.protocols.server.clone();
+        // Requests are served one after the other: nothing that a request does serves another.
+        let Ok(mut server) = server.try_borrow_mut() else { return PostAction::Continue };
+        let watch = guard::Watch::new(socket);
+        let served = server.backend().dispatch_single_client(self, client.clone());
+        drop(watch);
+        match served {
+            Ok(_) => PostAction::Continue,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => PostAction::Continue,
+            Err(_) => {
+                // What was said in farewell has been sent; the other side is not to wait for more.
+                guard::shut_down(socket);
+                PostAction::Remove
+            }
+        }
     }
 
     /// Cuts the Wayland connection of guest `name`, if it has one. Its picture is gone.
@@ -137,8 +171,7 @@ impl State {
         self.protocols.pictured.remove(name);
         if let Some(Connection { client, socket }) = self.protocols.clients.remove(name) {
             self.display.backend_handle().kill_client(client.id(), DisconnectReason::ConnectionClosed);
-            // An error means that the other side was faster.
-            let _ = socket.shutdown(Shutdown::Both);
+            guard::shut_down(socket.as_fd());
         }
         self.protocols.screens.forget_guest(name);
         self.sync_focus();

@@ -48,11 +48,3 @@ pub fn tell_presented(surface: &WlSurface, output: &Output, when: Presented) {
         callback.done(milliseconds);
     }
 }
-
-/// Whether the client of `surface` waits for a frame callback or for presentation feedback.
-pub fn waits(surface: &WlSurface) -> bool {
-    with_states(surface, |states| {
-        !states.cached_state.get::<SurfaceAttributes>().current().frame_callbacks.is_empty()
-            || !states.cached_state.get::<PresentationFeedbackCachedState>().current().callbacks.is_empty()
-    })
-}

@@ -42,6 +42,8 @@ pub struct SeatDevices {
     buttons: BTreeSet<u32>,
     /// Where the pointer is; physical pixels of the first output.
     position: Option<(f64, f64)>,
+    /// The surface under the pointer. smithay holds its own lock while it calls [`SeatHandler::cursor_image`] and cannot be asked there.
+    pointed: Option<WlSurface>,
     cursor: CursorImageStatus,
 }
 
@@ -83,6 +85,7 @@ impl SeatDevices {
             keys: BTreeSet::new(),
             buttons: BTreeSet::new(),
             position: None,
+            pointed: None,
             cursor: CursorImageStatus::default_named(),
         })
     }
@@ -104,7 +107,7 @@ impl SeatDevices {
 
     /// The surface under the pointer, if it is a guest's.
     pub fn pointer_focus(&self) -> Option<WlSurface> {
-        self.pointer.current_focus().filter(IsAlive::alive)
+        self.pointed.clone().filter(IsAlive::alive)
     }
 
     /// The guest that has the keyboard.
@@ -292,7 +295,13 @@ impl State {
         let location = target.as_ref().map_or_else(|| (0.0, 0.0).into(), |(_, place)| *place);
         // The surface lies at the origin: `location` is already the place inside it.
         let focus = target.map(|(surface, _)| (surface, (0.0, 0.0).into()));
-        let left = focus.is_none();
+        let pointed = focus.as_ref().map(|(surface, _): &(WlSurface, Point<f64, Logical>)| surface.clone());
+        let left = pointed.is_none();
+        let other = self.protocols.seat.pointed != pointed;
+        self.protocols.seat.pointed = pointed;
+        if other {
+            self.protocols.seat.reset_cursor();
+        }
         pointer.motion(self, focus, &MotionEvent { location, serial: SERIAL_COUNTER.next_serial(), time });
         pointer.frame(self);
         if left {

@@ -1,14 +1,15 @@
 //! `xdg_wm_base`: a guest's scanouts are toplevels, always fullscreen in the guest's area. Popups are refused.
 //!
 //! What a toplevel asks for (to move, to resize, to be minimised, a title, a window geometry) changes nothing. Guarded here because
-//! smithay 0.7.0 accepts window geometries that are no rectangle and computes with popup positions without checking.
+//! smithay 0.7.0 accepts window geometries and size limits that are no size (a debug build panics) and computes with popup positions
+//! without checking.
 
 use super::client::{admit, counted_dispatch, cut};
 use crate::State;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_popup::XdgPopup;
-use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::XdgPositioner;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::{self, XdgPositioner};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_surface::{self, XdgSurface};
-use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::XdgToplevel;
+use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel::{self, XdgToplevel};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_wm_base::{self, XdgWmBase};
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
@@ -72,9 +73,50 @@ fn answer(surface: &ToplevelSurface) {
 smithay::reexports::wayland_server::delegate_global_dispatch!(State: [XdgWmBase: ()] => XdgShellState);
 counted_dispatch! {
     XdgWmBase, XdgWmBaseUserData => XdgShellState;
-    XdgPositioner, XdgPositionerUserData => XdgShellState;
     XdgPopup, XdgShellSurfaceUserData => XdgShellState;
-    XdgToplevel, XdgShellSurfaceUserData => XdgShellState;
+}
+
+impl Dispatch<XdgPositioner, XdgPositionerUserData> for State {
+    fn request(
+        _state: &mut Self,
+        client: &Client,
+        positioner: &XdgPositioner,
+        _request: xdg_positioner::Request,
+        _data: &XdgPositionerUserData,
+        display: &DisplayHandle,
+        _init: &mut DataInit<'_, Self>,
+    ) {
+        // Nothing is ever placed by one.
+        admit(display, client, positioner);
+    }
+}
+
+impl Dispatch<XdgToplevel, XdgShellSurfaceUserData> for State {
+    fn request(
+        state: &mut Self,
+        client: &Client,
+        toplevel: &XdgToplevel,
+        request: xdg_toplevel::Request,
+        data: &XdgShellSurfaceUserData,
+        display: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        use xdg_toplevel::Request;
+        // A scanout is as large as its area: what a guest would like to be limited to is not even remembered.
+        let limits = matches!(request, Request::SetMinSize { .. } | Request::SetMaxSize { .. });
+        if !admit(display, client, toplevel) || limits {
+            return;
+        }
+        <XdgShellState as Dispatch<XdgToplevel, XdgShellSurfaceUserData, Self>>::request(
+            state, client, toplevel, request, data, display, init,
+        );
+    }
+
+    fn destroyed(state: &mut Self, client: ClientId, toplevel: &XdgToplevel, data: &XdgShellSurfaceUserData) {
+        <XdgShellState as Dispatch<XdgToplevel, XdgShellSurfaceUserData, Self>>::destroyed(
+            state, client, toplevel, data,
+        );
+    }
 }
 
 impl Dispatch<XdgSurface, XdgSurfaceUserData> for State {

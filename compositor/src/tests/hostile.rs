@@ -1,0 +1,352 @@
+//! Clients that mean harm: each is cut off or refused, the shell lives, and the other guest notices nothing.
+
+use super::client::Client;
+use super::fixture::{Fixture, name, pixels};
+use super::show::shown;
+use crate::wayland::quota;
+use smithay::reexports::rustix;
+use std::fs::File;
+use std::os::fd::AsFd;
+use wayland_client::protocol::{wl_compositor, wl_shm, wl_surface};
+use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
+
+const GREEN: u32 = 0x00_ff_00;
+const CYAN: u32 = 0x00_ff_ff;
+const XR24: u32 = 0x3432_5258;
+
+/// The other guest still draws, is shown and hears of it.
+fn other_guest_works(shell: &mut Fixture, blue: &mut Client, surface: &wl_surface::WlSurface) {
+    shell.show("blue");
+    let frames = blue.events.frames;
+    surface.frame(&blue.handle, super::client::FrameMark);
+    let _pool = blue.fill(surface, 1272, 768, CYAN);
+    shell.roundtrip(blue);
+    let area = shell.area();
+    assert_eq!(shell.shot("other-guest").count_inside(&area, CYAN), pixels(&area));
+    shell.settle();
+    shell.roundtrip(blue);
+    assert_eq!(blue.events.frames, frames + 1);
+}
+
+/// Runs `attack` as guest red beside a blue guest that works, and checks the latter afterwards. Returns whether red was cut off.
+fn beside_blue(attack: impl FnOnce(&mut Fixture, &mut Client)) -> bool {
+    let mut shell = Fixture::new();
+    let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
+    let mut red = shell.attach("red");
+    attack(&mut shell, &mut red);
+    shell.roundtrip(&mut red);
+    other_guest_works(&mut shell, &mut blue, &window.surface);
+    red.is_cut()
+}
+
+#[test]
+fn tp20_millions_of_surfaces_are_cut_off() {
+    assert!(beside_blue(|shell, red| {
+        let compositor: wl_compositor::WlCompositor = red.bind(4);
+        for _ in 0..1000 {
+            for _ in 0..1000 {
+                compositor.create_surface(&red.handle, ());
+            }
+            shell.roundtrip(red);
+            if red.is_cut() {
+                return;
+            }
+        }
+    }));
+}
+
+#[test]
+fn tp20_endless_buffers_pools_and_objects_are_cut_off() {
+    assert!(beside_blue(|shell, red| {
+        let pool = red.pool(4096);
+        for _ in 0..=quota::MAX_BUFFERS {
+            pool.pool.create_buffer(0, 1, 1, 4, wl_shm::Format::Xrgb8888, &red.handle, ());
+        }
+        shell.roundtrip(red);
+    }));
+    assert!(beside_blue(|shell, red| {
+        let pools: Vec<_> = (0..=quota::MAX_POOLS).map(|_| red.pool(4096)).collect();
+        shell.roundtrip(red);
+        drop(pools);
+    }));
+    assert!(beside_blue(|shell, red| {
+        let compositor: wl_compositor::WlCompositor = red.bind(4);
+        for _ in 0..quota::MAX_OBJECTS * 2 {
+            compositor.create_region(&red.handle, ());
+        }
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn buffers_that_are_destroyed_do_not_count() {
+    assert!(!beside_blue(|shell, red| {
+        let pool = red.pool(4096);
+        for _ in 0..4 * quota::MAX_BUFFERS {
+            pool.pool.create_buffer(0, 1, 1, 4, wl_shm::Format::Xrgb8888, &red.handle, ()).destroy();
+        }
+        shell.roundtrip(red);
+        let surfaces: wl_compositor::WlCompositor = red.bind(4);
+        for _ in 0..4 * quota::MAX_SURFACES {
+            surfaces.create_surface(&red.handle, ()).destroy();
+        }
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn tp20_commits_without_end_are_cut_off() {
+    assert!(beside_blue(|shell, red| {
+        let surface = red.surface();
+        for _ in 0..100 {
+            for _ in 0..1000 {
+                surface.damage(0, 0, 1, 1);
+                surface.commit();
+            }
+            shell.roundtrip(red);
+            if red.is_cut() {
+                return;
+            }
+        }
+    }));
+}
+
+#[test]
+fn tp20_frame_callbacks_that_pile_up_are_cut_off() {
+    assert!(beside_blue(|shell, red| {
+        let window = red.window("phyllome.scanout.0");
+        shell.roundtrip(red);
+        window.acknowledge(red);
+        // Hidden: nothing answers them.
+        shell.show("blue");
+        for _ in 0..=quota::MAX_FRAME_CALLBACKS {
+            red.ask_for_frame(&window.surface);
+        }
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn a_million_damage_rectangles_cost_sixteen() {
+    assert!(!beside_blue(|shell, red| {
+        let window = red.window("phyllome.scanout.0");
+        shell.roundtrip(red);
+        window.acknowledge(red);
+        for y in 0..10_000 {
+            window.surface.damage_buffer(y, y, i32::MAX, i32::MAX);
+            window.surface.damage(i32::MIN, i32::MIN, y, i32::MAX);
+        }
+        let _pool = red.fill(&window.surface, 1272, 768, GREEN);
+        shell.roundtrip(red);
+        shell.settle();
+    }));
+}
+
+#[test]
+fn a_file_that_shrinks_under_the_shell_costs_only_its_client() {
+    assert!(beside_blue(|shell, red| {
+        let window = red.window("phyllome.scanout.0");
+        shell.roundtrip(red);
+        window.acknowledge(red);
+        shell.show("red");
+        let pool = red.fill(&window.surface, 1272, 768, GREEN);
+        pool.file.set_len(0).unwrap();
+        shell.roundtrip(red);
+        shell.settle();
+        let area = shell.area();
+        assert_eq!(shell.shot("truncated").count_outside(&area, GREEN), 0);
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn a_file_that_shrinks_after_it_was_drawn_costs_only_its_client() {
+    assert!(beside_blue(|shell, red| {
+        let window = red.window("phyllome.scanout.0");
+        shell.roundtrip(red);
+        window.acknowledge(red);
+        shell.show("red");
+        let pool = red.fill(&window.surface, 1272, 768, GREEN);
+        shell.roundtrip(red);
+        shell.settle();
+        pool.file.set_len(4096).unwrap();
+        // Everything is drawn again, from memory that is gone.
+        shell.panel(true);
+        shell.settle();
+        shell.panel(false);
+        shell.settle();
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn a_pool_cannot_be_resized_to_nothing() {
+    for size in [0, -1, i32::MIN] {
+        assert!(beside_blue(|shell, red| {
+            let pool = red.pool(4096);
+            pool.pool.resize(size);
+            shell.roundtrip(red);
+        }));
+    }
+}
+
+#[test]
+fn a_pool_that_cannot_be_mapped_is_refused() {
+    assert!(beside_blue(|shell, red| {
+        let (read, _write) = rustix::pipe::pipe().unwrap();
+        red.bind::<wl_shm::WlShm>(1).create_pool(read.as_fd(), 4096, &red.handle, ());
+        shell.roundtrip(red);
+    }));
+}
+
+fn params(red: &Client) -> zwp_linux_buffer_params_v1::ZwpLinuxBufferParamsV1 {
+    red.bind::<zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1>(3).create_params(&red.handle, ())
+}
+
+fn memfd(bytes: u64) -> File {
+    let fd = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+    let file = File::from(fd);
+    file.set_len(bytes).unwrap();
+    file
+}
+
+#[test]
+fn dmabufs_with_impossible_parameters_are_cut_off() {
+    // (plane, offset, stride, width, height)
+    let attacks = [
+        (0, u32::MAX, u32::MAX, 64, 64),
+        (0, u32::MAX, 1, 64, 0),
+        (0, 0, u32::MAX, 64, 2),
+        (0, 0, 256, 0, 64),
+        (0, 0, 256, 64, 0),
+        (0, 0, 256, -1, 64),
+        (0, 0, 256, 64, i32::MIN),
+        (0, 0, 256, i32::MAX, i32::MAX),
+        (1, 0, 256, 64, 64),
+        (u32::MAX, 0, 256, 64, 64),
+    ];
+    for (plane, offset, stride, width, height) in attacks {
+        let cut = beside_blue(|shell, red| {
+            let file = memfd(64 * 256);
+            let params = params(red);
+            params.add(file.as_fd(), plane, offset, stride, 0, 0);
+            params.create(width, height, XR24, zwp_linux_buffer_params_v1::Flags::empty());
+            shell.roundtrip(red);
+        });
+        assert!(cut, "{plane} {offset} {stride} {width} {height}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_dmabuf_is_refused_with_failed() {
+    assert!(!beside_blue(|shell, red| {
+        let file = memfd(64 * 256);
+        let params = params(red);
+        params.add(file.as_fd(), 0, 0, 256, 0, 0);
+        params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
+        shell.roundtrip(red);
+        assert_eq!(red.events.dmabufs_refused, 1);
+        assert!(red.events.dmabuf.is_none());
+    }));
+}
+
+#[test]
+fn dmabufs_that_are_refused_without_end_are_cut_off() {
+    assert!(beside_blue(|shell, red| {
+        for _ in 0..=quota::MAX_REFUSALS {
+            let file = memfd(64 * 256);
+            let params = params(red);
+            params.add(file.as_fd(), 0, 0, 256, 0, 0);
+            params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
+            shell.roundtrip(red);
+        }
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn a_picture_before_the_configure_is_acknowledged_is_an_error() {
+    assert!(beside_blue(|shell, red| {
+        let window = red.window("phyllome.scanout.0");
+        shell.roundtrip(red);
+        let _pool = red.fill(&window.surface, 1272, 768, GREEN);
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
+fn a_viewport_outside_the_buffer_is_an_error_and_shows_nothing() {
+    let mut shell = Fixture::new();
+    let (mut red, window, _pool) = shown!(shell, "red", GREEN);
+    let viewport = red.viewport(&window.surface);
+    viewport.set_source(1000.0, 700.0, 1272.0, 768.0);
+    viewport.set_destination(1272, 768);
+    window.surface.commit();
+    shell.roundtrip(&mut red);
+    assert!(red.is_cut());
+    assert!(!shell.state.has_picture(&name("red")));
+}
+
+#[test]
+fn half_a_message_and_silence_hold_nobody_up() {
+    let mut shell = Fixture::new();
+    let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    shell.state.attach_guest_client(&name("red"), ours).unwrap();
+    std::io::Write::write_all(&mut &theirs, &[1, 0, 0]).unwrap();
+    shell.turn();
+    other_guest_works(&mut shell, &mut blue, &window.surface);
+}
+
+#[test]
+fn rubbish_is_cut_off() {
+    let mut shell = Fixture::new();
+    let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    shell.state.attach_guest_client(&name("red"), ours).unwrap();
+    std::io::Write::write_all(&mut &theirs, &[0xff; 4096]).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let mut answer = [0u8; 4096];
+    shell.wait("the connection to end", |_| matches!(std::io::Read::read(&mut &theirs, &mut answer), Ok(0)));
+    other_guest_works(&mut shell, &mut blue, &window.surface);
+}
+
+#[test]
+fn a_second_connection_of_a_guest_ends_the_first() {
+    let mut shell = Fixture::new();
+    let (mut first, _window, _pool) = shown!(shell, "red", GREEN);
+    let (_second, _w, _p) = shown!(shell, "red", CYAN);
+    shell.wait("the first connection to end", |_| {
+        first.pump();
+        first.is_cut()
+    });
+    let area = shell.area();
+    assert_eq!(shell.shot("second-connection").count_inside(&area, CYAN), pixels(&area));
+}
+
+#[test]
+fn tp20_a_flood_that_is_never_over_is_cut_off() {
+    let mut shell = Fixture::new();
+    let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    shell.state.attach_guest_client(&name("red"), ours).unwrap();
+    // wl_display.get_registry without end, and a reader, so that the answers never fill the socket.
+    let mut reader = theirs.try_clone().unwrap();
+    let reading = std::thread::spawn(move || {
+        let mut answers = vec![0u8; 1 << 16];
+        while std::io::Read::read(&mut reader, &mut answers).is_ok_and(|bytes| bytes > 0) {}
+    });
+    let writing = std::thread::spawn(move || {
+        for first in (2u32..).step_by(4096) {
+            let requests: Vec<u8> =
+                (first..first + 4096).flat_map(|id| [1, 1 | 12 << 16, id]).flat_map(u32::to_le_bytes).collect();
+            if std::io::Write::write_all(&mut &theirs, &requests).is_err() {
+                return;
+            }
+        }
+    });
+    shell.wait("the flood to end", |_| writing.is_finished());
+    writing.join().unwrap();
+    reading.join().unwrap();
+    other_guest_works(&mut shell, &mut blue, &window.surface);
+}

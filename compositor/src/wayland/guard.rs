@@ -1,0 +1,98 @@
+//! Nobody keeps the shell's one thread to himself: a turn in which one guest's requests use half a second of processor time
+//! ends that guest's connection.
+//!
+//! wayland-backend 0.3 serves a client until its socket is empty, and some requests (`wl_display.sync`, `wl_registry`) are served without
+//! asking the shell, so that a client that writes as fast as it is read could hold the loop for ever. A timer of the thread's processor
+//! time runs while a client is served; its signal shuts down that client's socket, which is all that a handler may do and all that is
+//! needed.
+
+use smithay::reexports::rustix;
+use std::cell::Cell;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr::null_mut;
+use std::sync::OnceLock;
+
+/// Processor time that one client may use in one turn, in nanoseconds.
+const MOST: libc::c_long = 500_000_000;
+
+/// No client is being served.
+const NOBODY: i32 = -1;
+
+thread_local! {
+    /// The socket of the client that this thread serves. Without a destructor, so that the signal's handler may read it.
+    static SERVED: Cell<i32> = const { Cell::new(NOBODY) };
+    /// This thread's timer.
+    static TIMER: Option<libc::timer_t> = make_timer().inspect_err(|error| {
+        tracing::error!("guests that flood the shell will not be cut off: {error}");
+    }).ok();
+}
+
+/// Watches one client for as long as it lives. One at a time on each thread.
+#[derive(Debug)]
+pub struct Watch<'a> {
+    _socket: BorrowedFd<'a>,
+}
+
+impl<'a> Watch<'a> {
+    /// Begins to watch the client at `socket`.
+    pub fn new(socket: BorrowedFd<'a>) -> Self {
+        SERVED.set(socket.as_raw_fd());
+        set_timer(MOST);
+        Self { _socket: socket }
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        set_timer(0);
+        SERVED.set(NOBODY);
+    }
+}
+
+fn make_timer() -> io::Result<libc::timer_t> {
+    install_handler()?;
+    // SAFETY: all-zero bytes are a valid sigevent.
+    let mut event: libc::sigevent = unsafe { std::mem::zeroed() };
+    event.sigev_notify = libc::SIGEV_THREAD_ID;
+    event.sigev_signo = libc::SIGPROF;
+    // SAFETY: gettid(2) has no preconditions.
+    event.sigev_notify_thread_id = unsafe { libc::gettid() };
+    let mut timer: libc::timer_t = null_mut();
+    // SAFETY: both pointers are valid for the call; the timer lives as long as the process, and its signal has a handler.
+    let made = unsafe { libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer) };
+    if made == 0 { Ok(timer) } else { Err(io::Error::last_os_error()) }
+}
+
+fn install_handler() -> io::Result<()> {
+    static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
+    let installed = INSTALLED.get_or_init(|| {
+        let end_connection = || {
+            let socket = SERVED.get();
+            if socket != NOBODY {
+                // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because `Watch` borrows it and takes it
+                // out of `SERVED` before the borrow ends. signal-hook puts errno back.
+                unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
+            }
+        };
+        // SAFETY: the action only reads a thread-local cell that needs neither initialiser nor destructor and calls shutdown(2), both
+        // async-signal-safe; it neither allocates nor panics.
+        unsafe { signal_hook::low_level::register(libc::SIGPROF, end_connection) }.map(drop).map_err(|e| e.kind())
+    });
+    installed.map_err(io::Error::from)
+}
+
+fn set_timer(nanoseconds: libc::c_long) {
+    TIMER.with(|timer| {
+        let Some(timer) = timer else { return };
+        let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+        let once = libc::itimerspec { it_interval: none, it_value: libc::timespec { tv_sec: 0, tv_nsec: nanoseconds } };
+        // SAFETY: the timer is this thread's own and is never deleted; `once` outlives the call; the old value is not asked for.
+        unsafe { libc::timer_settime(*timer, 0, &raw const once, null_mut()) };
+    });
+}
+
+/// Shuts a socket down both ways. An error means that the other side was faster.
+pub fn shut_down(socket: BorrowedFd<'_>) {
+    let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+}
