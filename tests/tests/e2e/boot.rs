@@ -96,3 +96,17 @@ fn e2e_pause_stops_the_guest_and_resume_lets_it_run_on() -> Result<()> {
     host.wait("flushes after resume", SOON, |s| s.guests[0].scanouts.first().is_some_and(|x| x.flushes > still + 5))?;
     Ok(())
 }
+
+#[test]
+fn e2e_the_process_that_must_not_crash_holds_no_c_library_but_libc() -> Result<()> {
+    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
+    host.run(&["start", "work"])?;
+    let status = host.wait("a picture", BOOT, |s| s.guests[0].scanouts.first().is_some_and(|x| x.presented > 0))?;
+    let pid = status.guests[0].pid.unwrap_or_default();
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
+    let objects: std::collections::BTreeSet<_> = maps.lines().filter(|l| l.contains(".so")).collect();
+    let foreign =
+        objects.iter().find(|l| !["/libc.so", "/libgcc_s.so", "/ld-linux"].iter().any(|known| l.contains(known)));
+    ensure!(foreign.is_none(), "phyllome-guest maps {foreign:?}");
+    Ok(())
+}

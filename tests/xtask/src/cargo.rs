@@ -18,6 +18,11 @@ pub fn target_dir() -> PathBuf {
     repository().join(named.map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
+/// What is built apart, one after the other. Built together with the shell, phyllome-guest's Wayland client would get the features
+/// that the shell's winit asks for, and with them libwayland: a C library in the process that must not crash.
+pub const APART: [&[&str]; 2] =
+    [&["--package", "phyllome-guest-bridge"], &["--workspace", "--exclude", "phyllome-guest-bridge"]];
+
 /// Builds with these arguments, shows cargo's own words, and fails if it fails.
 pub fn build(arguments: &[&str]) -> Result<()> {
     if !run(command().arg("build").args(arguments))?.success() {

@@ -81,7 +81,9 @@ fn images() -> Result<()> {
 
 fn bench(name: Option<String>, json: Option<PathBuf>) -> Result<bool> {
     setup::run_or_warn();
-    cargo::build(&["--release", "--workspace", "--bins"])?;
+    for part in cargo::APART {
+        cargo::build(&[&["--release", "--bins"], part].concat())?;
+    }
     let mut bench = std::process::Command::new(cargo::target_dir().join("release/bench"));
     bench.args(name).current_dir(phyllome_test_guests::repository());
     if let Some(json) = json {
