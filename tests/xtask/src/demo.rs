@@ -43,7 +43,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     setup::run_or_warn();
     if !arguments.no_build {
         println!("building");
-        cargo::build(&["-p", "phyllome-compositor", "-p", "phyllome-guest-bridge", "--bins"])?;
+        for program in ["phyllome-guest-bridge", "phyllome-compositor"] {
+            cargo::build(&["--package", program, "--bins"])?;
+        }
     }
     println!("making {} guests", arguments.guests);
     let mut stage = Stage::new(arguments.guests.into())?;
@@ -109,13 +111,20 @@ fn greet(tool: &Tool, names: &[&str]) -> Result<()> {
 
 /// Prints every event and saves a picture of it, until the shell closes the connection; the thread gives their number.
 fn record_events(tool: Tool, folder: PathBuf) -> Result<std::thread::JoinHandle<usize>> {
-    let mut events =
-        tool.command(&["events", "--json"]).stdout(Stdio::piped()).spawn().context("cannot run phyllome")?;
+    let mut events = tool
+        .command(&["events", "--json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .context("cannot run phyllome")?;
     let lines = events.stdout.take().context("phyllome events prints nothing")?;
     Ok(std::thread::spawn(move || {
         let mut count = 0;
         for line in BufReader::new(lines).lines().map_while(Result::ok) {
             let event: Value = serde_json::from_str(&line).unwrap_or_default();
+            if event["event"].is_null() {
+                continue;
+            }
             count += 1;
             let words = words_of(&event);
             println!("  event: {}", words.join(" "));
@@ -246,8 +255,8 @@ impl Piece<'_> {
 
     fn save_status(&self) -> Result<()> {
         let path = self.shots.join("status.json");
-        let text = serde_json::to_string_pretty(&self.tool.status()?)?;
-        fs::write(&path, text + "\n").with_context(|| format!("cannot write {}", path.display()))?;
+        let text = self.tool.run(&["status", "--json"])?;
+        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
         self.say("the status: status.json");
         Ok(())
     }
