@@ -23,12 +23,6 @@ pub fn target_dir() -> PathBuf {
 pub const APART: [&[&str]; 2] =
     [&["--package", "phyllome-guest-bridge"], &["--workspace", "--exclude", "phyllome-guest-bridge"]];
 
-/// Builds phyllome-guest by itself. Built together with the compositor it would get the features that smithay asks for, among them
-/// libwayland-client: C code in the process that must not crash.
-pub fn build_guest_program(profile: &[&str]) -> Result<()> {
-    build(&[&["-p", "phyllome-guest-bridge", "--bins"], profile].concat())
-}
-
 /// Builds with these arguments, shows cargo's own words, and fails if it fails.
 pub fn build(arguments: &[&str]) -> Result<()> {
     if !run(command().arg("build").args(arguments))?.success() {
