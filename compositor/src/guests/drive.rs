@@ -38,10 +38,11 @@ impl State {
             self.found_folder(&name);
         }
         self.guests_changed();
-        // The first of those that were found is shown; the order is that of slots.
-        let found = |state: &State, name: &GuestName| state.guests.entries.get(name).is_some_and(|e| e.link.is_some());
-        let first = self.guests.views().into_iter().map(|view| view.name).find(|name| found(self, name));
-        if let Some(name) = first {
+        // Of those that were found, the one that was shown before, or else the first, has the keyboard.
+        let mut found: Vec<_> = self.guests.views().into_iter().map(|view| view.name).collect();
+        found.retain(|name| self.guests.entries.get(name).is_some_and(|entry| entry.link.is_some()));
+        let before = self.guests.remembered().filter(|name| found.contains(name));
+        if let Some(name) = before.or_else(|| found.first().cloned()) {
             self.act(Action::Started(name));
         }
         let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart) && entry.link.is_none();

@@ -18,17 +18,22 @@ use life::Life;
 use link::Link;
 use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::GuestName;
+use phyllome_protocol::ids::MAX_NAME;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::{GpuStatus, GuestState, GuestStatus, LabelStatus};
 use process::Process;
 use smithay::reexports::calloop::RegistrationToken;
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use watch::Watch;
 
 pub use view::GuestView;
 
+/// The file in the runtime folder that holds the name of the guest that is shown.
+const SHOWN: &str = "shown";
 /// Most guests without a definition that are adopted.
 const MAX_UNKNOWN: usize = 64;
 /// Most requests that wait for answers.
@@ -128,6 +133,22 @@ impl Guests {
             Some(problem) => format!("{name} cannot be used: {problem}"),
             None => format!("there is no guest {name}; phyllome list shows all"),
         }
+    }
+
+    /// Keeps which guest is shown, so that a shell that starts again gives the keyboard to no other one.
+    pub(crate) fn remember_shown(&self, name: Option<&GuestName>) {
+        let text = name.map_or("", GuestName::as_str);
+        if let Err(error) = std::fs::write(self.options.runtime.path().join(SHOWN), text) {
+            tracing::warn!("a shell that starts again will not know which guest was shown: {error}");
+        }
+    }
+
+    /// The guest that the former shell on this runtime folder showed.
+    fn remembered(&self) -> Option<GuestName> {
+        let mut text = String::new();
+        let file = File::open(self.options.runtime.path().join(SHOWN)).ok()?;
+        file.take(MAX_NAME as u64 + 1).read_to_string(&mut text).ok()?;
+        GuestName::new(&text).ok()
     }
 
     /// Every known guest for `phyllome status`, in the order of [`Guests::views`].

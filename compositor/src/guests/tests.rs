@@ -223,6 +223,22 @@ fn a_guest_that_runs_already_is_adopted_and_shown() {
 }
 
 #[test]
+fn a_shell_that_starts_again_shows_the_guest_that_was_shown() {
+    let mut host = Host::new("exit 9");
+    let listeners = [listen(&host, "work"), listen(&host, "play")];
+    std::fs::write(host.state.guests.options.runtime.path().join("shown"), "play").unwrap();
+    host.start();
+    let _peers = [Peer::answer(&mut host, &listeners[0], "work"), Peer::answer(&mut host, &listeners[1], "play")];
+    assert_eq!(host.shown().as_deref(), Some("play"));
+    host.ask(Command::Switch { name: name("work") });
+    assert_eq!(host.state.guests.remembered(), Some(name("work")));
+    for bad in ["../x", "", "nobody", &"x".repeat(100_000)] {
+        std::fs::write(host.state.guests.options.runtime.path().join("shown"), bad).unwrap();
+        assert!(host.state.guests.remembered().is_none_or(|name| name.as_str() == "nobody"));
+    }
+}
+
+#[test]
 fn tp11_a_guest_that_appears_by_itself_takes_no_focus() {
     let mut host = Host::started("exit 9");
     let _peer = Peer::of(&mut host, "play");

@@ -19,8 +19,12 @@ impl State {
     /// Carries out what the person did.
     pub fn act(&mut self, action: Action) {
         let before = self.talking_to();
+        let shown = self.shell.focus.clone();
         let effects = self.shell.apply(action, Instant::now());
         self.follow(before);
+        if self.shell.focus != shown {
+            self.guests.remember_shown(self.shell.focus.as_ref());
+        }
         for effect in effects {
             match effect {
                 Effect::Guest(name, op) => {
