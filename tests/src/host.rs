@@ -250,11 +250,22 @@ impl Host {
         Picture::read(&path)
     }
 
-    /// Waits until a picture satisfies `condition`; a failed one is kept as `NAME.png` in the test's output folder.
+    /// Waits until a picture of the first output satisfies `condition`.
     pub fn wait_picture(&self, what: &str, limit: Duration, condition: impl Fn(&Picture) -> bool) -> Result<Picture> {
+        self.wait_capture(what, &[], limit, condition)
+    }
+
+    /// Waits until a picture satisfies `condition`; the last one of a failure is kept as a file that the error names.
+    pub fn wait_capture(
+        &self,
+        what: &str,
+        arguments: &[&str],
+        limit: Duration,
+        condition: impl Fn(&Picture) -> bool,
+    ) -> Result<Picture> {
         let end = Instant::now() + limit;
         loop {
-            let picture = self.screenshot()?;
+            let picture = self.capture(arguments)?;
             if condition(&picture) {
                 return Ok(picture);
             }

@@ -71,7 +71,8 @@ pub async fn run(options: Options) -> Result<Ending, String> {
     let listener = Listener::bind(&socket).map_err(|e| format!("cannot listen at {}: {e}", socket.display()))?;
     let signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
     let (from_screen, screen_events) = mpsc::channel(256);
-    let (hub, screen) = screen::Hub::new(options.definition.name.to_string(), from_screen);
+    let (hub, screen) =
+        screen::Hub::new(options.definition.name.to_string(), options.definition.gpu.scanouts, from_screen);
     tokio::task::spawn_local(hub.run());
     let (happening_sender, happenings) = mpsc::channel(256);
     let (asked_sender, asked) = mpsc::channel(32);

@@ -18,6 +18,7 @@ const BATCH: usize = 64;
 /// Keeps every scanout's present picture and shows it wherever a compositor is.
 pub struct Hub {
     title: String,
+    scanouts: u32,
     commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::Sender<FromScreen>,
     device: Option<mpsc::Receiver<ToScreen>>,
@@ -56,14 +57,16 @@ enum Woken {
 }
 
 impl Hub {
-    /// A hub without a device and without a compositor. `title` is the guest's name; what the person does goes to `events`,
+    /// A hub without a device and without a compositor. `title` is the guest's name, `scanouts` how
+    /// many scanouts its device has (each gets a window at once, unmapped, so that its mode is known early); what the person does goes to `events`,
     /// whose capacity should be 64 or more.
-    pub fn new(title: String, events: mpsc::Sender<FromScreen>) -> (Self, Handle) {
+    pub fn new(title: String, scanouts: u32, events: mpsc::Sender<FromScreen>) -> (Self, Handle) {
         let (sender, commands) = mpsc::unbounded_channel();
         let report = SharedScreenReport::default();
         let handle = Handle { commands: sender, report: report.clone() };
         let hub = Self {
             title,
+            scanouts,
             commands,
             events,
             device: None,
@@ -135,7 +138,7 @@ impl Hub {
 
     fn attach(&mut self, stream: UnixStream) {
         self.detach("Another compositor took over.");
-        match Link::open(stream, self.title.clone(), self.report.clone()) {
+        match Link::open(stream, self.title.clone(), self.scanouts, self.report.clone()) {
             Ok(link) => self.link = Some(link),
             Err(reason) => self.outbox.push(FromScreen::Detached(reason)),
         }

@@ -66,6 +66,7 @@ pub(super) struct Link {
     queue: EventQueue<LinkState>,
     connection: Connection,
     title: String,
+    scanouts: u32,
     readable: AsyncFd<UnixStream>,
     /// There while the compositor does not read what we have sent.
     writable: Option<AsyncFd<UnixStream>>,
@@ -74,7 +75,7 @@ pub(super) struct Link {
 
 impl Link {
     /// Begins a connection. The error is one sentence.
-    pub fn open(stream: UnixStream, title: String, report: SharedScreenReport) -> Result<Self, String> {
+    pub fn open(stream: UnixStream, title: String, scanouts: u32, report: SharedScreenReport) -> Result<Self, String> {
         let cannot = |error: std::io::Error| format!("The Wayland connection cannot be used: {error}.");
         stream.set_nonblocking(true).map_err(cannot)?;
         let watched = stream.try_clone().map_err(cannot)?;
@@ -97,7 +98,7 @@ impl Link {
             failed: None,
             unplugging: None,
         };
-        Ok(Self { state, queue, connection, title, readable, writable: None, report })
+        Ok(Self { state, queue, connection, title, scanouts, readable, writable: None, report })
     }
 
     /// Waits until [`Link::turn`] or [`Link::settle`] has something to do. May be dropped at any time.
@@ -233,10 +234,10 @@ impl Link {
 
     fn settle_surfaces(&mut self, model: &mut Model) {
         let qh = self.queue.handle();
-        let Self { state, title, report, .. } = self;
+        let Self { state, title, scanouts, report, .. } = self;
         let LinkState { globals, surfaces, buffers, modes, events, unplugging, .. } = state;
-        // The first window says early which mode the guest should have.
-        let wanted = ScanoutId::new(0).into_iter();
+        // Windows say early which modes the guest should have.
+        let wanted = (0..*scanouts).filter_map(ScanoutId::new);
         let visible = model.iter().filter(|(_, scanout)| scanout.visible().is_some()).map(|(id, _)| id);
         for id in wanted.chain(visible) {
             if !surfaces.contains_key(&id)

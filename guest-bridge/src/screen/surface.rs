@@ -180,9 +180,11 @@ impl Surface {
         Some(self.attached.as_ref()?.memory.as_ref()?.id)
     }
 
-    /// From when on the window of a scanout that is off may go: not while the compositor owes it an answer.
+    /// From when on the window of a scanout that is off may go: not while the compositor owes it an answer, and not one that
+    /// never had a picture, which nobody sees and which says what mode the guest should have.
     pub fn may_go_from(&self) -> Option<Instant> {
-        (self.configured.is_some() && self.flight.is_none()).then_some(self.created + SHORTEST_LIFE)
+        (self.attached.is_some() && self.configured.is_some() && self.flight.is_none())
+            .then_some(self.created + SHORTEST_LIFE)
     }
 
     /// Brings the window to what the scanout shows, as far as the compositor allows at present.

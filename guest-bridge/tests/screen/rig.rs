@@ -85,7 +85,7 @@ impl Rig {
     /// A hub on this loop, without a compositor.
     pub fn new() -> Self {
         let (events, event_receiver) = mpsc::channel(64);
-        let (hub, handle) = Hub::new("work".into(), events);
+        let (hub, handle) = Hub::new("work".into(), 1, events);
         let polls = Arc::new(AtomicU64::new(0));
         tokio::spawn(Counted { future: Box::pin(hub.run()), polls: polls.clone() });
         let (device, answer_receiver) = connect_device(&handle);
