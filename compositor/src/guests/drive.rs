@@ -365,8 +365,13 @@ impl State {
 
     /// Sends a request; its id, by which the answer is known.
     pub(super) fn ask_guest(&mut self, name: &GuestName, request: Request, fd: Option<OwnedFd>) -> Result<u64, String> {
-        if self.guests.pending.len() >= super::MAX_PENDING {
-            return Err("too many requests wait for answers of guests; try again".to_owned());
+        let report = request == Request::Report;
+        let mut waiting = self.guests.pending.iter().filter(|(_, pending)| pending.name == *name);
+        if let Some((id, _)) = waiting.clone().find(|(_, pending)| pending.report && report) {
+            return Ok(*id);
+        }
+        if waiting.nth(super::MAX_PENDING - 1).is_some() {
+            return Err(format!("{name} does not answer; phyllome kill {name} ends it"));
         }
         let then = match request {
             Request::Pause => Some(GuestState::Paused),
@@ -380,7 +385,7 @@ impl State {
         let id = self.guests.last_id;
         match attached.link.send(id, request, fd) {
             Ok(all_sent) => {
-                self.guests.pending.insert(id, Pending { name: name.clone(), then });
+                self.guests.pending.insert(id, Pending { name: name.clone(), report, then });
                 if !all_sent {
                     self.watch_link_writable(name);
                 }

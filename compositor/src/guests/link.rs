@@ -18,6 +18,8 @@ pub const GREETING: Duration = if cfg!(test) { Duration::from_millis(300) } else
 /// Most messages at once, and most in a second in the long run.
 const BURST: f64 = 500.0;
 const PER_SECOND: f64 = 200.0;
+/// Messages that one request may lead to, beyond those: a report, an answer, and one to spare.
+const PER_REQUEST: f64 = 3.0;
 
 /// Why the socket of a guest cannot be dialled.
 #[derive(Debug, thiserror::Error)]
@@ -146,7 +148,7 @@ impl Link {
             return Err(LinkError::Misbehaved("it sent a file descriptor that nobody asked for".to_owned()));
         }
         let gained = now.saturating_duration_since(self.filled).as_secs_f64() * PER_SECOND;
-        self.tokens = (self.tokens + gained).min(BURST);
+        self.tokens = (self.tokens + gained).min(BURST.max(self.tokens));
         self.filled = now;
         while let Some(message) = self.decoder.next_message::<FromGuest>()? {
             self.tokens -= 1.0;
@@ -180,6 +182,7 @@ impl Link {
     pub fn send(&mut self, id: u64, request: Request, fd: Option<OwnedFd>) -> Result<bool, LinkError> {
         let full = |error: crate::control::outbox::Full| LinkError::Misbehaved(error.to_string());
         self.out.push(&ToGuest { id, request }, fd).map_err(full)?;
+        self.tokens = (self.tokens + PER_REQUEST).min(2.0 * BURST);
         self.flush()
     }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::guests::life::tests::report;
 use phyllome_protocol::GuestName;
-use phyllome_protocol::framing::{self, MAX_LINE};
+use phyllome_protocol::framing::{self, Decoder, MAX_LINE};
 use phyllome_protocol::status::GuestState;
 use std::io::Write;
 use std::os::fd::AsFd;
@@ -103,6 +103,20 @@ fn tp20_a_flood_of_good_messages_ends_the_connection() {
     let flood = framing::encode(&FromGuest::Done { id: 1 }).unwrap().repeat(10_000);
     let why = misbehaved(feed(&mut link, &mut there, &flood));
     assert!(why.contains("faster"), "{why}");
+}
+
+#[test]
+fn a_guest_that_is_asked_often_may_answer_often() {
+    let (mut link, there) = greeted();
+    let now = Instant::now();
+    for id in 0..5000 {
+        link.send(id, Request::Report, None).unwrap();
+        framing::send_blocking(&there, &FromGuest::Report(report(GuestState::Running)), &[]).unwrap();
+        framing::send_blocking(&there, &FromGuest::Done { id }, &[]).unwrap();
+        assert!(link.receive(now).1.is_none(), "after {id} requests");
+        let mut asked = Decoder::new();
+        asked.receive(&there).unwrap();
+    }
 }
 
 #[test]

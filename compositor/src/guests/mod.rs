@@ -36,8 +36,8 @@ pub use view::GuestView;
 const SHOWN: &str = "shown";
 /// Most guests without a definition that are adopted.
 const MAX_UNKNOWN: usize = 64;
-/// Most requests that wait for answers.
-const MAX_PENDING: usize = 1024;
+/// Most requests to one guest that wait for their answers.
+const MAX_PENDING: usize = 32;
 
 /// What the registry needs to know of its surroundings.
 #[derive(Clone, Debug)]
@@ -73,6 +73,8 @@ struct Dial {
 #[derive(Debug)]
 struct Pending {
     name: GuestName,
+    /// Whether it asks for a report: one such question at a time is enough.
+    report: bool,
     /// The state that the guest is in once it is done; its report of that may come later than the answer.
     then: Option<GuestState>,
 }

@@ -391,6 +391,26 @@ fn status_goes_out_although_a_guest_does_not_tell_its_counters() {
 }
 
 #[test]
+fn tp20_a_guest_that_never_answers_is_asked_a_bounded_number_of_times() {
+    let mut host = Host::started("exit 9");
+    let _mute = Peer::of(&mut host, "work");
+    let mut play = Peer::of(&mut host, "play");
+    for _ in 0..3 {
+        assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+    }
+    assert_eq!(
+        host.state.guests.pending.values().filter(|p| p.name == name("work")).count(),
+        1,
+        "one question for reports"
+    );
+    let asked: Vec<_> = (0..100).map(|_| host.state.ask_guest(&name("work"), Request::Shutdown, None)).collect();
+    assert_eq!(asked.iter().filter(|result| result.is_ok()).count(), super::MAX_PENDING - 1);
+    let tool = host.tool();
+    tool.send(&Command::Shutdown { name: name("play") });
+    assert_eq!(play.asked(&mut host).request, Request::Shutdown, "other guests are not held up");
+}
+
+#[test]
 fn events_tell_of_focus_mode_and_states() {
     let mut host = Host::started("exit 9");
     let mut tool = host.tool();
