@@ -146,7 +146,7 @@ fn start_backend(
                 config.outputs.get(&name).and_then(|output| output.scale).unwrap_or(1.0)
             };
             let sizes: Vec<_> = sizes.iter().enumerate().map(|(number, size)| (*size, scale(number))).collect();
-            Ok((Backend::Headless(Headless::new(display, &sizes, *renderer)?), None))
+            Ok((Backend::Headless(Box::new(Headless::new(display, &sizes, *renderer)?)), None))
         }
         BackendChoice::Nested { size } => {
             let (nested, window) = Nested::new(display, *size)?;

@@ -32,7 +32,7 @@ pub enum RendererKind {
 /// The backends.
 pub enum Backend {
     /// Draws into memory at a virtual 60 Hz.
-    Headless(Headless),
+    Headless(Box<Headless>),
     /// A window of another desktop.
     Nested(Box<Nested>),
 }

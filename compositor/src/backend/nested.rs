@@ -38,6 +38,8 @@ pub struct Nested {
     formats: Vec<Format>,
     shm_formats: Vec<Fourcc>,
     cursor_hidden: bool,
+    /// The window was drawn last, so that EGL can tell the age of its next buffer; it cannot after something else was drawn.
+    window_is_current: bool,
 }
 
 impl Nested {
@@ -65,7 +67,20 @@ impl Nested {
         let outputs = vec![Output::new(display, "NESTED-1".to_owned(), size, scale, REFRESH_MHZ)];
         let tracker = tracker(size);
         let textures = Textures::default();
-        Ok((Self { window, textures, tracker, outputs, device, formats, shm_formats, cursor_hidden: false }, events))
+        Ok((
+            Self {
+                window,
+                textures,
+                tracker,
+                outputs,
+                device,
+                formats,
+                shm_formats,
+                cursor_hidden: false,
+                window_is_current: false,
+            },
+            events,
+        ))
     }
 
     pub(super) fn outputs(&self) -> &[Output] {
@@ -83,7 +98,8 @@ impl Nested {
 
     pub(super) fn draw(&mut self, scene: &Scene, screens: &mut Screens) -> Result<(), String> {
         let pieces = self.textures.pieces(self.window.renderer(), scene, screens);
-        let age = self.window.buffer_age().unwrap_or(0);
+        let age = if self.window_is_current { self.window.buffer_age().unwrap_or(0) } else { 0 };
+        self.window_is_current = false;
         let damage = {
             let (renderer, mut framebuffer) = self.window.bind().map_err(|error| error.to_string())?;
             let result = self
@@ -95,6 +111,7 @@ impl Nested {
         self.textures.note_failures(&pieces);
         if let Some(damage) = damage {
             self.window.submit(Some(&damage)).map_err(|error| error.to_string())?;
+            self.window_is_current = true;
         }
         // The guest's own pointer is in the picture; two would be one too many.
         let hide = scene.shown.len() > 1;
@@ -121,6 +138,7 @@ impl Nested {
         scene: &Scene,
         screens: &mut Screens,
     ) -> Result<Capture, String> {
+        self.window_is_current = false;
         let renderer = self.window.renderer();
         offscreen::<GlesRenderer, GlesTexture>(renderer, &mut self.textures, (width, height), scene, screens)
     }

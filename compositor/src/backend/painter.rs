@@ -2,12 +2,13 @@
 
 use crate::render::Capture;
 use crate::render::elements::{Piece, Textures, ground};
+use crate::render::own::ImportOwn;
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::element::RenderElement;
-use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportMem, Offscreen, Renderer, Texture};
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, Offscreen, Renderer, Texture};
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 
 /// A buffer that stands for an output.
@@ -32,7 +33,7 @@ const FORMAT: Fourcc = Fourcc::Xrgb8888;
 
 impl<R, B> Painter<R, B>
 where
-    R: Renderer + ImportAll + ImportMem + ExportMem + Bind<B> + Offscreen<B>,
+    R: Renderer + ImportAll + ImportOwn + ExportMem + Bind<B> + Offscreen<B>,
     R::TextureId: Texture + Clone + 'static,
     Piece<R::TextureId>: RenderElement<R>,
 {
@@ -85,7 +86,7 @@ pub fn offscreen<R, B>(
     screens: &mut Screens,
 ) -> Result<Capture, String>
 where
-    R: Renderer + ImportAll + ImportMem + ExportMem + Bind<B> + Offscreen<B>,
+    R: Renderer + ImportAll + ImportOwn + ExportMem + Bind<B> + Offscreen<B>,
     R::TextureId: Texture + Clone + 'static,
     Piece<R::TextureId>: RenderElement<R>,
 {

@@ -12,6 +12,7 @@ use phyllome_protocol::runtime::RuntimeDir;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{EventLoop, Interest, Mode, PostAction};
 use std::fs::File;
+use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -173,7 +174,12 @@ fn run(options: &Options) -> anyhow::Result<()> {
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_env("PHYLLOME_LOG").unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .init();
     let options = Options::parse();
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,8 +4,10 @@
 //! when they are drawn and at no other time. A guest's texture that cannot be read leaves the ground's colour in its place, never
 //! what was there before.
 
+use super::own::ImportOwn;
 use super::scene::{Key, Layer, Scene};
 use crate::frame::colors;
+use crate::ui::Pixels;
 use crate::wayland::content::{Content, Upload};
 use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
@@ -13,7 +15,7 @@ use phyllome_protocol::status::Area;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement};
 use smithay::backend::renderer::utils::{CommitCounter, DamageSet, DamageSnapshot, OpaqueRegions};
-use smithay::backend::renderer::{Color32F, Frame, ImportAll, ImportMem, Renderer, Texture};
+use smithay::backend::renderer::{Color32F, Frame, ImportAll, Renderer, Texture};
 use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Resource, Weak};
@@ -22,6 +24,7 @@ use smithay::wayland::compositor::with_states;
 use smithay::wayland::shm::{BufferAccessError, with_buffer_contents};
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::rc::Rc;
 use std::time::Instant;
 
 /// The ground's colour, `#101114`.
@@ -42,6 +45,8 @@ pub struct Piece<T> {
     /// A guest's: its damage. The shell's own pieces change only as a whole, by a new id.
     damage: Option<DamageSnapshot<i32, Buffer>>,
     failed: Cell<bool>,
+    /// Holds what a texture of the shell's own reads from.
+    _pixels: Option<Rc<Pixels>>,
 }
 
 impl<T> Piece<T> {
@@ -147,7 +152,7 @@ where
 }
 
 struct Own<T> {
-    generation: u64,
+    pixels: Rc<Pixels>,
     id: Id,
     texture: T,
     used: bool,
@@ -180,7 +185,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
     /// The pieces of `scene`, top first. What cannot be imported is left out, and said so now and then.
     pub fn pieces<R>(&mut self, renderer: &mut R, scene: &Scene, screens: &mut Screens) -> Vec<Piece<T>>
     where
-        R: Renderer<TextureId = T> + ImportAll + ImportMem,
+        R: Renderer<TextureId = T> + ImportAll + ImportOwn,
     {
         let mut pieces = Vec::with_capacity(scene.layers.len());
         for layer in &scene.layers {
@@ -193,7 +198,8 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                             crop(place, Rectangle::from_size((size.w, size.h).into()).to_f64(), clip)?;
                         let transform = Transform::Normal;
                         let failed = Cell::new(false);
-                        Some(Piece { id, texture, source, place, transform, opaque: *opaque, damage: None, failed })
+                        let (opaque, _pixels) = (*opaque, Some(pixels.clone()));
+                        Some(Piece { id, texture, source, place, transform, opaque, damage: None, failed, _pixels })
                     })
                 }
                 Layer::Surface { surface, x, y, width, height, clip } => {
@@ -215,6 +221,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                             opaque: !content.has_alpha,
                             damage: Some(content.damage_snapshot()),
                             failed: Cell::new(false),
+                            _pixels: None,
                         })
                     })
                 }
@@ -237,21 +244,15 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         }
     }
 
-    fn own_texture<R>(
-        &mut self,
-        renderer: &mut R,
-        key: Key,
-        pixels: &crate::ui::Pixels,
-        opaque: bool,
-    ) -> Option<(Id, T)>
+    fn own_texture<R>(&mut self, renderer: &mut R, key: Key, pixels: &Rc<Pixels>, opaque: bool) -> Option<(Id, T)>
     where
-        R: Renderer<TextureId = T> + ImportMem,
+        R: Renderer<TextureId = T> + ImportOwn,
     {
         if pixels.width == 0 || pixels.height == 0 {
             return None;
         }
         if let Some(own) = self.own.get_mut(&key)
-            && own.generation == pixels.generation()
+            && own.pixels.generation() == pixels.generation()
         {
             own.used = true;
             return Some((own.id.clone(), own.texture.clone()));
@@ -259,10 +260,10 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         // Without an alpha channel what is said to be opaque is opaque, whatever the pixels say.
         let format = if opaque { Fourcc::Xrgb8888 } else { Fourcc::Argb8888 };
         let size = (extent(pixels.width), extent(pixels.height)).into();
-        match renderer.import_memory(&pixels.data, format, size, false) {
+        match renderer.import_own(pixels, format, size) {
             Ok(texture) => {
                 let id = Id::new();
-                let own = Own { generation: pixels.generation(), id: id.clone(), texture: texture.clone(), used: true };
+                let own = Own { pixels: pixels.clone(), id: id.clone(), texture: texture.clone(), used: true };
                 self.own.insert(key, own);
                 Some((id, texture))
             }

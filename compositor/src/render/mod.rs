@@ -6,6 +6,7 @@
 pub mod capture;
 pub mod clock;
 pub mod elements;
+pub mod own;
 pub mod scene;
 pub mod words;
 
@@ -113,6 +114,8 @@ impl State {
             }
             return;
         }
+        // The pointer may have waited over the place for the picture to come.
+        self.refresh_pointer();
         self.queue_redraw();
     }
 

@@ -59,6 +59,25 @@ fn tp18_gles_shows_no_old_pixels_when_size_or_format_changes() {
 }
 
 #[test]
+fn gles_uploads_what_is_damaged() {
+    let Some(mut shell) = gles() else { return };
+    let (mut red, window, pool) = shown!(shell, "red", GREEN);
+    let area = shell.area();
+    assert_eq!(shell.shot("gles-before-damage").count_inside(&area, GREEN), pixels(&area));
+    for y in 50..60u64 {
+        pool.file.write_all_at(&CYAN.to_le_bytes().repeat(100), y * 5120 + 4 * 200).unwrap();
+    }
+    let again = pool.pool.create_buffer(0, 1272, 768, 5120, wl_shm::Format::Xrgb8888, &red.handle, ());
+    window.surface.attach(Some(&again), 0, 0);
+    window.surface.damage_buffer(200, 50, 100, 10);
+    window.surface.commit();
+    shell.roundtrip(&mut red);
+    let shot = shell.shot("gles-damage");
+    assert_eq!((shot.count_inside(&area, CYAN), shot.count_inside(&area, GREEN)), (1000, pixels(&area) - 1000));
+    assert_eq!(shot.at(area.x + 200, area.y + 50), CYAN);
+}
+
+#[test]
 fn gles_survives_a_file_that_shrinks() {
     let Some(mut shell) = gles() else { return };
     let (mut red, window, _pool) = shown!(shell, "red", GREEN);

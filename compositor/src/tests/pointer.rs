@@ -27,6 +27,20 @@ fn places_are_the_guests_own_pixels() {
 }
 
 #[test]
+fn a_pointer_that_was_there_first_enters_the_picture_when_it_comes() {
+    let mut shell = Fixture::new();
+    shell.state.forward_pointer_motion(104.0, 228.0, 1);
+    let mut red = shell.attach("red");
+    red.seat().get_pointer(&red.handle, ());
+    let window = red.window("phyllome.scanout.0");
+    shell.roundtrip(&mut red);
+    window.acknowledge(&red);
+    let _pool = red.fill(&window.surface, 1272, 768, GREEN);
+    shell.roundtrip(&mut red);
+    assert_eq!(red.events.pointer, [Pointer::Enter(100.0, 200.0)]);
+}
+
+#[test]
 fn over_the_band_the_pointer_is_nobodys() {
     let mut shell = Fixture::new();
     let (mut red, _window, _pointer, _pool) = pointing(&mut shell);

@@ -14,7 +14,7 @@ use std::ptr::null_mut;
 use std::sync::OnceLock;
 
 /// Processor time that one client may use in one turn, in nanoseconds.
-const MOST: libc::c_long = 500_000_000;
+const MOST: libc::c_long = 200_000_000;
 
 /// No client is being served.
 const NOBODY: i32 = -1;

@@ -276,7 +276,7 @@ impl State {
     }
 
     /// Tells the pointer's place anew, for instance because another guest lies under it now.
-    fn refresh_pointer(&mut self) {
+    pub(crate) fn refresh_pointer(&mut self) {
         if self.protocols.seat.position.is_none() {
             return;
         }
