@@ -9,6 +9,7 @@ use crate::setup;
 use anyhow::{Context, Result, bail};
 use phyllome_test_guests::repository;
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -186,41 +187,62 @@ impl Executable {
     }
 }
 
-/// Runs a test executable, prints each test's line if asked, and gives all its output and how it ended.
+/// Runs a test executable, prints each test's line if asked, and gives all its output and how it ended. A process that a test has
+/// left behind may hold the output open: once the executable has ended, it is read for a moment only.
 fn watch(command: &mut Command, print: bool) -> Result<(String, Result<String, String>)> {
-    let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().context("cannot run a test")?;
-    let stdout = child.stdout.take().context("a test has no output")?;
-    let (sender, lines) = mpsc::channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
-            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
-                return;
-            }
-        }
-    });
+    const LOOK: Duration = Duration::from_millis(500);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().context("cannot run a test")?;
+    let lines = lines_of(child.stdout.take().context("a test has no output")?);
+    let errors = lines_of(child.stderr.take().context("a test has no error output")?);
     let deadline = Instant::now() + LIMIT;
     let mut output = String::new();
+    let mut last_words = VecDeque::new();
     let ended = loop {
-        match lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        // What C libraries and child processes say is of interest after a failure only.
+        last_words.extend(errors.try_iter());
+        last_words.drain(..last_words.len().saturating_sub(100));
+        match lines.recv_timeout(LOOK) {
             Ok(line) => {
                 if print && line.starts_with("test ") && line.contains(" ... ") {
                     println!("         {}", line.trim_start_matches("test "));
                 }
                 output.push_str(&line);
                 output.push('\n');
+                if Instant::now() <= deadline {
+                    continue;
+                }
             }
-            Err(mpsc::RecvTimeoutError::Disconnected) => {
-                let status = child.wait()?;
-                break if status.success() { Ok(String::new()) } else { Err(status.to_string()) };
-            }
-            Err(mpsc::RecvTimeoutError::Timeout) => {
-                child.kill()?;
-                child.wait()?;
-                break Err(format!("ended after {} minutes", LIMIT.as_secs() / 60));
-            }
+            Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(Duration::from_millis(1)),
+            Err(mpsc::RecvTimeoutError::Timeout) => {}
+        }
+        if let Some(status) = child.try_wait()? {
+            break if status.success() { Ok(String::new()) } else { Err(status.to_string()) };
+        }
+        if Instant::now() > deadline {
+            child.kill()?;
+            child.wait()?;
+            break Err(format!("ended after {} minutes", LIMIT.as_secs() / 60));
         }
     };
+    if ended.is_err() {
+        last_words.extend(errors.try_iter());
+        last_words.iter().for_each(|line| println!("    {line}"));
+    }
     Ok((output, ended))
+}
+
+/// The lines of a pipe as they come, read on a thread of its own.
+fn lines_of(pipe: impl Read + Send + 'static) -> mpsc::Receiver<String> {
+    let (sender, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(pipe).split(b'\n').map_while(Result::ok) {
+            if sender.send(String::from_utf8_lossy(&line).into_owned()).is_err() {
+                return;
+            }
+        }
+    });
+    lines
 }
 
 /// Prints what a failed executable said last, from its failures on.
@@ -273,6 +295,17 @@ fn doc_examples(part: Option<&str>) -> Result<Outcome> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_process_that_is_left_behind_does_not_hold_the_tests_up() {
+        let start = Instant::now();
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 30 & echo $!; echo test result: ok. 1 passed\\; 0 failed\\; 0 ignored"]);
+        let (output, ended) = watch(&mut command, false).unwrap();
+        crate::processes::send("KILL", output.lines().next().unwrap().parse().unwrap());
+        assert!(ended.is_ok() && start.elapsed() < Duration::from_secs(20));
+        assert_eq!(Outcome::parse(&output).unwrap().passed, 1);
+    }
 
     #[test]
     fn the_first_word_of_a_file_is_its_group() {
