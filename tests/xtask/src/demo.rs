@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         (Some(folder), "headless") => Piece { tool: stage.tool(), shots: folder, start }.play(&names),
         _ => greet(stage.tool(), &names),
     };
-    if let Err(error) = played {
+    if let Err(error) = played.or_else(|error| if processes::interrupted() { Ok(()) } else { Err(error) }) {
         eprintln!("the shell's last words:\n{}", stage.last_words());
         return Err(error);
     }
