@@ -59,7 +59,14 @@ impl Client {
     /// Receives once.
     pub fn receive(&mut self) -> Result<(), ClientError> {
         self.decoder.receive(&self.stream)?;
-        if self.decoder.take_fd().is_some() { Err(ClientError::Descriptor) } else { Ok(()) }
+        if self.decoder.take_fd().is_some() {
+            return Err(ClientError::Descriptor);
+        }
+        if self.subscriber {
+            // Nobody reads what a subscriber says; kept, it would grow without bound.
+            self.decoder = Decoder::new();
+        }
+        Ok(())
     }
 
     /// The next whole command, unless one is being carried out.
