@@ -120,7 +120,7 @@ impl State {
         let _ = self.display.flush_clients();
     }
 
-    /// `headless`, `nested` or `kms`.
+    /// The name in `phyllome status`: `headless` or `nested`.
     pub fn backend_name(&self) -> &'static str {
         self.backend.name()
     }

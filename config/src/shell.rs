@@ -8,11 +8,12 @@ use std::path::Path;
 /// The shell's settings, checked, with every default filled in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ShellConfig {
-    /// `theme`: the panel's colours. Default dark.
+    /// `theme`: the panel's colours. Default dark. Checked and kept; nothing draws by it yet.
     pub theme: Theme,
-    /// `reduce_motion`: no fades at all. Default false.
+    /// `reduce_motion`: no fades at all. Default false. Checked and kept; nothing fades yet.
     pub reduce_motion: bool,
     /// `idle_minutes`: minutes without input until the shell locks; `None` (0 in the file) for never. Default never.
+    /// Checked and kept; there is no lock screen yet.
     pub idle_minutes: Option<u32>,
     /// `[keyboard]`.
     pub keyboard: Keyboard,
@@ -44,7 +45,8 @@ pub struct Keyboard {
 /// One output's settings.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OutputConfig {
-    /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` to choose by the output's size. Guests' pixels are never scaled.
+    /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` for 1. Guests' pixels are never scaled. A
+    /// nested window takes the scale of the desktop around it instead.
     pub scale: Option<f64>,
 }
 

@@ -173,7 +173,7 @@ impl State {
         self.backend.outputs().first().map_or((0, 0), |output| output.area_size())
     }
 
-    /// Whether guest `name` has a picture to show on the first output.
+    /// Whether guest `name` has made its scanout 0, the one for the first output; whether there is a picture in it yet does not matter.
     pub fn has_picture(&self, name: &GuestName) -> bool {
         ScanoutId::new(0).is_some_and(|id| self.protocols.screens.scanout(name, id).is_some())
     }

@@ -1,7 +1,7 @@
 //! Slint without a display: windows that exist only to be drawn into memory, by the software renderer, with our font.
 //!
-//! Slint keeps its platform per thread, so this module does too. It never opens a display, never runs Slint's event loop,
-//! and asks the host for nothing: the font is in the program.
+//! Slint keeps its platform per thread, so this module does too. It never opens a display and never runs Slint's event loop.
+//! The font is in the program; only a character that it lacks may be drawn with a font of the host.
 
 use super::UiError;
 use slint::fontique_011::fontique;

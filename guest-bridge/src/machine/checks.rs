@@ -1,7 +1,8 @@
 //! What is looked at before QEMU starts, so that a person reads one sentence instead of QEMU's words: QEMU itself, /dev/kvm,
 //! firmware, and every file that the definition names.
 //!
-//! Nothing is changed but one thing: a guest with UEFI firmware gets its own copy of the firmware's variables.
+//! Two things are written and nothing else: a guest with UEFI firmware gets its own copy of the firmware's variables, and QEMU's
+//! version is remembered in the runtime folder.
 
 use super::command_line::{FirmwareFiles, GPU_FD, HostFacts, QMP_FD, QemuVersion, SerialSink};
 use super::lifecycle::KvmFact;

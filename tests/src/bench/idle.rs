@@ -20,7 +20,7 @@ pub fn wakeups(pid: u32) -> Result<u64> {
     Ok(sum)
 }
 
-/// A field of /proc/PID/smaps_rollup or status in MiB.
+/// A field of /proc/PID/status in MiB.
 fn mebibytes(pid: u32, key: &str) -> Result<f64> {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = text.lines().find_map(|l| l.strip_prefix(key)).with_context(|| format!("no {key}"))?;

@@ -74,7 +74,7 @@ impl RawQemu {
         }
     }
 
-    /// Whether the screen shows more than two colours (a console with text, or a picture).
+    /// Whether the screen shows more than four colours: as much as is asked of our own picture.
     pub fn has_picture(&mut self) -> Result<bool> {
         let file = self.folder.path().join("dump.ppm");
         let arguments = json!({"execute": "screendump", "arguments": {"filename": file.to_string_lossy()}});
