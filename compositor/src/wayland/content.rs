@@ -113,11 +113,6 @@ impl Content {
         std::mem::replace(&mut self.upload, Upload::Parts(Vec::new()))
     }
 
-    /// The whole buffer has to be copied when it is drawn next.
-    pub fn upload_whole(&mut self) {
-        self.upload = Upload::Whole;
-    }
-
     /// The damage of the last commits.
     pub fn damage_snapshot(&self) -> DamageSnapshot<i32, BufferCoords> {
         self.damage.snapshot()
