@@ -14,12 +14,12 @@ const GREEN: u32 = 0x00_ff_00;
 const CYAN: u32 = 0x00_ff_ff;
 const XR24: u32 = 0x3432_5258;
 
-/// A shell with GLES; `None`, and the reason said, where there is none.
-fn gles() -> Option<Fixture> {
+/// A shell with GLES; `None`, and the test counted as skipped, where there is none.
+fn gles(test: &str) -> Option<Fixture> {
     match Fixture::with(&[(1280, 800)], RendererKind::Gles) {
         Ok(fixture) => Some(fixture),
         Err(why) => {
-            eprintln!("skipped: {why}");
+            println!("SKIPPED: {test}: {why}");
             None
         }
     }
@@ -27,7 +27,7 @@ fn gles() -> Option<Fixture> {
 
 #[test]
 fn gles_draws_what_pixman_draws() {
-    let Some(mut shell) = gles() else { return };
+    let Some(mut shell) = gles("gles_draws_what_pixman_draws") else { return };
     let mut other = Fixture::new();
     let (_one, _w1, _p1) = shown!(shell, "red", GREEN);
     let (_two, _w2, _p2) = shown!(other, "red", GREEN);
@@ -39,7 +39,7 @@ fn gles_draws_what_pixman_draws() {
 
 #[test]
 fn tp18_gles_shows_no_old_pixels_when_size_or_format_changes() {
-    let Some(mut shell) = gles() else { return };
+    let Some(mut shell) = gles("tp18_gles_shows_no_old_pixels_when_size_or_format_changes") else { return };
     let (mut red, window, _pool) = shown!(shell, "red", GREEN);
     let area = shell.area();
     shell.shot("gles-first");
@@ -60,7 +60,7 @@ fn tp18_gles_shows_no_old_pixels_when_size_or_format_changes() {
 
 #[test]
 fn gles_uploads_what_is_damaged() {
-    let Some(mut shell) = gles() else { return };
+    let Some(mut shell) = gles("gles_uploads_what_is_damaged") else { return };
     let (mut red, window, pool) = shown!(shell, "red", GREEN);
     let area = shell.area();
     assert_eq!(shell.shot("gles-before-damage").count_inside(&area, GREEN), pixels(&area));
@@ -79,7 +79,7 @@ fn gles_uploads_what_is_damaged() {
 
 #[test]
 fn gles_survives_a_file_that_shrinks() {
-    let Some(mut shell) = gles() else { return };
+    let Some(mut shell) = gles("gles_survives_a_file_that_shrinks") else { return };
     let (mut red, window, _pool) = shown!(shell, "red", GREEN);
     let pool = red.fill(&window.surface, 1272, 768, CYAN);
     pool.file.set_len(0).unwrap();
@@ -101,9 +101,9 @@ fn sealed(colour: u32, bytes: usize) -> File {
 
 #[test]
 fn gles_shows_a_dmabuf_or_refuses_it() {
-    let Some(mut shell) = gles() else { return };
+    let Some(mut shell) = gles("gles_shows_a_dmabuf_or_refuses_it") else { return };
     if !shell.attach("red").events.globals.contains_key("zwp_linux_dmabuf_v1") {
-        eprintln!("skipped: this EGL imports no dmabufs");
+        println!("SKIPPED: gles_shows_a_dmabuf_or_refuses_it: this EGL imports no dmabufs");
         return;
     }
     let (mut red, window, _pool) = shown!(shell, "red", GREEN);

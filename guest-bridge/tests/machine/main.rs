@@ -206,7 +206,7 @@ fn at_most_eight_listen_and_all_hear_the_end() {
 #[test]
 fn firmware_draws_on_our_device_and_survives_a_reset() {
     if !bridge::has_uefi() {
-        println!("skipped: OVMF is not installed");
+        println!("SKIPPED: firmware_draws_on_our_device_and_survives_a_reset: OVMF is not installed");
         return;
     }
     let mut bridge = Bridge::start("work", &uefi("tcg"));
@@ -222,11 +222,11 @@ fn firmware_draws_on_our_device_and_survives_a_reset() {
 #[test]
 fn kvm_that_does_not_work_falls_back_once_and_is_remembered() {
     if !bridge::has_uefi() {
-        println!("skipped: OVMF is not installed");
+        println!("SKIPPED: kvm_that_does_not_work_falls_back_once_and_is_remembered: OVMF is not installed");
         return;
     }
     if let Some(why) = bridge::kvm_works_or_is_absent() {
-        println!("skipped: {why}");
+        println!("SKIPPED: kvm_that_does_not_work_falls_back_once_and_is_remembered: {why}");
         return;
     }
     let mut bridge = Bridge::start("work", &uefi("auto"));

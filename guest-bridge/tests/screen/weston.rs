@@ -24,8 +24,8 @@ impl Drop for Weston {
 }
 
 impl Weston {
-    /// `None`, with the reason said, where there is no weston.
-    async fn start() -> Option<Self> {
+    /// `None`, and the test counted as skipped, where there is no weston that draws.
+    async fn start(test: &str) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("w").tempdir().unwrap();
         let started = Command::new("weston")
             .args(["--backend=headless-backend.so", "--shell=kiosk-shell.so", "--use-pixman", "--no-config", "--debug"])
@@ -38,7 +38,7 @@ impl Weston {
         let process = match started {
             Ok(process) => process,
             Err(error) => {
-                eprintln!("skipped: weston cannot be started: {error}");
+                println!("SKIPPED: {test}: weston cannot be started: {error}");
                 return None;
             }
         };
@@ -52,7 +52,7 @@ impl Weston {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
         }
         if !weston.draws_frames().await {
-            eprintln!("skipped: this weston draws no frames, not for its own demo client either");
+            println!("SKIPPED: {test}: this weston draws no frames, not for its own demo client either");
             return None;
         }
         Some(weston)
@@ -120,7 +120,7 @@ fn read_png(path: &Path) -> Vec<[u8; 3]> {
 
 #[tokio::test]
 async fn weston_shows_exactly_the_guests_pixels_and_paces_it() {
-    let Some(weston) = Weston::start().await else { return };
+    let Some(weston) = Weston::start("weston_shows_exactly_the_guests_pixels_and_paces_it").await else { return };
     let mut rig = Rig::new();
     rig.handle.attach(UnixStream::connect(weston.socket()).unwrap());
     rig.until("the mode", |rig| {
@@ -158,7 +158,7 @@ async fn weston_shows_exactly_the_guests_pixels_and_paces_it() {
 
 #[tokio::test]
 async fn a_weston_that_dies_is_followed_by_another() {
-    let Some(first) = Weston::start().await else { return };
+    let Some(first) = Weston::start("a_weston_that_dies_is_followed_by_another").await else { return };
     let mut rig = Rig::new();
     // Firmware begins smaller than the output; then larger, which no compositor accepts without scaling.
     rig.handle.attach(UnixStream::connect(first.socket()).unwrap());
@@ -172,7 +172,7 @@ async fn a_weston_that_dies_is_followed_by_another() {
     drop(first);
     rig.until("its death", |rig| rig.detached().is_some()).await;
     let late = rig.flush(0, &[]).await;
-    let Some(second) = Weston::start().await else { return };
+    let Some(second) = Weston::start("a_weston_that_dies_is_followed_by_another").await else { return };
     rig.handle.attach(UnixStream::connect(second.socket()).unwrap());
     rig.until("the picture again", |rig| rig.presented(late)).await;
     assert_eq!(second.screenshot().await[0], [90, 0, 0]);
