@@ -59,7 +59,7 @@ impl DeviceProcess {
                 let _ = std::io::copy(&mut stderr, &mut to);
             });
         }
-        Ok(Self { child, socket, folder: folder })
+        Ok(Self { child, socket, folder })
     }
 
     /// Connects, waiting for the socket to appear.

@@ -1,7 +1,7 @@
 //! Firmware and machines without an operating system.
 
 use crate::{BOOT, SOON, host};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::GuestState;
 use phyllome_test_guests::Mode;
 use phyllome_tests::host::Host;
@@ -45,5 +45,6 @@ fn kvm_works() -> Result<bool> {
     let host = Host::prepare(Default::default(), &[])?;
     let output = host.tool(&["doctor", "--json"])?;
     let checks: serde_json::Value = serde_json::from_slice(&output.stdout)?;
-    Ok(checks.to_string().contains("\"kvm\"") && !checks.to_string().contains("emulation"))
+    let checks = checks["checks"].as_array().context("doctor --json lists no checks")?;
+    Ok(checks.iter().any(|check| check["id"] == "kvm" && check["verdict"] == "fine"))
 }
