@@ -174,10 +174,8 @@ pub enum CommandLineError {
         /// The word of the guest's file.
         firmware: &'static str,
     },
-    /// There is no TPM on this host.
-    #[error(
-        "machine.tpm needs swtpm, which this host does not have; install the swtpm package or set machine.tpm = false"
-    )]
+    /// swtpm does not run for this guest.
+    #[error("machine.tpm is not supported yet; set machine.tpm = false")]
     NoTpm,
     /// passt does not run for this guest.
     #[error("network.mode = \"passt\" is not supported yet; use user or none")]

@@ -261,10 +261,7 @@ fn what_is_not_served_is_refused_in_one_sentence() {
     let app = refusal(&|guest, _| guest.profile = Profile::HostApp);
     assert_eq!(app, "profile = \"host-app\" is not supported yet; use linux, windows-11, windows-10, uefi or bios");
     let tpm = refusal(&|guest, _| guest.machine.tpm = true);
-    assert_eq!(
-        tpm,
-        "machine.tpm needs swtpm, which this host does not have; install the swtpm package or set machine.tpm = false"
-    );
+    assert_eq!(tpm, "machine.tpm is not supported yet; set machine.tpm = false");
     let ovmf = refusal(&|guest, host| {
         guest.machine.firmware = Firmware::UefiSecure;
         host.uefi_secure = None;
