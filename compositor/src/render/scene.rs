@@ -1,4 +1,4 @@
-//! What is on an output, top first: pointer, overlays, panel, band with bar, the guest's picture or a message, ground.
+//! What is on an output, top first: overlays, pointer, panel, band with bar, the guest's picture or a message, ground.
 //!
 //! The one place that decides what is decorated and how, for every output, every frame and every mode. The band is always there; nothing
 //! that is a guest's is ever placed or cut by anything but the guest's area.
@@ -136,7 +136,6 @@ impl State {
         let mut scene = Scene::default();
 
         if index == 0 {
-            scene.layers.extend(self.cursor_layer(&area, &mut scene.shown));
             let now = Instant::now();
             if let Some(flash) = self.shell.flash(now) {
                 let pixels = self.ui.flash(&flash.guest.label_view(), scale);
@@ -147,6 +146,8 @@ impl State {
                 let pixels = self.ui.switcher(&entries, switcher.selected, area.width, scale);
                 scene.layers.push(centred(Key::Switcher, pixels, &area));
             }
+            // Under what the shell itself shows: a guest's pointer must not hide a name.
+            scene.layers.extend(self.cursor_layer(&area, &mut scene.shown));
         }
         let panel = if index == 0 { self.shell.panel() } else { None };
         let covered = panel.is_some();
