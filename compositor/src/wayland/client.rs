@@ -8,12 +8,14 @@ use phyllome_protocol::GuestName;
 use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Code of `wl_display.error` for a peer that wants too much.
 const NO_MEMORY: u32 = 2;
+/// Requests after which a connection's objects are counted.
+const COUNT_EVERY: usize = 256;
 
 /// The data of one guest's connection.
 #[derive(Debug)]
@@ -23,6 +25,8 @@ pub struct GuestClient {
     pub compositor: CompositorClientState,
     quota: Mutex<Quota>,
     cut: AtomicBool,
+    /// Requests since the objects were counted.
+    uncounted: AtomicUsize,
 }
 
 impl GuestClient {
@@ -33,6 +37,7 @@ impl GuestClient {
             compositor: CompositorClientState::default(),
             quota: Mutex::new(Quota::new(Instant::now())),
             cut: AtomicBool::new(false),
+            uncounted: AtomicUsize::new(0),
         }
     }
 
@@ -48,6 +53,25 @@ impl GuestClient {
     /// A dmabuf of this connection could not be imported. `Err`: once too often.
     pub fn refusal(&self) -> Result<(), Excess> {
         self.quota().refusal()
+    }
+
+    /// Counts requests that were dispatched, with those that nobody admits: the Wayland library itself serves `wl_display` and
+    /// `wl_registry`. `false`: there are too many objects, and the connection is to end.
+    pub fn served(&self, display: &DisplayHandle, client: &ClientId, requests: usize) -> bool {
+        let uncounted = self.uncounted.fetch_add(requests, Ordering::Relaxed).saturating_add(requests);
+        if uncounted < COUNT_EVERY {
+            return true;
+        }
+        self.uncounted.store(0, Ordering::Relaxed);
+        let mut count = 0usize;
+        let counted = display.backend_handle().with_all_objects_for(client.clone(), |_| count += 1);
+        let verdict = if counted.is_ok() { self.quota().objects(count) } else { Ok(()) };
+        if let Err(too_much) = verdict
+            && !self.cut.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!("the screen of {} is cut off: a guest's screen may not have {too_much}", self.name);
+        }
+        verdict.is_ok()
     }
 
     /// One fewer of `thing`.

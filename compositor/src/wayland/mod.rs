@@ -136,11 +136,12 @@ impl State {
         self.detach_guest_client(name);
         stream.set_nonblocking(true)?;
         let (socket, readable) = (stream.try_clone()?, stream.try_clone()?);
-        let client = self.display.insert_client(stream, Arc::new(GuestClient::new(name.clone())))?;
+        let guest = Arc::new(GuestClient::new(name.clone()));
+        let client = self.display.insert_client(stream, guest.clone())?;
         let id = client.id();
         let source = Generic::new(readable, Interest::READ, Mode::Level);
         let serve = move |_, socket: &mut NoIoDrop<UnixStream>, state: &mut State| {
-            Ok(state.serve_client((**socket).as_fd(), &id))
+            Ok(state.serve_client((**socket).as_fd(), &id, &guest))
         };
         self.loop_handle.insert_source(source, serve).map_err(|error| io::Error::other(error.to_string()))?;
         self.protocols.clients.insert(name.clone(), Connection { client, socket });
@@ -148,7 +149,7 @@ impl State {
     }
 
     /// Serves what one client has sent. The source goes when the connection has ended.
-    fn serve_client(&mut self, socket: BorrowedFd<'_>, client: &ClientId) -> PostAction {
+    fn serve_client(&mut self, socket: BorrowedFd<'_>, client: &ClientId, guest: &GuestClient) -> PostAction {
         let server = self.protocols.server.clone();
         // Requests are served one after the other: nothing that a request does serves another.
         let Ok(mut server) = server.try_borrow_mut() else { return PostAction::Continue };
@@ -156,7 +157,13 @@ impl State {
         let served = server.backend().dispatch_single_client(self, client.clone());
         drop(watch);
         match served {
-            Ok(_) => PostAction::Continue,
+            Ok(requests) => {
+                if !guest.served(&self.display, client, requests) {
+                    // The library reads the end of the connection next and cleans up.
+                    guard::shut_down(socket);
+                }
+                PostAction::Continue
+            }
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => PostAction::Continue,
             Err(_) => {
                 // What was said in farewell has been sent; the other side is not to wait for more.
