@@ -87,11 +87,12 @@ fn e2e_pause_stops_the_guest_and_resume_lets_it_run_on() -> Result<()> {
     host.wait("an animation", BOOT, |s| s.guests[0].scanouts.first().is_some_and(|x| x.presented > 10))?;
     host.run(&["pause", "play"])?;
     host.wait_state("play", GuestState::Paused, SOON)?;
-    let first = host.screenshot()?;
-    let again = host.wait_picture("a still picture", SOON, |p| *p == first || p.colours() > 0)?;
-    ensure!(again.crop(host.status()?.outputs[0].guest_area).colours() > 2, "the picture went away");
+    let area = host.status()?.outputs[0].guest_area;
+    ensure!(crate::has_console(&host.screenshot()?, area), "the picture went away");
     let flushes = |h: &mut Host| -> Result<u64> { Ok(h.guest("play")?.scanouts.first().map_or(0, |s| s.flushes)) };
+    // Nothing can be waited for where nothing is to happen: an animation of 30 frames a second is given a second.
     let still = flushes(&mut host)?;
+    std::thread::sleep(std::time::Duration::from_secs(1));
     ensure!(flushes(&mut host)? == still, "a paused guest draws");
     host.run(&["resume", "play"])?;
     host.wait("flushes after resume", SOON, |s| s.guests[0].scanouts.first().is_some_and(|x| x.flushes > still + 5))?;

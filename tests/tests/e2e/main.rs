@@ -35,7 +35,10 @@ pub fn host(guests: &[(String, String)]) -> anyhow::Result<Host> {
     Host::start(&guests)
 }
 
-/// Whether the guest's area holds more than a flat card: a console with text has few colours but not one.
+/// Whether the guest's area holds a guest's own picture: more than two colours, and not the ground that the shell's message cards
+/// lie on.
 pub fn has_console(picture: &Picture, area: phyllome_protocol::status::Area) -> bool {
-    picture.crop(area).colours() > 2
+    let inside = picture.crop(area);
+    let ground = inside.count([0x10, 0x11, 0x14]);
+    inside.colours() > 2 && ground * 2 < (area.width * area.height) as usize
 }
