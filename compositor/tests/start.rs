@@ -1,5 +1,7 @@
 //! The program itself: what keeps it from starting is one sentence and exit code 1, and SIGTERM ends it cleanly.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;

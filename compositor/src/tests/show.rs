@@ -56,6 +56,20 @@ fn a_scanout_is_told_the_size_of_the_area() {
 }
 
 #[test]
+fn a_scanout_may_be_named_late_and_commit_before_it_acknowledges() {
+    let mut shell = Fixture::with(&[(1280, 800), (640, 480)], RendererKind::Pixman).unwrap();
+    let mut client = shell.attach("red");
+    let window = client.window("");
+    shell.roundtrip(&mut client);
+    assert_eq!(client.events.configured, Some((1272, 768)));
+    window.surface.commit();
+    window.toplevel.set_app_id("phyllome.scanout.1".into());
+    shell.roundtrip(&mut client);
+    assert!(!client.is_cut());
+    assert_eq!(client.events.configured, Some((632, 448)));
+}
+
+#[test]
 fn a_picture_fills_the_area_and_the_band_is_the_guests_colour() {
     let mut shell = Fixture::new();
     let (_client, _window, _pool) = shown!(shell, "red", GREEN);

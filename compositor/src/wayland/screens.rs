@@ -10,7 +10,7 @@ use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel;
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::wayland::compositor::with_states;
+use smithay::wayland::compositor::{BufferAssignment, SurfaceAttributes, with_states};
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use std::collections::HashMap;
 
@@ -80,6 +80,10 @@ impl Screens {
             && toplevel.scanout.is_none()
         {
             toplevel.scanout = scanout;
+            if scanout.is_some() && toplevel.surface.is_initial_configure_sent() {
+                prepare_configure(&toplevel.surface, area_for(&self.areas, scanout));
+                toplevel.surface.send_pending_configure();
+            }
         }
     }
 
@@ -92,7 +96,12 @@ impl Screens {
             toplevel.surface.send_configure();
             return true;
         }
-        toplevel.surface.ensure_configured()
+        // Until the configure is acknowledged anything but a picture may be committed.
+        let brings_picture = with_states(surface, |states| {
+            let mut attributes = states.cached_state.get::<SurfaceAttributes>();
+            matches!(attributes.current().buffer, Some(BufferAssignment::NewBuffer(_)))
+        });
+        !brings_picture || toplevel.surface.ensure_configured()
     }
 
     /// Takes over what a commit of `surface` brought.
