@@ -210,7 +210,7 @@ mod tests {
     fn without_the_keys_a_guests_band_is_duller_and_the_hosts_is_white() {
         let mut ui = Ui::new().unwrap();
         let dull = draw(&mut ui, &owner(LabelColor::Red, Pattern::Solid, false), 100, 100, 1.0);
-        assert_eq!(at(&dull, 0, 99), Some(bgra(Rgb(0x62, 0x24, 0x26))));
+        assert_eq!(at(&dull, 2, 97), Some(bgra(Rgb(0x62, 0x24, 0x26))));
         let host = draw(&mut ui, &Owner::Host, 100, 100, 1.0);
         for (x, y) in outermost(100, 100) {
             assert_eq!(at(&host, x, y), Some([0xff; 4]));

@@ -1,5 +1,12 @@
 //! What `build.rs` makes of `ui-assets/`: Slint's components, and the icons' path data.
-#![allow(missing_docs, unreachable_pub, clippy::all, clippy::todo, clippy::undocumented_unsafe_blocks, clippy::unwrap_used)]
+#![allow(
+    missing_docs,
+    unreachable_pub,
+    clippy::all,
+    clippy::todo,
+    clippy::undocumented_unsafe_blocks,
+    clippy::unwrap_used
+)]
 
 slint::include_modules!();
 

@@ -6,8 +6,8 @@
 pub mod checks;
 pub mod command_line;
 pub mod control;
-pub mod input;
 pub mod folder;
+pub mod input;
 pub mod keys;
 pub mod lifecycle;
 pub mod logs;
