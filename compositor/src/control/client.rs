@@ -141,6 +141,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_subscriber_says_is_not_kept() {
+        let (mut client, there) = pair();
+        client.subscriber = true;
+        framing::send_blocking(&there, &Command::Status, &[]).unwrap();
+        client.receive().unwrap();
+        client.subscriber = false;
+        assert_eq!(client.next_command().unwrap(), None);
+        framing::send_blocking(&there, &Command::PauseAll, &[]).unwrap();
+        client.receive().unwrap();
+        assert_eq!(client.next_command().unwrap(), Some(Command::PauseAll));
+    }
+
+    #[test]
     fn a_subscriber_that_does_not_read_is_cut_off() {
         let (mut client, _there) = pair();
         client.subscriber = true;
