@@ -15,6 +15,8 @@ pub struct Traffic {
 }
 
 const GET_PROTOCOL_FEATURES: u32 = 1;
+/// QEMU's own device ends itself where the driver takes EDIDs and the socket does not.
+const PROTOCOL_F_EDID: u64 = 1;
 const GET_DISPLAY_INFO: u32 = 3;
 const DMABUF_UPDATE: u32 = 10;
 const GET_EDID: u32 = 11;
@@ -41,7 +43,7 @@ pub fn serve(mut socket: UnixStream, width: u32, height: u32) -> Arc<Traffic> {
             counters.messages.fetch_add(1, Ordering::Relaxed);
             counters.bytes.fetch_add(size.into(), Ordering::Relaxed);
             let payload = match request {
-                GET_PROTOCOL_FEATURES => vec![0; 8],
+                GET_PROTOCOL_FEATURES => PROTOCOL_F_EDID.to_le_bytes().to_vec(),
                 GET_DISPLAY_INFO => display_info(width, height),
                 GET_EDID => vec![0; 1056],
                 DMABUF_UPDATE => Vec::new(),

@@ -184,6 +184,11 @@ impl Piece<'_> {
                 bail!("{name} has received keys that were meant for {first}");
             }
         }
+        self.wait(&format!("{first} has drawn its answer"), SOON, || {
+            let before = self.flushes(first);
+            std::thread::sleep(Duration::from_millis(400));
+            self.flushes(first) == before
+        })?;
         self.shot("typed", &format!("text typed in {first} and in no other"))?;
 
         if names.len() > 1 {
@@ -217,6 +222,14 @@ impl Piece<'_> {
         let guests = status["guests"].as_array().cloned().unwrap_or_default();
         let guest = guests.iter().find(|guest| guest["name"] == name);
         guest.and_then(|guest| guest["state"].as_str()).unwrap_or("unknown").to_owned()
+    }
+
+    /// How often a guest has drawn.
+    fn flushes(&self, name: &str) -> u64 {
+        let status = self.tool.status().unwrap_or_default();
+        let guests = status["guests"].as_array().cloned().unwrap_or_default();
+        let guest = guests.iter().find(|guest| guest["name"] == name);
+        guest.and_then(|guest| guest["scanouts"][0]["flushes"].as_u64()).unwrap_or(0)
     }
 
     fn wait(&self, what: &str, patience: Duration, condition: impl FnMut() -> bool) -> Result<()> {
