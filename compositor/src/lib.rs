@@ -5,6 +5,7 @@
 
 pub mod backend;
 pub mod control;
+pub mod descriptors;
 pub mod doctor;
 pub mod frame;
 pub mod guests;

@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use phyllome_compositor::backend::RendererKind;
 use phyllome_compositor::state::BackendChoice;
-use phyllome_compositor::{State, control, guests};
+use phyllome_compositor::{State, control, descriptors, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::runtime::RuntimeDir;
 use smithay::reexports::calloop::generic::Generic;
@@ -181,6 +181,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     let options = Options::parse();
+    descriptors::raise_limit();
     match run(&options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -3,6 +3,7 @@
 use super::client::Client;
 use super::fixture::{Fixture, name, pixels};
 use super::show::shown;
+use crate::descriptors;
 use crate::wayland::quota;
 use smithay::reexports::rustix;
 use std::fs::File;
@@ -265,6 +266,25 @@ fn dmabufs_that_are_refused_without_end_are_cut_off() {
 }
 
 #[test]
+fn tp20_planes_of_buffers_that_are_never_made_are_cut_off_and_those_that_go_do_not_count() {
+    let attack = |keep: bool| {
+        beside_blue(|shell, red| {
+            let file = memfd(4096);
+            for _ in 0..=2 * quota::MAX_PLANES {
+                let params = params(red);
+                params.add(file.as_fd(), 0, 0, 256, 0, 0);
+                if !keep {
+                    params.destroy();
+                }
+            }
+            shell.roundtrip(red);
+        })
+    };
+    assert!(attack(true));
+    assert!(!attack(false));
+}
+
+#[test]
 fn a_picture_before_the_configure_is_acknowledged_is_an_error() {
     assert!(beside_blue(|shell, red| {
         let window = red.window("phyllome.scanout.0");
@@ -348,5 +368,52 @@ fn tp20_a_flood_that_is_never_over_is_cut_off() {
     shell.wait("the flood to end", |_| writing.is_finished());
     writing.join().unwrap();
     reading.join().unwrap();
+    other_guest_works(&mut shell, &mut blue, &window.surface);
+}
+
+#[test]
+fn tp20_registries_without_end_are_cut_off() {
+    assert!(beside_blue(|shell, red| {
+        for _ in 0..2 * quota::MAX_OBJECTS / 256 {
+            for _ in 0..256 {
+                red.connection.display().get_registry(&red.handle, ());
+            }
+            shell.roundtrip(red);
+            if red.is_cut() {
+                return;
+            }
+        }
+    }));
+}
+
+#[test]
+fn tp20_descriptors_that_no_request_is_for_are_cut_off_and_closed() {
+    let mut shell = Fixture::new();
+    let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    shell.state.attach_guest_client(&name("red"), ours).unwrap();
+    let before = descriptors::open();
+    let file = memfd(1);
+    let mut most = before;
+    let mut cut = false;
+    // wl_display.sync with 28 descriptors each, a few in every turn, so that tests beside this one notice little.
+    for id in 2u32..1002 {
+        let request: Vec<u8> = [1, 12 << 16, id].into_iter().flat_map(u32::to_le_bytes).collect();
+        let fds = [file.as_fd(); 28];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(28))];
+        let mut control = rustix::net::SendAncillaryBuffer::new(&mut space);
+        assert!(control.push(rustix::net::SendAncillaryMessage::ScmRights(&fds)));
+        let bytes = [std::io::IoSlice::new(&request)];
+        cut = rustix::net::sendmsg(&theirs, &bytes, &mut control, rustix::net::SendFlags::NOSIGNAL).is_err();
+        if cut {
+            break;
+        }
+        shell.turn();
+        most = most.max(descriptors::open());
+    }
+    assert!(cut, "{most} descriptors are open");
+    assert!(most < before + 4 * quota::MAX_DESCRIPTORS, "{before} {most}");
+    shell.wait("the descriptors to be closed", |_| descriptors::open() < before + 200);
     other_guest_works(&mut shell, &mut blue, &window.surface);
 }

@@ -2,12 +2,14 @@
 //!
 //! The identity is set when the connection is made and never again; nothing that arrives over the connection is asked for it.
 
-use super::quota::{Excess, Quota, Thing};
+use super::quota::{Excess, MAX_PLANES, Quota, Thing};
 use crate::State;
+use crate::descriptors;
 use phyllome_protocol::GuestName;
-use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason};
+use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -27,6 +29,8 @@ pub struct GuestClient {
     cut: AtomicBool,
     /// Requests since the objects were counted.
     uncounted: AtomicUsize,
+    /// Parameters of dmabufs that hold a plane.
+    planes: Mutex<HashSet<ObjectId>>,
 }
 
 impl GuestClient {
@@ -38,6 +42,7 @@ impl GuestClient {
             quota: Mutex::new(Quota::new(Instant::now())),
             cut: AtomicBool::new(false),
             uncounted: AtomicUsize::new(0),
+            planes: Mutex::default(),
         }
     }
 
@@ -66,6 +71,23 @@ impl GuestClient {
         let mut count = 0usize;
         let counted = display.backend_handle().with_all_objects_for(client.clone(), |_| count += 1);
         let verdict = if counted.is_ok() { self.quota().objects(count) } else { Ok(()) };
+        self.goes_on(verdict)
+    }
+
+    /// Counts descriptors: `before` were open before this connection was served. The Wayland library keeps all that come, whether a
+    /// request is for them or not. `false`: there are too many, and the connection is to end.
+    pub fn holds_few(&self, before: usize) -> bool {
+        let after = descriptors::open();
+        if after <= before {
+            // Nothing can be in excess now; the limit need not be asked for.
+            let _ = self.quota().descriptors(before, after, usize::MAX);
+            return true;
+        }
+        let verdict = self.quota().descriptors(before, after, descriptors::limit());
+        self.goes_on(verdict)
+    }
+
+    fn goes_on(&self, verdict: Result<(), Excess>) -> bool {
         if let Err(too_much) = verdict
             && !self.cut.swap(true, Ordering::Relaxed)
         {
@@ -77,6 +99,29 @@ impl GuestClient {
     /// One fewer of `thing`.
     pub fn remove(&self, thing: Thing) {
         self.quota().remove(thing);
+    }
+}
+
+/// Counts a dmabuf's parameters that get a plane. `false`: the connection has just been cut off.
+pub fn admit_plane<R: Resource>(client: &Client, params: &R) -> bool {
+    let Some(guest) = guest_of(client) else { return true };
+    let too_many = {
+        let mut planes = guest.planes.lock().unwrap_or_else(PoisonError::into_inner);
+        planes.insert(params.id());
+        planes.len() > MAX_PLANES
+    };
+    if too_many {
+        excess(client, params, Excess::Planes);
+    }
+    !too_many
+}
+
+/// A dmabuf's parameters are gone, with their plane.
+pub fn remove_plane<R: Resource>(params: &R) {
+    if let Some(client) = params.client()
+        && let Some(guest) = guest_of(&client)
+    {
+        guest.planes.lock().unwrap_or_else(PoisonError::into_inner).remove(&params.id());
     }
 }
 

@@ -4,7 +4,7 @@
 //! the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
 //! stride beyond 32 bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
 
-use super::client::{admit, admit_thing, counted_dispatch, cut};
+use super::client::{admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
 use super::quota::{MAX_EXTENT, Thing};
 use crate::State;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags, DmabufSyncFlags};
@@ -144,6 +144,9 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
                     cut(client, params, Error::OutOfBounds as u32, "a dmabuf's offset and stride overflow");
                     return;
                 }
+                if !admit_plane(client, params) {
+                    return;
+                }
             }
             Request::Create { width, height, flags, .. } | Request::CreateImmed { width, height, flags, .. } => {
                 if !(1..=MAX_EXTENT).contains(width) || !(1..=MAX_EXTENT).contains(height) {
@@ -168,6 +171,7 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
     }
 
     fn destroyed(state: &mut Self, client: ClientId, params: &ZwpLinuxBufferParamsV1, data: &DmabufParamsData) {
+        remove_plane(params);
         <DmabufState as Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData, Self>>::destroyed(
             state, client, params, data,
         );

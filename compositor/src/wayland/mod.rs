@@ -19,6 +19,7 @@ pub mod viewporter;
 pub mod xdg_shell;
 
 use crate::State;
+use crate::descriptors;
 use client::GuestClient;
 use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
@@ -154,12 +155,14 @@ impl State {
         // Requests are served one after the other: nothing that a request does serves another.
         let Ok(mut server) = server.try_borrow_mut() else { return PostAction::Continue };
         let watch = guard::Watch::new(socket);
+        let open = descriptors::open();
         let served = server.backend().dispatch_single_client(self, client.clone());
         drop(watch);
         match served {
             Ok(requests) => {
-                if !guest.served(&self.display, client, requests) {
+                if !guest.holds_few(open) || !guest.served(&self.display, client, requests) {
                     // The library reads the end of the connection next and cleans up.
+                    self.display.backend_handle().kill_client(client.clone(), DisconnectReason::ConnectionClosed);
                     guard::shut_down(socket);
                 }
                 PostAction::Continue

@@ -14,6 +14,12 @@ pub const MAX_BUFFERS: u32 = 256;
 /// Most shared-memory pools that live at once.
 pub const MAX_POOLS: u32 = 128;
 
+/// Most dmabuf parameters that hold a plane at once.
+pub const MAX_PLANES: usize = 256;
+
+/// Most descriptors that a connection may make the shell hold before it is asked how many there are in all.
+pub const MAX_DESCRIPTORS: usize = 512;
+
 /// Most bytes of one shared-memory pool: a 16384 × 16384 picture.
 pub const MAX_POOL_BYTES: i32 = 1 << 30;
 
@@ -66,6 +72,10 @@ pub enum Excess {
     Requests,
     /// More than [`MAX_REFUSALS`].
     Refusals,
+    /// More than [`MAX_PLANES`].
+    Planes,
+    /// More than [`MAX_DESCRIPTORS`].
+    Descriptors,
 }
 
 impl std::fmt::Display for Excess {
@@ -77,6 +87,8 @@ impl std::fmt::Display for Excess {
             Self::Objects => write!(f, "more than {MAX_OBJECTS} objects"),
             Self::Requests => write!(f, "more than {REQUESTS_PER_SECOND} requests a second"),
             Self::Refusals => write!(f, "more than {MAX_REFUSALS} buffers that cannot be imported"),
+            Self::Planes => write!(f, "more than {MAX_PLANES} planes of unfinished buffers"),
+            Self::Descriptors => write!(f, "more than {MAX_DESCRIPTORS} file descriptors"),
         }
     }
 }
@@ -88,6 +100,7 @@ pub struct Quota {
     buffers: u32,
     pools: u32,
     refusals: u32,
+    descriptors: usize,
     tokens: f64,
     refilled: Instant,
     until_count: u32,
@@ -96,7 +109,16 @@ pub struct Quota {
 impl Quota {
     /// Nothing held, a full burst allowed.
     pub fn new(now: Instant) -> Self {
-        Self { surfaces: 0, buffers: 0, pools: 0, refusals: 0, tokens: BURST, refilled: now, until_count: COUNT_EVERY }
+        Self {
+            surfaces: 0,
+            buffers: 0,
+            pools: 0,
+            refusals: 0,
+            descriptors: 0,
+            tokens: BURST,
+            refilled: now,
+            until_count: COUNT_EVERY,
+        }
     }
 
     /// One more of `thing`.
@@ -146,6 +168,23 @@ impl Quota {
     pub fn refusal(&mut self) -> Result<(), Excess> {
         self.refusals += 1;
         if self.refusals > MAX_REFUSALS { Err(Excess::Refusals) } else { Ok(()) }
+    }
+
+    /// While this connection was served, the descriptors that are open went from `before` to `after`, of at most `limit`.
+    ///
+    /// Whose they are nobody can say: what the connection held may have been closed at another time. So a connection that
+    /// seems to hold many is at fault only if there are many.
+    pub fn descriptors(&mut self, before: usize, after: usize, limit: usize) -> Result<(), Excess> {
+        self.descriptors = (self.descriptors + after).saturating_sub(before);
+        let most = MAX_DESCRIPTORS.min(limit / 4);
+        if self.descriptors <= most {
+            return Ok(());
+        }
+        if after > 2 * most {
+            return Err(Excess::Descriptors);
+        }
+        self.descriptors = 0;
+        Ok(())
     }
 
     /// The connection holds this many objects.
@@ -208,6 +247,22 @@ mod tests {
         for step in 0..200_000u32 {
             calm.request(start + Duration::from_micros(100) * step).unwrap();
         }
+    }
+
+    #[test]
+    fn descriptors_that_stay_are_an_excess_and_those_that_go_elsewhere_are_none() {
+        let limit = 65_536;
+        let mut hoarder = Quota::new(Instant::now());
+        let cut = (100..5000).step_by(28).find(|open| hoarder.descriptors(*open, *open + 28, limit).is_err());
+        assert!(cut.is_some_and(|open| open < 100 + 3 * MAX_DESCRIPTORS), "{cut:?}");
+        // Closed when it is not served: the next turn begins with as few as this one.
+        let mut calm = Quota::new(Instant::now());
+        for _ in 0..10_000 {
+            calm.descriptors(100, 101, limit).unwrap();
+        }
+        // Few may be opened at all.
+        let mut hoarder = Quota::new(Instant::now());
+        assert!((100..1000).step_by(28).any(|open| hoarder.descriptors(open, open + 28, 1024).is_err()));
     }
 
     #[test]
