@@ -26,6 +26,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 use wait::{Kind, Part, Verdict, Waits};
 
+/// How long nobody is let in after the process had no descriptor left for who came.
+const BREATH: Duration = Duration::from_secs(1);
 /// Most connections at once.
 const MAX_CLIENTS: usize = 32;
 
@@ -70,6 +72,12 @@ impl Server {
     }
 }
 
+/// Whether an error of accept(2) is about the one who came and not about the shell.
+fn passes(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, Interrupted, WouldBlock};
+    matches!(error.kind(), ConnectionAborted | Interrupted | WouldBlock)
+}
+
 impl State {
     /// Listens. Called once, before the loop runs, by the one shell that holds the runtime folder's lock: a socket that is there
     /// already is a former shell's and is replaced.
@@ -83,13 +91,29 @@ impl State {
         listener.set_nonblocking(true)?;
         let source = Generic::new(listener, Interest::READ, Mode::Level);
         let inserted = self.loop_handle.insert_source(source, |_, listener, state: &mut State| {
-            if let Ok((stream, _)) = listener.accept() {
-                state.client_arrived(stream);
+            match listener.accept() {
+                Ok((stream, _)) => state.client_arrived(stream),
+                Err(error) if passes(&error) => {}
+                // Who waits keeps the listener readable: looking again at once would be all that the shell does.
+                Err(error) => return Ok(state.rest_from_accepting(&error)),
             }
             Ok(PostAction::Continue)
         });
         self.control.listener = Some(inserted.map_err(|error| io::Error::other(error.to_string()))?);
         Ok(())
+    }
+
+    fn rest_from_accepting(&mut self, error: &io::Error) -> PostAction {
+        tracing::warn!("who connects to the shell's socket has to wait: {error}");
+        let timer = self.loop_handle.insert_source(Timer::from_duration(BREATH), |_, _, state: &mut State| {
+            if let Some(listener) = &state.control.listener
+                && let Err(error) = state.loop_handle.enable(listener)
+            {
+                tracing::error!("nobody can connect to the shell's socket any more: {error}");
+            }
+            TimeoutAction::Drop
+        });
+        if timer.is_ok() { PostAction::Disable } else { PostAction::Continue }
     }
 
     /// Closes the socket and removes it; called when the shell ends.
