@@ -74,7 +74,20 @@ fn size(text: &str) -> Result<(u32, u32), String> {
         .ok_or_else(|| "use WxH, such as 1280x800".into())
 }
 
+/// Raises the soft limit of open descriptors to the hard one (65536 at most): a guest may have 512 resources, and each that is
+/// shown costs up to three. An error leaves the limit as it was.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    const WANTED: u64 = 65_536;
+    let limit = getrlimit(Resource::Nofile);
+    let wanted = limit.maximum.unwrap_or(WANTED).min(WANTED);
+    if limit.current.is_some_and(|current| current < wanted) {
+        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
+    }
+}
+
 fn main() -> ExitCode {
+    raise_descriptor_limit();
     match execute(Cli::parse().task) {
         Ok(code) => code,
         Err(error) => {
