@@ -85,7 +85,7 @@ fn in_two(question: &str) -> (String, String) {
 
 /// What the marks in the bar mean.
 fn legend() -> Vec<LegendMark> {
-    [(Mark::Paused, "paused"), (Mark::NotResponding, "not responding")]
+    [(Mark::Paused, "paused")]
         .map(|(mark, words)| LegendMark { icon: ui::mark_icon(mark).into(), words: words.into() })
         .into()
 }
