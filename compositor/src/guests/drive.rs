@@ -29,6 +29,8 @@ pub(super) const APPEARING: Duration = Duration::from_secs(20);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_millis(640);
+/// A connection that was shorter is followed by a pause.
+const LASTING: Duration = Duration::from_secs(1);
 
 impl State {
     /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs.
@@ -191,7 +193,7 @@ impl State {
         if !entry.life.state().is_alive() {
             entry.life.starting();
         }
-        entry.link = Some(Attached { link, read, write: None, greeting });
+        entry.link = Some(Attached { link, read, write: None, greeting, since: Instant::now() });
         if entry.process.is_none() {
             match peer.map(Process::adopt) {
                 Some(Ok(process)) => self.watch_process(name, process),
@@ -302,6 +304,9 @@ impl State {
     fn link_lost(&mut self, name: &GuestName, error: LinkError) {
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
         let Some(attached) = entry.link.take() else { return };
+        // A peer that hangs up as soon as it is dialled must not be dialled without end.
+        let pause = (attached.since.elapsed() < LASTING).then(|| entry.redial.unwrap_or(FIRST_PAUSE));
+        entry.redial = pause.map(|pause| (pause * 2).min(LONGEST_PAUSE));
         for token in [Some(attached.read), attached.write, attached.greeting].into_iter().flatten() {
             self.loop_handle.remove(token);
         }
@@ -311,7 +316,7 @@ impl State {
         match error {
             LinkError::Closed if !watched => self.guest_gone(name, Exit::Unknown),
             // Either its process ends now, or it takes a new connection.
-            LinkError::Closed if alive => self.dial_guest(name, LISTENING),
+            LinkError::Closed if alive => self.dial_again(name, pause),
             LinkError::Closed => {}
             LinkError::Misbehaved(_) => {
                 tracing::warn!(guest = %name, "{error}");
@@ -319,6 +324,16 @@ impl State {
                 self.detach_guest_client(name);
             }
         }
+    }
+
+    fn dial_again(&mut self, name: &GuestName, pause: Option<Duration>) {
+        let Some(pause) = pause else { return self.dial_guest(name, LISTENING) };
+        self.after(pause, name, |state, name| {
+            if state.guests.entries.get(name).is_some_and(|entry| entry.life.state().is_alive()) {
+                state.dial_guest(name, LISTENING);
+                state.guests_changed();
+            }
+        });
     }
 
     fn process_ended(&mut self, name: &GuestName) {

@@ -59,6 +59,7 @@ struct Attached {
     read: RegistrationToken,
     write: Option<RegistrationToken>,
     greeting: Option<RegistrationToken>,
+    since: Instant,
 }
 
 /// A socket that is waited for.
@@ -85,6 +86,8 @@ struct Entry {
     life: Life,
     link: Option<Attached>,
     dial: Option<Dial>,
+    /// How long to wait before the next connection after one that was short; doubles.
+    redial: Option<Duration>,
     process: Option<(Process, RegistrationToken)>,
     /// Ends the process if it does not end by itself.
     escalation: Option<RegistrationToken>,
@@ -92,7 +95,15 @@ struct Entry {
 
 impl Entry {
     fn new(definition: Option<GuestDefinition>) -> Self {
-        Self { definition, life: Life::default(), link: None, dial: None, process: None, escalation: None }
+        Self {
+            definition,
+            life: Life::default(),
+            link: None,
+            dial: None,
+            redial: None,
+            process: None,
+            escalation: None,
+        }
     }
 }
 
