@@ -69,9 +69,9 @@ impl Client {
         Ok(())
     }
 
-    /// The next whole command, unless one is being carried out.
+    /// The next whole command, unless one is being carried out or an answer still waits for the socket.
     pub fn next_command(&mut self) -> Result<Option<Command>, ClientError> {
-        if self.busy || self.subscriber {
+        if self.busy || self.subscriber || !self.out.is_empty() {
             return Ok(None);
         }
         Ok(self.decoder.next_message()?)
@@ -88,6 +88,11 @@ impl Client {
     pub fn event(&mut self, event: &Event) -> Result<bool, ClientError> {
         self.out.push(event, None)?;
         self.flush()
+    }
+
+    /// Whether the next thing to do is to read. Answers come first; a subscriber is read only to see that it goes.
+    pub fn may_read(&self) -> bool {
+        self.subscriber || !self.busy && self.out.is_empty()
     }
 
     /// Sends what the socket takes. `Ok(true)`: nothing waits any more.

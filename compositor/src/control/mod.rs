@@ -34,9 +34,11 @@ const MAX_CLIENTS: usize = 32;
 #[derive(Debug)]
 struct Connected {
     client: Client,
-    /// None while a command is carried out: what comes meanwhile waits in the socket.
+    /// None while commands that came are carried out: what comes meanwhile waits in the socket.
     read: Option<RegistrationToken>,
     write: Option<RegistrationToken>,
+    /// Its next command is looked at in the loop's next turn.
+    due: bool,
 }
 
 /// The socket's clients and what they wait for.
@@ -150,7 +152,7 @@ impl State {
         };
         if self.control.clients.len() >= MAX_CLIENTS {
             // Who asks nothing gives way to who may ask something.
-            let idle = self.control.clients.iter().find(|(_, c)| !c.client.busy && !c.client.subscriber);
+            let idle = self.control.clients.iter().find(|(_, c)| !c.client.busy && !c.due && !c.client.subscriber);
             let Some(id) = idle.map(|(id, _)| *id) else {
                 return tracing::warn!("a connection was refused: {MAX_CLIENTS} are open already");
             };
@@ -158,12 +160,12 @@ impl State {
         }
         self.control.last_client += 1;
         let id = self.control.last_client;
-        self.control.clients.insert(id, Connected { client, read: None, write: None });
+        self.control.clients.insert(id, Connected { client, read: None, write: None, due: false });
         self.watch_client(id);
     }
 
     fn watch_client(&mut self, id: u64) {
-        let Some(connected) = self.control.clients.get_mut(&id).filter(|connected| connected.read.is_none()) else {
+        let Some(connected) = self.control.clients.get_mut(&id).filter(|c| c.read.is_none() && !c.due) else {
             return;
         };
         let Ok(stream) = connected.client.stream().try_clone() else { return self.client_left(id) };
@@ -171,7 +173,7 @@ impl State {
         let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
             state.client_readable(id);
             match state.control.clients.get_mut(&id) {
-                Some(connected) if connected.client.busy => {
+                Some(connected) if connected.due || !connected.client.may_read() => {
                     connected.read = None;
                     Ok(PostAction::Remove)
                 }
@@ -199,21 +201,41 @@ impl State {
     fn client_readable(&mut self, id: u64) {
         let Some(connected) = self.control.clients.get_mut(&id) else { return };
         match connected.client.receive() {
-            Ok(()) => self.next_commands(id),
+            Ok(()) => self.next_command(id),
             Err(error) => self.cut_off(id, &error),
         }
     }
 
-    fn next_commands(&mut self, id: u64) {
-        // One buffer's worth is bounded; each command is answered or put to wait before the next is looked at.
-        while let Some(connected) = self.control.clients.get_mut(&id) {
-            match connected.client.next_command() {
-                Ok(Some(command)) => {
-                    connected.client.busy = true;
-                    self.serve(id, command);
-                }
-                Ok(None) => return,
-                Err(error) => return self.cut_off(id, &error),
+    /// Serves one command of those that came. Whoever answers it sees to the next.
+    fn next_command(&mut self, id: u64) {
+        let Some(connected) = self.control.clients.get_mut(&id) else { return };
+        match connected.client.next_command() {
+            Ok(Some(command)) => {
+                connected.client.busy = true;
+                self.serve(id, command);
+            }
+            Ok(None) if connected.client.may_read() => self.watch_client(id),
+            // After the answer.
+            Ok(None) => {}
+            Err(error) => self.cut_off(id, &error),
+        }
+    }
+
+    /// Lets the loop have a turn before the next command: a client that sends many at once holds nobody up.
+    fn next_command_soon(&mut self, id: u64) {
+        let Some(connected) = self.control.clients.get_mut(&id).filter(|connected| !connected.due) else { return };
+        let timer = self.loop_handle.insert_source(Timer::immediate(), move |_, _, state: &mut State| {
+            if let Some(connected) = state.control.clients.get_mut(&id) {
+                connected.due = false;
+            }
+            state.next_command(id);
+            TimeoutAction::Drop
+        });
+        match timer {
+            Ok(_) => connected.due = true,
+            Err(error) => {
+                tracing::error!("a connection cannot be served: {error}");
+                self.client_left(id);
             }
         }
     }
@@ -232,7 +254,7 @@ impl State {
         let Some(connected) = self.control.clients.get_mut(&id) else { return };
         let sent = connected.client.reply(reply, fd);
         self.after_sending(id, sent);
-        self.watch_client(id);
+        self.next_command_soon(id);
     }
 
     fn after_sending(&mut self, id: u64, sent: Result<bool, ClientError>) {
@@ -254,7 +276,10 @@ impl State {
             let Some(connected) = state.control.clients.get_mut(&id) else { return Ok(PostAction::Remove) };
             match connected.client.flush() {
                 Ok(false) => return Ok(PostAction::Continue),
-                Ok(true) => connected.write = None,
+                Ok(true) => {
+                    connected.write = None;
+                    state.next_command_soon(id);
+                }
                 Err(error) => {
                     connected.write = None;
                     state.cut_off(id, &error);
@@ -290,7 +315,6 @@ impl State {
                 Verdict::Status => Reply::Status(Box::new(self.status())),
             };
             self.reply(client, &reply, None);
-            self.next_commands(client);
         }
     }
 }

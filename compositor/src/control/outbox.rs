@@ -40,6 +40,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.lines.is_empty()
+    }
+
     /// Sends what the socket takes now. `Ok(true)`: nothing waits any more.
     pub fn flush(&mut self, socket: impl AsFd) -> Result<bool, FramingError> {
         while let Some(line) = self.lines.front_mut() {

@@ -10,7 +10,7 @@ use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{FromGuest, Request, ToGuest, VERSION};
 use phyllome_protocol::framing::{self, Decoder, FramingError};
 use phyllome_protocol::runtime::RuntimeDir;
-use phyllome_protocol::shell::{Command, Event, Reply, TestInput};
+use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
 use phyllome_protocol::status::{GuestState, Mode};
 use serde::de::DeserializeOwned;
 use smithay::reexports::calloop::EventLoop;
@@ -340,6 +340,24 @@ fn a_peer_that_says_nothing_is_given_up() {
 }
 
 #[test]
+fn tp20_a_peer_that_greets_and_hangs_up_is_dialled_less_and_less() {
+    let mut host = Host::started("exit 9");
+    let listener = listen(&host, "work");
+    let mut dialled = 0;
+    let started = Instant::now();
+    host.wait("two seconds to pass", |_| {
+        while let Ok((stream, _)) = listener.accept() {
+            Line::new(stream).send(&FromGuest::Hello { version: VERSION, name: name("work") });
+            dialled += 1;
+        }
+        started.elapsed() > Duration::from_secs(2)
+    });
+    // After pauses of 10, 20, 40, … ms.
+    assert!((3..=9).contains(&dialled), "{dialled}");
+    assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+}
+
+#[test]
 fn a_folder_that_others_may_enter_is_passed_over() {
     let mut host = Host::new("exit 9");
     let listener = listen(&host, "work");
@@ -441,6 +459,33 @@ fn several_commands_on_one_connection_are_answered_in_order() {
     assert!(matches!(tool.next(&mut host).unwrap(), Reply::Status(_)));
     assert_eq!(refusal(tool.next(&mut host).unwrap()), "play is not running");
     assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+}
+
+#[test]
+fn tp20_many_commands_at_once_are_one_command_in_a_turn() {
+    const MANY: usize = 150;
+    let mut host = Host::started("exit 9");
+    let mut tool = host.tool();
+    let target = CaptureTarget::Default;
+    let bytes = framing::encode(&Command::Screenshot { target }).unwrap().repeat(MANY);
+    (&tool.stream).write_all(&bytes).unwrap();
+    let mut other = host.tool();
+    other.send(&Command::Panel { show: true });
+    let open = crate::descriptors::open();
+    assert_eq!(other.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    let mut answered = 0;
+    let mut count = |tool: &mut Line| {
+        let _ = tool.decoder.receive(&tool.stream);
+        while let Some(reply) = tool.decoder.next_message::<Reply>().unwrap() {
+            assert!(matches!(reply, Reply::Screenshot { .. }), "{reply:?}");
+            assert!(tool.decoder.take_fd().is_some());
+            answered += 1;
+        }
+        answered
+    };
+    assert!(count(&mut tool) < MANY / 2, "the other one did not wait for all of them");
+    assert!(crate::descriptors::open() < open + MANY / 2);
+    host.wait("all answers", |_| count(&mut tool) == MANY);
 }
 
 #[test]
