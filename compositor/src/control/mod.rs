@@ -49,6 +49,8 @@ pub struct Server {
     clients: BTreeMap<u64, Connected>,
     last_client: u64,
     waits: Waits,
+    /// The timers of the commands that wait, by the wait's id.
+    wait_timers: BTreeMap<u64, RegistrationToken>,
     typing: test_input::Typing,
     listener: Option<RegistrationToken>,
 }
@@ -62,6 +64,7 @@ impl Server {
             clients: BTreeMap::new(),
             last_client: 0,
             waits: Waits::default(),
+            wait_timers: BTreeMap::new(),
             typing: test_input::Typing::default(),
             listener: None,
         }
@@ -191,6 +194,7 @@ impl State {
 
     fn client_left(&mut self, id: u64) {
         self.control.waits.forget(id);
+        self.prune_wait_timers();
         if let Some(connected) = self.control.clients.remove(&id) {
             for token in connected.read.into_iter().chain(connected.write) {
                 self.loop_handle.remove(token);
@@ -298,12 +302,23 @@ impl State {
             return self.answer_all(done);
         }
         let timer = self.loop_handle.insert_source(Timer::from_duration(limit), move |_, _, state: &mut State| {
+            state.control.wait_timers.remove(&wait);
             let over = state.control.waits.time_is_over(wait);
             state.answer_all(over.into_iter().collect());
             TimeoutAction::Drop
         });
-        if let Err(error) = timer {
-            tracing::error!("a command may wait for ever: {error}");
+        match timer {
+            Ok(timer) => drop(self.control.wait_timers.insert(wait, timer)),
+            Err(error) => tracing::error!("a command may wait for ever: {error}"),
+        }
+    }
+
+    /// Takes back the timers of commands that wait no longer: none may wake a shell that is at rest.
+    fn prune_wait_timers(&mut self) {
+        let Self { control, loop_handle, .. } = self;
+        let over: Vec<u64> = control.wait_timers.keys().copied().filter(|id| !control.waits.has(*id)).collect();
+        for timer in over.iter().filter_map(|id| control.wait_timers.remove(id)) {
+            loop_handle.remove(timer);
         }
     }
 
@@ -316,5 +331,6 @@ impl State {
             };
             self.reply(client, &reply, None);
         }
+        self.prune_wait_timers();
     }
 }

@@ -104,6 +104,11 @@ impl Waits {
         Some((wait.client, wait.verdict(false)))
     }
 
+    /// Whether the command still waits.
+    pub fn has(&self, id: u64) -> bool {
+        self.waits.iter().any(|wait| wait.id == id)
+    }
+
     /// The client is gone.
     pub fn forget(&mut self, client: u64) {
         self.waits.retain(|wait| wait.client != client);
@@ -137,8 +142,10 @@ mod tests {
         for (kind, refused) in [(Kind::Plain, true), (Kind::GoesOn, false), (Kind::Status, false)] {
             let mut waits = Waits::default();
             let id = waits.add(1, kind, vec![Part::Ended(name.clone())], vec![]);
+            assert!(waits.has(id));
             let (_, verdict) = waits.time_is_over(id).unwrap();
             assert_eq!(matches!(verdict, Verdict::Refused(_)), refused);
+            assert!(!waits.has(id));
             assert_eq!(waits.time_is_over(id), None);
         }
     }

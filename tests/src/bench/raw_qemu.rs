@@ -74,7 +74,7 @@ impl RawQemu {
         }
     }
 
-    /// Whether the screen shows more than four colours: as much as is asked of our own picture.
+    /// Whether the screen shows more than two colours: a console with a coloured name, not one with a cursor alone.
     pub fn has_picture(&mut self) -> Result<bool> {
         let file = self.folder.path().join("dump.ppm");
         let arguments = json!({"execute": "screendump", "arguments": {"filename": file.to_string_lossy()}});
@@ -82,10 +82,12 @@ impl RawQemu {
             return Ok(false);
         }
         let bytes = std::fs::read(&file)?;
+        let ends = bytes.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        let body = ends.take(3).last().unwrap_or(bytes.len());
         let mut colours = std::collections::HashSet::new();
-        for pixel in bytes.get(20..).unwrap_or_default().as_chunks::<3>().0 {
+        for pixel in bytes.get(body..).unwrap_or_default().as_chunks::<3>().0 {
             colours.insert(*pixel);
-            if colours.len() > 4 {
+            if colours.len() > 2 {
                 return Ok(true);
             }
         }
