@@ -184,11 +184,9 @@ impl Piece<'_> {
                 bail!("{name} has received keys that were meant for {first}");
             }
         }
-        self.wait(&format!("{first} has drawn its answer"), SOON, || {
-            let before = self.flushes(first);
-            std::thread::sleep(Duration::from_millis(400));
-            self.flushes(first) == before
-        })?;
+        // The line is told before its answer is drawn; the cursor blinks, so that more pictures follow.
+        let told = self.flushes(first);
+        self.wait(&format!("{first} has drawn its answer"), SOON, || self.flushes(first) >= told + 3)?;
         self.shot("typed", &format!("text typed in {first} and in no other"))?;
 
         if names.len() > 1 {
