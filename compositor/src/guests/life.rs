@@ -182,6 +182,7 @@ pub(crate) mod tests {
             uptime_ms: Some(1500),
             gpu: GpuStatus::default(),
             scanouts: vec![],
+            leds: None,
         }
     }
 

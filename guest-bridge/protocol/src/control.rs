@@ -100,6 +100,24 @@ pub struct Report {
     pub gpu: GpuStatus,
     /// Scanouts that are on.
     pub scanouts: Vec<ScanoutStatus>,
+    /// Which lights of its keyboard the guest has on; `None` until it has said so (firmware and many drivers never do), and
+    /// where QEMU cannot tell. Sent as soon as one of them changes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leds: Option<Leds>,
+}
+
+/// The lights of a keyboard (QEMU's `org.qemu.Display1.Keyboard.Modifiers`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Leds {
+    /// Scroll Lock.
+    #[serde(default)]
+    pub scroll: bool,
+    /// Num Lock.
+    #[serde(default)]
+    pub num: bool,
+    /// Caps Lock.
+    #[serde(default)]
+    pub caps: bool,
 }
 
 #[cfg(test)]
@@ -114,5 +132,16 @@ mod tests {
         assert_eq!(line, r#"{"id":3,"do":"attach-screen","width":1272,"height":768}"#);
         let back: FromGuest = serde_json::from_str(r#"{"say":"refused","id":3,"reason":"no"}"#).unwrap();
         assert_eq!(back, FromGuest::Refused { id: 3, reason: "no".into() });
+    }
+
+    #[test]
+    fn a_report_without_lights_and_one_with_them_are_understood() {
+        let plain = r#"{"say":"report","state":"running","message":null,"accel":null,"pid":1,"qemu_pid":null,"uptime_ms":null,"gpu":{"transport":"vhost-user-gpu","renderer":"2d","renderer_pid":null,"renderer_restarts":0,"features":[]},"scanouts":[]"#;
+        let leds = |text: &str| match serde_json::from_str(&format!("{plain}{text}}}")).unwrap() {
+            FromGuest::Report(report) => report.leds,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(leds(""), None);
+        assert_eq!(leds(r#","leds":{"caps":true}"#), Some(Leds { caps: true, ..Leds::default() }));
     }
 }

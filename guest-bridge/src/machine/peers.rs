@@ -128,6 +128,7 @@ mod tests {
             uptime_ms: Some(uptime_ms),
             gpu: GpuStatus::default(),
             scanouts: Vec::new(),
+            leds: None,
         }
     }
 

@@ -507,6 +507,7 @@ impl Supervisor {
             uptime_ms: qemu.map(|qemu| u64::try_from(qemu.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
             gpu: device.gpu,
             scanouts: if qemu.is_some() { scanouts } else { Vec::new() },
+            leds: None,
         }
     }
 
