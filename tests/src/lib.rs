@@ -5,7 +5,6 @@ pub mod control;
 pub mod frontend;
 mod guest_file;
 pub mod host;
-pub mod picture;
-pub mod programs;
 
 pub use guest_file::guest_file;
+pub use phyllome_test_machine::{picture, programs};

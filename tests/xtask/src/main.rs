@@ -3,7 +3,6 @@
 //! The first thing that runs on a fresh machine: it needs no system library and few crates. It installs packages only in `setup`,
 //! after saying which, and ends only processes that it has started.
 
-mod apt;
 mod cargo;
 mod demo;
 mod outcome;

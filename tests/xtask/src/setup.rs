@@ -2,11 +2,11 @@
 //!
 //! Looks first without touching the network; says nothing where nothing is missing.
 
-use crate::apt;
 use crate::cargo;
 use anyhow::{Context, Result, bail};
 use phyllome_test_guests as guests;
 use phyllome_test_guests::distribution::Distribution;
+use phyllome_test_machine::apt;
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
 use std::process::{Command, Stdio};
