@@ -1,0 +1,120 @@
+//! Displays sleep without input and wake by it; what wakes them goes nowhere else.
+
+use super::client::{FrameMark, Keyboard};
+use super::fixture::{Fixture, name};
+use super::show::shown;
+use crate::shell::idle::Idle;
+use std::time::{Duration, Instant};
+
+const GREEN: u32 = 0x00_ff_00;
+const BLUE: u32 = 0x00_00_ff;
+const A: u32 = 30;
+const B: u32 = 48;
+const SUPER: u32 = 125;
+const BUTTON_LEFT: u32 = 0x110;
+
+fn fall_asleep(shell: &mut Fixture) {
+    shell.state.idle = Idle::new(Some(Duration::from_millis(30)), Instant::now());
+    shell.state.watch_idle();
+    shell.wait("the displays to sleep", |shell| shell.state.outputs_asleep());
+    // Once awake, a test is not to fall asleep again.
+    shell.state.idle = Idle::new(None, Instant::now());
+}
+
+fn tap(shell: &mut Fixture, code: u32) {
+    shell.state.handle_key(code, true, 1);
+    shell.state.handle_key(code, false, 2);
+}
+
+#[test]
+fn a_sleeping_display_costs_nothing_and_its_guest_is_not_told_that_it_was_shown() {
+    let mut shell = Fixture::new();
+    let (mut red, window, _pool) = shown!(shell, "red", GREEN);
+    shell.settle();
+    fall_asleep(&mut shell);
+    let told = red.events.frames;
+    window.surface.frame(&red.handle, FrameMark);
+    window.surface.commit();
+    shell.roundtrip(&mut red);
+    assert!(!shell.state.render_is_armed());
+    assert!(!shell.turn_until_woken(Duration::from_millis(100)), "something woke the shell");
+    shell.roundtrip(&mut red);
+    assert_eq!(red.events.frames, told);
+    assert!(shell.state.note_activity());
+    shell.settle();
+    shell.roundtrip(&mut red);
+    assert_eq!(red.events.frames, told + 1, "awake, it is shown again");
+}
+
+#[test]
+fn the_key_that_wakes_is_swallowed_whole_and_the_next_is_the_guests() {
+    let mut shell = Fixture::new();
+    let (mut red, _window, _pool) = shown!(shell, "red", GREEN);
+    red.seat().get_keyboard(&red.handle, ());
+    shell.roundtrip(&mut red);
+    fall_asleep(&mut shell);
+    tap(&mut shell, A);
+    assert!(!shell.state.outputs_asleep());
+    tap(&mut shell, B);
+    shell.roundtrip(&mut red);
+    let keys: Vec<_> = red.events.keyboard.iter().filter(|event| matches!(event, Keyboard::Key(..))).collect();
+    assert_eq!(keys, [&Keyboard::Key(B, true), &Keyboard::Key(B, false)]);
+}
+
+#[test]
+fn a_chord_that_wakes_switches_and_super_alone_does_nothing() {
+    let mut shell = Fixture::new();
+    let (mut red, _window, _pool) = shown!(shell, "red", GREEN);
+    let (mut blue, _window, _pool) = shown!(shell, "blue", BLUE);
+    shell.show("red");
+    for client in [&mut red, &mut blue] {
+        client.seat().get_keyboard(&client.handle, ());
+        shell.roundtrip(client);
+    }
+    fall_asleep(&mut shell);
+    tap(&mut shell, SUPER);
+    fall_asleep(&mut shell);
+    shell.state.handle_key(SUPER, true, 3);
+    tap(&mut shell, 3);
+    shell.state.handle_key(SUPER, false, 4);
+    assert_eq!(shell.state.protocols.seat.keyboard_guest(), Some(name("blue")));
+    for client in [&mut red, &mut blue] {
+        shell.roundtrip(client);
+        assert!(!client.events.keyboard.iter().any(|event| matches!(event, Keyboard::Key(..))));
+    }
+}
+
+#[test]
+fn pointer_and_button_wake_too_and_a_click_that_wakes_is_no_click() {
+    let mut shell = Fixture::new();
+    let (mut red, _window, _pool) = shown!(shell, "red", GREEN);
+    red.seat().get_pointer(&red.handle, ());
+    shell.roundtrip(&mut red);
+    shell.state.handle_pointer_motion(400.0, 400.0, 1);
+    fall_asleep(&mut shell);
+    shell.state.handle_button(BUTTON_LEFT, true, 2);
+    shell.state.handle_button(BUTTON_LEFT, false, 3);
+    assert!(!shell.state.outputs_asleep());
+    shell.roundtrip(&mut red);
+    let clicks = |red: &super::client::Client| {
+        red.events.pointer.iter().filter(|event| format!("{event:?}").starts_with("Button")).count()
+    };
+    assert_eq!(clicks(&red), 0);
+    fall_asleep(&mut shell);
+    shell.state.handle_pointer_motion(410.0, 400.0, 4);
+    assert!(!shell.state.outputs_asleep());
+    fall_asleep(&mut shell);
+    shell.state.handle_wheel(0.0, 1.0, 5);
+    assert!(!shell.state.outputs_asleep());
+}
+
+#[test]
+fn nothing_that_a_guest_does_wakes_the_displays() {
+    let mut shell = Fixture::new();
+    let (mut red, window, _pool) = shown!(shell, "red", GREEN);
+    fall_asleep(&mut shell);
+    window.surface.damage_buffer(0, 0, 10, 10);
+    window.surface.commit();
+    shell.roundtrip(&mut red);
+    assert!(shell.state.outputs_asleep());
+}
