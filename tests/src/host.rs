@@ -21,11 +21,13 @@ pub struct HostOptions {
     pub renderer: &'static str,
     /// Whether `--allow-test-input` is given.
     pub test_input: bool,
+    /// Whether guests of [`crate::played_guest_file`] can be started.
+    pub played: bool,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { sizes: vec!["1280x800".into()], renderer: "pixman", test_input: true }
+        Self { sizes: vec!["1280x800".into()], renderer: "pixman", test_input: true, played: false }
     }
 }
 
@@ -57,6 +59,9 @@ impl Host {
             std::fs::create_dir_all(folder.path().join(name))?;
         }
         std::fs::set_permissions(folder.path().join("run"), std::fs::Permissions::from_mode(0o700))?;
+        if options.played {
+            crate::qemu_of_played_guests(&folder.path().join("played"))?;
+        }
         let host = Self { folder, options, shell: None, seen: BTreeSet::new() };
         for (name, text) in guests {
             host.write_guest(name, text)?;
@@ -109,6 +114,11 @@ impl Host {
             .env_remove("WAYLAND_DISPLAY")
             .env_remove("DISPLAY")
             .stdin(Stdio::null());
+        if self.options.played {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            let folders = std::iter::once(folder.join("played")).chain(std::env::split_paths(&path));
+            command.env("PATH", std::env::join_paths(folders)?);
+        }
         Ok(command)
     }
 

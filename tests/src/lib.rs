@@ -5,6 +5,7 @@ pub mod control;
 pub mod frontend;
 mod guest_file;
 pub mod host;
+pub mod played;
 
-pub use guest_file::guest_file;
+pub use guest_file::{guest_file, played_guest_file, qemu_of_played_guests};
 pub use phyllome_test_machine::{picture, programs};

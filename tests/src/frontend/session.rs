@@ -84,7 +84,11 @@ pub struct Session {
 impl Session {
     /// Connects and brings the device up as a driver's DRIVER_OK does.
     pub fn start(device: &mut DeviceProcess, options: Options) -> Result<Self> {
-        let stream = device.connect()?;
+        Self::over(device.connect()?, options)
+    }
+
+    /// The same on a connection that is there already.
+    pub fn over(stream: UnixStream, options: Options) -> Result<Self> {
         let raw = stream.try_clone()?;
         let mut frontend = Frontend::from_stream(stream, 2);
         frontend.set_owner().context("SET_OWNER")?;

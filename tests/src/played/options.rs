@@ -1,0 +1,160 @@
+//! The arguments of a played guest: those of QEMU, of which it takes what concerns it and passes over the rest.
+//!
+//! Pure. A guest is played when its kernel's command line says `phyllome.played=1`; the other words are the tiny guests' own.
+
+use std::collections::BTreeMap;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+/// The word that makes a guest a played one.
+pub const PLAYED: &str = "phyllome.played=1";
+
+/// What a played guest does, as the tiny guests do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// A picture that stands still; each typed line goes to the serial port as `TYPED: line`.
+    Prompt,
+    /// A block moves, and exactly what changes is transferred and flushed, every [`Options::pace`].
+    Animate,
+    /// Two whole pictures in turn, each flushed as soon as the one before is presented.
+    Flip,
+    /// A picture that stands still.
+    Quiet,
+    /// Restarts two seconds after it is ready, each time.
+    Reboot,
+    /// A picture that stands still.
+    Evdev,
+}
+
+/// All that matters of the arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Drawn large.
+    pub name: String,
+    /// The ground of the picture.
+    pub color: [u8; 3],
+    /// What it does.
+    pub mode: Mode,
+    /// Time between two pictures of [`Mode::Animate`]: `phyllome.pace=` in milliseconds.
+    pub pace: Duration,
+    /// Number of scanouts.
+    pub scanouts: u32,
+    /// Whether there is a D-Bus display.
+    pub dbus: bool,
+    /// The inherited vhost-user socket.
+    pub gpu: RawFd,
+    /// The inherited QMP socket.
+    pub qmp: RawFd,
+    /// The inherited end of the serial port.
+    pub serial: Option<RawFd>,
+}
+
+impl Options {
+    /// Reads QEMU's arguments. `Ok(None)`: this guest is not to be played. The error is one sentence.
+    pub fn parse(arguments: &[String]) -> Result<Option<Self>, String> {
+        let after = |option: &str| {
+            let at = arguments.iter().position(|word| word == option)?;
+            arguments.get(at + 1).map(String::as_str)
+        };
+        let words: Vec<&str> = after("-append").unwrap_or_default().split_whitespace().collect();
+        if !words.contains(&PLAYED) {
+            return Ok(None);
+        }
+        let word = |key: &str| words.iter().find_map(|word| word.strip_prefix(key)?.strip_prefix('='));
+        let sockets: BTreeMap<&str, RawFd> = pairs(arguments, "-chardev").filter_map(socket).collect();
+        let socket = |id: &str| sockets.get(id).copied();
+        let missing = |what: &str| format!("a played guest needs -chardev socket,id={what},fd=N");
+        let device = pairs(arguments, "-device").find(|value| value.starts_with("vhost-user-gpu-pci"));
+        let outputs = device.and_then(|device| field(device, "max_outputs")).and_then(|text| text.parse().ok());
+        Ok(Some(Self {
+            name: word("phyllome.name").unwrap_or("guest").to_owned(),
+            color: word("phyllome.color").and_then(color).unwrap_or([0x75; 3]),
+            mode: word("phyllome.mode").and_then(mode).unwrap_or(Mode::Prompt),
+            pace: Duration::from_millis(word("phyllome.pace").and_then(|ms| ms.parse().ok()).unwrap_or(33)),
+            scanouts: outputs.unwrap_or(1).clamp(1, 16),
+            dbus: after("-display").is_some_and(|display| display.starts_with("dbus")),
+            gpu: socket("gpu0").ok_or_else(|| missing("gpu0"))?,
+            qmp: socket("qmp").ok_or_else(|| missing("qmp"))?,
+            serial: socket("serial0"),
+        }))
+    }
+}
+
+fn pairs<'a>(arguments: &'a [String], option: &'a str) -> impl Iterator<Item = &'a str> {
+    arguments.windows(2).filter(move |pair| pair[0] == option).map(|pair| pair[1].as_str())
+}
+
+fn field<'a>(value: &'a str, key: &str) -> Option<&'a str> {
+    value.split(',').find_map(|part| part.strip_prefix(key)?.strip_prefix('='))
+}
+
+fn socket(value: &str) -> Option<(&str, RawFd)> {
+    value.strip_prefix("socket,")?;
+    Some((field(value, "id")?, field(value, "fd")?.parse().ok()?))
+}
+
+fn mode(word: &str) -> Option<Mode> {
+    Some(match word {
+        "prompt" => Mode::Prompt,
+        "animate" => Mode::Animate,
+        "flip" => Mode::Flip,
+        "quiet" => Mode::Quiet,
+        "reboot" => Mode::Reboot,
+        "evdev" => Mode::Evdev,
+        _ => return None,
+    })
+}
+
+/// The shell's own eight colours by name, or `#rrggbb`.
+pub fn color(word: &str) -> Option<[u8; 3]> {
+    let rgb = match word {
+        "red" => 0xc6_2828,
+        "orange" => 0xef_6c00,
+        "yellow" => 0xf9_c80e,
+        "green" => 0x2e_7d32,
+        "blue" => 0x15_65c0,
+        "purple" => 0x6a_1b9a,
+        "gray" => 0x75_7575,
+        "black" => 0x00_0000,
+        hex => u32::from_str_radix(hex.strip_prefix('#').unwrap_or(hex), 16).ok().filter(|rgb| *rgb <= 0xff_ffff)?,
+    };
+    let [_, red, green, blue] = u32::to_be_bytes(rgb);
+    Some([red, green, blue])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(append: &str) -> Vec<String> {
+        let line = "-nodefaults -display dbus,p2p=yes -chardev socket,id=qmp,fd=101 -mon chardev=qmp,mode=control \
+                    -chardev socket,id=serial0,fd=102 -chardev socket,id=gpu0,fd=100 -device virtio-keyboard-pci \
+                    -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=2 -append";
+        line.split_whitespace().map(str::to_owned).chain([append.to_owned()]).collect()
+    }
+
+    #[test]
+    fn what_concerns_the_guest_is_found_among_qemus_arguments() {
+        let line = "console=ttyS0 phyllome.name=work phyllome.color=blue phyllome.mode=animate phyllome.played=1";
+        let options = Options::parse(&arguments(line)).unwrap().unwrap();
+        let expected = Options {
+            name: "work".into(),
+            color: [0x15, 0x65, 0xc0],
+            mode: Mode::Animate,
+            pace: Duration::from_millis(33),
+            scanouts: 2,
+            dbus: true,
+            gpu: 100,
+            qmp: 101,
+            serial: Some(102),
+        };
+        assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn a_guest_that_is_to_run_for_real_is_left_alone() {
+        assert_eq!(Options::parse(&arguments("phyllome.name=work")), Ok(None));
+        assert_eq!(Options::parse(&[]), Ok(None));
+        assert!(Options::parse(&["-append".into(), PLAYED.into()]).unwrap_err().contains("gpu0"));
+    }
+}

@@ -1,0 +1,88 @@
+//! Played guests are what the other tests take them for: a real phyllome-guest shows their picture, and they hear their keys.
+
+use anyhow::{Context, Result, ensure};
+use phyllome_protocol::status::{Area, GuestState, Status};
+use phyllome_test_guests::{Mode, ready_line};
+use phyllome_tests::host::{Host, HostOptions};
+use phyllome_tests::picture::Picture;
+use phyllome_tests::played::options::color;
+use phyllome_tests::played::pattern::Pattern;
+use phyllome_tests::played_guest_file;
+use std::time::Duration;
+
+/// Played guests are quick; the machine may be busy.
+const SOON: Duration = Duration::from_secs(20);
+
+fn host(guests: &[(String, String)]) -> Result<Host> {
+    let guests: Vec<_> = guests.iter().map(|(name, text)| (name.as_str(), text.clone())).collect();
+    Host::start_with(HostOptions { played: true, ..HostOptions::default() }, &guests)
+}
+
+fn pattern(name: &str, hue: &str, area: Area, counter: Option<u16>) -> Result<Pattern> {
+    let color = color(hue).context("a colour")?;
+    Ok(Pattern { width: area.width as usize, height: area.height as usize, color, name: name.into(), counter })
+}
+
+fn area(status: &Status) -> Result<Area> {
+    Ok(status.outputs.first().context("there is no output")?.guest_area)
+}
+
+#[test]
+fn the_picture_is_exact_and_keys_arrive() -> Result<()> {
+    let mut host = host(&[played_guest_file("work", 1, "red", Mode::Evdev, "")])?;
+    host.run(&["start", "work"])?;
+    host.wait_serial("work", &ready_line("work"), SOON)?;
+    let status = host.wait_state("work", GuestState::Running, SOON)?;
+    let area = area(&status)?;
+    let wanted = pattern("work", "red", area, None)?;
+    let right = |picture: &Picture| wanted.first_difference(&picture.crop(area)).is_none();
+    host.wait_picture("the whole pattern", SOON, right)?;
+    host.run(&["input", "tap", "a"])?;
+    host.wait_serial("work", "EV key 30 1\nEV key 30 0\n", SOON)?;
+    host.run(&["input", "tap", "super+1"])?;
+    host.run(&["input", "tap", "b"])?;
+    let serial = host.wait_serial("work", "EV key 48 0\n", SOON)?;
+    ensure!(!serial.contains("EV key 125") && !serial.contains("EV key 2 "), "a chord reached the guest: {serial}");
+    host.run(&["shutdown", "work"])?;
+    host.wait_state("work", GuestState::Stopped, SOON)?;
+    Ok(())
+}
+
+#[test]
+fn what_moves_is_presented_frame_by_frame_until_it_is_paused() -> Result<()> {
+    for mode in [Mode::Animate, Mode::Flip] {
+        let mut host = host(&[played_guest_file("play", 1, "blue", mode, "")])?;
+        host.run(&["start", "play"])?;
+        host.wait_serial("play", &ready_line("play"), SOON)?;
+        let presented = |status: &Status| status.guests.iter().flat_map(|g| &g.scanouts).any(|s| s.presented >= 20);
+        let status = host.wait("twenty pictures", SOON, presented)?;
+        let area = area(&status)?;
+        host.run(&["pause", "play"])?;
+        host.wait_state("play", GuestState::Paused, SOON)?;
+        // What stands still now is exactly the picture of some moment.
+        let whole = |picture: &Picture| {
+            let shown = picture.crop(area);
+            let counter = Pattern::counter_of(&shown).filter(|counter| *counter >= 20);
+            counter.is_some_and(|counter| {
+                pattern("play", "blue", area, Some(counter)).is_ok_and(|p| p.first_difference(&shown).is_none())
+            })
+        };
+        host.wait_picture("a picture of one moment", SOON, whole)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_reset_brings_the_picture_back() -> Result<()> {
+    let mut host = host(&[played_guest_file("work", 1, "green", Mode::Quiet, "")])?;
+    host.run(&["start", "work"])?;
+    host.wait_serial("work", &ready_line("work"), SOON)?;
+    host.run(&["restart", "work"])?;
+    let twice = format!("{0}\nPHYLLOME-GUEST-DISPLAY", ready_line("work"));
+    host.wait_serial("work", &twice, SOON)?;
+    let status = host.wait_state("work", GuestState::Running, SOON)?;
+    let area = area(&status)?;
+    let wanted = pattern("work", "green", area, None)?;
+    host.wait_picture("the pattern again", SOON, |p| wanted.first_difference(&p.crop(area)).is_none())?;
+    Ok(())
+}
