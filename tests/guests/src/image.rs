@@ -33,7 +33,7 @@ pub fn ensure(cache: &Path, kernel: &Kernel) -> Result<PathBuf> {
     for folder in ["dev", "proc", "sys", "tmp"] {
         archive.folder(folder);
     }
-    archive.file("init", &compile(cache)?);
+    archive.file("init", &compile_static(&source_folder().join("main.rs"), cache)?);
     archive.file("bin/busybox", &busybox);
     for applet in output(Command::new(busybox_path).arg("--list"))?.lines().filter(|name| *name != "busybox") {
         archive.link(&format!("bin/{applet}"), "busybox");
@@ -74,7 +74,8 @@ fn files_of(folder: &Path) -> Result<Vec<(String, Vec<u8>)>> {
     Ok(files)
 }
 
-fn busybox() -> Result<(&'static str, Vec<u8>)> {
+/// Where a statically linked busybox is, and its content.
+pub fn busybox() -> Result<(&'static str, Vec<u8>)> {
     for path in PLACES_OF_BUSYBOX {
         if let Ok(content) = fs::read(path)
             && is_static(&content)
@@ -104,25 +105,26 @@ fn is_static(program: &[u8]) -> bool {
     program.starts_with(b"\x7fELF\x02") && interpreted() == Some(false)
 }
 
-fn compile(cache: &Path) -> Result<Vec<u8>> {
+/// Compiles a program without crates by plain rustc, statically. `cache` is a folder for what comes in between.
+pub fn compile_static(source: &Path, cache: &Path) -> Result<Vec<u8>> {
     let target = cache.join(format!("init-{}.new", std::process::id()));
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let mut command = Command::new(rustc);
     command
-        .args(["--edition", "2024", "--crate-name", "tiny_guest", "--crate-type", "bin"])
+        .args(["--edition", "2024", "--crate-name", "static_program", "--crate-type", "bin"])
         .args(["-C", "opt-level=s", "-C", "panic=abort", "-C", "strip=symbols"])
         .args(["-C", "target-feature=+crt-static", "-C", "relocation-model=static", "-o"])
         .arg(&target)
-        .arg(source_folder().join("main.rs"))
+        .arg(source)
         .current_dir(crate::repository());
-    output(&mut command).context("the guest's first process does not compile (it needs the static C library)")?;
+    output(&mut command).with_context(|| format!("{} does not compile (it needs the static C library)", source.display()))?;
     let program = fs::read(&target).with_context(|| format!("cannot read {}", target.display()))?;
     let _ = fs::remove_file(&target);
     Ok(program)
 }
 
 /// FNV-1a, 64 bits: tells versions apart; nobody attacks it.
-struct Hash(u64);
+pub struct Hash(u64);
 
 impl Default for Hash {
     fn default() -> Self {
@@ -131,7 +133,13 @@ impl Default for Hash {
 }
 
 impl Hash {
-    fn add(&mut self, bytes: &[u8]) {
+    /// The number so far.
+    pub fn value(&self) -> u64 {
+        self.0
+    }
+
+    /// Adds one part.
+    pub fn add(&mut self, bytes: &[u8]) {
         for byte in bytes.iter().copied().chain(bytes.len().to_le_bytes()) {
             self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }

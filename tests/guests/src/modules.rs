@@ -23,8 +23,14 @@ const WANTED: &[(&str, &str)] = &[
     ("bochs", "1111"),
 ];
 
-/// Copies the modules of a kernel's tree, decompressed, to `target`, and writes `list` there: a line for each, in the order of loading.
+/// Copies the modules that a tiny guest loads as [`collect_wanted`] does.
 pub fn collect(tree: &Path, target: &Path) -> Result<()> {
+    collect_wanted(tree, target, WANTED)
+}
+
+/// Copies modules of a kernel's tree, decompressed, to `target`, with all that they depend on, and writes `list` there: a line for each,
+/// in the order of loading. A wanted module is a name and what the line begins with, if anything.
+pub fn collect_wanted(tree: &Path, target: &Path, wanted_modules: &[(&str, &str)]) -> Result<()> {
     let mut files = BTreeMap::new();
     index(&tree.join("kernel"), &mut files)?;
     let built_in = fs::read_to_string(tree.join("modules.builtin")).unwrap_or_default();
@@ -32,7 +38,7 @@ pub fn collect(tree: &Path, target: &Path) -> Result<()> {
 
     let mut done: Vec<String> = Vec::new();
     let mut list = String::new();
-    for (wanted, only_with) in WANTED {
+    for (wanted, only_with) in wanted_modules {
         let mut order = Vec::new();
         let mut bodies = BTreeMap::new();
         resolve(

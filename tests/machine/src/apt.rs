@@ -39,11 +39,19 @@ pub fn has_suite(sources: &[Source], suite: &str) -> bool {
     sources.iter().any(|source| source.suites.iter().any(|other| other == suite))
 }
 
+/// The address of the archive that a suite's `main` comes from.
+pub fn archive_of(sources: &[Source], suite: &str) -> Option<String> {
+    main_of(sources, suite)?.uris.split_whitespace().next().map(str::to_owned)
+}
+
+fn main_of<'a>(sources: &'a [Source], suite: &str) -> Option<&'a Source> {
+    let is_main = |source: &&Source| source.components.iter().any(|component| component == "main");
+    sources.iter().filter(is_main).find(|source| has_suite(std::slice::from_ref(source), suite))
+}
+
 /// A file's content that adds `suite` from the archive that `base` (the distribution's main suite) comes from.
 pub fn stanza_for(sources: &[Source], base: &str, suite: &str) -> Option<String> {
-    let main = sources.iter().find(|source| {
-        has_suite(std::slice::from_ref(source), base) && source.components.iter().any(|c| c == "main")
-    })?;
+    let main = main_of(sources, base)?;
     let mut stanza = format!("Types: deb\nURIs: {}\nSuites: {suite}\nComponents: main\n", main.uris);
     if let Some(key) = &main.signed_by {
         stanza.push_str(&format!("Signed-By: {key}\n"));
@@ -135,6 +143,8 @@ Components: main
     #[test]
     fn a_suite_is_added_from_the_main_archive() {
         let sources = parse_stanzas(STANZAS);
+        assert_eq!(archive_of(&sources, "bookworm").unwrap(), "http://mirror.example/debian");
+        assert_eq!(archive_of(&sources, "trixie"), None);
         assert!(!has_suite(&sources, "bookworm-backports"), "that entry is switched off");
         assert_eq!(
             stanza_for(&sources, "bookworm", "bookworm-backports").unwrap(),

@@ -28,6 +28,24 @@ impl Picture {
         Ok(Self { width: info.width, height: info.height, pixels })
     }
 
+    /// Reads a PPM as QEMU writes it: `P6`, width, height, 255, and three bytes a pixel.
+    pub fn parse_ppm(bytes: &[u8]) -> Result<Self> {
+        let mut rest = bytes;
+        let mut word = || -> Result<String> {
+            rest = rest.trim_ascii_start();
+            let end = rest.iter().position(u8::is_ascii_whitespace).context("a picture that is cut short")?;
+            let (word, after) = rest.split_at(end);
+            rest = after;
+            Ok(String::from_utf8_lossy(word).into_owned())
+        };
+        ensure!(word()? == "P6", "not a PPM picture");
+        let (width, height, most): (u32, u32, u32) = (word()?.parse()?, word()?.parse()?, word()?.parse()?);
+        ensure!(most == 255, "not 8 bits a colour");
+        let (pixels, _) = rest.get(1..).unwrap_or_default().as_chunks::<3>();
+        ensure!(pixels.len() as u64 == u64::from(width) * u64::from(height), "a picture that is cut short");
+        Ok(Self { width, height, pixels: pixels.to_vec() })
+    }
+
     /// Writes a PNG.
     pub fn write(&self, path: &Path) -> Result<()> {
         let file = std::io::BufWriter::new(std::fs::File::create(path)?);

@@ -1,0 +1,207 @@
+//! The machine's disk and kernel: made once by mmdebstrap (`image/build.sh`) and kept in the repository's `.cache/machine`, under a hash of
+//! the package list and the scripts; made anew when one of these changes.
+//!
+//! The archive and its key are those of this computer's own apt sources. A half-made image is never found under its final name.
+
+use crate::apt;
+use anyhow::{Context, Result, bail, ensure};
+use phyllome_test_guests::distribution::Distribution;
+use phyllome_test_guests::image::Hash;
+use phyllome_test_guests::repository;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+const BUILD: &str = include_str!("../image/build.sh");
+const CUSTOMIZE: &str = include_str!("../image/customize.sh");
+const PACKAGES: &str = include_str!("../image/packages.txt");
+
+/// Names an archive where this computer's own sources name none of Debian's, as on Fedora.
+const ARCHIVE_VARIABLE: &str = "PHYLLOME_DEBIAN_ARCHIVE";
+
+/// A finished image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    folder: PathBuf,
+}
+
+impl Image {
+    /// The root disk, a raw ext4 file system. Never written: machines keep their changes apart.
+    pub fn disk(&self) -> PathBuf {
+        self.folder.join("disk.ext4")
+    }
+
+    /// The kernel.
+    pub fn kernel(&self) -> PathBuf {
+        self.folder.join("vmlinuz")
+    }
+
+    /// The kernel's tree of modules.
+    pub fn modules(&self) -> PathBuf {
+        self.folder.join("modules")
+    }
+}
+
+/// The folder in which everything about the machine is kept.
+pub fn cache() -> PathBuf {
+    repository().join(".cache/machine")
+}
+
+/// The image, if it is made already.
+pub fn find() -> Option<Image> {
+    let folder = cache().join(name());
+    folder.join("disk.ext4").is_file().then_some(Image { folder })
+}
+
+/// Why no image can be made here; nothing where it can, or need not.
+pub fn obstacle() -> Option<String> {
+    if find().is_some() {
+        return None;
+    }
+    if !cfg!(target_arch = "x86_64") {
+        return Some("the KMS test machine is an x86-64 one, and this computer is not".to_owned());
+    }
+    for program in ["mmdebstrap", "mke2fs"] {
+        if !is_installed(program) {
+            return Some(format!("{program} is not installed; run `cargo xtask setup`, which installs it"));
+        }
+    }
+    if !may_make_namespaces() {
+        return Some("building the machine's disk needs root, or a user that may make user namespaces".to_owned());
+    }
+    archive().err().map(|error| format!("{error:#}"))
+}
+
+/// The image, made first where it is not there yet; that takes two minutes and the network. Another process's build is waited for.
+pub fn ensure() -> Result<Image> {
+    if let Some(image) = find() {
+        return Ok(image);
+    }
+    let cache = cache();
+    fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
+    let lock = File::create(cache.join("lock")).with_context(|| format!("cannot write to {}", cache.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", cache.display()))?;
+    if let Some(image) = find() {
+        return Ok(image);
+    }
+    if let Some(obstacle) = obstacle() {
+        bail!("there is no image of the KMS test machine: {obstacle}");
+    }
+    remove_leftovers(&cache);
+    let work = cache.join(format!("new-{}", std::process::id()));
+    fs::create_dir(&work).with_context(|| format!("cannot make {}", work.display()))?;
+    let folder = cache.join(name());
+    let made = build(&work).and_then(|()| {
+        fs::rename(work.join("image"), &folder).with_context(|| format!("cannot make {}", folder.display()))
+    });
+    remove(&work);
+    made.map(|()| Image { folder })
+}
+
+fn build(work: &Path) -> Result<()> {
+    let (archive, key) = archive()?;
+    for (name, content) in [("build.sh", BUILD), ("customize.sh", CUSTOMIZE), ("packages.txt", PACKAGES)] {
+        fs::write(work.join(name), content)?;
+    }
+    let target = work.join("image");
+    fs::create_dir(&target)?;
+    let log = work.join("log");
+    let file = File::create(&log)?;
+    let mut command = Command::new("sh");
+    command.arg(work.join("build.sh")).arg(&target).arg(archive).args(key);
+    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    let ended = command.status().context("cannot run sh")?;
+    if !ended.success() {
+        let kept = cache().join("failed.log");
+        let _ = fs::rename(&log, &kept);
+        let text = fs::read_to_string(&kept).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        let end = lines[lines.len().saturating_sub(15)..].join("\n");
+        bail!("the KMS test machine's disk cannot be built ({ended}); all of it is in {}: {end}", kept.display());
+    }
+    ensure!(target.join("disk.ext4").is_file(), "the build left no disk");
+    Ok(())
+}
+
+/// What earlier builds left that were ended in the middle, and images of other package lists.
+fn remove_leftovers(cache: &Path) {
+    for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("new-") || name.starts_with("image-") {
+            remove(&entry.path());
+        }
+    }
+}
+
+fn remove(folder: &Path) {
+    // Files of other users, made in a user namespace, are removed in one.
+    if fs::remove_dir_all(folder).is_err() {
+        let _ = Command::new("unshare").args(["--map-auto", "--map-root-user", "rm", "-rf"]).arg(folder).status();
+    }
+}
+
+/// Address and key of a Debian archive.
+fn archive() -> Result<(String, Option<PathBuf>)> {
+    if let Ok(address) = std::env::var(ARCHIVE_VARIABLE) {
+        return Ok((address, keyring()));
+    }
+    let suite = match Distribution::detect() {
+        Some(Distribution::Debian12) => "bookworm",
+        Some(Distribution::Debian13) => "trixie",
+        _ => bail!("this computer's package sources name no Debian archive; name one in ${ARCHIVE_VARIABLE}"),
+    };
+    let address = apt::archive_of(&apt::read(), suite)
+        .with_context(|| format!("apt's sources name no archive of {suite} main; name one in ${ARCHIVE_VARIABLE}"))?;
+    Ok((address, keyring()))
+}
+
+/// All keys of Debian's archive; the ones that a source names may be those of its own suite only.
+fn keyring() -> Option<PathBuf> {
+    ["gpg", "pgp"]
+        .map(|ending| PathBuf::from(format!("/usr/share/keyrings/debian-archive-keyring.{ending}")))
+        .into_iter()
+        .find(|path| path.is_file())
+}
+
+fn name() -> String {
+    let mut hash = Hash::default();
+    [BUILD, CUSTOMIZE, PACKAGES].iter().for_each(|part| hash.add(part.as_bytes()));
+    format!("image-{:016x}", hash.value())
+}
+
+fn is_installed(program: &str) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&folders).chain(system).any(|folder| folder.join(program).is_file())
+}
+
+fn may_make_namespaces() -> bool {
+    if rustix::process::geteuid().is_root() {
+        return true;
+    }
+    let mut command = Command::new("unshare");
+    command.args(["--map-auto", "--map-root-user", "true"]).stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_name_is_that_of_the_content() {
+        assert_eq!(name(), name());
+        assert!(name().starts_with("image-") && name().len() == 22);
+    }
+
+    #[test]
+    fn no_package_is_named_twice_and_no_host_is_named() {
+        let mut packages: Vec<_> = PACKAGES.lines().map(|l| l.split('#').next().unwrap().trim()).collect();
+        packages.retain(|package| !package.is_empty());
+        let all = packages.len();
+        packages.sort_unstable();
+        packages.dedup();
+        assert_eq!(packages.len(), all);
+        assert!(![BUILD, CUSTOMIZE].iter().any(|script| script.contains("http://") || script.contains("https://")));
+    }
+}

@@ -1,0 +1,461 @@
+//! A running machine: QEMU with its sockets in a temporary folder, and the agent inside. Dropping it ends it; dropping it in a failing
+//! test first saves screenshots, kernel log and all programs' outputs in a folder that is printed.
+
+use crate::agent::Agent;
+use crate::options::{Init, MachineOptions};
+use crate::picture::Picture;
+use crate::program::{Output, Process, Program};
+use crate::qmp::Qmp;
+use crate::{image, initrd, keys, vnc};
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// The longest that a start may take: a minute and more on a busy computer, where 15 s are usual.
+const BOOT: Duration = Duration::from_secs(150);
+const SOON: Duration = Duration::from_secs(60);
+
+/// A running machine.
+pub struct Machine {
+    folder: tempfile::TempDir,
+    options: MachineOptions,
+    qemu: Child,
+    guard: Option<(Child, ChildStdin)>,
+    qmp: Qmp,
+    agent: Arc<Agent>,
+    booted: Duration,
+}
+
+impl Machine {
+    /// Starts a machine and waits until its agent answers. Makes the image first where there is none.
+    pub fn boot(options: MachineOptions) -> Result<Self> {
+        let image = image::ensure()?;
+        let initrd = initrd::ensure(&image)?;
+        let folder = tempfile::Builder::new().prefix("machine").tempdir()?;
+        let path = folder.path();
+        for name in ["share", "share/bin", "share/out", "shots"] {
+            fs::create_dir(path.join(name))?;
+        }
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755))?;
+        fs::set_permissions(path.join("share/out"), fs::Permissions::from_mode(0o777))?;
+        for program in &options.programs {
+            strip(program, &path.join("share/bin"))?;
+        }
+
+        let start = Instant::now();
+        let log = File::create(path.join("qemu.log"))?;
+        let mut command = Command::new("qemu-system-x86_64");
+        command.args(arguments(&options, path, &image, &initrd));
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let mut qemu = command.spawn().context("cannot run qemu-system-x86_64; `cargo xtask setup` installs it")?;
+        let guard = guard(qemu.id());
+        let connected = connect(path, &mut qemu);
+        let (qmp, agent) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                let _ = qemu.kill();
+                let _ = qemu.wait();
+                return Err(error);
+            }
+        };
+        let guard = guard.ok();
+        let mut machine = Self { folder, options, qemu, guard, qmp, agent: Arc::new(agent), booted: Duration::ZERO };
+        machine.wait_for_agent(start + BOOT)?;
+        machine.booted = start.elapsed();
+        Ok(machine)
+    }
+
+    fn wait_for_agent(&mut self, deadline: Instant) -> Result<()> {
+        while !self.agent.is_ready(Duration::from_millis(100)) {
+            let gone = self.qemu.try_wait()?.is_some();
+            if gone || Instant::now() > deadline {
+                let kept = self.keep("boot");
+                bail!(
+                    "the machine did not come up ({}); its last words: {}; logs are in {}",
+                    if gone { "QEMU has ended" } else { "its agent is silent" },
+                    last_lines(&self.kernel_log(), 8),
+                    kept.display()
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// How long it took from QEMU's start to the agent's first word.
+    pub fn boot_time(&self) -> Duration {
+        self.booted
+    }
+
+    /// The folder that the machine sees as `/share`; everyone may write to its `out`.
+    pub fn share(&self) -> PathBuf {
+        self.folder.path().join("share")
+    }
+
+    /// The kernel's messages on the serial console.
+    pub fn kernel_log(&self) -> String {
+        String::from_utf8_lossy(&fs::read(self.folder.path().join("serial.log")).unwrap_or_default()).into_owned()
+    }
+
+    // Programs inside.
+
+    /// Runs a program to its end, for at most a minute.
+    pub fn run(&self, program: &Program) -> Result<Output> {
+        self.run_within(program, SOON)
+    }
+
+    /// Runs a program to its end. Past the limit it is an error and the program goes on.
+    pub fn run_within(&self, program: &Program, limit: Duration) -> Result<Output> {
+        let answer = self.ask(&program.request("run", "", ""), limit)?;
+        let text =
+            |at: usize| answer.get(at).map(|f| String::from_utf8_lossy(f).into_owned()).context("half an answer");
+        Ok(Output { status: text(0)?.parse()?, stdout: text(1)?, stderr: text(2)? })
+    }
+
+    /// Runs a script for `/bin/sh` as user `person`; gives what it prints, or an error if it does not end with 0.
+    pub fn sh(&self, script: &str) -> Result<String> {
+        self.run(&Program::script(script))?.ok().with_context(|| format!("`{script}` in the machine"))
+    }
+
+    /// The same as root.
+    pub fn root(&self, script: &str) -> Result<String> {
+        self.run(&Program::script(script).user("root"))?.ok().with_context(|| format!("`{script}` in the machine"))
+    }
+
+    /// Starts a program; both its outputs go to `out/NAME.log` of the shared folder.
+    pub fn spawn(&self, name: &str, program: &Program) -> Result<Process> {
+        let log = self.share().join("out").join(format!("{name}.log"));
+        let inside = format!("/share/out/{name}.log");
+        let answer = self.ask(&program.request("spawn", &inside, &inside), SOON)?;
+        let pid = String::from_utf8_lossy(answer.first().context("no process id")?).parse()?;
+        Ok(Process { agent: self.agent.clone(), pid, name: name.to_owned(), log })
+    }
+
+    /// A file's content.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let mut answer = self.ask(&[b"read".to_vec(), path.as_bytes().to_vec()], SOON)?;
+        ensure!(!answer.is_empty(), "the machine's answer is empty");
+        Ok(answer.remove(0))
+    }
+
+    /// A file's text without the white space at its ends.
+    pub fn read_text(&self, path: &str) -> Result<String> {
+        let content = self.read(path).with_context(|| format!("{path} in the machine"))?;
+        Ok(String::from_utf8_lossy(&content).trim().to_owned())
+    }
+
+    /// Writes a file as root, with this mode.
+    pub fn write(&self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
+        let mode = format!("{mode:o}");
+        let request = [b"write".as_slice(), path.as_bytes(), mode.as_bytes(), content];
+        self.agent.ask(&request, SOON).with_context(|| format!("{path} in the machine")).map(drop)
+    }
+
+    fn ask(&self, request: &[Vec<u8>], limit: Duration) -> Result<Vec<Vec<u8>>> {
+        let fields: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+        self.agent.ask(&fields, limit)
+    }
+
+    /// Waits until a condition gives something, looking ten times a second; an error of the condition ends the wait.
+    pub fn wait_for<T>(&self, what: &str, limit: Duration, condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+        wait_for(what, limit, condition)
+    }
+
+    // The display, seen from outside.
+
+    /// What is scanned out on an output of the first display device.
+    pub fn screendump(&self, head: u32) -> Result<Picture> {
+        self.screendump_of(0, head)
+    }
+
+    /// What is scanned out on an output of a display device.
+    pub fn screendump_of(&self, gpu: usize, head: u32) -> Result<Picture> {
+        let file = tempfile::Builder::new().suffix(".ppm").tempfile_in(self.folder.path().join("shots"))?;
+        self.qmp.call(
+            "screendump",
+            json!({ "filename": file.path(), "device": format!("gpu{gpu}"), "head": head, "format": "ppm" }),
+        )?;
+        Picture::parse_ppm(&fs::read(file.path())?)
+    }
+
+    /// Waits until what an output shows satisfies a condition; the last picture of a failure is among the kept files.
+    pub fn wait_picture(
+        &self,
+        what: &str,
+        head: u32,
+        limit: Duration,
+        condition: impl Fn(&Picture) -> bool,
+    ) -> Result<Picture> {
+        wait_for(&format!("{what} on output {head}"), limit, || {
+            let picture = self.screendump(head)?;
+            Ok(condition(&picture).then_some(picture))
+        })
+    }
+
+    /// Plugs a monitor of this size into an output of the first display device, gives it another size, or unplugs it.
+    pub fn set_output(&self, head: u32, size: Option<(u16, u16)>) -> Result<()> {
+        vnc::set_size(&self.folder.path().join(format!("vnc-0-{head}")), size)
+    }
+
+    // Keys and pointers.
+
+    /// Presses keys in this order and releases them in the other: `&["ctrl", "alt", "f2"]`.
+    pub fn press(&self, names: &[&str]) -> Result<()> {
+        names.iter().try_for_each(|name| self.key(name, true))?;
+        names.iter().rev().try_for_each(|name| self.key(name, false))
+    }
+
+    /// Presses or releases one key.
+    pub fn key(&self, name: &str, down: bool) -> Result<()> {
+        let key = json!({ "type": "qcode", "data": keys::code(name) });
+        self.input(&[json!({ "type": "key", "data": { "down": down, "key": key } })])
+    }
+
+    /// Types a text as on a US keyboard.
+    pub fn type_text(&self, text: &str) -> Result<()> {
+        for character in text.chars() {
+            let keys = keys::of_character(character)?;
+            self.press(&keys.iter().map(String::as_str).collect::<Vec<_>>())?;
+        }
+        Ok(())
+    }
+
+    /// Ctrl+Alt+Fn.
+    pub fn vt_switch(&self, number: u32) -> Result<()> {
+        self.press(&["ctrl", "alt", &format!("f{number}")])
+    }
+
+    /// Moves the tablet's pointer to a pixel of a screen of this size.
+    pub fn move_pointer(&self, (x, y): (u32, u32), (width, height): (u32, u32)) -> Result<()> {
+        // The middle of the pixel, so that rounding inside cannot miss it.
+        let scale = |at: u32, size: u32| (u64::from(at) * 2 + 1) * 0x8000 / (u64::from(size.max(1)) * 2);
+        self.move_pointer_abs(scale(x, width) as u32, scale(y, height) as u32)
+    }
+
+    /// Moves the tablet's pointer; 0 to 32767 is its whole width and height.
+    pub fn move_pointer_abs(&self, x: u32, y: u32) -> Result<()> {
+        let axis = |axis: &str, value: u32| json!({ "type": "abs", "data": { "axis": axis, "value": value } });
+        self.input(&[axis("x", x.min(0x7fff)), axis("y", y.min(0x7fff))])
+    }
+
+    /// Moves the mouse by so many counts.
+    pub fn move_pointer_by(&self, x: i32, y: i32) -> Result<()> {
+        let axis = |axis: &str, value: i32| json!({ "type": "rel", "data": { "axis": axis, "value": value } });
+        self.input(&[axis("x", x), axis("y", y)])
+    }
+
+    /// Presses or releases a button: `left`, `middle`, `right`; `wheel-up`, `wheel-down` turn the wheel.
+    pub fn button(&self, name: &str, down: bool) -> Result<()> {
+        self.input(&[json!({ "type": "btn", "data": { "down": down, "button": name } })])
+    }
+
+    /// Presses and releases a button.
+    pub fn click(&self, name: &str) -> Result<()> {
+        self.button(name, true)?;
+        self.button(name, false)
+    }
+
+    fn input(&self, events: &[Value]) -> Result<()> {
+        self.qmp.call("input-send-event", json!({ "events": events })).map(drop)
+    }
+
+    /// A command of QEMU's own control socket.
+    pub fn qmp(&self, command: &str, arguments: Value) -> Result<Value> {
+        self.qmp.call(command, arguments)
+    }
+
+    // What is left of a failure.
+
+    /// Saves screenshots, kernel log and the shared folder's `out` in a new folder, and gives its path.
+    pub fn keep(&self, name: &str) -> PathBuf {
+        let name: String = name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        let target = std::env::temp_dir().join(format!("phyllome-machine-{name}-{}", std::process::id()));
+        let _ = fs::create_dir_all(&target);
+        for (number, gpu) in self.options.gpus.iter().enumerate() {
+            for head in 0..gpu.outputs {
+                if let Ok(picture) = self.screendump_of(number, head) {
+                    let _ = picture.write(&target.join(format!("screen-{number}-{head}.png")));
+                }
+            }
+        }
+        let limit = Duration::from_secs(10);
+        let scripts = [
+            ("dmesg.log", "dmesg"),
+            ("journal.log", "journalctl -b --no-pager 2>/dev/null | tail -n 2000; cat /run/machine/*.log"),
+            ("processes.log", "ps axfww -o pid,user,stat,time,args"),
+        ];
+        for (file, script) in scripts {
+            // Once the agent is silent, it would be silent for every other.
+            match self.run_within(&Program::script(script).user("root"), limit) {
+                Ok(output) => drop(fs::write(target.join(file), output.stdout + &output.stderr)),
+                Err(_) => break,
+            }
+        }
+        let out = self.share().join("out");
+        for entry in fs::read_dir(out).into_iter().flatten().flatten() {
+            let _ = fs::copy(entry.path(), target.join(entry.file_name()));
+        }
+        for file in ["serial.log", "qemu.log"] {
+            let _ = fs::copy(self.folder.path().join(file), target.join(file));
+        }
+        target
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        if std::thread::panicking() || std::env::var_os("PHYLLOME_KEEP_MACHINE").is_some() {
+            let name = std::thread::current().name().unwrap_or("test").to_owned();
+            eprintln!("what the machine has left is in {}", self.keep(&name).display());
+        }
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+        if let Some((mut guard, mut line)) = self.guard.take() {
+            let _ = line.write_all(b"done\n");
+            drop(line);
+            let _ = guard.wait();
+        }
+    }
+}
+
+/// Waits until a condition gives something, looking ten times a second; an error of the condition ends the wait.
+pub fn wait_for<T>(what: &str, limit: Duration, mut condition: impl FnMut() -> Result<Option<T>>) -> Result<T> {
+    let deadline = Instant::now() + limit;
+    loop {
+        if let Some(value) = condition()? {
+            return Ok(value);
+        }
+        if Instant::now() > deadline {
+            bail!("{what}: not within {limit:?}");
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A small process that ends QEMU if this one goes without a word, killed for instance. Not tied to the thread that started the machine.
+fn guard(qemu: u32) -> Result<(Child, ChildStdin)> {
+    let script = "read -r word; [ \"$word\" = done ] || kill -s KILL \"$0\"";
+    let mut child = Command::new("sh")
+        .args(["-c", script, &qemu.to_string()])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let line = child.stdin.take().context("no pipe")?;
+    Ok((child, line))
+}
+
+fn connect(folder: &Path, qemu: &mut Child) -> Result<(Qmp, Agent)> {
+    let deadline = Instant::now() + SOON;
+    let (control, port) = (folder.join("qmp"), folder.join("agent"));
+    while !(control.exists() && port.exists()) {
+        let ended = qemu.try_wait()?;
+        if ended.is_some() || Instant::now() > deadline {
+            bail!("QEMU did not start: {}", fs::read_to_string(folder.join("qemu.log")).unwrap_or_default().trim());
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let mut last = None;
+    while Instant::now() < deadline {
+        match Qmp::connect(&control) {
+            Ok(qmp) => return Ok((qmp, Agent::connect(&port)?)),
+            Err(error) => last = Some(error),
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Err(last.context("QEMU's control socket does not answer")?)
+}
+
+fn arguments(options: &MachineOptions, folder: &Path, image: &image::Image, initrd: &Path) -> Vec<String> {
+    let path = |name: &str| folder.join(name).display().to_string();
+    let mut kernel = vec!["console=ttyS0", "loglevel=4", "panic=-1", "mitigations=off", "nokaslr", "tsc=reliable"];
+    kernel.push(match options.init {
+        Init::Agent => "machine.init=agent",
+        Init::Systemd => "machine.init=systemd",
+    });
+    kernel.extend(["systemd.unit=multi-user.target", "systemd.show_status=0", "audit=0", "selinux=0", "apparmor=0"]);
+    if !options.seatd {
+        kernel.push("machine.seat=none");
+    }
+    kernel.extend(options.kernel.iter().map(String::as_str));
+
+    let mut arguments: Vec<String> = [
+        "-nodefaults",
+        "-no-user-config",
+        "-no-reboot",
+        "-machine",
+        "q35,i8042=off,vmport=off,hpet=off,smbus=off,sata=off",
+        "-accel",
+        "tcg,thread=multi",
+        "-cpu",
+        "max",
+        "-vga",
+        "none",
+        "-display",
+        "none",
+        "-device",
+        "virtio-rng-pci",
+        "-device",
+        "virtio-serial-pci",
+        "-device",
+        "virtserialport,chardev=agent,name=agent",
+        "-device",
+        "virtio-blk-pci,drive=root",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    let mut add = |name: &str, value: String| arguments.extend([format!("-{name}"), value]);
+    add("smp", options.cpus.to_string());
+    add("m", options.memory_mib.to_string());
+    add("kernel", image.kernel().display().to_string());
+    add("initrd", initrd.display().to_string());
+    add("append", kernel.join(" "));
+    add("drive", format!("id=root,file={},format=raw,if=none,snapshot=on,discard=unmap", image.disk().display()));
+    add("virtfs", format!("local,path={},mount_tag=share,security_model=none,multidevs=remap", path("share")));
+    add("chardev", format!("socket,id=agent,path={},server=on,wait=off", path("agent")));
+    add("qmp", format!("unix:{},server=on,wait=off", path("qmp")));
+    add("serial", format!("file:{}", path("serial.log")));
+    for (number, gpu) in options.gpus.iter().enumerate() {
+        let edid = if gpu.edid { "on" } else { "off" };
+        let (width, height, outputs) = (gpu.width, gpu.height, gpu.outputs);
+        let size = format!("xres={width},yres={height},max_outputs={outputs},edid={edid}");
+        add("device", format!("virtio-gpu-pci,id=gpu{number},{size}"));
+        for head in 0..outputs {
+            add("vnc", format!("unix:{},display=gpu{number},head={head}", path(&format!("vnc-{number}-{head}"))));
+        }
+    }
+    for (wanted, device) in [
+        (options.keyboard, "virtio-keyboard-pci"),
+        (options.tablet, "virtio-tablet-pci"),
+        (options.mouse, "virtio-mouse-pci"),
+        (options.touch, "virtio-multitouch-pci"),
+    ] {
+        if wanted {
+            add("device", device.to_owned());
+        }
+    }
+    arguments.extend(options.qemu.iter().cloned());
+    arguments
+}
+
+/// Copies a program without its debug information, which is most of it.
+fn strip(program: &Path, folder: &Path) -> Result<()> {
+    let target = folder.join(program.file_name().context("a program without a name")?);
+    let mut strip = Command::new("strip");
+    strip.arg("--strip-debug").arg("-o").arg(&target).arg(program).stderr(Stdio::null());
+    if !strip.status().is_ok_and(|status| status.success()) {
+        fs::copy(program, &target).with_context(|| format!("cannot copy {}", program.display()))?;
+    }
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o755))?;
+    Ok(())
+}
+
+fn last_lines(text: &str, count: usize) -> String {
+    let lines: Vec<_> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

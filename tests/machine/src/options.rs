@@ -1,0 +1,88 @@
+//! What a machine is made of.
+
+use std::path::PathBuf;
+
+/// A display device, and what is plugged into it at the start.
+#[derive(Clone, Debug)]
+pub struct Gpu {
+    /// Width of the first output in pixels.
+    pub width: u32,
+    /// Height of the first output in pixels.
+    pub height: u32,
+    /// Number of outputs; all but the first are unplugged at the start.
+    pub outputs: u32,
+    /// Whether monitors have an EDID.
+    pub edid: bool,
+}
+
+impl Default for Gpu {
+    fn default() -> Self {
+        Self { width: 1280, height: 800, outputs: 2, edid: true }
+    }
+}
+
+/// The first process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Init {
+    /// The tests' own: udev, seatd, nothing else.
+    #[default]
+    Agent,
+    /// systemd, with logind and whatever a test starts of its units.
+    Systemd,
+}
+
+/// How a machine is started.
+#[derive(Clone, Debug)]
+pub struct MachineOptions {
+    /// Memory in MiB.
+    pub memory_mib: u32,
+    /// Processors.
+    pub cpus: u32,
+    /// Display devices, `card0` first; none for a machine without a display.
+    pub gpus: Vec<Gpu>,
+    /// Whether there is a keyboard.
+    pub keyboard: bool,
+    /// Whether there is a tablet, a pointer with absolute positions.
+    pub tablet: bool,
+    /// Whether there is a mouse.
+    pub mouse: bool,
+    /// Whether there is a touch screen.
+    pub touch: bool,
+    /// The first process.
+    pub init: Init,
+    /// Whether seatd is started (only by the tests' own first process).
+    pub seatd: bool,
+    /// Programs of this computer that lie in `/usr/local/bin` there, without their debug information.
+    pub programs: Vec<PathBuf>,
+    /// More words of the kernel's command line.
+    pub kernel: Vec<String>,
+    /// More arguments of QEMU.
+    pub qemu: Vec<String>,
+}
+
+impl Default for MachineOptions {
+    fn default() -> Self {
+        Self {
+            memory_mib: 2048,
+            cpus: 2,
+            gpus: vec![Gpu::default()],
+            keyboard: true,
+            tablet: true,
+            mouse: false,
+            touch: false,
+            init: Init::Agent,
+            seatd: true,
+            programs: Vec::new(),
+            kernel: Vec::new(),
+            qemu: Vec::new(),
+        }
+    }
+}
+
+impl MachineOptions {
+    /// With the programs of the shell: phyllome-shell, phyllome, phyllome-guest.
+    pub fn with_shell() -> anyhow::Result<Self> {
+        let programs = ["phyllome-shell", "phyllome", "phyllome-guest"].map(crate::programs::program);
+        Ok(Self { programs: programs.into_iter().collect::<anyhow::Result<_>>()?, ..Self::default() })
+    }
+}
