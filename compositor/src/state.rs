@@ -5,14 +5,16 @@
 
 use crate::backend::headless::Headless;
 use crate::backend::nested::Nested;
-use crate::backend::{Backend, RendererKind, headless};
+use crate::backend::{Backend, RendererKind};
 use crate::render::Render;
 use crate::wayland::Protocols;
 use crate::{control, guests, input, shell, ui};
 use phyllome_config::ShellConfig;
+use phyllome_config::shell::OutputConfig;
 use smithay::backend::winit::WinitEventLoop;
 use smithay::reexports::calloop::{EventLoop, LoopHandle, LoopSignal};
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
+use std::collections::BTreeMap;
 
 /// The whole state of the shell.
 pub struct State {
@@ -36,8 +38,12 @@ pub struct State {
     pub input: input::Input,
     /// Mode, focus and switcher.
     pub shell: shell::Shell,
+    /// When the displays are switched off.
+    pub idle: shell::idle::Idle,
     /// The command-line tool's socket.
     pub control: control::Server,
+    /// `[output.NAME]` of shell.toml.
+    pub output_settings: BTreeMap<String, OutputConfig>,
 }
 
 /// Which backend to start.
@@ -94,24 +100,27 @@ impl State {
         protocols.offer_shm(backend.shm_formats());
         let (formats, device) = backend.dmabuf_formats();
         protocols.offer_dmabuf(&handle, formats, device);
-        protocols.screens.set_areas(backend.outputs().iter().map(|output| output.area_size()).collect());
         if let Some(window) = window {
             State::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
         }
-        let refresh = backend.outputs().first().map_or(headless::REFRESH_MHZ, |output| output.refresh_mhz);
-        Ok(Self {
+        let mut state = Self {
             loop_handle,
             loop_signal: event_loop.get_signal(),
             display: handle,
             protocols,
             backend,
-            render: Render::new(refresh),
+            render: Render::new(),
             ui: ui::Ui::new()?,
             guests,
             input: input::Input::new(),
             shell: shell::Shell::new(),
+            idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),
             control,
-        })
+            output_settings: config.outputs.clone(),
+        };
+        state.outputs_changed();
+        state.watch_idle();
+        Ok(state)
     }
 
     /// Sends what waits for the guests; called after every turn of the loop.

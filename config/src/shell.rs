@@ -2,6 +2,7 @@
 
 use crate::ConfigError;
 use crate::document::{Source, Value};
+use phyllome_protocol::GuestName;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -43,11 +44,41 @@ pub struct Keyboard {
 }
 
 /// One output's settings.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct OutputConfig {
+    /// `enabled`; default true. A display that is not enabled stays dark.
+    pub disabled: bool,
+    /// `mode`, such as `"1920x1080"` or `"1920x1080@59.94"`; `None` for the one that the display prefers. On the display itself only.
+    pub mode: Option<ModeRequest>,
+    /// `rotation`: how far the display is turned clockwise. On the display itself only.
+    pub rotation: Rotation,
+    /// `guest`: this output always shows this guest. The others show the guest that was switched to.
+    pub guest: Option<GuestName>,
     /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` for 1. Guests' pixels are never scaled. A
     /// nested window takes the scale of the desktop around it instead.
     pub scale: Option<f64>,
+}
+
+/// A mode that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ModeRequest {
+    /// Pixels.
+    pub width: u32,
+    /// Pixels.
+    pub height: u32,
+    /// Millihertz; `None` for the highest that there is at this size.
+    pub refresh_mhz: Option<u32>,
+}
+
+/// How far a display is turned clockwise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum Rotation {
+    #[default]
+    Normal,
+    Quarter,
+    Half,
+    ThreeQuarters,
 }
 
 impl Default for Keyboard {
@@ -104,7 +135,7 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellConfig, ConfigError
                 return Err(value.bad(format!("there are too many outputs; use at most {MAX_OUTPUTS}")));
             }
             let scale = value.table(&["scale"])?.get("scale").map(|v| scale(&v)).transpose()?;
-            config.outputs.insert(name.to_owned(), OutputConfig { scale });
+            config.outputs.insert(name.to_owned(), OutputConfig { scale, ..OutputConfig::default() });
         }
     }
     Ok(config)

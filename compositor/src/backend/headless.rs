@@ -4,7 +4,7 @@
 //! loaded only if GLES is asked for.
 
 use super::painter::Painter;
-use super::{Output, RendererKind};
+use super::{Output, OutputId, OutputInfo, RendererKind};
 use crate::render::Capture;
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
@@ -49,7 +49,7 @@ impl Headless {
                 Canvases::Gles(painter, _) => painter.add(*size)?,
             }
             let name = format!("HEADLESS-{}", number + 1);
-            headless.outputs.push(Output::new(display, name, *size, *scale, REFRESH_MHZ));
+            headless.outputs.push(Output::new(display, OutputInfo::plain(name, *size, *scale, REFRESH_MHZ)));
         }
         Ok(headless)
     }
@@ -72,10 +72,10 @@ impl Headless {
         }
     }
 
-    pub(super) fn frame_done(&mut self) {
+    pub(super) fn frame_done(&mut self, output: OutputId) {
         match &mut self.canvases {
-            Canvases::Pixman(painter) => painter.frame_done(),
-            Canvases::Gles(painter, _) => painter.frame_done(),
+            Canvases::Pixman(painter) => painter.frame_done(output),
+            Canvases::Gles(painter, _) => painter.frame_done(output),
         }
     }
 

@@ -1,8 +1,8 @@
 //! A window of another desktop (Wayland or X11), drawn with GLES. For trying the shell and for working on it: the desktop around it sees
 //! every key first and can draw over it, so nothing here is a trusted path.
 
-use super::Output;
 use super::painter::offscreen;
+use super::{Output, OutputId, OutputInfo};
 use crate::State;
 use crate::render::Capture;
 use crate::render::elements::{Textures, ground};
@@ -64,7 +64,7 @@ impl Nested {
         let shm_formats = renderer.mem_formats().collect();
         let scale = steps(window.scale_factor());
         let size = physical_size(&window);
-        let outputs = vec![Output::new(display, "NESTED-1".to_owned(), size, scale, REFRESH_MHZ)];
+        let outputs = vec![Output::new(display, OutputInfo::plain("NESTED-1".to_owned(), size, scale, REFRESH_MHZ))];
         let tracker = tracker(size);
         let textures = Textures::default();
         Ok((
@@ -122,8 +122,8 @@ impl Nested {
         Ok(())
     }
 
-    pub(super) fn frame_done(&mut self) {
-        self.textures.sweep();
+    pub(super) fn frame_done(&mut self, output: OutputId) {
+        self.textures.sweep(output);
     }
 
     pub(super) fn read(&mut self, scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {

@@ -1,5 +1,6 @@
 //! A renderer with buffers of its own to draw into: what every backend without a window does, and how each makes a picture of itself.
 
+use super::OutputId;
 use crate::render::Capture;
 use crate::render::elements::{Piece, Textures, ground};
 use crate::render::own::ImportOwn;
@@ -58,9 +59,9 @@ where
         drawn
     }
 
-    /// Drops textures that no output used.
-    pub fn frame_done(&mut self) {
-        self.textures.sweep();
+    /// Drops textures that `output` used before and uses no more.
+    pub fn frame_done(&mut self, output: OutputId) {
+        self.textures.sweep(output);
         // An error means that something stays cached for one more frame.
         let _ = self.renderer.cleanup_texture_cache();
     }

@@ -1,10 +1,12 @@
 //! The trusted shell: reads its options and files, makes sure that it is alone on its runtime folder, and runs the loop.
 //!
-//! Whatever keeps it from starting is one sentence on standard error and exit code 1.
+//! Whatever keeps it from starting is one sentence on standard error and exit code 1; a failure later is exit code 4, which makes
+//! phyllome-session start it again.
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use phyllome_compositor::backend::RendererKind;
+use phyllome_compositor::shell::Action;
 use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, guests};
 use phyllome_config::{Places, load_all};
@@ -38,6 +40,12 @@ struct Options {
     /// Accept `phyllome input …`; headless and nested only.
     #[arg(long)]
     allow_test_input: bool,
+    /// Come back after a crash: find the guests that run, start none. phyllome-session gives this.
+    #[arg(long)]
+    after_crash: bool,
+    /// The same after N crashes in a minute: come back with the list of guests and a message. phyllome-session gives this.
+    #[arg(long, value_name = "N")]
+    recovered: Option<u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -116,11 +124,11 @@ fn lock(runtime: &RuntimeDir) -> anyhow::Result<File> {
     }
 }
 
-/// Ends the loop on SIGTERM and SIGINT. A handler that writes to a socket, and not a signal mask, because children inherit a mask.
+/// Ends the loop on SIGTERM, SIGINT and SIGHUP. A handler that writes to a socket, and not a signal mask, because children inherit a mask.
 fn watch_signals(event_loop: &EventLoop<'static, State>) -> anyhow::Result<()> {
     let (told, teller) = UnixStream::pair().context("signals cannot be caught")?;
     told.set_nonblocking(true).context("signals cannot be caught")?;
-    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT] {
+    for signal in [signal_hook::consts::SIGTERM, signal_hook::consts::SIGINT, signal_hook::consts::SIGHUP] {
         let teller = teller.try_clone().context("signals cannot be caught")?;
         signal_hook::low_level::pipe::register(signal, teller).context("signals cannot be caught")?;
     }
@@ -133,7 +141,19 @@ fn watch_signals(event_loop: &EventLoop<'static, State>) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn run(options: &Options) -> anyhow::Result<()> {
+/// What a shell that has crashed so often says in its list of guests.
+fn recovered(times: u32) -> String {
+    format!(
+        "The shell stopped {times} times in a minute; its guests still run. Choose one to go on. If the shell stops again, the \
+         session ends."
+    )
+}
+
+/// Exit code of a shell that was up and failed.
+const FAILED: u8 = 4;
+
+/// `Err`: why it cannot start. Else the exit code.
+fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let choice = choose(options)?;
     let runtime = RuntimeDir::open()?;
     let _lock = lock(&runtime)?;
@@ -158,7 +178,14 @@ fn run(options: &Options) -> anyhow::Result<()> {
     watch_signals(&event_loop)?;
     let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
     state.start_control().with_context(|| format!("cannot listen at {}", runtime.shell_socket().display()))?;
-    state.start_guests();
+    if options.after_crash || options.recovered.is_some() {
+        state.adopt_guests();
+    } else {
+        state.start_guests();
+    }
+    if let Some(times) = options.recovered {
+        state.act(Action::Tell(recovered(times)));
+    }
     state.queue_redraw();
     tracing::info!(
         "{} outputs, backend {}, renderer {}",
@@ -169,7 +196,11 @@ fn run(options: &Options) -> anyhow::Result<()> {
     let ended = event_loop.run(None, &mut state, |state| state.flush());
     state.stop_control();
     state.detach_all_clients();
-    ended.context("the event loop failed")
+    if let Err(error) = ended {
+        eprintln!("phyllome-shell: the event loop failed: {error}");
+        return Ok(ExitCode::from(FAILED));
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn main() -> ExitCode {
@@ -183,7 +214,7 @@ fn main() -> ExitCode {
     let options = Options::parse();
     descriptors::raise_limit();
     match run(&options) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("phyllome-shell: {error:#}");
             ExitCode::from(1)

@@ -35,6 +35,19 @@ const LASTING: Duration = Duration::from_secs(1);
 impl State {
     /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs.
     pub fn start_guests(&mut self) {
+        self.adopt_guests();
+        let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart) && entry.link.is_none();
+        let views = self.guests.views();
+        let autostart = views.into_iter().filter(|view| self.guests.entries.get(&view.name).is_some_and(wanted));
+        for name in autostart.map(|view| view.name).collect::<Vec<_>>() {
+            if let Err(sentence) = self.spawn_guest(&name) {
+                tracing::warn!(guest = %name, "autostart: {sentence}");
+            }
+        }
+    }
+
+    /// The same without starting any: for a shell that comes back, since a guest that does not run now was ended by the person.
+    pub fn adopt_guests(&mut self) {
         self.watch_guests();
         for name in self.guests.options.runtime.guests() {
             self.found_folder(&name);
@@ -46,14 +59,6 @@ impl State {
         let before = self.guests.remembered().filter(|name| found.contains(name));
         if let Some(name) = before.or_else(|| found.first().cloned()) {
             self.act(Action::Started(name));
-        }
-        let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart) && entry.link.is_none();
-        let views = self.guests.views();
-        let autostart = views.into_iter().filter(|view| self.guests.entries.get(&view.name).is_some_and(wanted));
-        for name in autostart.map(|view| view.name).collect::<Vec<_>>() {
-            if let Err(sentence) = self.spawn_guest(&name) {
-                tracing::warn!(guest = %name, "autostart: {sentence}");
-            }
         }
     }
 
@@ -252,7 +257,7 @@ impl State {
         if let Some(timer) = attached.and_then(|attached| attached.greeting.take()) {
             self.loop_handle.remove(timer);
         }
-        let (width, height) = self.guest_area_size();
+        let (width, height) = self.protocols.screens.area(name, None);
         let attached = UnixStream::pair().and_then(|(ours, theirs)| {
             self.attach_guest_client(name, ours)?;
             Ok(OwnedFd::from(theirs))
@@ -272,7 +277,7 @@ impl State {
     }
 
     /// Whoever waits for the start of this guest is told once it is more than starting.
-    fn settle_started(&mut self, name: &GuestName) {
+    pub(super) fn settle_started(&mut self, name: &GuestName) {
         let Some(entry) = self.guests.entries.get(name) else { return };
         let because = || entry.life.message().unwrap_or("it ended at once; phyllome logs says more").to_owned();
         let result = match entry.life.state() {
@@ -348,7 +353,11 @@ impl State {
             return;
         };
         self.loop_handle.remove(token);
+        let launcher = process.is_launcher();
         let exit = process.reap();
+        if launcher && self.start_without_launcher(name) {
+            return;
+        }
         self.guest_gone(name, exit);
     }
 

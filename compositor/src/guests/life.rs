@@ -73,6 +73,11 @@ impl Life {
         self.ending = true;
     }
 
+    /// Whether the person wants it to end.
+    pub fn is_ending(&self) -> bool {
+        self.ending
+    }
+
     /// It said how it is.
     pub fn reported(&mut self, report: Report, now: Instant) {
         let report = clean(report);

@@ -21,7 +21,7 @@ use phyllome_protocol::GuestName;
 use phyllome_protocol::ids::MAX_NAME;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::{GpuStatus, GuestState, GuestStatus, LabelStatus};
-use process::Process;
+use process::{Launcher, Process};
 use smithay::reexports::calloop::RegistrationToken;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -114,6 +114,8 @@ pub struct Guests {
     entries: BTreeMap<GuestName, Entry>,
     problems: Vec<String>,
     watch: Option<Watch>,
+    /// How guests get a systemd unit of their own, where there are such units.
+    launcher: Option<Launcher>,
     /// Requests that wait for their answers, by id.
     pending: BTreeMap<u64, Pending>,
     last_id: u64,
@@ -124,7 +126,8 @@ impl Guests {
     /// before [`crate::State::start_guests`].
     pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<String>) -> Self {
         let entries = definitions.into_iter().map(|d| (d.name.clone(), Entry::new(Some(d)))).collect();
-        Self { options, entries, problems, watch: None, pending: BTreeMap::new(), last_id: 0 }
+        let launcher = options.runtime.path().parent().and_then(Launcher::find);
+        Self { options, entries, problems, watch: None, launcher, pending: BTreeMap::new(), last_id: 0 }
     }
 
     /// Every known guest in order of slot (those without one last) and name.

@@ -1,7 +1,9 @@
 //! What the person can do with a guest: start, shut down, kill, restart, pause, resume, send keys.
 
+use super::Entry;
 use super::drive::APPEARING;
-use super::process::Process;
+use super::life::printable;
+use super::process::{Launcher, Process, last_words};
 use crate::State;
 use crate::control::wait::Part;
 use crate::shell::{Action, GuestOp};
@@ -78,37 +80,23 @@ impl State {
 
     /// Starts phyllome-guest for a guest that does not run. The first guest that is started is shown.
     pub(super) fn spawn_guest(&mut self, name: &GuestName) -> Result<Part, String> {
-        let options = self.guests.options.clone();
-        let (width, height) = self.guest_area_size();
+        let (width, height) = self.protocols.screens.area(name, None);
         let Some(entry) = self.guests.entries.get_mut(name) else { return Err(self.guests.why_not(name)) };
         if entry.process.is_some() {
             return Err(format!("{name} is still ending; try again in a moment"));
         }
         if entry.definition.is_none() {
-            let file = options.places.guest_file(name);
+            let file = self.guests.options.places.guest_file(name);
             return Err(format!("{name} has no definition; write {} and start the shell again", file.display()));
         }
-        let mut arguments: Vec<String> =
-            ["run", name.as_str(), "--control-only", "--size"].into_iter().map(str::to_owned).collect();
-        arguments.push(format!("{width}x{height}"));
-        if options.config_dir.is_some() {
-            arguments.push("--config".to_owned());
-            let dir = options.places.config.to_str().ok_or("the path of --config is not UTF-8; rename that folder")?;
-            arguments.push(dir.to_owned());
-        }
         entry.life.starting();
-        let folder = options.runtime.make_guest_dir(name).map_err(|error| error.to_string());
-        let spawned = folder.and_then(|folder| {
-            if let Some(watch) = &mut self.guests.watch {
-                watch.add(name, &folder);
-            }
-            Process::spawn(&options.program, &arguments, &options.places.logs_dir(name))
-                .map_err(|error| format!("{} cannot be started: {error}", options.program.display()))
-        });
-        match spawned {
-            Ok(process) => {
+        let launcher = self.guests.launcher.clone();
+        match self.launch(name, (width, height), launcher.as_ref()) {
+            Ok(()) => {
                 tracing::info!(guest = %name, "started");
-                self.watch_process(name, process);
+                if let Some(launcher) = launcher {
+                    self.watch_launcher(name, launcher.patience);
+                }
                 self.guests_changed();
                 self.act(Action::Started(name.clone()));
                 self.dial_guest(name, APPEARING);
@@ -123,6 +111,57 @@ impl State {
                 Err(sentence)
             }
         }
+    }
+
+    /// Starts the process of a guest that has none, and watches over it.
+    fn launch(&mut self, name: &GuestName, size: (u32, u32), launcher: Option<&Launcher>) -> Result<(), String> {
+        let options = &self.guests.options;
+        let mut arguments: Vec<String> =
+            ["run", name.as_str(), "--control-only", "--size"].into_iter().map(str::to_owned).collect();
+        arguments.push(format!("{}x{}", size.0, size.1));
+        if options.config_dir.is_some() {
+            arguments.push("--config".to_owned());
+            let dir = options.places.config.to_str().ok_or("the path of --config is not UTF-8; rename that folder")?;
+            arguments.push(dir.to_owned());
+        }
+        let folder = options.runtime.make_guest_dir(name).map_err(|error| error.to_string())?;
+        if let Some(watch) = &mut self.guests.watch {
+            watch.add(name, &folder);
+        }
+        let process = Process::spawn(name, &options.program, &arguments, &options.places.logs_dir(name), launcher)
+            .map_err(|error| format!("{} cannot be started: {error}", options.program.display()))?;
+        self.watch_process(name, process);
+        Ok(())
+    }
+
+    /// A launcher that waits too long is ended, and no later guest is given to one.
+    fn watch_launcher(&mut self, name: &GuestName, patience: Duration) {
+        self.after(patience, name, |state, name| {
+            let process = state.guests.entries.get(name).and_then(|entry| entry.process.as_ref());
+            if let Some((process, _)) = process.filter(|(process, _)| process.is_launcher()) {
+                let _ = process.kill();
+                state.guests.launcher = None;
+            }
+        });
+    }
+
+    /// The launcher has ended before it became the guest; whether the guest is started now all the same.
+    pub(super) fn start_without_launcher(&mut self, name: &GuestName) -> bool {
+        let wanted = |entry: &Entry| entry.life.state() == GuestState::Starting && !entry.life.is_ending();
+        if !self.guests.entries.get(name).is_some_and(wanted) {
+            return false;
+        }
+        let words = last_words(&self.guests.options.places.logs_dir(name));
+        let why =
+            words.map_or_else(|| "systemd's user manager does not answer".to_owned(), |words| printable(&words, 300));
+        tracing::warn!(guest = %name, "it gets no systemd unit of its own and may end with the session: {why}");
+        let size = self.protocols.screens.area(name, None);
+        let launched = self.launch(name, size, None);
+        if let (Err(sentence), Some(entry)) = (&launched, self.guests.entries.get_mut(name)) {
+            entry.life.could_not_start(sentence);
+            self.settle_started(name);
+        }
+        launched.is_ok()
     }
 
     fn kill_guest(&mut self, name: &GuestName) -> Result<Part, String> {

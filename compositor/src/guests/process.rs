@@ -1,32 +1,82 @@
 //! phyllome-guest as a process: started in a session of its own, so that guests outlive the shell; its end is a readable pidfd.
+//!
+//! Where systemd has a user manager, that is not enough: it ends whatever is left in the control group of a session or unit that is over.
+//! There a guest is started through `systemd-run --scope`, which asks for a unit of its own and then becomes the guest: process id
+//! and exit code stay those of the child that was started here.
 
 use super::life::Exit;
+use phyllome_protocol::GuestName;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 /// The file in a guest's log folder that takes what phyllome-guest prints.
 pub const OUTPUT: &str = "start.log";
 /// How much of its end is read for its last line, in bytes.
 const TAIL: u64 = 2048;
 
+/// What gives a guest a unit of its own and then becomes the guest.
+#[derive(Clone, Debug)]
+pub struct Launcher {
+    /// `systemd-run`.
+    pub program: PathBuf,
+    /// How long it may take. It waits for systemd's user manager, which may not answer.
+    pub patience: Duration,
+}
+
+impl Default for Launcher {
+    fn default() -> Self {
+        Self { program: PathBuf::from("systemd-run"), patience: Duration::from_secs(5) }
+    }
+}
+
+impl Launcher {
+    /// The one to use below `$XDG_RUNTIME_DIR`, if systemd's user manager runs there.
+    pub fn find(runtime: &Path) -> Option<Self> {
+        runtime.join("systemd/private").exists().then(Self::default)
+    }
+
+    /// The command that starts `program` as guest `name`.
+    fn command(&self, name: &GuestName, program: &Path) -> Command {
+        // A unit of a former guest of that name may still be there.
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let mut command = Command::new(&self.program);
+        command.args(["--user", "--scope", "--collect", "--quiet", "--slice=app-phyllome.slice"]);
+        command.arg(format!("--unit=phyllome-guest-{name}-{:x}{:08x}.scope", now.tv_sec, now.tv_nsec));
+        command.arg(format!("--description=Guest {name} of Phyllome Shell")).arg("--").arg(program);
+        command
+    }
+}
+
 /// One phyllome-guest, of this shell or adopted.
 #[derive(Debug)]
 pub struct Process {
     pidfd: OwnedFd,
     child: Option<Child>,
+    /// The name of the process for as long as it is still the launcher.
+    launcher: Option<OsString>,
 }
 
 impl Process {
-    /// Starts `program run NAME --control-only …`; what it prints goes to [`OUTPUT`] in `logs`, which is made if need be.
-    pub fn spawn(program: &Path, arguments: &[String], logs: &Path) -> io::Result<Self> {
+    /// Starts `program run NAME --control-only …`; what it prints goes to [`OUTPUT`] in `logs`, which is made if need be. A launcher that
+    /// is not installed is done without.
+    pub fn spawn(
+        name: &GuestName,
+        program: &Path,
+        arguments: &[String],
+        logs: &Path,
+        launcher: Option<&Launcher>,
+    ) -> io::Result<Self> {
         let output = open_output(logs)?;
-        let mut command = Command::new(program);
+        let mut command = launcher.map_or_else(|| Command::new(program), |launcher| launcher.command(name, program));
         command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
         // Its screen is the shell's; it must not find another display to open windows on.
         command.env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").env_remove("DISPLAY");
@@ -34,9 +84,15 @@ impl Process {
         unsafe {
             command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
         }
-        let mut child = command.spawn()?;
+        let mut child = match command.spawn() {
+            Err(error) if launcher.is_some() && error.kind() == io::ErrorKind::NotFound => {
+                return Self::spawn(name, program, arguments, logs, None);
+            }
+            spawned => spawned?,
+        };
+        let launcher = launcher.and_then(|launcher| launcher.program.file_name()).map(OsString::from);
         match open_pid(child.id()) {
-            Ok(pidfd) => Ok(Self { pidfd, child: Some(child) }),
+            Ok(pidfd) => Ok(Self { pidfd, child: Some(child), launcher }),
             Err(error) => {
                 // Without a pidfd its end would never be noticed.
                 let _ = child.kill();
@@ -48,12 +104,20 @@ impl Process {
 
     /// A process that somebody else has started.
     pub fn adopt(pid: Pid) -> io::Result<Self> {
-        Ok(Self { pidfd: pidfd_open(pid, PidfdFlags::empty())?, child: None })
+        Ok(Self { pidfd: pidfd_open(pid, PidfdFlags::empty())?, child: None, launcher: None })
     }
 
     /// A descriptor that is readable once the process has ended.
     pub fn watch(&self) -> io::Result<OwnedFd> {
         self.pidfd.try_clone()
+    }
+
+    /// Whether it is, or has ended as, the launcher, and never was a guest. To be asked before [`Process::reap`].
+    pub fn is_launcher(&self) -> bool {
+        let (Some(launcher), Some(child)) = (&self.launcher, &self.child) else { return false };
+        // Even a process that has ended keeps its name until it is reaped; the kernel cuts it at 15 bytes.
+        let name = std::fs::read(format!("/proc/{}/comm", child.id())).unwrap_or_default();
+        name.strip_suffix(b"\n") == launcher.as_bytes().get(..15).or(Some(launcher.as_bytes()))
     }
 
     /// The process id, if it is this shell's child.
@@ -122,7 +186,67 @@ mod tests {
     }
 
     fn shell(script: &str, logs: &Path) -> Process {
-        Process::spawn(Path::new("/bin/sh"), &["-c".to_owned(), script.to_owned()], logs).unwrap()
+        launched(script, logs, None)
+    }
+
+    fn launched(script: &str, logs: &Path, launcher: Option<&Launcher>) -> Process {
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        Process::spawn(&"work".parse().unwrap(), Path::new("/bin/sh"), &arguments, logs, launcher).unwrap()
+    }
+
+    /// A launcher that is a script.
+    fn launcher(folder: &Path, script: &str) -> Launcher {
+        let program = folder.join("systemd-run");
+        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        Launcher { program, ..Launcher::default() }
+    }
+
+    #[test]
+    fn a_launcher_becomes_the_guest_whose_process_and_exit_code_stay_known() {
+        let dir = tempfile::tempdir().unwrap();
+        let script = format!(
+            "echo \"$@\" > {0}/asked; while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"",
+            dir.path().display()
+        );
+        let process = launched("echo $$; exit 3", dir.path(), Some(&launcher(dir.path(), &script)));
+        let pid = process.child_pid().unwrap();
+        assert_eq!(wait(process), Exit::Code(3));
+        assert_eq!(last_words(dir.path()), Some(pid.to_string()));
+        let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
+        assert!(
+            asked
+                .starts_with("--user --scope --collect --quiet --slice=app-phyllome.slice --unit=phyllome-guest-work-")
+        );
+        assert!(asked.ends_with(" -- /bin/sh -c echo $$; exit 3\n"), "{asked}");
+    }
+
+    #[test]
+    fn a_launcher_that_fails_is_told_from_a_guest_that_ends() {
+        let dir = tempfile::tempdir().unwrap();
+        for (script, expected) in [("exit 1", true), ("kill -9 $$", true), ("exec /bin/sh -c 'exit 1'", false)] {
+            let process = launched("", dir.path(), Some(&launcher(dir.path(), script)));
+            let watch = process.watch().unwrap();
+            poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap();
+            assert_eq!(process.is_launcher(), expected, "{script}");
+            process.reap();
+        }
+    }
+
+    #[test]
+    fn without_its_launcher_a_guest_starts_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Launcher { program: dir.path().join("systemd-run"), ..Launcher::default() };
+        assert_eq!(wait(launched("exit 5", dir.path(), Some(&missing))), Exit::Code(5));
+    }
+
+    #[test]
+    fn a_launcher_is_used_only_where_a_manager_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Launcher::find(dir.path()).is_none());
+        std::fs::create_dir(dir.path().join("systemd")).unwrap();
+        std::fs::write(dir.path().join("systemd/private"), "").unwrap();
+        assert!(Launcher::find(dir.path()).is_some());
     }
 
     #[test]
@@ -157,6 +281,8 @@ mod tests {
     #[test]
     fn a_program_that_is_missing_is_an_error() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Process::spawn(Path::new("/no/such/program"), &[], dir.path()).is_err());
+        assert!(
+            Process::spawn(&"work".parse().unwrap(), Path::new("/no/such/program"), &[], dir.path(), None).is_err()
+        );
     }
 }

@@ -3,6 +3,7 @@
 use crate::State;
 use crate::backend::RendererKind;
 use crate::control::Server;
+use crate::guests::process::Launcher;
 use crate::guests::{Guests, Options};
 use crate::state::BackendChoice;
 use phyllome_config::{Places, ShellConfig, load_all};
@@ -275,6 +276,51 @@ fn a_guest_that_was_started_is_found_when_its_socket_appears() {
 fn process_of(host: &Host, guest: &str) -> rustix::process::Pid {
     let entry = &host.state.guests.entries[&name(guest)];
     entry.process.as_ref().unwrap().0.child_pid().unwrap()
+}
+
+/// A shell whose guests are started through a launcher of this text; it waits `patience` for it.
+fn with_launcher(guest: &str, launcher: &str, patience: Duration) -> Host {
+    let mut host = Host::new(guest);
+    let program = host.folder.path().join("systemd-run");
+    std::fs::write(&program, format!("#!/bin/sh\n{launcher}\n")).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    host.state.guests.launcher = Some(Launcher { program, patience });
+    host.start();
+    host
+}
+
+fn is_launcher(host: &Host, guest: &str) -> bool {
+    host.state.guests.entries[&name(guest)].process.as_ref().is_none_or(|(process, _)| process.is_launcher())
+}
+
+#[test]
+fn a_guest_that_systemd_does_not_take_starts_without_a_unit() {
+    for (launcher, patience, another) in [
+        ("echo 'Failed to connect to bus' >&2; exit 1", PATIENCE, true),
+        ("kill -STOP $$", Duration::from_millis(200), false),
+    ] {
+        let mut host = with_launcher("exec sleep 100", launcher, patience);
+        let mut tool = host.tool();
+        tool.send(&Command::Start { name: name("work") });
+        host.wait_state("work", GuestState::Starting);
+        host.wait("the guest in the launcher's place", |host| !is_launcher(host, "work"));
+        let _peer = Peer::of(&mut host, "work");
+        assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done, "{launcher}");
+        assert_eq!(host.message("work"), "");
+        assert_eq!(host.state.guests.launcher.is_some(), another, "one that hangs is not asked again");
+        host.ask(Command::Kill { name: name("work") });
+    }
+}
+
+#[test]
+fn a_guest_that_is_killed_while_it_waits_for_systemd_is_not_started() {
+    let mut host = with_launcher("touch $0.started", "kill -STOP $$", PATIENCE);
+    let tool = host.tool();
+    tool.send(&Command::Start { name: name("work") });
+    host.wait_state("work", GuestState::Starting);
+    assert_eq!(host.ask(Command::Kill { name: name("work") }), Reply::Done);
+    host.wait_state("work", GuestState::Stopped);
+    assert!(!host.folder.path().join("phyllome-guest.started").exists());
 }
 
 #[test]

@@ -30,20 +30,28 @@ impl State {
     /// A key of any keyboard: evdev code, milliseconds of the monotonic clock. Repeats (a press of a key that is down) are
     /// passed over.
     pub fn handle_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
-        let owner = self.input_owner();
+        let wakes = self.note_activity();
+        let owner = if wakes { Owner::Nobody } else { self.input_owner() };
         let decisions = self.input.attention.key(code, pressed, time_ms, owner);
         self.carry_out(decisions);
+        if wakes {
+            // What has woken the displays is eaten, its release included; a chord that it begins still works.
+            self.release_everything();
+        }
     }
 
     /// The pointer is at this place; physical pixels of the first output.
     pub fn handle_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
-        if x.is_finite() && y.is_finite() {
+        if !self.note_activity() && x.is_finite() && y.is_finite() {
             self.forward_pointer_motion(x, y, time_ms);
         }
     }
 
     /// A pointer button: evdev code.
     pub fn handle_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
+        if self.note_activity() && pressed {
+            return;
+        }
         let held = self.input.buttons.iter().position(|button| *button == code);
         match (pressed, held) {
             (true, None) if self.input_owner() == Owner::Guest && self.input.buttons.len() < MAX_BUTTONS => {
@@ -66,7 +74,8 @@ impl State {
 
     /// The wheel turned by so many notches; positive: right, down.
     pub fn handle_wheel(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
-        if self.input_owner() == Owner::Guest && horizontal.is_finite() && vertical.is_finite() {
+        if !self.note_activity() && self.input_owner() == Owner::Guest && horizontal.is_finite() && vertical.is_finite()
+        {
             let decisions = self.input.attention.pointer_used(true, Owner::Guest);
             self.carry_out(decisions);
             self.forward_axis(horizontal, vertical, time_ms);

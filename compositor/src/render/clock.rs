@@ -1,56 +1,106 @@
-//! When to draw: at most once per refresh, and only while something is dirty or waited for. Pure: time is passed in.
+//! When one output is drawn: at most once per refresh, and only while something is dirty or waited for. Pure: time is passed in.
 //!
-//! States: *idle* (nothing is dirty, no timer) → *armed* (a timer runs until the next vblank) → drawn → idle. A frame that makes
-//! itself dirty again (an animation, a guest that draws at once) is armed again, one refresh later.
+//! ```text
+//!          dirty               drawn at once
+//!  idle ──────────▶ armed ──────────────────▶ idle
+//!   ▲                 │ a page flip is under way
+//!   │ on the display  ▼           dirty
+//!   └───────────── flipping ───────────────▶ flipping, dirty ──▶ armed when it is on the display
+//! ```
+//! What has no vblank of its own (memory, a window, a frame without a change) is paced by time: the next frame comes one refresh
+//! after the last. After a page flip the display itself has set the pace, so the next frame is drawn at once.
 
 use std::time::{Duration, Instant};
 
-/// The clock of one display or of the virtual one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Idle,
+    Armed,
+    Flipping { dirty: bool },
+}
+
+/// The clock of one output.
 #[derive(Clone, Debug)]
 pub struct FrameClock {
     refresh: Duration,
     last: Option<Instant>,
-    armed: bool,
+    phase: Phase,
     sequence: u64,
 }
 
 impl FrameClock {
     /// Idle, at `refresh_mhz` millihertz.
     pub fn new(refresh_mhz: u32) -> Self {
-        let refresh = Duration::from_nanos(1_000_000_000_000 / u64::from(refresh_mhz.max(1)));
-        Self { refresh, last: None, armed: false, sequence: 0 }
+        Self { refresh: period(refresh_mhz), last: None, phase: Phase::Idle, sequence: 0 }
     }
 
-    /// Something is dirty. `Some`: set a timer for this instant; `None`: one is set already.
+    /// The output has another refresh rate, in millihertz.
+    pub fn set_refresh(&mut self, refresh_mhz: u32) {
+        self.refresh = period(refresh_mhz);
+    }
+
+    /// Something is dirty. `Some`: set a timer for this instant; `None`: one is set already, or a flip is waited for.
     pub fn arm(&mut self, now: Instant) -> Option<Instant> {
-        if std::mem::replace(&mut self.armed, true) {
-            return None;
+        match self.phase {
+            Phase::Armed => None,
+            Phase::Flipping { .. } => {
+                self.phase = Phase::Flipping { dirty: true };
+                None
+            }
+            Phase::Idle => {
+                self.phase = Phase::Armed;
+                Some(self.last.map_or(now, |last| (last + self.refresh).max(now)))
+            }
         }
-        Some(self.last.map_or(now, |last| (last + self.refresh).max(now)))
     }
 
-    /// The timer could not be set; the next [`FrameClock::arm`] tries again.
+    /// The timer could not be set, or the output is drawn no more; the next [`FrameClock::arm`] tries again. A flip that was waited for
+    /// is not waited for any longer.
     pub fn disarm(&mut self) {
-        self.armed = false;
+        self.phase = Phase::Idle;
     }
 
-    /// Whether something waits to be drawn.
+    /// Whether a timer waits to draw.
     pub fn armed(&self) -> bool {
-        self.armed
+        self.phase == Phase::Armed
     }
 
-    /// A vblank is here: everything that is dirty is drawn now. Returns its number.
+    /// Whether anything is to come: a timer, or a flip.
+    pub fn busy(&self) -> bool {
+        self.phase != Phase::Idle
+    }
+
+    /// Everything that is dirty is drawn now. Returns the number of the frame.
     pub fn tick(&mut self, now: Instant) -> u64 {
-        self.armed = false;
+        self.phase = Phase::Idle;
         self.last = Some(now);
         self.sequence += 1;
         self.sequence
+    }
+
+    /// What was drawn is on its way to the display.
+    pub fn queued(&mut self) {
+        self.phase = Phase::Flipping { dirty: false };
+    }
+
+    /// A page flip is done. Returns whether something became dirty in the meantime and is to be drawn.
+    pub fn flipped(&mut self) -> bool {
+        let dirty = self.phase == Phase::Flipping { dirty: true };
+        if matches!(self.phase, Phase::Flipping { .. }) {
+            self.phase = Phase::Idle;
+            self.last = None;
+        }
+        dirty
     }
 
     /// Time between two vblanks.
     pub fn refresh(&self) -> Duration {
         self.refresh
     }
+}
+
+fn period(refresh_mhz: u32) -> Duration {
+    Duration::from_nanos(1_000_000_000_000 / u64::from(refresh_mhz.max(1)))
 }
 
 #[cfg(test)]
@@ -74,5 +124,23 @@ mod tests {
     #[test]
     fn sixty_hertz_is_sixteen_and_two_thirds_milliseconds() {
         assert_eq!(FrameClock::new(60_000).refresh().as_micros(), 16_666);
+    }
+
+    #[test]
+    fn what_becomes_dirty_during_a_flip_is_drawn_when_it_is_done() {
+        let start = Instant::now();
+        let mut clock = FrameClock::new(60_000);
+        assert_eq!(clock.arm(start), Some(start));
+        clock.tick(start);
+        clock.queued();
+        assert!(!clock.armed() && clock.busy());
+        assert_eq!(clock.arm(start), None);
+        assert!(clock.flipped());
+        assert!(!clock.busy());
+        assert_eq!(clock.arm(start), Some(start), "the display has set the pace");
+        clock.tick(start);
+        clock.queued();
+        assert!(!clock.flipped(), "nothing was dirty");
+        assert!(!clock.flipped(), "a flip that nobody waits for changes nothing");
     }
 }

@@ -6,6 +6,7 @@
 
 use super::own::ImportOwn;
 use super::scene::{Key, Layer, Scene};
+use crate::backend::OutputId;
 use crate::frame::colors;
 use crate::ui::Pixels;
 use crate::wayland::content::{Content, Upload};
@@ -155,6 +156,8 @@ struct Own<T> {
     pixels: Rc<Pixels>,
     id: Id,
     texture: T,
+    /// The output whose last frame used it.
+    output: Option<OutputId>,
     used: bool,
 }
 
@@ -191,7 +194,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         for layer in &scene.layers {
             let piece = match layer {
                 Layer::Pixels { key, pixels, x, y, clip, opaque } => {
-                    self.own_texture(renderer, *key, pixels, *opaque).and_then(|(id, texture)| {
+                    self.own_texture(renderer, *key, pixels, *opaque, scene.output).and_then(|(id, texture)| {
                         let size: Size<i32, Physical> = (extent(pixels.width), extent(pixels.height)).into();
                         let place = Rectangle::new((*x, *y).into(), size);
                         let (place, source) =
@@ -231,9 +234,9 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         pieces
     }
 
-    /// Drops what the last scenes did not use. Called after all outputs were drawn.
-    pub fn sweep(&mut self) {
-        self.own.retain(|_, own| std::mem::take(&mut own.used));
+    /// Drops what the last frame of `output` did not use. Called after each of its frames, and when it is gone.
+    pub fn sweep(&mut self, output: OutputId) {
+        self.own.retain(|_, own| std::mem::take(&mut own.used) || own.output != Some(output));
         self.surfaces.retain(|_, imported| imported.surface.upgrade().is_ok());
     }
 
@@ -244,7 +247,14 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         }
     }
 
-    fn own_texture<R>(&mut self, renderer: &mut R, key: Key, pixels: &Rc<Pixels>, opaque: bool) -> Option<(Id, T)>
+    fn own_texture<R>(
+        &mut self,
+        renderer: &mut R,
+        key: Key,
+        pixels: &Rc<Pixels>,
+        opaque: bool,
+        output: Option<OutputId>,
+    ) -> Option<(Id, T)>
     where
         R: Renderer<TextureId = T> + ImportOwn,
     {
@@ -255,6 +265,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             && own.pixels.generation() == pixels.generation()
         {
             own.used = true;
+            own.output = output;
             return Some((own.id.clone(), own.texture.clone()));
         }
         // Without an alpha channel what is said to be opaque is opaque, whatever the pixels say.
@@ -263,7 +274,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         match renderer.import_own(pixels, format, size) {
             Ok(texture) => {
                 let id = Id::new();
-                let own = Own { pixels: pixels.clone(), id: id.clone(), texture: texture.clone(), used: true };
+                let own = Own { pixels: pixels.clone(), id: id.clone(), texture: texture.clone(), output, used: true };
                 self.own.insert(key, own);
                 Some((id, texture))
             }

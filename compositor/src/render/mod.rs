@@ -1,7 +1,7 @@
 //! Drawing: what is on an output ([`scene`]), as textures ([`elements`]), when ([`clock`]), and as a picture ([`capture`]).
 //!
-//! A frame is drawn only if something is dirty, at most once per refresh. Hidden guests are not imported, not drawn and not told that
-//! they were.
+//! Every output is drawn by itself: only if something on it is dirty, at most once per refresh, and never while its last frame is still
+//! on the way to the display. Hidden guests are not imported, not drawn and not told that they were.
 
 pub mod capture;
 pub mod clock;
@@ -11,7 +11,8 @@ pub mod scene;
 pub mod words;
 
 use crate::State;
-use crate::wayland::presentation::{Presented, tell_presented};
+use crate::backend::{Drawn, OutputId};
+use crate::wayland::presentation::{Presented, Waiting};
 use crate::wayland::quota::LogLimit;
 pub use capture::Capture;
 use clock::FrameClock;
@@ -20,40 +21,72 @@ use phyllome_protocol::status::{Area, OutputStatus};
 use phyllome_protocol::{GuestName, ScanoutId};
 use scene::Scene;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Clock, Monotonic};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The frame clock and its log.
+/// One output's frames.
 #[derive(Debug)]
-pub struct Render {
+struct Frames {
     clock: FrameClock,
-    monotonic: Clock<Monotonic>,
-    log: LogLimit,
+    /// Who waits for the frame that is on its way to the display.
+    waiting: Waiting,
+    /// The guest whose picture is in that frame.
+    picture: Option<GuestName>,
     drawn: bool,
 }
 
+/// Every output's frame clock, and a log.
+#[derive(Debug)]
+pub struct Render {
+    frames: BTreeMap<OutputId, Frames>,
+    monotonic: Clock<Monotonic>,
+    log: LogLimit,
+    asleep: bool,
+}
+
+impl Default for Render {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Render {
-    /// Nothing is drawn yet; outputs refresh at `refresh_mhz` millihertz.
-    pub fn new(refresh_mhz: u32) -> Self {
-        Self { clock: FrameClock::new(refresh_mhz), monotonic: Clock::new(), log: LogLimit::new(10), drawn: false }
+    /// Nothing is drawn yet.
+    pub fn new() -> Self {
+        Self { frames: BTreeMap::new(), monotonic: Clock::new(), log: LogLimit::new(10), asleep: false }
     }
 }
 
 impl State {
-    /// Marks every output dirty; drawing happens at the next vblank.
+    /// Marks every output dirty; each is drawn at its next vblank.
     pub fn queue_redraw(&mut self) {
-        let Some(at) = self.render.clock.arm(Instant::now()) else { return };
+        let outputs: Vec<_> = self.backend.outputs().iter().map(|output| output.id).collect();
+        for output in outputs {
+            self.queue_redraw_of(output);
+        }
+    }
+
+    /// Marks one output dirty.
+    pub fn queue_redraw_of(&mut self, output: OutputId) {
+        if self.render.asleep || self.index_of(output).is_none() {
+            return;
+        }
+        let Some(at) = self.frames(output).clock.arm(Instant::now()) else { return };
         let timer = Timer::from_deadline(at);
-        let set = self.loop_handle.insert_source(timer, |_, _, state| {
-            // A capture may have drawn in the meantime.
-            if state.render.clock.armed() {
-                state.draw_now();
+        let set = self.loop_handle.insert_source(timer, move |_, _, state| {
+            // A capture may have drawn in the meantime, or the output is gone.
+            if state.render.frames.get(&output).is_some_and(|frames| frames.clock.armed()) {
+                state.draw_now(output);
             }
             TimeoutAction::Drop
         });
         if let Err(error) = set {
-            self.render.clock.disarm();
+            if let Some(frames) = self.render.frames.get_mut(&output) {
+                frames.clock.disarm();
+            }
             if self.render.log.allow(Instant::now()) {
                 tracing::error!("no frame can be timed: {error}");
             }
@@ -65,49 +98,141 @@ impl State {
         Duration::from(self.render.monotonic.now()).as_millis() as u32
     }
 
-    /// Draws every output and tells the guests that are on one.
-    fn draw_now(&mut self) {
-        let sequence = self.render.clock.tick(Instant::now());
-        self.protocols.screens.set_areas(self.backend.outputs().iter().map(|output| output.area_size()).collect());
-        let mut pictured: Vec<GuestName> = Vec::new();
-        for index in 0..self.backend.outputs().len() {
-            let scene = self.scene(index);
-            match self.backend.draw(index, &scene, &mut self.protocols.screens) {
-                Ok(()) => {
-                    let when = Presented {
-                        time: self.render.monotonic.now().into(),
-                        refresh: self.render.clock.refresh(),
-                        sequence,
-                    };
-                    if let Some(output) = self.backend.outputs().get(index) {
-                        output.present(&scene.shown);
-                        for surface in &scene.shown {
-                            tell_presented(surface, &output.wayland, when);
-                        }
-                    }
-                    pictured.extend(scene.picture);
+    fn frames(&mut self, output: OutputId) -> &mut Frames {
+        let refresh = self.backend.outputs().iter().find(|other| other.id == output).map_or(60_000, |o| o.refresh_mhz);
+        self.render.frames.entry(output).or_insert_with(|| Frames {
+            clock: FrameClock::new(refresh),
+            waiting: Waiting::default(),
+            picture: None,
+            drawn: false,
+        })
+    }
+
+    fn index_of(&self, output: OutputId) -> Option<usize> {
+        self.backend.outputs().iter().position(|other| other.id == output)
+    }
+
+    /// Draws one output.
+    fn draw_now(&mut self, output: OutputId) {
+        let Some(index) = self.index_of(output) else { return };
+        let Some(frames) = self.render.frames.get_mut(&output) else { return };
+        let sequence = frames.clock.tick(Instant::now());
+        let scene = self.scene(index);
+        let drawn = self.backend.draw(index, &scene, &mut self.protocols.screens);
+        match drawn {
+            Ok(Drawn::Asleep) => {
+                if let Some(frames) = self.render.frames.get_mut(&output) {
+                    frames.clock.disarm();
                 }
-                Err(error) => {
-                    if self.render.log.allow(Instant::now()) {
-                        tracing::error!("an output could not be drawn: {error}");
-                    }
+                return;
+            }
+            Ok(how) => {
+                if let Some(on) = self.backend.outputs().get(index) {
+                    on.present(&scene.shown);
+                }
+                let waiting = Waiting::take(&scene.shown);
+                let Some(frames) = self.render.frames.get_mut(&output) else { return };
+                frames.drawn = true;
+                frames.waiting = waiting;
+                frames.picture = scene.picture;
+                if how == Drawn::Queued {
+                    frames.clock.queued();
+                } else {
+                    let time = self.render.monotonic.now().into();
+                    self.on_display(output, time, sequence, Kind::Vsync);
+                }
+            }
+            Err(error) => {
+                if self.render.log.allow(Instant::now()) {
+                    tracing::error!("an output could not be drawn: {error}");
                 }
             }
         }
-        self.backend.frame_done();
-        self.render.drawn = true;
-        for name in pictured {
-            if self.protocols.note_picture(&name) {
-                self.guest_picture_shown(&name);
+        self.backend.frame_done(output);
+    }
+
+    /// The page flip that [`Drawn::Queued`] promised is done, at this time of `CLOCK_MONOTONIC`; `sequence` counts the display's vblanks.
+    pub fn output_flipped(&mut self, output: OutputId, time: Duration, sequence: u64) {
+        let kind = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
+        self.on_display(output, time, sequence, kind);
+        let dirty = self.render.frames.get_mut(&output).is_some_and(|frames| frames.clock.flipped());
+        if dirty {
+            self.queue_redraw_of(output);
+        }
+    }
+
+    /// The page flip that [`Drawn::Queued`] promised will never be done: the display was switched away, lost or reset.
+    pub fn output_not_flipped(&mut self, output: OutputId) {
+        let time = self.render.monotonic.now().into();
+        if let Some(frames) = self.render.frames.get_mut(&output) {
+            frames.clock.disarm();
+            std::mem::take(&mut frames.waiting).discarded(time);
+        }
+    }
+
+    fn on_display(&mut self, output: OutputId, time: Duration, sequence: u64, kind: Kind) {
+        let Some(index) = self.index_of(output) else { return };
+        let Some(frames) = self.render.frames.get_mut(&output) else { return };
+        let when = Presented { time, refresh: frames.clock.refresh(), sequence };
+        let (waiting, picture) = (std::mem::take(&mut frames.waiting), frames.picture.take());
+        if let Some(on) = self.backend.outputs().get(index) {
+            waiting.presented(&on.wayland, when, kind);
+        }
+        if let Some(name) = picture
+            && self.protocols.note_picture(&name)
+        {
+            self.guest_picture_shown(&name);
+        }
+    }
+
+    /// Outputs came, went or changed: frames of those that are gone are forgotten, everything is drawn anew.
+    pub(crate) fn reset_frames(&mut self) {
+        let time = self.render.monotonic.now().into();
+        let outputs = self.backend.outputs();
+        let mut gone = Vec::new();
+        self.render.frames.retain(|id, frames| match outputs.iter().find(|output| output.id == *id) {
+            Some(output) => {
+                frames.clock.set_refresh(output.refresh_mhz);
+                true
+            }
+            None => {
+                std::mem::take(&mut frames.waiting).discarded(time);
+                gone.push(*id);
+                false
+            }
+        });
+        for id in gone {
+            self.backend.frame_done(id);
+        }
+        self.queue_redraw();
+    }
+
+    /// Switches all displays off, or on again. Nothing is drawn meanwhile and no guest is told that it was.
+    pub fn outputs_sleep(&mut self, asleep: bool) {
+        if std::mem::replace(&mut self.render.asleep, asleep) == asleep {
+            return;
+        }
+        if asleep {
+            let outputs: Vec<_> = self.render.frames.keys().copied().collect();
+            for output in outputs {
+                self.output_not_flipped(output);
             }
         }
+        self.backend.sleep(asleep);
+        self.queue_redraw();
+    }
+
+    /// Whether the displays are switched off.
+    pub fn outputs_asleep(&self) -> bool {
+        self.render.asleep
     }
 
     /// A scanout has a new picture or waits for a frame.
     pub(crate) fn scanout_committed(&mut self, guest: &GuestName, surface: &WlSurface) {
-        if !self.is_shown(guest, surface) {
+        let outputs = self.shown_on(guest, surface);
+        if outputs.is_empty() {
             // A shown guest that takes its picture away leaves its message.
-            if self.shell.shown().is_some_and(|view| view.name == *guest)
+            if self.places().iter().any(|place| place.guest.as_ref() == Some(guest))
                 && self.protocols.screens.content(surface).is_none()
             {
                 self.queue_redraw();
@@ -116,13 +241,19 @@ impl State {
         }
         // The pointer may have waited over the place for the picture to come.
         self.refresh_pointer();
-        self.queue_redraw();
+        for output in outputs {
+            self.queue_redraw_of(output);
+        }
     }
 
     /// Pixels of an output as it was composed last, or of one guest's picture. What is dirty is drawn first.
     pub fn capture(&mut self, target: &CaptureTarget) -> Result<Capture, String> {
-        if self.render.clock.armed() || !self.render.drawn {
-            self.draw_now();
+        let outputs: Vec<_> = self.backend.outputs().iter().map(|output| output.id).collect();
+        for output in outputs {
+            let frames = self.frames(output);
+            if frames.clock.armed() || !frames.drawn {
+                self.draw_now(output);
+            }
         }
         let index = match target {
             CaptureTarget::Guest(name) => return self.capture_guest(name),
@@ -143,7 +274,7 @@ impl State {
         let surface =
             ScanoutId::new(0).and_then(|id| self.protocols.screens.scanout(name, id)).ok_or_else(none)?.clone();
         let wanted = self.protocols.screens.content(&surface).ok_or_else(none)?.wanted;
-        let (width, height) = self.guest_area_size();
+        let (width, height) = self.protocols.screens.area(name, None);
         let area = Area { x: 0, y: 0, width, height };
         let scene = Scene::of_surface(&surface, wanted, &area).ok_or_else(none)?;
         self.backend.offscreen(width, height, &scene, &mut self.protocols.screens)
@@ -151,26 +282,21 @@ impl State {
 
     /// Every output, for `phyllome status`.
     pub fn outputs_status(&self) -> Vec<OutputStatus> {
-        let guest = self.shell.shown().map(|view| view.name);
         self.backend
             .outputs()
             .iter()
-            .map(|output| OutputStatus {
+            .zip(self.places())
+            .map(|(output, place)| OutputStatus {
                 name: output.name.clone(),
                 width: output.size.0,
                 height: output.size.1,
                 refresh_mhz: output.refresh_mhz,
                 scale: output.scale,
-                guest: guest.clone(),
+                guest: place.guest,
                 guest_area: output.layout().area,
-                plane: "composited".to_owned(),
+                plane: output.plane.word().to_owned(),
             })
             .collect()
-    }
-
-    /// Size of the guest's area of the first output, in physical pixels.
-    pub fn guest_area_size(&self) -> (u32, u32) {
-        self.backend.outputs().first().map_or((0, 0), |output| output.area_size())
     }
 
     /// Whether guest `name` has made its scanout 0, the one for the first output; whether there is a picture in it yet does not matter.
@@ -180,6 +306,6 @@ impl State {
 
     /// Whether a frame waits to be drawn; a quiet shell says no.
     pub fn render_is_armed(&self) -> bool {
-        self.render.clock.armed()
+        self.render.frames.values().any(|frames| frames.clock.busy())
     }
 }

@@ -5,10 +5,12 @@
 
 use super::words;
 use crate::State;
+use crate::backend::OutputId;
 use crate::frame::Owner;
-use crate::frame::geometry::place;
+use crate::frame::geometry::place as place_in;
 use crate::guests::GuestView;
 use crate::guests::view::empty_card;
+use crate::shell::places::Place;
 use crate::ui::Pixels;
 use phyllome_protocol::status::{Area, GuestState, Mode};
 use phyllome_protocol::{GuestName, ScanoutId};
@@ -27,11 +29,11 @@ const MAX_CURSOR: u32 = 256;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Key {
     /// A strip of the band of an output, the bar among them.
-    Strip(usize, usize),
+    Strip(OutputId, usize),
     /// The message in place of a guest's picture, on an output.
-    Message(usize),
+    Message(OutputId),
     /// The name that flashes.
-    Flash(usize),
+    Flash(OutputId),
     /// The overlay of Super+Tab.
     Switcher,
     /// The panel.
@@ -76,6 +78,8 @@ pub enum Layer {
 /// All of one output, or of a capture.
 #[derive(Clone, Debug, Default)]
 pub struct Scene {
+    /// The output; `None` for a picture of one guest.
+    pub output: Option<OutputId>,
     /// Layers, top first. The ground is below them all.
     pub layers: Vec<Layer>,
     /// The guest whose picture, not its message, is here.
@@ -87,8 +91,8 @@ pub struct Scene {
 impl Scene {
     /// A guest's surface alone, in `area`.
     pub fn of_surface(surface: &WlSurface, wanted: (u32, u32), area: &Area) -> Option<Self> {
-        let at = place(wanted.0, wanted.1, area)?;
-        Some(Self { layers: vec![guest_layer(surface, &at, area)], picture: None, shown: Vec::new() })
+        let at = place_in(wanted.0, wanted.1, area)?;
+        Some(Self { layers: vec![guest_layer(surface, &at, area)], ..Self::default() })
     }
 }
 
@@ -126,29 +130,33 @@ fn has_ended(view: &GuestView) -> bool {
 impl State {
     /// What is on output number `index` now.
     pub fn scene(&mut self, index: usize) -> Scene {
+        let place = self.places().into_iter().nth(index).unwrap_or_default();
         let Some(output) = self.backend.outputs().get(index) else { return Scene::default() };
-        let (size, scale, layout) = (output.size, output.scale, output.layout());
+        let (id, size, scale, layout) = (output.id, output.size, output.scale, output.layout());
         let area = layout.area;
         let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
         let mode = self.shell.mode();
-        let view = self.shell.shown();
+        let view = place.guest.as_ref().and_then(|name| self.shell.guest(name)).cloned();
         let owner = owner_of(view.as_ref(), mode, self.shell.keyboard_owner().as_ref());
-        let mut scene = Scene::default();
+        let mut scene = Scene { output: Some(id), ..Scene::default() };
 
-        if index == 0 {
-            let now = Instant::now();
-            if let Some(flash) = self.shell.flash(now) {
-                let pixels = self.ui.flash(&flash.guest.label_view(), scale);
-                scene.layers.push(centred(Key::Flash(index), pixels, &area));
-            }
-            if let Some(switcher) = self.shell.switcher() {
-                let entries: Vec<_> = switcher.entries.iter().map(words::switcher_entry).collect();
-                let pixels = self.ui.switcher(&entries, switcher.selected, area.width, scale);
-                scene.layers.push(centred(Key::Switcher, pixels, &area));
-            }
-            // Under what the shell itself shows: a guest's pointer must not hide a name.
-            scene.layers.extend(self.cursor_layer(&area, &mut scene.shown));
+        let now = Instant::now();
+        // In the middle of the picture of the guest that it names.
+        if let Some(flash) =
+            self.shell.flash(now).filter(|f| place.scanout == 0 && place.guest == Some(f.guest.name.clone()))
+        {
+            let pixels = self.ui.flash(&flash.guest.label_view(), scale);
+            scene.layers.push(centred(Key::Flash(id), pixels, &area));
         }
+        if index == 0
+            && let Some(switcher) = self.shell.switcher()
+        {
+            let entries: Vec<_> = switcher.entries.iter().map(words::switcher_entry).collect();
+            let pixels = self.ui.switcher(&entries, switcher.selected, area.width, scale);
+            scene.layers.push(centred(Key::Switcher, pixels, &area));
+        }
+        // Under what the shell itself shows: a guest's pointer must not hide a name.
+        scene.layers.extend(self.cursor_layer(index, &area, &mut scene.shown));
         let panel = if index == 0 { self.shell.panel() } else { None };
         let covered = panel.is_some();
         if let Some(panel) = panel {
@@ -159,7 +167,7 @@ impl State {
         let band = self.ui.band(&owner, size.0, size.1, scale);
         for (number, strip) in band.iter().enumerate() {
             scene.layers.push(Layer::Pixels {
-                key: Key::Strip(index, number),
+                key: Key::Strip(id, number),
                 pixels: strip.pixels.clone(),
                 x: signed(strip.x),
                 y: signed(strip.y),
@@ -171,42 +179,53 @@ impl State {
         if covered || area.width == 0 {
             return scene;
         }
-        match self.picture(index, view.as_ref()) {
+        match self.picture(&place) {
             Some((surface, wanted)) => {
-                if let Some(at) = place(wanted.0, wanted.1, &area) {
+                if let Some(at) = place_in(wanted.0, wanted.1, &area) {
                     scene.layers.push(guest_layer(&surface, &at, &area));
                     scene.shown.push(surface);
                     scene.picture = view.map(|view| view.name);
                 }
             }
-            None if index == 0 => {
+            None if place.scanout == 0 => {
                 let message = match &view {
                     Some(view) => view.card(),
                     None => empty_card(&self.guests.views()),
                 };
                 let pixels = self.ui.message(&message, area.width, area.height, scale);
                 // Only as large as its text; the ground around it has the same colour.
-                scene.layers.push(centred(Key::Message(index), pixels, &area));
+                scene.layers.push(centred(Key::Message(id), pixels, &area));
             }
             None => {}
         }
         scene
     }
 
-    /// The surface that output `index` shows of a guest, and the size it wants.
-    fn picture(&self, index: usize, view: Option<&GuestView>) -> Option<(WlSurface, (u32, u32))> {
-        let view = view.filter(|view| !has_ended(view))?;
-        let scanout = ScanoutId::new(u32::try_from(index).ok()?)?;
-        let surface = self.protocols.screens.scanout(&view.name, scanout)?;
+    /// What each output shows.
+    pub(crate) fn places(&self) -> Vec<Place> {
+        self.shell.places(&self.output_owners())
+    }
+
+    /// The surface of the guest's scanout that lies on an output, and the size it wants.
+    fn picture(&self, place: &Place) -> Option<(WlSurface, (u32, u32))> {
+        let name = place.guest.as_ref()?;
+        self.shell.guest(name).filter(|view| !has_ended(view))?;
+        let surface = self.protocols.screens.scanout(name, ScanoutId::new(place.scanout)?)?;
         let content = self.protocols.screens.content(surface)?;
         Some((surface.clone(), content.wanted))
     }
 
     /// The guest's own pointer, cut to the guest's area. The shell draws none of its own over its own surfaces: they are for keys.
-    fn cursor_layer(&self, area: &Area, shown: &mut Vec<WlSurface>) -> Option<Layer> {
+    fn cursor_layer(&self, index: usize, area: &Area, shown: &mut Vec<WlSurface>) -> Option<Layer> {
         let surface = self.protocols.cursor_surface()?;
         self.protocols.seat.pointer_focus()?;
         let (x, y) = self.protocols.seat.position()?;
+        let output = self.backend.outputs().get(index)?;
+        let (x, y) = (x - f64::from(output.position.0), y - f64::from(output.position.1));
+        let (right, bottom) = (f64::from(output.size.0), f64::from(output.size.1));
+        if !(0.0..=right).contains(&x) || !(0.0..=bottom).contains(&y) {
+            return None;
+        }
         let content = self.protocols.screens.content(&surface)?;
         let (width, height) = content.wanted;
         if width > MAX_CURSOR || height > MAX_CURSOR || content.transform != Transform::Normal {
@@ -223,12 +242,17 @@ impl State {
         Some(Layer::Surface { surface, x: left, y: top, width, height, clip: *area })
     }
 
-    /// Whether a commit of this scanout of `guest` changes what is on an output.
-    pub(crate) fn is_shown(&self, guest: &GuestName, surface: &WlSurface) -> bool {
-        let Some(view) = self.shell.shown().filter(|view| view.name == *guest) else { return false };
-        (0..self.backend.outputs().len())
-            .filter(|index| *index != 0 || self.shell.mode() != Mode::Panel)
-            .any(|index| self.picture(index, Some(&view)).is_some_and(|(shown, _)| shown == *surface))
+    /// The outputs on which a commit of this scanout of `guest` changes something.
+    pub(crate) fn shown_on(&self, guest: &GuestName, surface: &WlSurface) -> Vec<OutputId> {
+        let panel = self.shell.mode() == Mode::Panel;
+        let shows = |place: &Place| {
+            place.guest.as_ref() == Some(guest) && self.picture(place).is_some_and(|(shown, _)| shown == *surface)
+        };
+        let outputs = self.backend.outputs().iter().zip(self.places()).enumerate();
+        outputs
+            .filter(|(index, (_, place))| !(panel && *index == 0) && shows(place))
+            .map(|(_, (output, _))| output.id)
+            .collect()
     }
 }
 

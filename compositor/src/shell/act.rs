@@ -62,7 +62,11 @@ impl State {
             .map(|view| Event::State { name: view.name.clone(), state: view.state, message: view.message.clone() })
             .collect();
         let before = self.talking_to();
+        let owners = self.output_owners();
         self.shell.set_guests(views, self.guests.problems().to_vec());
+        if self.output_owners() != owners {
+            self.outputs_changed();
+        }
         for event in &changed {
             self.emit(event);
         }

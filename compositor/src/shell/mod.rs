@@ -4,6 +4,9 @@
 //! changes what is shown of them, never which of them is shown (trusted-path promise 11).
 
 mod act;
+pub mod idle;
+pub mod places;
+mod sleep;
 
 pub use act::time_ms;
 
@@ -31,6 +34,8 @@ pub enum Action {
     Started(GuestName),
     /// Show or hide the panel.
     ShowPanel(bool),
+    /// Show the panel with this sentence, which stands in it until it is closed.
+    Tell(String),
 }
 
 /// What is to be done with one guest.
@@ -60,7 +65,13 @@ pub struct Shell {
     mode: Mode,
     guests: Vec<GuestView>,
     problems: Vec<String>,
+    /// What the panel has to say for as long as it is open.
+    notice: Option<String>,
     focus: Option<GuestName>,
+    /// The guest that was switched to last among those that have no output of their own.
+    main: Option<GuestName>,
+    /// Guests that have an output of their own.
+    owning: Vec<GuestName>,
     flash: Option<(GuestName, Instant)>,
     /// The guest that the switcher has selected.
     chosen: Option<GuestName>,
@@ -98,7 +109,10 @@ impl Shell {
             mode: Mode::Guest,
             guests: Vec::new(),
             problems: Vec::new(),
+            notice: None,
             focus: None,
+            main: None,
+            owning: Vec::new(),
             flash: None,
             chosen: None,
             panel: Panel::default(),
@@ -112,6 +126,9 @@ impl Shell {
         self.problems = problems;
         if self.focus.as_ref().is_some_and(|name| self.guest(name).is_none()) {
             self.focus = None;
+        }
+        if self.main.as_ref().is_some_and(|name| self.guest(name).is_none()) {
+            self.main = None;
         }
         if self.mode == Mode::Switcher && self.selected_entry().is_none() {
             let first = self.running().next().map(|guest| guest.name.clone());
@@ -131,6 +148,10 @@ impl Shell {
             Action::Chord(Chord::Chosen) => self.choose(now),
             Action::Chord(Chord::Panel) => self.show_panel(self.mode != Mode::Panel),
             Action::ShowPanel(show) => self.show_panel(show),
+            Action::Tell(sentence) => {
+                self.notice = Some(sentence);
+                self.show_panel(true)
+            }
             Action::Show(name) => self.show(name, now),
             Action::Started(name) if self.focus.is_none() => self.focus_on(name, now),
             Action::Started(_) => Vec::new(),
@@ -143,7 +164,22 @@ impl Shell {
         self.mode
     }
 
-    /// The guest that is shown, running or not.
+    /// Outputs came or went: these guests have one of their own now.
+    pub fn set_owning(&mut self, owning: Vec<GuestName>) {
+        self.owning = owning;
+        if self.focus.as_ref().is_some_and(|name| !self.owning.contains(name)) {
+            self.main = self.focus.clone();
+        } else if self.main.as_ref().is_some_and(|name| self.owning.contains(name)) {
+            self.main = None;
+        }
+    }
+
+    /// What each output shows, for outputs that belong to these guests or to nobody.
+    pub fn places(&self, owners: &[Option<GuestName>]) -> Vec<places::Place> {
+        places::places(owners, self.main.as_ref(), self.focus.as_ref())
+    }
+
+    /// The guest that was switched to last, running or not.
     pub fn shown(&self) -> Option<GuestView> {
         self.guest(self.focus.as_ref()?).cloned()
     }
@@ -173,7 +209,11 @@ impl Shell {
 
     /// The panel, in mode `panel`.
     pub fn panel(&self) -> Option<PanelView> {
-        (self.mode == Mode::Panel).then(|| self.panel.view(&self.guests, &self.problems))
+        if self.mode != Mode::Panel {
+            return None;
+        }
+        let sentences: Vec<_> = self.notice.iter().chain(&self.problems).cloned().collect();
+        Some(self.panel.view(&self.guests, &sentences))
     }
 
     /// A known guest.
@@ -195,6 +235,7 @@ impl Shell {
             return Vec::new();
         }
         self.mode = Mode::Guest;
+        self.notice = None;
         self.focus_on(name, now)
     }
 
@@ -203,6 +244,9 @@ impl Shell {
             return Vec::new();
         }
         let until = now + FLASH;
+        if !self.owning.contains(&name) {
+            self.main = Some(name.clone());
+        }
         self.focus = Some(name.clone());
         self.flash = Some((name, until));
         vec![Effect::RedrawAt(until)]
@@ -214,6 +258,7 @@ impl Shell {
             self.mode = Mode::Panel;
         } else if self.mode == Mode::Panel {
             self.mode = Mode::Guest;
+            self.notice = None;
         }
         Vec::new()
     }

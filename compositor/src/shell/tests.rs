@@ -120,6 +120,22 @@ fn enter_in_the_panel_starts_a_guest_and_shows_it() {
 }
 
 #[test]
+fn what_the_panel_tells_stands_first_until_the_panel_is_closed() {
+    let (mut shell, now) = (shell(&[Running]), Instant::now());
+    shell.set_guests(guests(&[Running]), vec!["play.toml is wrong".to_owned()]);
+    shell.apply(slot(1), now);
+    shell.apply(Action::Tell("the shell stopped".to_owned()), now);
+    assert_eq!(shell.keyboard_owner(), None);
+    assert_eq!(shell.panel().unwrap().problems, ["the shell stopped", "play.toml is wrong"]);
+    shell.set_guests(guests(&[Paused]), vec![]);
+    assert_eq!(shell.panel().unwrap().problems, ["the shell stopped"]);
+    shell.apply(Action::PanelKey(codes::ESC), now);
+    assert_eq!((shown(&shell).as_deref(), shell.mode()), (Some("work"), Mode::Guest));
+    shell.apply(Action::ShowPanel(true), now);
+    assert_eq!(shell.panel().unwrap().problems, [""; 0]);
+}
+
+#[test]
 fn panel_keys_outside_the_panel_do_nothing() {
     let (mut shell, now) = (shell(&[Running]), Instant::now());
     shell.apply(slot(1), now);

@@ -5,6 +5,7 @@ mod fixture;
 mod frame;
 mod gles;
 mod hostile;
+mod idle;
 mod keyboard;
 mod pointer;
 mod show;

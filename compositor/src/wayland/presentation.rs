@@ -8,10 +8,12 @@ use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_pre
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::{
     Kind, WpPresentationFeedback,
 };
+use smithay::reexports::wayland_server::protocol::wl_callback::WlCallback;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::{SurfaceAttributes, with_states};
 use smithay::wayland::presentation::{
-    PresentationFeedbackCachedState, PresentationFeedbackState, PresentationState, Refresh,
+    PresentationFeedbackCachedState, PresentationFeedbackCallback, PresentationFeedbackState, PresentationState,
+    Refresh,
 };
 use std::time::Duration;
 
@@ -32,19 +34,47 @@ pub struct Presented {
     pub sequence: u64,
 }
 
-/// Tells the client of `surface` that what it had committed is on `output` since `when`.
-pub fn tell_presented(surface: &WlSurface, output: &Output, when: Presented) {
-    let (callbacks, feedback) = with_states(surface, |states| {
-        let callbacks = std::mem::take(&mut states.cached_state.get::<SurfaceAttributes>().current().frame_callbacks);
-        let feedback =
-            std::mem::take(&mut states.cached_state.get::<PresentationFeedbackCachedState>().current().callbacks);
-        (callbacks, feedback)
-    });
-    for callback in feedback {
-        callback.presented(output, when.time, Refresh::fixed(when.refresh), when.sequence, Kind::Vsync);
+/// Who waits to hear that the picture that was committed last is on the display.
+#[derive(Debug, Default)]
+pub struct Waiting {
+    callbacks: Vec<WlCallback>,
+    feedback: Vec<PresentationFeedbackCallback>,
+}
+
+impl Waiting {
+    /// Takes what waits on these surfaces.
+    pub fn take(surfaces: &[WlSurface]) -> Self {
+        let mut waiting = Self::default();
+        for surface in surfaces {
+            with_states(surface, |states| {
+                let mut attributes = states.cached_state.get::<SurfaceAttributes>();
+                waiting.callbacks.append(&mut attributes.current().frame_callbacks);
+                drop(attributes);
+                let mut feedback = states.cached_state.get::<PresentationFeedbackCachedState>();
+                waiting.feedback.append(&mut feedback.current().callbacks);
+            });
+        }
+        waiting
     }
-    let milliseconds = when.time.as_millis() as u32;
-    for callback in callbacks {
-        callback.done(milliseconds);
+
+    /// They are on `output` since `when`. `kind` says how sure that is.
+    pub fn presented(self, output: &Output, when: Presented, kind: Kind) {
+        for callback in self.feedback {
+            callback.presented(output, when.time, Refresh::fixed(when.refresh), when.sequence, kind);
+        }
+        let milliseconds = when.time.as_millis() as u32;
+        for callback in self.callbacks {
+            callback.done(milliseconds);
+        }
+    }
+
+    /// They never came onto a display. They may draw again all the same.
+    pub fn discarded(self, time: Duration) {
+        for callback in self.feedback {
+            callback.discarded();
+        }
+        for callback in self.callbacks {
+            callback.done(time.as_millis() as u32);
+        }
     }
 }

@@ -12,7 +12,7 @@ use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::{BufferAssignment, SurfaceAttributes, with_states};
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 const SCANOUT_PREFIX: &str = "phyllome.scanout.";
 
@@ -21,8 +21,25 @@ const SCANOUT_PREFIX: &str = "phyllome.scanout.";
 pub struct Screens {
     toplevels: Vec<Toplevel>,
     contents: HashMap<ObjectId, Content>,
-    /// Size that a scanout is told to have, by output; never empty once there are outputs.
-    areas: Vec<(u32, u32)>,
+    areas: Areas,
+}
+
+/// Sizes that scanouts are told to have, in physical pixels.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Areas {
+    /// Of the outputs that belong to nobody, in order.
+    pub free: Vec<(u32, u32)>,
+    /// Of the outputs of each guest that has some.
+    pub owned: BTreeMap<GuestName, Vec<(u32, u32)>>,
+}
+
+impl Areas {
+    /// The size for a scanout of `guest`; for a toplevel that is none, or one that lies on no output, that of the first.
+    pub fn of(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> (u32, u32) {
+        let areas = self.owned.get(guest).unwrap_or(&self.free);
+        let index = scanout.map_or(0, |scanout| scanout.get() as usize);
+        areas.get(index).or_else(|| areas.first()).copied().unwrap_or((0, 0))
+    }
 }
 
 #[derive(Debug)]
@@ -40,18 +57,23 @@ fn scanout_of(app_id: &str) -> Option<ScanoutId> {
 }
 
 impl Screens {
-    /// Tells every scanout the sizes of the guests' areas, one per output.
-    pub fn set_areas(&mut self, areas: Vec<(u32, u32)>) {
+    /// Tells every scanout the size of the guest's area on its output.
+    pub fn set_areas(&mut self, areas: Areas) {
         if self.areas == areas {
             return;
         }
         self.areas = areas;
         for toplevel in &self.toplevels {
             if toplevel.surface.is_initial_configure_sent() {
-                prepare_configure(&toplevel.surface, area_for(&self.areas, toplevel.scanout));
+                prepare_configure(&toplevel.surface, self.areas.of(&toplevel.guest, toplevel.scanout));
                 toplevel.surface.send_pending_configure();
             }
         }
+    }
+
+    /// The size for a scanout of `guest`, in physical pixels.
+    pub fn area(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> (u32, u32) {
+        self.areas.of(guest, scanout)
     }
 
     /// A guest made a toplevel.
@@ -81,7 +103,7 @@ impl Screens {
         {
             toplevel.scanout = scanout;
             if scanout.is_some() && toplevel.surface.is_initial_configure_sent() {
-                prepare_configure(&toplevel.surface, area_for(&self.areas, scanout));
+                prepare_configure(&toplevel.surface, self.areas.of(&toplevel.guest, scanout));
                 toplevel.surface.send_pending_configure();
             }
         }
@@ -92,7 +114,7 @@ impl Screens {
     pub fn configure_if_new(&mut self, surface: &WlSurface) -> bool {
         let Some(toplevel) = self.toplevels.iter().find(|t| t.surface.wl_surface() == surface) else { return true };
         if !toplevel.surface.is_initial_configure_sent() {
-            prepare_configure(&toplevel.surface, area_for(&self.areas, toplevel.scanout));
+            prepare_configure(&toplevel.surface, self.areas.of(&toplevel.guest, toplevel.scanout));
             toplevel.surface.send_configure();
             return true;
         }
@@ -169,11 +191,6 @@ impl Screens {
     pub fn content_mut(&mut self, surface: &WlSurface) -> Option<&mut Content> {
         self.contents.get_mut(&surface.id())
     }
-}
-
-fn area_for(areas: &[(u32, u32)], scanout: Option<ScanoutId>) -> (u32, u32) {
-    let index = scanout.map_or(0, |scanout| scanout.get() as usize);
-    areas.get(index).or_else(|| areas.first()).copied().unwrap_or((0, 0))
 }
 
 fn prepare_configure(surface: &ToplevelSurface, (width, height): (u32, u32)) {
