@@ -8,7 +8,8 @@
 //!   └───────────── flipping ───────────────▶ flipping, dirty ──▶ armed when it is on the display
 //! ```
 //! What has no vblank of its own (memory, a window, a frame without a change) is paced by time: the next frame comes one refresh
-//! after the last. After a page flip the display itself has set the pace, so the next frame is drawn at once.
+//! after the last. After a page flip the display itself has set the pace, so the next frame is drawn at once; a display that flips
+//! whenever it is asked to (virtual ones without a vblank) sets none, and is paced by time too.
 
 use std::time::{Duration, Instant};
 
@@ -23,7 +24,11 @@ enum Phase {
 #[derive(Clone, Debug)]
 pub struct FrameClock {
     refresh: Duration,
+    /// When the last frame was drawn, if that paces the next.
     last: Option<Instant>,
+    flip: Option<Instant>,
+    /// Two flips came closer together than a display's vblanks do.
+    unpaced: bool,
     phase: Phase,
     sequence: u64,
 }
@@ -31,12 +36,13 @@ pub struct FrameClock {
 impl FrameClock {
     /// Idle, at `refresh_mhz` millihertz.
     pub fn new(refresh_mhz: u32) -> Self {
-        Self { refresh: period(refresh_mhz), last: None, phase: Phase::Idle, sequence: 0 }
+        Self { refresh: period(refresh_mhz), last: None, flip: None, unpaced: false, phase: Phase::Idle, sequence: 0 }
     }
 
     /// The output has another refresh rate, in millihertz.
     pub fn set_refresh(&mut self, refresh_mhz: u32) {
         self.refresh = period(refresh_mhz);
+        self.unpaced = false;
     }
 
     /// Something is dirty. `Some`: set a timer for this instant; `None`: one is set already, or a flip is waited for.
@@ -84,10 +90,12 @@ impl FrameClock {
     }
 
     /// A page flip is done. Returns whether something became dirty in the meantime and is to be drawn.
-    pub fn flipped(&mut self) -> bool {
-        let dirty = self.phase == Phase::Flipping { dirty: true };
-        if matches!(self.phase, Phase::Flipping { .. }) {
-            self.phase = Phase::Idle;
+    pub fn flipped(&mut self, now: Instant) -> bool {
+        let Phase::Flipping { dirty } = self.phase else { return false };
+        self.phase = Phase::Idle;
+        self.unpaced |= self.flip.is_some_and(|flip| now.duration_since(flip) < self.refresh / 2);
+        self.flip = Some(now);
+        if !self.unpaced {
             self.last = None;
         }
         dirty
@@ -135,12 +143,30 @@ mod tests {
         clock.queued();
         assert!(!clock.armed() && clock.busy());
         assert_eq!(clock.arm(start), None);
-        assert!(clock.flipped());
+        let vblank = start + clock.refresh();
+        assert!(clock.flipped(vblank));
         assert!(!clock.busy());
-        assert_eq!(clock.arm(start), Some(start), "the display has set the pace");
-        clock.tick(start);
+        assert_eq!(clock.arm(vblank), Some(vblank), "the display has set the pace");
+        clock.tick(vblank);
         clock.queued();
-        assert!(!clock.flipped(), "nothing was dirty");
-        assert!(!clock.flipped(), "a flip that nobody waits for changes nothing");
+        assert!(!clock.flipped(vblank + clock.refresh()), "nothing was dirty");
+        assert!(!clock.flipped(vblank + clock.refresh()), "a flip that nobody waits for changes nothing");
+    }
+
+    #[test]
+    fn a_display_that_flips_at_once_is_paced_by_time() {
+        let start = Instant::now();
+        let mut clock = FrameClock::new(60_000);
+        let (mut frames, mut now) = (0, start);
+        let end = start + Duration::from_secs(1);
+        while now < end {
+            let at = clock.arm(now).unwrap();
+            clock.tick(at);
+            clock.queued();
+            now = at + Duration::from_micros(50);
+            clock.flipped(now);
+            frames += 1;
+        }
+        assert!((59..=62).contains(&frames), "{frames} frames in a second");
     }
 }
