@@ -29,6 +29,7 @@ busybox ln -s ../machine-agent.service /run/systemd/system/multi-user.target.wan
 for program in /root/share/bin/*; do
     [ -f "$program" ] && busybox cp "$program" /root/usr/local/bin/
 done
+[ -f /root/usr/local/bin/played-guest ] && busybox ln -sf played-guest /root/usr/local/bin/qemu-system-x86_64
 
 for folder in dev proc sys run; do
     busybox mount --move "/$folder" "/root/$folder"

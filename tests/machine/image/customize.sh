@@ -3,7 +3,7 @@
 set -eu
 root=$1
 
-for group in video input render kvm seat tty; do
+for group in video input render kvm; do
     chroot "$root" getent group "$group" > /dev/null || chroot "$root" groupadd --system "$group"
 done
 # As a desktop's user: the seat's devices come from seatd or logind; video, render and kvm as Debian's udev rules have them.
@@ -14,7 +14,7 @@ chroot "$root" passwd -d root > /dev/null
 echo machine > "$root/etc/hostname"
 : > "$root/etc/machine-id"
 : > "$root/etc/fstab"
-mkdir -p "$root/share" "$root/etc/modules-load.d"
+mkdir -p "$root/share"
 
 # Nothing starts by itself but what a test asks for.
 for unit in greetd.service seatd.service apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer \
@@ -23,4 +23,5 @@ for unit in greetd.service seatd.service apt-daily.timer apt-daily-upgrade.timer
 done
 
 rm -rf "$root"/var/cache/apt "$root"/var/lib/apt/lists "$root"/usr/share/doc "$root"/usr/share/man "$root"/var/log/*
+touch "$root/etc/.updated" "$root/var/.updated"
 rm -f "$root/usr/local/sbin/update-initramfs" "$root"/etc/apt/apt.conf.d/99mmdebstrap

@@ -30,6 +30,7 @@ pub struct Machine {
     qmp: Qmp,
     agent: Arc<Agent>,
     booted: Duration,
+    failed: bool,
 }
 
 impl Machine {
@@ -65,7 +66,8 @@ impl Machine {
             }
         };
         let guard = guard.ok();
-        let mut machine = Self { folder, options, qemu, guard, qmp, agent: Arc::new(agent), booted: Duration::ZERO };
+        let mut machine =
+            Self { folder, options, qemu, guard, qmp, agent: Arc::new(agent), booted: Duration::ZERO, failed: false };
         machine.wait_for_agent(start + BOOT)?;
         machine.booted = start.elapsed();
         Ok(machine)
@@ -85,6 +87,11 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// From now on it is the machine of a failed test: what it leaves is kept when it is dropped, as it is when a test panics.
+    pub fn failed(&mut self) {
+        self.failed = true;
     }
 
     /// How long it took from QEMU's start to the agent's first word.
@@ -309,7 +316,7 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        if std::thread::panicking() || std::env::var_os("PHYLLOME_KEEP_MACHINE").is_some() {
+        if self.failed || std::thread::panicking() || std::env::var_os("PHYLLOME_KEEP_MACHINE").is_some() {
             let name = std::thread::current().name().unwrap_or("test").to_owned();
             eprintln!("what the machine has left is in {}", self.keep(&name).display());
         }

@@ -80,9 +80,13 @@ impl Default for MachineOptions {
 }
 
 impl MachineOptions {
-    /// With the programs of the shell: phyllome-shell, phyllome, phyllome-guest.
+    /// With the programs of the shell: phyllome-shell, phyllome, phyllome-guest; and, where they are built, phyllome-session and
+    /// played-guest, which then stands before QEMU in `PATH` (it hands over to QEMU what is not for it).
     pub fn with_shell() -> anyhow::Result<Self> {
         let programs = ["phyllome-shell", "phyllome", "phyllome-guest"].map(crate::programs::program);
-        Ok(Self { programs: programs.into_iter().collect::<anyhow::Result<_>>()?, ..Self::default() })
+        let mut programs = programs.into_iter().collect::<anyhow::Result<Vec<_>>>()?;
+        programs
+            .extend(["phyllome-session", "played-guest"].into_iter().filter_map(|p| crate::programs::program(p).ok()));
+        Ok(Self { programs, ..Self::default() })
     }
 }

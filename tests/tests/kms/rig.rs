@@ -1,0 +1,197 @@
+//! What the tests on the KMS test machine share: a machine for a test, and a shell with guests in it.
+//!
+//! A test whose machine cannot be made here says why and is skipped; one that fails leaves screenshots and logs in a folder that is
+//! printed.
+
+#![allow(dead_code, reason = "each test file uses its part of it")]
+
+use anyhow::{Context, Result, bail, ensure};
+use phyllome_protocol::status::{GuestState, GuestStatus, Status};
+use phyllome_test_machine::picture::Picture;
+use phyllome_test_machine::{Machine, MachineOptions, Output, Process, Program, image, wait_for};
+use std::time::Duration;
+
+/// What a person would wait for after a key press, on an emulated machine that may be busy.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Where the shell's and its guests' logs lie, seen from inside; outside it is `out/state` of the shared folder.
+const STATE: &str = "/share/out/state";
+
+/// Gives a test its machine.
+pub fn on_machine(test: &str, options: MachineOptions, body: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
+    if let Some(obstacle) = image::obstacle() {
+        println!("SKIPPED: {test}: {obstacle}");
+        return Ok(());
+    }
+    let mut machine = Machine::boot(options)?;
+    let done = body(&mut machine);
+    if done.is_err() {
+        machine.failed();
+    }
+    done
+}
+
+/// How the shell of a rig is started.
+#[derive(Clone, Debug)]
+pub struct RigOptions {
+    /// The machine; its programs are set by the rig.
+    pub machine: MachineOptions,
+    /// More arguments of phyllome-shell, such as `--renderer pixman`.
+    pub shell: Vec<String>,
+    /// The text of `shell.toml`, if there is one.
+    pub config: Option<String>,
+    /// Names and texts of guest files.
+    pub guests: Vec<(String, String)>,
+    /// Whether the shell is started at once.
+    pub start: bool,
+}
+
+impl RigOptions {
+    /// With these guests.
+    pub fn new(guests: &[(String, String)]) -> Result<Self> {
+        let machine = MachineOptions::with_shell()?;
+        Ok(Self { machine, shell: Vec::new(), config: None, guests: guests.to_vec(), start: true })
+    }
+
+    /// With more arguments of phyllome-shell.
+    pub fn shell(mut self, arguments: &[&str]) -> Self {
+        self.shell.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+        self
+    }
+}
+
+/// A shell on the display of a machine.
+pub struct Rig<'a> {
+    /// The machine.
+    pub machine: &'a mut Machine,
+    options: RigOptions,
+    shell: Option<Process>,
+    starts: u32,
+}
+
+/// Gives a test a machine whose shell runs on KMS and answers.
+pub fn on_rig(test: &str, options: RigOptions, body: impl FnOnce(&mut Rig) -> Result<()>) -> Result<()> {
+    on_machine(test, options.machine.clone(), |machine| {
+        let mut rig = Rig { machine, options, shell: None, starts: 0 };
+        rig.prepare()?;
+        if rig.options.start {
+            rig.start_shell()?;
+        }
+        body(&mut rig)
+    })
+}
+
+impl Rig<'_> {
+    fn prepare(&mut self) -> Result<()> {
+        let folder = "/home/person/.config/phyllome";
+        self.machine.sh(&format!("mkdir -p {folder}/guests {STATE}"))?;
+        for (name, text) in &self.options.guests {
+            self.machine.write(&format!("{folder}/guests/{name}.toml"), 0o644, text.as_bytes())?;
+        }
+        if let Some(config) = &self.options.config {
+            self.machine.write(&format!("{folder}/shell.toml"), 0o644, config.as_bytes())?;
+        }
+        self.machine.root("chown -R person: /home/person/.config").map(drop)
+    }
+
+    /// A program in the environment of the shell.
+    pub fn program(&self, name: &str, arguments: &[&str]) -> Program {
+        Program::new(name, arguments).env("XDG_STATE_HOME", STATE).env("RUST_BACKTRACE", "0")
+    }
+
+    /// Starts the shell and waits until it answers.
+    pub fn start_shell(&mut self) -> Result<()> {
+        let mut arguments = vec!["--backend", "kms"];
+        arguments.extend(self.options.shell.iter().map(String::as_str));
+        let program = self.program("phyllome-shell", &arguments);
+        self.starts += 1;
+        let shell = self.machine.spawn(&format!("shell-{}", self.starts), &program)?;
+        let answers = wait_for("an answer of the shell", SOON, || {
+            if let Some(status) = shell.ended()? {
+                bail!("the shell ended with {status}: {}", shell.output());
+            }
+            Ok((self.tool(&["status", "--json"])?.status == 0).then_some(()))
+        });
+        answers.with_context(|| format!("the shell said: {}", shell.output()))?;
+        self.shell = Some(shell);
+        Ok(())
+    }
+
+    /// The shell's process.
+    pub fn shell(&self) -> Result<&Process> {
+        self.shell.as_ref().context("no shell runs")
+    }
+
+    /// Kills the shell (signal 9) and waits for its end.
+    pub fn kill_shell(&mut self) -> Result<()> {
+        let shell = self.shell.take().context("no shell runs")?;
+        shell.kill()?;
+        shell.wait(SOON).map(drop)
+    }
+
+    /// Runs the command-line tool.
+    pub fn tool(&self, arguments: &[&str]) -> Result<Output> {
+        self.machine.run(&self.program("phyllome", arguments))
+    }
+
+    /// Runs it and expects exit code 0; gives what it printed.
+    pub fn run(&self, arguments: &[&str]) -> Result<String> {
+        self.tool(arguments)?.ok().with_context(|| format!("phyllome {arguments:?}"))
+    }
+
+    /// `phyllome status --json`.
+    pub fn status(&self) -> Result<Status> {
+        Ok(serde_json::from_str(&self.run(&["status", "--json"])?)?)
+    }
+
+    /// One guest of the status.
+    pub fn guest(&self, name: &str) -> Result<GuestStatus> {
+        let status = self.status()?;
+        status.guests.into_iter().find(|g| g.name.as_str() == name).with_context(|| format!("status has no {name}"))
+    }
+
+    /// Waits until a condition holds of the status; the last status is in the error.
+    pub fn wait(&self, what: &str, limit: Duration, condition: impl Fn(&Status) -> bool) -> Result<Status> {
+        let mut last = String::new();
+        let found = wait_for(what, limit, || {
+            let status = self.status()?;
+            last = serde_json::to_string(&status)?;
+            Ok(condition(&status).then_some(status))
+        });
+        found.with_context(|| format!("the last status is {last}"))
+    }
+
+    /// Waits until the guest is in this state.
+    pub fn wait_state(&self, name: &str, state: GuestState, limit: Duration) -> Result<Status> {
+        self.wait(&format!("{name} {}", state.word()), limit, |status| {
+            status.guests.iter().any(|g| g.name.as_str() == name && g.state == state)
+        })
+    }
+
+    /// A guest's serial console so far.
+    pub fn serial(&self, guest: &str) -> String {
+        let log = self.machine.share().join("out/state/phyllome/logs").join(guest).join("serial.log");
+        String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+    }
+
+    /// Waits until the guest's serial console holds a text.
+    pub fn wait_serial(&self, guest: &str, text: &str, limit: Duration) -> Result<String> {
+        let found = wait_for(&format!("{guest} says {text:?}"), limit, || {
+            Ok(Some(self.serial(guest)).filter(|serial| serial.contains(text)))
+        });
+        found.with_context(|| format!("{guest} said: {}", self.serial(guest)))
+    }
+
+    /// What the shell itself says that it shows: `phyllome screenshot` with more arguments, such as `--output NAME`.
+    pub fn screenshot(&self, arguments: &[&str]) -> Result<Picture> {
+        self.run(&[&["screenshot", "/share/out/screenshot.png"], arguments].concat())?;
+        Picture::read(&self.machine.share().join("out/screenshot.png"))
+    }
+
+    /// What is truly scanned out on an output.
+    pub fn scanned_out(&self, head: u32) -> Result<Picture> {
+        let picture = self.machine.screendump(head)?;
+        ensure!(picture.width > 0 && picture.height > 0, "an empty picture");
+        Ok(picture)
+    }
+}
