@@ -18,8 +18,8 @@ const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 #[derive(Debug)]
 pub struct Manager {
     settings: Vec<(&'static str, OsString)>,
-    /// Tells the manager that the session has begun; whether its target was started.
-    begun: JoinHandle<bool>,
+    /// Tells the manager that the session has begun, and what it answered.
+    begun: JoinHandle<Answer>,
 }
 
 impl Manager {
@@ -34,7 +34,11 @@ impl Manager {
         let begun = std::thread::Builder::new().stack_size(128 * 1024).spawn(move || {
             let mut import = vec!["import-environment"];
             import.extend(told);
-            note("was not told the session's environment", systemctl(&import, &with));
+            let told = note("was not told the session's environment", systemctl(&import, &with));
+            // One that does not answer is not asked again.
+            if told == Answer::None {
+                return told;
+            }
             note(&format!("did not start {TARGET}"), systemctl(&["--no-block", "start", TARGET], &with))
         });
         Some(Self { settings, begun: begun.ok()? })
@@ -42,30 +46,42 @@ impl Manager {
 
     /// The session is over.
     pub fn end(self) {
-        if self.begun.join().unwrap_or(false) {
+        let begun = self.begun.join().unwrap_or(Answer::None);
+        if begun == Answer::Yes {
             note(&format!("did not stop {TARGET}"), systemctl(&["--no-block", "stop", TARGET], &[]));
         }
-        let mut unset = vec!["unset-environment"];
-        unset.extend(self.settings.iter().map(|(name, _)| *name));
-        note("keeps the session's environment", systemctl(&unset, &[]));
+        if begun != Answer::None {
+            let mut unset = vec!["unset-environment"];
+            unset.extend(self.settings.iter().map(|(name, _)| *name));
+            note("keeps the session's environment", systemctl(&unset, &[]));
+        }
     }
 }
 
-fn note(what: &str, done: Result<(), String>) -> bool {
-    if let Err(why) = &done {
+/// What came of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Answer {
+    Yes,
+    No,
+    /// It could not be asked, or not in time.
+    None,
+}
+
+fn note(what: &str, (answer, why): (Answer, String)) -> Answer {
+    if answer != Answer::Yes {
         eprintln!("phyllome-session: note: systemd's user manager {what}: {why}");
     }
-    done.is_ok()
+    answer
 }
 
-fn systemctl(arguments: &[&str], environment: &[(&'static str, OsString)]) -> Result<(), String> {
+fn systemctl(arguments: &[&str], environment: &[(&'static str, OsString)]) -> (Answer, String) {
     let mut command = Command::new("systemctl");
     command.arg("--user").args(arguments).envs(environment.iter().map(|(name, value)| (name, value)));
     match bounded(command) {
-        Ok(Some(status)) if status.success() => Ok(()),
-        Ok(Some(status)) => Err(format!("systemctl ended with {status}")),
-        Ok(None) => Err(format!("systemctl did not end within {} s", PATIENCE.tv_sec)),
-        Err(error) => Err(format!("systemctl cannot be run: {error}")),
+        Ok(Some(status)) if status.success() => (Answer::Yes, String::new()),
+        Ok(Some(status)) => (Answer::No, format!("systemctl ended with {status}")),
+        Ok(None) => (Answer::None, format!("systemctl did not end within {} s", PATIENCE.tv_sec)),
+        Err(error) => (Answer::None, format!("systemctl cannot be run: {error}")),
     }
 }
 
