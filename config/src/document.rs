@@ -206,6 +206,16 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// One of a few whole numbers.
+    pub(crate) fn one_of<T: Copy>(&self, numbers: &[(u32, T)]) -> Result<T, ConfigError> {
+        let allowed = format!("one of {}", numbers.iter().map(|(n, _)| n.to_string()).collect::<Vec<_>>().join(", "));
+        let DeValue::Integer(integer) = self.value else { return Err(self.wrong_kind(&allowed)) };
+        let number = integer.as_str().parse::<u32>().ok().filter(|_| integer.radix() == 10);
+        let found = number.and_then(|number| numbers.iter().find(|(one, _)| *one == number));
+        let shown = shorten(integer.as_str());
+        found.map(|(_, value)| *value).ok_or_else(|| self.bad(format!("{shown} is not possible; use {allowed}")))
+    }
+
     /// A number with or without a fraction.
     pub(crate) fn number(&self, allowed: &str) -> Result<f64, ConfigError> {
         let digits = match self.value {

@@ -11,6 +11,7 @@ mod guest_file;
 pub mod label;
 mod load;
 mod looks;
+mod output;
 pub mod places;
 mod read;
 pub mod shell;

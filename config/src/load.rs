@@ -2,6 +2,7 @@
 
 use crate::guest_file::{self, GuestFile};
 use crate::read::{ReadError, read_text};
+use crate::shell::{Pinned, ShellFile};
 use crate::{ConfigError, GuestDefinition, Places, ShellConfig, looks, shell};
 use phyllome_protocol::GuestName;
 use std::ffi::OsStr;
@@ -35,17 +36,22 @@ pub fn load_guest(path: &Path, name: &GuestName, places: &Places) -> Result<Gues
 /// Reads `shell.toml` and every `guests/NAME.toml`. Never fails as a whole.
 pub fn load_all(places: &Places) -> Loaded {
     let mut loaded = Loaded::default();
-    match load_shell(&places.shell_file()) {
-        Ok(shell) => loaded.shell = shell,
+    let shell_file = places.shell_file();
+    let mut pinned = Vec::new();
+    match load_shell(&shell_file) {
+        Ok(shell) => (loaded.shell, pinned) = (shell.config, shell.pinned),
         Err(problem) => loaded.problems.push(problem),
     }
     let mut files = Vec::new();
     for (name, path) in guest_files(&places.guests_dir(), &mut loaded.problems) {
+        // A guest whose file is bad is known all the same: what is wrong with it is said of that file.
+        pinned.retain(|pinned: &Pinned| pinned.guest != name);
         match load_file(&path, &name, places) {
             Ok(file) => files.push((path, file)),
             Err(problem) => loaded.problems.push(problem),
         }
     }
+    loaded.problems.extend(pinned.iter().map(|pinned| pinned.unknown(&shell_file)));
     looks::tell_apart(&mut files, &mut loaded.problems);
     loaded.guests = files.into_iter().map(|(_, file)| file.definition).collect();
     loaded.guests.sort_by(|a, b| {
@@ -63,10 +69,10 @@ fn load_file(path: &Path, name: &GuestName, places: &Places) -> Result<GuestFile
     guest_file::decode(&text.map_err(|e| e.with_guest(name))?, path, name, places)
 }
 
-fn load_shell(path: &Path) -> Result<ShellConfig, ConfigError> {
+fn load_shell(path: &Path) -> Result<ShellFile, ConfigError> {
     match read_text(path) {
         Ok(text) => shell::decode(&text, path),
-        Err(ReadError::Missing) => Ok(ShellConfig::default()),
+        Err(ReadError::Missing) => Ok(ShellFile::default()),
         Err(ReadError::Bad(problem)) => Err(problem),
     }
 }

@@ -2,6 +2,8 @@
 
 use crate::ConfigError;
 use crate::document::{Source, Value};
+use crate::output;
+pub use crate::output::{ModeRequest, OutputConfig, Rotation};
 use phyllome_protocol::GuestName;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -13,8 +15,7 @@ pub struct ShellConfig {
     pub theme: Theme,
     /// `reduce_motion`: no fades at all. Default false. Checked and kept; nothing fades yet.
     pub reduce_motion: bool,
-    /// `idle_minutes`: minutes without input until the shell locks; `None` (0 in the file) for never. Default never.
-    /// Checked and kept; there is no lock screen yet.
+    /// `idle_minutes`: minutes without input until the displays are switched off; `None` (0 in the file) for never. Default never.
     pub idle_minutes: Option<u32>,
     /// `[keyboard]`.
     pub keyboard: Keyboard,
@@ -33,58 +34,14 @@ pub enum Theme {
 }
 
 /// XKB's names of the keyboard of shell and guests' screens, as `setxkbmap` knows them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keyboard {
-    /// `layout`, one or several joined by commas. Default `us`.
-    pub layout: String,
-    /// `variant`. Default none.
-    pub variant: String,
-    /// `options`, such as `ctrl:nocaps`. Default none.
-    pub options: String,
-}
-
-/// One output's settings.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct OutputConfig {
-    /// `enabled`; default true. A display that is not enabled stays dark.
-    pub disabled: bool,
-    /// `mode`, such as `"1920x1080"` or `"1920x1080@59.94"`; `None` for the one that the display prefers. On the display itself only.
-    pub mode: Option<ModeRequest>,
-    /// `rotation`: how far the display is turned clockwise. On the display itself only.
-    pub rotation: Rotation,
-    /// `guest`: this output always shows this guest. The others show the guest that was switched to.
-    pub guest: Option<GuestName>,
-    /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` for 1. Guests' pixels are never scaled. A
-    /// nested window takes the scale of the desktop around it instead.
-    pub scale: Option<f64>,
-}
-
-/// A mode that is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ModeRequest {
-    /// Pixels.
-    pub width: u32,
-    /// Pixels.
-    pub height: u32,
-    /// Millihertz; `None` for the highest that there is at this size.
-    pub refresh_mhz: Option<u32>,
-}
-
-/// How far a display is turned clockwise.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub enum Rotation {
-    #[default]
-    Normal,
-    Quarter,
-    Half,
-    ThreeQuarters,
-}
-
-impl Default for Keyboard {
-    fn default() -> Self {
-        Self { layout: "us".to_owned(), variant: String::new(), options: String::new() }
-    }
+    /// `layout`, one or several joined by commas; never empty. `None`: the system's, with the system's variant.
+    pub layout: Option<String>,
+    /// `variant`; may be empty. `None`: the system's where the layout is the system's too, else none.
+    pub variant: Option<String>,
+    /// `options`, such as `ctrl:nocaps`; may be empty. `None`: the system's.
+    pub options: Option<String>,
 }
 
 const THEMES: &[(&str, Theme)] = &[("dark", Theme::Dark), ("light", Theme::Light)];
@@ -93,12 +50,45 @@ const MAX_OUTPUTS: usize = 64;
 /// Longest of XKB's names, in bytes.
 const MAX_XKB: usize = 128;
 
+/// The settings, with what only the loader of a whole folder asks for.
+#[derive(Debug, Default)]
+pub(crate) struct ShellFile {
+    pub(crate) config: ShellConfig,
+    pub(crate) pinned: Vec<Pinned>,
+}
+
+/// `[output.NAME] guest`.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pub(crate) output: String,
+    pub(crate) guest: GuestName,
+    pub(crate) line: usize,
+}
+
+impl Pinned {
+    /// The problem of a guest that there is not.
+    pub(crate) fn unknown(&self, path: &Path) -> ConfigError {
+        ConfigError {
+            path: path.to_owned(),
+            guest: None,
+            line: Some(self.line),
+            key: Some(format!("output.{}.guest", self.output)),
+            message: format!(
+                "there is no guest “{}”; use the name of a file in guests/, until then this display shows the guest that was \
+                 switched to",
+                self.guest
+            ),
+        }
+    }
+}
+
 /// Decodes the text of `shell.toml`.
-pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellConfig, ConfigError> {
+pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellFile, ConfigError> {
     let source = Source { path, guest: None, text };
     let document = source.parse()?;
     let root = source.root(&document, &["theme", "reduce_motion", "idle_minutes", "keyboard", "output"])?;
     let mut config = ShellConfig::default();
+    let mut pinned = Vec::new();
     if let Some(theme) = root.get("theme") {
         config.theme = theme.word(THEMES)?;
     }
@@ -109,18 +99,10 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellConfig, ConfigError
         config.idle_minutes = Some(minutes.integer(0..=1440)?).filter(|minutes| *minutes > 0);
     }
     if let Some(keyboard) = root.table("keyboard", &["layout", "variant", "options"])? {
-        let layout = keyboard.get("layout");
-        if let Some(value) = &layout {
-            config.keyboard.layout = xkb_names(value)?;
-            if config.keyboard.layout.is_empty() {
-                return Err(value.bad("an empty layout has no keys; use a layout of XKB, such as \"us\""));
-            }
-        }
-        if let Some(variant) = keyboard.get("variant") {
-            config.keyboard.variant = xkb_names(&variant)?;
-        }
-        if let Some(options) = keyboard.get("options") {
-            config.keyboard.options = xkb_names(&options)?;
+        let names = |key| keyboard.get(key).map(|value| xkb_names(&value)).transpose();
+        config.keyboard = Keyboard { layout: names("layout")?, variant: names("variant")?, options: names("options")? };
+        if let Some(value) = keyboard.get("layout").filter(|_| config.keyboard.layout.as_deref() == Some("")) {
+            return Err(value.bad("an empty layout has no keys; use a layout of XKB, such as \"us\""));
         }
     }
     if let Some(outputs) = root.get("output") {
@@ -134,11 +116,14 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellConfig, ConfigError
             if config.outputs.len() >= MAX_OUTPUTS {
                 return Err(value.bad(format!("there are too many outputs; use at most {MAX_OUTPUTS}")));
             }
-            let scale = value.table(&["scale"])?.get("scale").map(|v| scale(&v)).transpose()?;
-            config.outputs.insert(name.to_owned(), OutputConfig { scale, ..OutputConfig::default() });
+            let (settings, guest_line) = output::decode(&value)?;
+            if let (Some(guest), Some(line)) = (&settings.guest, guest_line) {
+                pinned.push(Pinned { output: name.to_owned(), guest: guest.clone(), line });
+            }
+            config.outputs.insert(name.to_owned(), settings);
         }
     }
-    Ok(config)
+    Ok(ShellFile { config, pinned })
 }
 
 /// Names as XKB writes them: they become parts of paths and of a keymap's source, so nothing else may pass.
@@ -150,14 +135,4 @@ fn xkb_names(value: &Value) -> Result<String, ConfigError> {
         return Err(value.unknown_word(text, ALLOWED));
     }
     Ok(text.to_owned())
-}
-
-fn scale(value: &Value) -> Result<f64, ConfigError> {
-    const ALLOWED: &str = "0.5 to 4 in steps of 0.25";
-    let scale = value.number(ALLOWED)?;
-    if (0.5..=4.0).contains(&scale) && (scale * 4.0).fract() == 0.0 {
-        Ok(scale)
-    } else {
-        Err(value.bad(format!("{scale} is not possible; use {ALLOWED}")))
-    }
 }

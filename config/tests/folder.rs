@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use phyllome_config::guest::{LabelColor, Pattern};
-use phyllome_config::shell::Theme;
+use phyllome_config::shell::{ModeRequest, Rotation, Theme};
 use phyllome_config::{Loaded, Places, load_all};
 use std::path::Path;
 
@@ -212,8 +212,8 @@ fn shell_toml_is_read_with_defaults() {
     assert_eq!(problems(&folder, &loaded), [""; 0]);
     let shell = loaded.shell;
     assert_eq!((shell.theme, shell.reduce_motion, shell.idle_minutes), (Theme::Light, true, Some(10)));
-    assert_eq!((shell.keyboard.layout.as_str(), shell.keyboard.variant.as_str()), ("de,us", ""));
-    assert_eq!(shell.keyboard.options, "ctrl:nocaps");
+    assert_eq!((shell.keyboard.layout.as_deref(), shell.keyboard.variant), (Some("de,us"), None));
+    assert_eq!(shell.keyboard.options.as_deref(), Some("ctrl:nocaps"));
     assert_eq!((shell.outputs["HDMI-A-1"].scale, shell.outputs["DP-1"].scale), (Some(1.5), Some(2.0)));
 }
 
@@ -233,6 +233,19 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
             "[keyboard]\nlayout = \"../x\"",
             "line 2, keyboard.layout: “../x” is not possible; use names of XKB joined by commas, such as \"us,de\" or \"ctrl:nocaps\"",
         ),
+        (
+            "[output.A]\nsize = 1",
+            "line 2, output.A.size: this key is unknown; allowed here: enabled, mode, rotation, scale, guest",
+        ),
+        ("[output.A]\nenabled = 1", "line 2, output.A.enabled: this is an integer; use true or false"),
+        (
+            "[output.A]\nmode = \"1080p\"",
+            "line 2, output.A.mode: “1080p” is not possible; use WIDTHxHEIGHT or WIDTHxHEIGHT@HERTZ, such as \
+             \"1920x1080\" or \"1920x1080@59.94\"",
+        ),
+        ("[output.A]\nrotation = 45", "line 2, output.A.rotation: 45 is not possible; use one of 0, 90, 180, 270"),
+        ("[output.A]\nrotation = \"90\"", "line 2, output.A.rotation: this is a string; use one of 0, 90, 180, 270"),
+        ("[output.A]\nguest = \"../x\"", "line 2, output.A.guest: “../x” is not a guest's name"),
         ("[output.A]\nscale = 1.1", "line 2, output.A.scale: 1.1 is not possible; use 0.5 to 4 in steps of 0.25"),
         ("[output.A]\nscale = nan", "line 2, output.A.scale: NaN is not possible; use 0.5 to 4 in steps of 0.25"),
         (
@@ -249,6 +262,51 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
 }
 
 #[test]
+fn outputs_are_read() {
+    let folder = Folder::new(&[("mail", LINUX)]);
+    folder.write(
+        "shell.toml",
+        "[output.DP-1]\nmode = \"1920x1080@59.94\"\nrotation = 90\nguest = \"mail\"\n[output.DP-2]\nenabled = \
+         false\nmode = \"640x480\"\nrotation = 0\n",
+    );
+    let loaded = folder.load();
+    assert_eq!(problems(&folder, &loaded), [""; 0]);
+    let (one, two) = (&loaded.shell.outputs["DP-1"], &loaded.shell.outputs["DP-2"]);
+    let asked = ModeRequest { width: 1920, height: 1080, refresh_mhz: Some(59_940) };
+    assert_eq!((one.mode, one.rotation, one.disabled), (Some(asked), Rotation::Quarter, false));
+    assert_eq!(one.guest.as_ref().unwrap().as_str(), "mail");
+    let asked = ModeRequest { width: 640, height: 480, refresh_mhz: None };
+    assert_eq!((two.mode, two.rotation, two.disabled), (Some(asked), Rotation::Normal, true));
+}
+
+#[test]
+fn modes_that_no_display_can_have_are_refused() {
+    for mode in
+        ["", "x", "0x1", "1x0", "16385x1", "+1x1", "1x1@", "1x1@0", "1x1@1.2345", "1x1@60Hz", "1x1@1001", "1x1x1"]
+    {
+        let folder = Folder::new(&[]);
+        folder.write("shell.toml", &format!("[output.A]\nmode = \"{mode}\""));
+        let loaded = folder.load();
+        assert!(problems(&folder, &loaded)[0].contains("is not possible; use WIDTHxHEIGHT"), "{mode}");
+    }
+}
+
+#[test]
+fn an_output_for_a_guest_that_there_is_not_is_said_and_the_rest_counts() {
+    let folder = Folder::new(&[("bad", "profile = 1")]);
+    folder.write("shell.toml", "[output.A]\nguest = \"bad\"\n[output.B]\nrotation = 180\nguest = \"mail\"");
+    let loaded = folder.load();
+    let problems = problems(&folder, &loaded);
+    assert_eq!(problems.len(), 2, "{problems:?}");
+    assert_eq!(
+        problems[1],
+        "shell.toml, line 5, output.B.guest: there is no guest “mail”; use the name of a file in guests/, until then this \
+         display shows the guest that was switched to"
+    );
+    assert_eq!(loaded.shell.outputs["B"].rotation, Rotation::Half);
+}
+
+#[test]
 fn the_shipped_examples_load_without_a_problem() {
     let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples");
     let dir = tempfile::tempdir().unwrap();
@@ -262,4 +320,17 @@ fn the_shipped_examples_load_without_a_problem() {
     assert_eq!(loaded.problems, []);
     assert_eq!(names(&loaded), ["linux", "windows-11", "installer"]);
     assert_eq!(loaded.shell, phyllome_config::ShellConfig::default());
+}
+
+#[test]
+fn what_the_shipped_shell_toml_shows_in_comments_can_be_used() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shell.toml");
+    let text = std::fs::read_to_string(example).unwrap();
+    let shown =
+        |line: &&str| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| key.starts_with("# "));
+    assert!(text.lines().filter(shown).count() > 5);
+    let used: Vec<_> = text.lines().map(|line| if shown(&line) { &line[2..] } else { line }).collect();
+    let folder = Folder::new(&[("mail", LINUX)]);
+    folder.write("shell.toml", &used.join("\n"));
+    assert_eq!(problems(&folder, &folder.load()), [""; 0]);
 }

@@ -58,9 +58,9 @@ impl SeatDevices {
         let mut states = SeatState::new();
         let mut seat = states.new_wl_seat(display, "seat0");
         let wanted = XkbConfig {
-            layout: &layout.layout,
-            variant: &layout.variant,
-            options: Some(layout.options.clone()).filter(|options| !options.is_empty()),
+            layout: layout.layout.as_deref().unwrap_or("us"),
+            variant: layout.variant.as_deref().unwrap_or(""),
+            options: layout.options.clone().filter(|options| !options.is_empty()),
             ..XkbConfig::default()
         };
         let keyboard = match seat.add_keyboard(wanted, 600, 0) {
@@ -68,9 +68,9 @@ impl SeatDevices {
             Err(_) => {
                 tracing::warn!(
                     "the keyboard layout “{}” (variant “{}”, options “{}”) does not exist; “us” is used",
-                    layout.layout,
-                    layout.variant,
-                    layout.options
+                    layout.layout.as_deref().unwrap_or("us"),
+                    layout.variant.as_deref().unwrap_or(""),
+                    layout.options.as_deref().unwrap_or("")
                 );
                 let plain = XkbConfig { layout: "us", ..XkbConfig::default() };
                 seat.add_keyboard(plain, 600, 0).map_err(|_| NoKeymap)?
