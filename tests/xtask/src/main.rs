@@ -5,6 +5,7 @@
 
 mod cargo;
 mod demo;
+mod install;
 mod outcome;
 mod processes;
 mod setup;
@@ -40,6 +41,8 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
     },
+    /// Install the programs, the session and systemd's user units
+    Install(install::Arguments),
     /// Run one fuzz target
     Fuzz {
         /// The target's name
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Task::Demo(arguments) => demo::run(&arguments).map(|()| true),
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench { name, json } => bench(name, json),
+        Task::Install(arguments) => install::run(&arguments).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz(&target, seconds),
         Task::Images => images().map(|()| true),
     };
