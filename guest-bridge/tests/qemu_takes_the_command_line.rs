@@ -134,6 +134,7 @@ fn started(definition: &GuestDefinition, dir: &Path) -> Qemu {
         uefi_secure: find(FirmwareFiles::UEFI_SECURE),
         vars: dir.join("vars.fd"),
         gpu_fd: GPU_FD,
+        dbus_display: true,
         qmp_fd: theirs.as_raw_fd(),
         serial: SerialSink::File(dir.join("serial,1.log")),
         tpm_socket: None,

@@ -62,7 +62,7 @@ fn what_moves_is_presented_frame_by_frame_until_it_is_paused() -> Result<()> {
         // What stands still now is exactly the picture of some moment.
         let whole = |picture: &Picture| {
             let shown = picture.crop(area);
-            let counter = Pattern::counter_of(&shown).filter(|counter| *counter >= 20);
+            let counter = Pattern::counter_of(&shown).filter(|counter| **counter >= 10);
             counter.is_some_and(|counter| {
                 pattern("play", "blue", area, Some(counter)).is_ok_and(|p| p.first_difference(&shown).is_none())
             })

@@ -29,31 +29,59 @@ pub fn find_qemu() -> Result<PathBuf, String> {
         .ok_or_else(|| format!("{QEMU} is not installed; install QEMU for x86 (10.0 or newer)"))
 }
 
-/// QEMU's version, which is asked once and then remembered in `runtime_dir` for as long as the program does not change.
-pub fn qemu_version(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuVersion, String> {
+/// What was asked of QEMU's program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QemuFacts {
+    /// Its version.
+    pub version: QemuVersion,
+    /// Whether it has its D-Bus display.
+    pub dbus_display: bool,
+}
+
+/// QEMU's version and displays, which are asked once and then remembered in `runtime_dir` for as long as the program does not change.
+pub fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
     let meta = qemu.metadata().map_err(|error| format!("cannot look at {}: {error}", qemu.display()))?;
     let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
     let file = runtime_dir.map(|dir| dir.join("qemu-version"));
     if let Some(text) = file.as_deref().and_then(|file| read_bounded(file).ok())
         && let Some((known, version)) = text.trim_end().split_once('\n')
         && known == key
-        && let Some(version) = QemuVersion::parse(version)
+        && let Some(facts) = parse_facts(version)
     {
-        return Ok(version);
+        return Ok(facts);
     }
-    let output = Command::new(qemu).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let output = output.map_err(|error| format!("cannot run {}: {error}", qemu.display()))?;
-    let text = String::from_utf8_lossy(&output.stdout);
+    let text = ask(qemu, &["--version"])?;
     let version = QemuVersion::parse(&text)
         .ok_or_else(|| format!("{} does not say its version; install QEMU 10.0 or newer", qemu.display()))?;
+    // A display that is a module is listed only where the module can be loaded.
+    let dbus_display = ask(qemu, &["-display", "help"])?.lines().any(|line| line.trim() == "dbus");
+    let facts = QemuFacts { version, dbus_display };
     if let Some(file) = file {
         let new = file.with_extension(format!("new-{}", std::process::id()));
-        let words = format!("{key}\nQEMU version {version}\n");
+        let displays = if dbus_display { "dbus" } else { "none" };
+        let words = format!("{key}\nQEMU version {version}\n{displays}\n");
         if let Err(error) = std::fs::write(&new, words).and_then(|()| std::fs::rename(&new, &file)) {
             tracing::debug!(%error, "QEMU's version is not remembered");
         }
     }
-    Ok(version)
+    Ok(facts)
+}
+
+/// The facts as they are remembered: a line with the version, a line with the display.
+fn parse_facts(text: &str) -> Option<QemuFacts> {
+    let (version, display) = text.split_once('\n')?;
+    let dbus_display = match display {
+        "dbus" => true,
+        "none" => false,
+        _ => return None,
+    };
+    Some(QemuFacts { version: QemuVersion::parse(version)?, dbus_display })
+}
+
+fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
+    let output = Command::new(qemu).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
+    let output = output.map_err(|error| format!("cannot run {}: {error}", qemu.display()))?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
 fn read_bounded(file: &Path) -> io::Result<String> {
@@ -122,7 +150,13 @@ pub fn host_facts(
     runtime_dir: Option<&Path>,
 ) -> Result<HostFacts, String> {
     let qemu = find_qemu()?;
-    let qemu_version = qemu_version(&qemu, runtime_dir)?;
+    let QemuFacts { version: qemu_version, dbus_display } = qemu_facts(&qemu, runtime_dir)?;
+    if !dbus_display {
+        tracing::warn!(
+            "QEMU has no D-Bus display, so the guest hears of another screen size only when it next asks; \
+             install QEMU's dbus display module (qemu-system-modules, or qemu-ui-dbus)"
+        );
+    }
     let wanted = definition.machine.firmware;
     let files = firmware(wanted);
     let vars = vars_file(places, definition, files.as_ref());
@@ -135,6 +169,7 @@ pub fn host_facts(
         uefi_secure: files.filter(|_| secure),
         gpu_fd: GPU_FD,
         qmp_fd: QMP_FD,
+        dbus_display,
         serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
         tpm_socket: None,
         passt_socket: None,
@@ -182,13 +217,14 @@ mod tests {
     fn the_version_is_asked_once() {
         let dir = tempfile::tempdir().unwrap();
         let qemu = dir.path().join("qemu");
-        let script = "#!/bin/sh\necho x >> \"$0.asked\"\necho QEMU emulator version 10.0.2\n";
+        let script = "#!/bin/sh\necho \"$1\" >> \"$0.asked\"\necho QEMU emulator version 10.0.2\necho dbus\n";
         std::fs::write(&qemu, script).unwrap();
         std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
         for _ in 0..3 {
-            assert_eq!(qemu_version(&qemu, Some(dir.path())).unwrap().major, 10);
+            let facts = qemu_facts(&qemu, Some(dir.path())).unwrap();
+            assert_eq!((facts.version.major, facts.dbus_display), (10, true));
         }
-        assert_eq!(std::fs::read_to_string(dir.path().join("qemu.asked")).unwrap(), "x\n");
+        assert_eq!(std::fs::read_to_string(dir.path().join("qemu.asked")).unwrap(), "--version\n-display\n");
     }
 
     #[test]

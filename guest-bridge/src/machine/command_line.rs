@@ -127,6 +127,9 @@ pub struct HostFacts {
     pub gpu_fd: RawFd,
     /// The inherited socket of QMP.
     pub qmp_fd: RawFd,
+    /// Whether QEMU has its D-Bus display (Debian's qemu-system-modules, Fedora's qemu-ui-dbus): the way of a monitor's new size
+    /// to the guest, and of its keyboard's lights back.
+    pub dbus_display: bool,
     /// The guest's serial port.
     pub serial: SerialSink,
     /// The control socket of this guest's running swtpm.
@@ -195,7 +198,7 @@ pub fn command_line(
     // Nothing that was not asked for: no default devices, no user's configuration, no display of QEMU's own.
     line.flag("-no-user-config").flag("-nodefaults");
     line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    line.option("-vga", "none").option("-display", "none");
+    line.option("-vga", "none").option("-display", display(definition, host));
 
     machine(&mut line, definition, host, accel, windows)?;
     boot(&mut line, definition);
@@ -226,6 +229,13 @@ fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(),
         return not_yet("profile", "host-app", "use linux, windows-11, windows-10, uefi or bios");
     }
     Ok(())
+}
+
+/// QEMU's own display. It shows nothing, but a guest hears of its monitor's new size through it. It cannot be had with a device
+/// that has VIRGL, because QEMU wants a GL context for it then.
+fn display(definition: &GuestDefinition, host: &HostFacts) -> &'static str {
+    let three_d = definition.gpu.mode == GpuMode::ThreeD;
+    if host.dbus_display && !three_d { "dbus,p2p=yes" } else { "none" }
 }
 
 fn machine(

@@ -15,6 +15,7 @@ fn host() -> HostFacts {
         vars: "/state/work/vars.fd".into(),
         gpu_fd: GPU_FD,
         qmp_fd: QMP_FD,
+        dbus_display: true,
         serial: SerialSink::File("/state/logs/work/serial.log".into()),
         tpm_socket: None,
         passt_socket: None,
@@ -65,7 +66,7 @@ fn linux_by_direct_boot() {
       -nodefaults \
       -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
       -vga none \
-      -display none \
+      -display dbus,p2p=yes \
       -machine q35,memory-backend=ram0 \
       -global ICH9-LPC.disable_s3=1 \
       -accel tcg,thread=multi \
@@ -99,7 +100,7 @@ fn linux_on_a_disk_with_uefi() {
       -nodefaults \
       -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
       -vga none \
-      -display none \
+      -display dbus,p2p=yes \
       -blockdev node-name=fw-code,read-only=on,driver=raw,file.driver=file,file.filename=/usr/share/OVMF/OVMF_CODE_4M.fd \
       -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/state/work/vars.fd \
       -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars \
@@ -139,7 +140,7 @@ fn windows_11_with_secure_boot_and_tpm() {
       -nodefaults \
       -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
       -vga none \
-      -display none \
+      -display dbus,p2p=yes \
       -blockdev node-name=fw-code,read-only=on,driver=raw,file.driver=file,file.filename=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd \
       -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/state/work/vars.fd \
       -global driver=cfi.pflash01,property=secure,value=on \
@@ -298,4 +299,11 @@ fn addresses_stay_with_their_guest_and_differ() {
     assert_eq!(mac_address("work"), mac_address("work"));
     assert_ne!(mac_address("work"), mac_address("home"));
     assert!(mac_address("work").starts_with("52:54:00:"));
+}
+
+#[test]
+fn without_its_dbus_display_qemu_gets_none() {
+    let host = HostFacts { dbus_display: false, ..host() };
+    let line = command_line(&guest(), &host, Accel::Tcg).unwrap().to_string();
+    assert!(line.contains("-display none "), "{line}");
 }

@@ -6,11 +6,13 @@
 pub mod checks;
 pub mod command_line;
 pub mod control;
+pub mod display;
 pub mod folder;
 pub mod input;
 pub mod keys;
 pub mod lifecycle;
 pub mod logs;
+pub mod monitors;
 pub mod peers;
 pub mod process;
 pub mod qemu;

@@ -4,17 +4,21 @@
 //! is about, so that nothing of a former one is taken for the present one. None of them decides anything.
 
 use super::command_line::{Accel, CommandLineError, HostFacts, SerialSink, command_line};
+use super::display;
 use super::lifecycle::Exit;
+use super::monitors::Modes;
 use super::process::{self, Killer, Sockets, Words};
 use super::qmp::{Qmp, QmpError, QmpEvent};
-use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToScreen};
+use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
 use crate::gpu::{self, DeviceConfig, DeviceHandle};
 use crate::screen;
 use phyllome_config::GuestDefinition;
+use phyllome_protocol::ScanoutId;
+use phyllome_protocol::control::Leds;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
 /// How long QEMU's last words and events may take to arrive after its end.
@@ -53,6 +57,8 @@ pub enum Happening {
     Pictured(Generation),
     /// A scanout changed its picture.
     ScanoutsChanged,
+    /// The guest switched the lights of its keyboard.
+    Leds(Generation, Leds),
 }
 
 /// What every QEMU of this guest is started with.
@@ -85,6 +91,10 @@ pub struct Qemu {
     pub killer: Killer,
     /// Its device.
     pub device: DeviceHandle,
+    /// What its monitors are to be; the guest hears of a change.
+    modes: watch::Sender<Modes>,
+    /// The lights of its keyboard, once it has said so.
+    pub leds: Option<Leds>,
     /// Set by the supervisor when it hears of it.
     pub device_ended: bool,
     /// Set by the supervisor when it hears of it.
@@ -93,6 +103,21 @@ pub struct Qemu {
     pub pictured: bool,
     /// Its last words.
     pub words: Words,
+}
+
+impl Qemu {
+    /// A scanout's monitor has this mode now.
+    pub fn set_mode(&self, id: ScanoutId, mode: PreferredMode) {
+        self.device.sender().send(ToDevice::Mode { id, mode });
+        want(&self.modes, id, mode);
+    }
+}
+
+fn want(modes: &watch::Sender<Modes>, id: ScanoutId, mode: PreferredMode) {
+    modes.send_if_modified(|modes| {
+        let Some(place) = modes.get_mut(id.get() as usize) else { return false };
+        place.replace(mode) != Some(mode)
+    });
 }
 
 impl Recipe<'_> {
@@ -113,7 +138,8 @@ impl Recipe<'_> {
         let line = self.command_line(accel, &sockets).map_err(|error| error.to_string())?;
         tracing::info!(program = %line.program.display(), args = ?line.args, "starting QEMU");
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
-        let device = self.start_device(generation, gpu_socket)?;
+        let modes = watch::Sender::new(self.modes());
+        let device = self.start_device(generation, gpu_socket, &modes)?;
         let words = Words::default();
         let stderr = process.take_stderr();
         let (pid, (killer, waiter)) = (process.id, process.split());
@@ -125,7 +151,12 @@ impl Recipe<'_> {
             }
         });
         let serial = tokio::spawn(collect_serial(serial_socket, self.logs.join("serial.log")));
-        let talk = tokio::spawn(talk(generation, qmp_socket, self.happenings.clone()));
+        let talk = tokio::spawn(talk(
+            generation,
+            qmp_socket,
+            self.happenings.clone(),
+            self.host.dbus_display.then(|| (self.modes(), modes.subscribe())),
+        ));
         let happenings = self.happenings.clone();
         tokio::spawn(async move {
             let exit = waiter.wait().await;
@@ -137,10 +168,36 @@ impl Recipe<'_> {
             let _ = happenings.send(Happening::Exited(generation, exit)).await;
         });
         let started = Instant::now();
-        Ok(Qemu { generation, pid, started, killer, device, device_ended: false, qmp: None, pictured: false, words })
+        Ok(Qemu {
+            generation,
+            pid,
+            started,
+            killer,
+            device,
+            modes,
+            leds: None,
+            device_ended: false,
+            qmp: None,
+            pictured: false,
+            words,
+        })
     }
 
-    fn start_device(&self, generation: Generation, socket: UnixStream) -> Result<DeviceHandle, String> {
+    /// What the guest finds when it starts.
+    fn modes(&self) -> Modes {
+        let mut modes = Modes::default();
+        for mode in modes.iter_mut().take(usize::try_from(self.definition.gpu.scanouts).unwrap_or(1)) {
+            *mode = Some(self.mode);
+        }
+        modes
+    }
+
+    fn start_device(
+        &self,
+        generation: Generation,
+        socket: UnixStream,
+        modes: &watch::Sender<Modes>,
+    ) -> Result<DeviceHandle, String> {
         let config =
             DeviceConfig { scanouts: self.definition.gpu.scanouts, mode: self.mode, ..DeviceConfig::default() };
         let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
@@ -151,7 +208,15 @@ impl Recipe<'_> {
         let device = gpu::spawn(config, socket, frames, self.report.clone())
             .map_err(|error| format!("cannot start the display device: {error}"))?;
         let sender = device.sender();
-        self.screen.device(to_screen, Box::new(move |message| sender.send(message)));
+        let modes = modes.clone();
+        let tell = move |message| {
+            // The device knows before the guest asks it.
+            sender.send(message);
+            if let ToDevice::Mode { id, mode } = message {
+                want(&modes, id, mode);
+            }
+        };
+        self.screen.device(to_screen, Box::new(tell));
         tokio::spawn(pass_on(generation, from_device, to_hub, self.happenings.clone()));
         Ok(device)
     }
@@ -185,9 +250,17 @@ async fn pass_on(
     }
 }
 
-async fn talk(generation: Generation, socket: UnixStream, happenings: mpsc::Sender<Happening>) {
+async fn talk(
+    generation: Generation,
+    socket: UnixStream,
+    happenings: mpsc::Sender<Happening>,
+    modes: Option<(Modes, watch::Receiver<Modes>)>,
+) {
     let mut events = match Qmp::open(socket).await {
         Ok((qmp, events)) => {
+            if let Some((known, modes)) = modes {
+                tokio::spawn(display::run(generation, qmp.clone(), known, modes, happenings.clone()));
+            }
             if happenings.send(Happening::QmpReady(generation, qmp)).await.is_err() {
                 return;
             }

@@ -3,13 +3,17 @@
 //! QEMU is not trusted: a line is at most [`MAX_LINE`] bytes, nested JSON is refused, an answer that does not come is a
 //! timeout, and answers that nobody waits for are dropped. A QEMU that breaks the protocol loses the connection, never this process.
 
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use std::collections::{HashMap, VecDeque};
-use std::io;
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream as StdUnixStream;
 use std::time::Duration;
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -96,6 +100,7 @@ pub struct Qmp {
 struct Command {
     name: &'static str,
     arguments: Option<Value>,
+    fd: Option<OwnedFd>,
     answer: oneshot::Sender<Result<Value, QmpError>>,
 }
 
@@ -119,6 +124,7 @@ impl Qmp {
             stream,
             lines: Lines::default(),
             unsent: VecDeque::new(),
+            fds: VecDeque::new(),
             pending: HashMap::new(),
             next_id: 1,
             untold: VecDeque::new(),
@@ -133,9 +139,28 @@ impl Qmp {
 
     /// Executes a command and returns its value.
     pub async fn execute(&self, name: &'static str, arguments: Option<Value>) -> Result<Value, QmpError> {
+        self.command(name, arguments, None).await
+    }
+
+    /// The same with a descriptor that goes to QEMU with the command (`getfd`, `add-fd`).
+    pub async fn execute_with_fd(
+        &self,
+        name: &'static str,
+        arguments: Option<Value>,
+        fd: OwnedFd,
+    ) -> Result<Value, QmpError> {
+        self.command(name, arguments, Some(fd)).await
+    }
+
+    async fn command(
+        &self,
+        name: &'static str,
+        arguments: Option<Value>,
+        fd: Option<OwnedFd>,
+    ) -> Result<Value, QmpError> {
         let (answer, answered) = oneshot::channel();
         let work = async {
-            self.commands.send(Command { name, arguments, answer }).await.map_err(|_| QmpError::Closed)?;
+            self.commands.send(Command { name, arguments, fd, answer }).await.map_err(|_| QmpError::Closed)?;
             answered.await.map_err(|_| QmpError::Closed)?
         };
         let seconds = self.answer_time.as_secs();
@@ -160,6 +185,19 @@ impl Qmp {
     pub async fn input_send_event(&self, events: Vec<Value>) -> Result<(), QmpError> {
         self.execute("input-send-event", Some(json!({ "events": events }))).await.map(drop)
     }
+}
+
+/// Sends as many of the bytes as the socket takes, the descriptor with the first.
+fn send_with_fd(stream: &UnixStream, bytes: &[u8], fd: &OwnedFd) -> io::Result<usize> {
+    stream.try_io(Interest::WRITABLE, || {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let fds = [fd.as_fd()];
+        if !control.push(SendAncillaryMessage::ScmRights(&fds)) {
+            return Err(io::Error::other("no room for a descriptor"));
+        }
+        Ok(rustix::net::sendmsg(stream, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
+    })
 }
 
 fn io_error(error: io::Error) -> QmpError {
@@ -252,6 +290,8 @@ struct Connection {
     stream: UnixStream,
     lines: Lines,
     unsent: VecDeque<u8>,
+    /// Descriptors, and how many bytes go out before the one that each goes with.
+    fds: VecDeque<(usize, OwnedFd)>,
     pending: HashMap<u64, Pending>,
     next_id: u64,
     /// Events that the receiver has not taken yet. While there are any, nothing is read, so this stays short.
@@ -304,8 +344,21 @@ impl Connection {
     fn write(&mut self) -> Result<(), QmpError> {
         while !self.unsent.is_empty() {
             let (first, _) = self.unsent.as_slices();
-            match self.stream.try_write(first) {
-                Ok(written) => drop(self.unsent.drain(..written)),
+            let sent = match self.fds.front() {
+                Some((0, fd)) => send_with_fd(&self.stream, first, fd),
+                Some((before, _)) => self.stream.try_write(first.get(..*before).unwrap_or(first)),
+                None => self.stream.try_write(first),
+            };
+            match sent {
+                Ok(written) => {
+                    self.unsent.drain(..written);
+                    if written > 0 {
+                        self.fds.pop_front_if(|(before, _)| *before == 0);
+                    }
+                    for (before, _) in &mut self.fds {
+                        *before = before.saturating_sub(written);
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
                 Err(error) => return Err(io_error(error)),
             }
@@ -351,6 +404,7 @@ impl Connection {
         }
         let id = self.next_id;
         self.next_id = self.next_id.wrapping_add(1).max(1);
+        self.fds.extend(command.fd.map(|fd| (self.unsent.len(), fd)));
         self.queue(id, command.name, command.arguments);
         self.pending.insert(id, (command.name, command.answer));
     }

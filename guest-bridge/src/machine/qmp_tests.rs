@@ -133,3 +133,51 @@ fn a_flood_of_events_waits_for_its_reader() {
         }
     });
 }
+
+#[test]
+fn a_descriptor_arrives_with_its_own_command_among_others() {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let (here, mut there) = StdUnixStream::pair().unwrap();
+    let received = std::thread::spawn(move || {
+        let _ = there.write_all(GREETING);
+        let mut text = String::new();
+        let mut fds: Vec<(usize, OwnedFd)> = Vec::new();
+        let mut answered = 0;
+        while answered < 5 {
+            let mut chunk = [0; 4096];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+            let mut control = RecvAncillaryBuffer::new(&mut space);
+            let mut parts = [std::io::IoSliceMut::new(&mut chunk)];
+            let got = rustix::net::recvmsg(&there, &mut parts, &mut control, RecvFlags::empty()).unwrap();
+            for message in control.drain() {
+                if let RecvAncillaryMessage::ScmRights(rights) = message {
+                    fds.extend(rights.map(|fd| (text.len(), fd)));
+                }
+            }
+            text.push_str(std::str::from_utf8(&chunk[..got.bytes]).unwrap());
+            for line in text.lines().skip(answered).filter(|line| line.ends_with('}')) {
+                let command: Value = serde_json::from_str(line).unwrap();
+                let _ = writeln!(there, "{{\"return\": {{}}, \"id\": {}}}", command["id"]);
+                answered += 1;
+            }
+        }
+        (text, fds)
+    });
+    block_on(async {
+        let (qmp, _events) = Qmp::open_with(here, LONG, LONG).await.unwrap();
+        let fd = || OwnedFd::from(std::fs::File::open("/dev/null").unwrap());
+        let (a, b, c, d) = tokio::join!(
+            qmp.execute("stop", None),
+            qmp.execute_with_fd("getfd", Some(json!({ "fdname": "one" })), fd()),
+            qmp.execute("cont", None),
+            qmp.execute_with_fd("getfd", Some(json!({ "fdname": "two" })), fd()),
+        );
+        assert!([a, b, c, d].iter().all(Result::is_ok));
+    });
+    let (text, fds) = received.join().unwrap();
+    assert_eq!(fds.len(), 2, "{text}");
+    // A descriptor comes with the first byte of its command or with bytes before it, never later: QEMU keeps the last one.
+    let commands: Vec<usize> = text.match_indices("\"getfd\"").map(|(at, _)| at).collect();
+    assert!(fds.iter().zip(&commands).all(|((at, _), command)| at <= command), "{text}");
+    assert!(fds[1].0 > commands[0], "the second one comes after the first command");
+}

@@ -399,6 +399,10 @@ impl Supervisor {
                 }
             }
             Happening::ScanoutsChanged => self.changed = true,
+            Happening::Leds(generation, leds) => {
+                let former = self.present(generation).map(|qemu| qemu.leds.replace(leds));
+                self.changed |= former.is_some_and(|former| former != Some(leds));
+            }
             Happening::QmpFailed(..) | Happening::Exited(..) | Happening::InputSent(..) | Happening::Status(..) => {}
         }
     }
@@ -507,7 +511,7 @@ impl Supervisor {
             uptime_ms: qemu.map(|qemu| u64::try_from(qemu.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
             gpu: device.gpu,
             scanouts: if qemu.is_some() { scanouts } else { Vec::new() },
-            leds: None,
+            leds: qemu.and_then(|qemu| qemu.leds),
         }
     }
 

@@ -3,6 +3,7 @@
 //! Each test has folders of its own and ends what it started. Nothing here needs a kernel: the guests run firmware only.
 
 mod bridge;
+mod live_resize;
 
 use bridge::{Bridge, alive, eventually};
 use phyllome_protocol::control::{FromGuest, Report, Request};

@@ -5,6 +5,7 @@
 use crate::drm::{Buffer, Card, Clip, Screen};
 use crate::font;
 use std::io;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 const GROUND: [u8; 3] = [0x11, 0x14, 0x17];
@@ -74,30 +75,48 @@ fn draw_still(screen: &mut Screen, layout: &Layout, name: &str, color: [u8; 3]) 
     }
 }
 
-/// Draws for ever. Calls `ready` when the first picture is on. With `flips`, every frame is a page flip; else only damage is sent.
-pub fn run(name: &str, color: [u8; 3], flips: bool, ready: impl FnOnce()) -> io::Result<()> {
-    let card = Card::open()?;
-    let mut screens = card.screens(if flips { 2 } else { 1 })?;
-    if screens.is_empty() {
-        return Err(io::Error::other("no connector is connected"));
-    }
+/// The screens as they are now, with their still pictures, on show.
+fn take_screens(card: &Card, name: &str, color: [u8; 3], flips: bool) -> io::Result<Vec<(Screen, Layout)>> {
+    let screens = card.screens(if flips { 2 } else { 1 })?;
     let several = screens.len() > 1;
-    let mut layouts = Vec::new();
-    for (number, screen) in screens.iter_mut().enumerate() {
+    let mut taken = Vec::new();
+    for (number, mut screen) in screens.into_iter().enumerate() {
         let title = if several { format!("{name} {number}") } else { name.to_owned() };
         let layout = Layout::new(screen.width, screen.height, &title);
-        draw_still(screen, &layout, &title, color);
-        card.show(screen)?;
-        layouts.push(layout);
+        draw_still(&mut screen, &layout, &title, color);
+        card.show(&screen)?;
+        taken.push((screen, layout));
+    }
+    Ok(taken)
+}
+
+/// Draws for ever. Calls `ready` when the first picture is on. With `flips`, every frame is a page flip; else only damage is sent.
+/// After a message from `changed` it takes the monitors as they are then, each in the mode that it prefers.
+pub fn run(name: &str, color: [u8; 3], flips: bool, ready: impl FnOnce(), changed: &Receiver<()>) -> io::Result<()> {
+    let card = Card::open()?;
+    let mut screens = take_screens(&card, name, color, flips)?;
+    if screens.is_empty() {
+        return Err(io::Error::other("no connector is connected"));
     }
     ready();
 
     let start = Instant::now();
-    let mut shown: Vec<Vec<Clip>> = layouts.iter().map(|layout| vec![layout.bar_at(Duration::ZERO); 2]).collect();
+    let still = |screens: &[(Screen, Layout)]| -> Vec<Vec<Clip>> {
+        screens.iter().map(|(_, layout)| vec![layout.bar_at(Duration::ZERO); 2]).collect()
+    };
+    let mut shown = still(&screens);
     let mut back = usize::from(flips);
     loop {
+        if changed.try_iter().count() > 0 {
+            let new = take_screens(&card, name, color, flips)?;
+            for (screen, _) in std::mem::replace(&mut screens, new) {
+                card.give_back(screen);
+            }
+            crate::report_displays();
+            (shown, back) = (still(&screens), usize::from(flips));
+        }
         let frame = Instant::now();
-        for ((screen, layout), shown) in screens.iter_mut().zip(&layouts).zip(&mut shown) {
+        for ((screen, layout), shown) in screens.iter_mut().zip(&mut shown) {
             let new = layout.bar_at(start.elapsed());
             let (Some(buffer), Some(old)) = (screen.buffers.get_mut(back), shown.get_mut(back)) else { continue };
             fill(buffer, *old, QUIET);

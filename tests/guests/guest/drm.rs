@@ -10,6 +10,7 @@ use std::os::fd::AsRawFd;
 
 unsafe extern "C" {
     fn mmap(at: *mut c_void, length: usize, protection: c_int, flags: c_int, fd: c_int, offset: c_long) -> *mut c_void;
+    fn munmap(at: *mut c_void, length: usize) -> c_int;
 }
 
 const fn request<T>(number: c_ulong) -> c_ulong {
@@ -145,9 +146,10 @@ pub struct Clip {
     pub y2: u16,
 }
 
-/// A dumb buffer of 32 bits a pixel (blue, green, red, unused), mapped for ever.
+/// A dumb buffer of 32 bits a pixel (blue, green, red, unused), mapped until it is given back.
 pub struct Buffer {
     fb_id: u32,
+    handle: u32,
     stride: usize,
     pixels: &'static mut [u32],
 }
@@ -249,9 +251,21 @@ impl Card {
         if at as isize == -1 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the mapping is page-aligned, `length` bytes long, never unmapped, and nothing else of this process refers to it.
+        // SAFETY: the mapping is page-aligned, `length` bytes long, unmapped only when the `Buffer` is gone, and nothing else of this process refers to it.
         let pixels = unsafe { std::slice::from_raw_parts_mut(at.cast::<u32>(), length / 4) };
-        Ok(Buffer { fb_id: fb.fb_id, stride: dumb.pitch as usize / 4, pixels })
+        Ok(Buffer { fb_id: fb.fb_id, handle: dumb.handle, stride: dumb.pitch as usize / 4, pixels })
+    }
+
+    /// Gives the buffers of a screen back. What is on show goes off, unless another buffer was shown before.
+    pub fn give_back(&self, screen: Screen) {
+        for buffer in screen.buffers {
+            let (mut fb_id, mut handle) = (buffer.fb_id, buffer.handle);
+            let (at, length) = (buffer.pixels.as_mut_ptr(), size_of_val(buffer.pixels));
+            // SAFETY: the mapping was made for this buffer, which is gone, and with it the only reference to it.
+            unsafe { munmap(at.cast(), length) };
+            let _ = self.call(0xaf, &mut fb_id);
+            let _ = self.call(0xb4, &mut handle);
+        }
     }
 
     /// Shows a screen's first buffer.

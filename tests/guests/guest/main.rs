@@ -7,6 +7,7 @@ mod animate;
 mod console;
 mod drm;
 mod font;
+mod hotplug;
 mod input;
 mod options;
 mod sys;
@@ -44,6 +45,21 @@ fn main() {
     report_displays();
 
     show_name(&options);
+    let drawn = matches!(options.mode, Mode::Animate | Mode::Flip);
+    let (changes, changed) = mpsc::channel();
+    std::thread::spawn(move || {
+        let changed = || match drawn {
+            // Who draws looks at the monitors himself.
+            true => drop(changes.send(())),
+            false => {
+                hotplug::look_again();
+                report_displays();
+            }
+        };
+        if let Err(error) = hotplug::watch(changed) {
+            serial(&format!("monitors are not watched: {error}"));
+        }
+    });
     let watcher = watch_input(options.mode == Mode::Evdev);
     let ready = || serial(&format!("PHYLLOME-GUEST-READY {}", options.name));
     match options.mode {
@@ -54,7 +70,8 @@ fn main() {
         Mode::Animate | Mode::Flip => {
             let name = options.clone();
             std::thread::spawn(move || prompt(&name));
-            if let Err(error) = animate::run(&options.name, options.color, options.mode == Mode::Flip, ready) {
+            if let Err(error) = animate::run(&options.name, options.color, options.mode == Mode::Flip, ready, &changed)
+            {
                 serial(&format!("the animation has ended: {error}"));
             }
         }
@@ -121,8 +138,9 @@ fn load_modules() {
     }
 }
 
-/// `PHYLLOME-GUEST-DISPLAY card0-Virtual-1 connected 1272x768`: the connector and its first mode.
-fn report_displays() {
+/// `PHYLLOME-GUEST-DISPLAY card0-Virtual-1 connected 1272x768`: the connector and its first mode. And what its EDID says of
+/// its size: `PHYLLOME-GUEST-MONITOR card0-Virtual-1 340x210 mm`.
+pub fn report_displays() {
     let mut names: Vec<_> = fs::read_dir("/sys/class/drm").into_iter().flatten().flatten().map(|e| e.path()).collect();
     names.sort();
     for path in names {
@@ -130,6 +148,9 @@ fn report_displays() {
         let modes = fs::read_to_string(path.join("modes")).unwrap_or_default();
         let first = modes.lines().next().unwrap_or("-");
         serial(&format!("PHYLLOME-GUEST-DISPLAY {} {} {first}", name.to_string_lossy(), status.trim()));
+        if let Some((width, height)) = hotplug::millimetres(&fs::read(path.join("edid")).unwrap_or_default()) {
+            serial(&format!("PHYLLOME-GUEST-MONITOR {} {width}x{height} mm", name.to_string_lossy()));
+        }
     }
 }
 

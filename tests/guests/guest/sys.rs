@@ -26,6 +26,17 @@ unsafe extern "C" {
     fn inotify_add_watch(fd: c_int, path: *const c_char, mask: u32) -> c_int;
     fn waitpid(pid: c_int, status: *mut c_int, options: c_int) -> c_int;
     fn getpid() -> c_int;
+    fn socket(family: c_int, kind: c_int, protocol: c_int) -> c_int;
+    fn bind(fd: c_int, address: *const NetlinkAddress, length: u32) -> c_int;
+}
+
+/// `struct sockaddr_nl` of netlink(7).
+#[repr(C)]
+struct NetlinkAddress {
+    family: u16,
+    pad: u16,
+    port: u32,
+    groups: u32,
 }
 
 /// `struct pollfd` of poll(2).
@@ -100,6 +111,20 @@ pub fn watch_folder(folder: &str) -> io::Result<OwnedFd> {
     unsafe {
         let fd = OwnedFd::from_raw_fd(check(inotify_init1(0))?);
         check(inotify_add_watch(fd.as_raw_fd(), folder.as_ptr(), CREATE))?;
+        Ok(fd)
+    }
+}
+
+/// A socket from which the kernel's announcements of devices (uevents) can be read, one at a time.
+pub fn kernel_events() -> io::Result<OwnedFd> {
+    const AF_NETLINK: u16 = 16;
+    const SOCK_RAW: c_int = 3;
+    const KOBJECT_UEVENT: c_int = 15;
+    let address = NetlinkAddress { family: AF_NETLINK, pad: 0, port: 0, groups: 1 };
+    // SAFETY: the descriptor is new and owned by nobody else; the address is a local structure of the stated length.
+    unsafe {
+        let fd = OwnedFd::from_raw_fd(check(socket(AF_NETLINK.into(), SOCK_RAW, KOBJECT_UEVENT))?);
+        check(bind(fd.as_raw_fd(), &address, size_of::<NetlinkAddress>() as u32))?;
         Ok(fd)
     }
 }

@@ -3,7 +3,6 @@
 //! A request is checked here and carried out by QEMU; the answer goes out when QEMU has given its own. Nothing waits.
 
 use super::{Supervisor, mode};
-use crate::frames::ToDevice;
 use crate::machine::control::Asked;
 use crate::machine::keys::qcode;
 use crate::machine::lifecycle::{Carry, Request};
@@ -110,9 +109,8 @@ impl Supervisor {
         }
         self.mode = mode(width, height);
         if let Some(qemu) = &self.qemu {
-            let sender = qemu.device.sender();
             for id in (0..self.definition.gpu.scanouts).filter_map(ScanoutId::new) {
-                sender.send(ToDevice::Mode { id, mode: self.mode });
+                qemu.set_mode(id, self.mode);
             }
         }
         self.input.push(InputEvent::ReleaseAll);

@@ -1,0 +1,63 @@
+//! A running guest follows the size of its screen, and tells the lights of its keyboard: a real QEMU with its D-Bus display.
+//!
+//! The guests are the tiny Linux guests of the tests; where their kernel is not there yet, it is fetched.
+
+use super::bridge::{Bridge, eventually};
+use phyllome_protocol::control::{Leds, Request};
+use phyllome_test_guests::Mode;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+
+fn linux(mode: Mode, scanouts: u32) -> String {
+    let kernel = phyllome_test_guests::guest_kernel().unwrap();
+    let initrd = phyllome_test_guests::guest_initrd().unwrap();
+    let cmdline = phyllome_test_guests::cmdline("work", "red", mode);
+    format!(
+        "profile = \"linux\"\nmemory = \"256MiB\"\ncpus = 1\n[machine]\naccel = \"tcg\"\nfirmware = \"none\"\n[boot]\nkernel = \"{}\"\n\
+         initrd = \"{}\"\ncmdline = \"{cmdline}\"\n[network]\nmode = \"none\"\n[gpu]\nscanouts = {scanouts}\n",
+        kernel.display(),
+        initrd.display()
+    )
+}
+
+fn serial(bridge: &Bridge) -> String {
+    std::fs::read(bridge.state_folder().join("serial.log"))
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+fn wait_for(bridge: &Bridge, line: &str) {
+    eventually(line, || serial(bridge).contains(line));
+}
+
+#[test]
+fn a_running_guest_takes_the_mode_of_its_new_screen() {
+    let mut bridge = Bridge::start("work", &linux(Mode::Animate, 2));
+    wait_for(&bridge, &phyllome_test_guests::ready_line("work"));
+    assert!(
+        serial(&bridge).contains("PHYLLOME-GUEST-DISPLAY card0-Virtual-1 connected 1280x800"),
+        "{}",
+        serial(&bridge)
+    );
+    for (width, height) in [(1912, 1048), (800, 600)] {
+        let (screen, _compositor) = UnixStream::pair().unwrap();
+        bridge.ask_with(Request::AttachScreen { width, height }, &[screen.as_fd()]).unwrap();
+        for scanout in [1, 2] {
+            wait_for(&bridge, &format!("PHYLLOME-GUEST-DISPLAY card0-Virtual-{scanout} connected {width}x{height}"));
+        }
+        bridge.report_until("its scanouts have the new size", |report| {
+            report.scanouts.len() == 2 && report.scanouts.iter().all(|s| (s.width, s.height) == (width, height))
+        });
+    }
+}
+
+#[test]
+fn the_lights_of_the_guests_keyboard_are_reported() {
+    let mut bridge = Bridge::start("work", &linux(Mode::Evdev, 1));
+    wait_for(&bridge, &phyllome_test_guests::ready_line("work"));
+    bridge.ask(Request::SendKeys { keys: vec!["capslock".into()] }).unwrap();
+    let report = bridge.report_until("Caps Lock is on", |report| report.leds.is_some_and(|leds| leds.caps));
+    assert_eq!(report.leds, Some(Leds { caps: true, ..Leds::default() }));
+    bridge.ask(Request::SendKeys { keys: vec!["capslock".into()] }).unwrap();
+    bridge.report_until("Caps Lock is off", |report| report.leds == Some(Leds::default()));
+}
