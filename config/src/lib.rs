@@ -8,6 +8,7 @@ mod document;
 mod error;
 pub mod guest;
 mod guest_file;
+pub mod input;
 pub mod label;
 mod load;
 mod looks;

@@ -2,6 +2,7 @@
 
 use crate::ConfigError;
 use crate::document::{Source, Value};
+use crate::input::{self, InputConfig};
 use crate::output;
 pub use crate::output::{ModeRequest, OutputConfig, Rotation};
 use phyllome_protocol::GuestName;
@@ -19,6 +20,8 @@ pub struct ShellConfig {
     pub idle_minutes: Option<u32>,
     /// `[keyboard]`.
     pub keyboard: Keyboard,
+    /// `[pointer]`, `[touchpad]`, `[tablet]` and `[touch]`.
+    pub input: InputConfig,
     /// `[output.NAME]`, by connector name such as `HDMI-A-1`.
     pub outputs: BTreeMap<String, OutputConfig>,
 }
@@ -86,7 +89,10 @@ impl Pinned {
 pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellFile, ConfigError> {
     let source = Source { path, guest: None, text };
     let document = source.parse()?;
-    let root = source.root(&document, &["theme", "reduce_motion", "idle_minutes", "keyboard", "output"])?;
+    let root = source.root(
+        &document,
+        &["theme", "reduce_motion", "idle_minutes", "keyboard", "pointer", "touchpad", "tablet", "touch", "output"],
+    )?;
     let mut config = ShellConfig::default();
     let mut pinned = Vec::new();
     if let Some(theme) = root.get("theme") {
@@ -105,6 +111,7 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellFile, ConfigError> 
             return Err(value.bad("an empty layout has no keys; use a layout of XKB, such as \"us\""));
         }
     }
+    config.input = input::decode(&root)?;
     if let Some(outputs) = root.get("output") {
         for (name, value) in outputs.any_table()?.entries() {
             let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));

@@ -222,7 +222,7 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
     for (text, wanted) in [
         (
             "them = 1",
-            "line 1, them: this key is unknown; allowed here: theme, reduce_motion, idle_minutes, keyboard, output",
+            "line 1, them: this key is unknown; allowed here: theme, reduce_motion, idle_minutes, keyboard, pointer, touchpad, tablet, touch, output",
         ),
         ("idle_minutes = 1441", "line 1, idle_minutes: 1441 is not possible; use 0 to 1440"),
         (
