@@ -5,7 +5,7 @@
 use anyhow::{Context, Result, bail};
 use phyllome_tests::played::driver::{Driver, End};
 use phyllome_tests::played::options::Options;
-use phyllome_tests::played::{Serial, Wires, display, qmp};
+use phyllome_tests::played::{Serial, Wires, display, orders, qmp};
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
@@ -57,6 +57,9 @@ fn play(options: Options) -> Result<ExitCode> {
     let serial = Serial::new(serial);
     if options.dbus {
         display::serve(orders, options.scanouts, news.clone())?;
+    }
+    if let Some(path) = &options.orders {
+        orders::serve(path.clone(), news.clone());
     }
     let monitor = qmp::serve(control.into(), Wires { news, display, serial: serial.clone() })?;
     let end = Driver::new(options, gpu.into(), serial, monitor)?.run(&told)?;

@@ -2,6 +2,8 @@
 //!
 //! It drives the phyllome-guest under test over vhost-user as QEMU and a guest's kernel would, and is well-behaved throughout.
 
+mod measure;
+
 use super::options::{Mode, Options};
 use super::pattern::{Part, Pattern};
 use super::qmp::Monitor;
@@ -103,6 +105,7 @@ impl Driver {
                     started = Instant::now();
                 }
                 Ok(News::DisplayEvent) => self.look_at_monitors()?,
+                Ok(News::Order(order)) => self.measure(&order)?,
                 Ok(News::PowerButton) => {
                     self.serial.line("PHYLLOME-GUEST-POWER-OFF");
                     self.monitor.event("SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" }));
@@ -189,7 +192,8 @@ impl Driver {
     }
 
     fn make_screen(&mut self, scanout: u32, width: u32, height: u32) -> Result<Screen> {
-        let moves = matches!(self.options.mode, Mode::Animate | Mode::Flip);
+        let flips = self.options.mode == Mode::Flip || self.options.orders.is_some();
+        let moves = flips || self.options.mode == Mode::Animate;
         let several = self.options.scanouts > 1;
         let name = if several { format!("{} {scanout}", self.options.name) } else { self.options.name.clone() };
         let pattern = Pattern {
@@ -200,7 +204,7 @@ impl Driver {
             counter: moves.then_some(0),
         };
         let bytes = u64::from(width) * u64::from(height) * 4;
-        let count = if self.options.mode == Mode::Flip { 2 } else { 1 };
+        let count = if flips { 2 } else { 1 };
         ensure!(bytes * count <= PIXELS_PER_SCANOUT, "a monitor of {width}x{height} is too large for a played guest");
         let whole = frontend::full(width, height);
         let mut pages = Vec::new();

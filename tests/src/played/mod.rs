@@ -8,6 +8,7 @@ pub mod display;
 pub mod driver;
 pub mod keys;
 pub mod options;
+pub mod orders;
 pub mod pattern;
 pub mod qmp;
 
@@ -34,6 +35,8 @@ pub enum News {
     Closed,
     /// A display's size was set: the driver looks at its monitors again.
     DisplayEvent,
+    /// A benchmark wants something measured.
+    Order(orders::Order),
 }
 
 /// What the display server is told.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The word that makes a guest a played one.
@@ -37,6 +38,8 @@ pub struct Options {
     pub mode: Mode,
     /// Time between two pictures of [`Mode::Animate`]: `phyllome.pace=` in milliseconds.
     pub pace: Duration,
+    /// The FIFO of [`super::orders`]: `phyllome.orders=`.
+    pub orders: Option<PathBuf>,
     /// Number of scanouts.
     pub scanouts: u32,
     /// Whether there is a D-Bus display.
@@ -71,6 +74,7 @@ impl Options {
             color: word("phyllome.color").and_then(color).unwrap_or([0x75; 3]),
             mode: word("phyllome.mode").and_then(mode).unwrap_or(Mode::Prompt),
             pace: Duration::from_millis(word("phyllome.pace").and_then(|ms| ms.parse().ok()).unwrap_or(33)),
+            orders: word("phyllome.orders").map(PathBuf::from),
             scanouts: outputs.unwrap_or(1).clamp(1, 16),
             dbus: after("-display").is_some_and(|display| display.starts_with("dbus")),
             gpu: socket("gpu0").ok_or_else(|| missing("gpu0"))?,
@@ -142,6 +146,7 @@ mod tests {
             color: [0x15, 0x65, 0xc0],
             mode: Mode::Animate,
             pace: Duration::from_millis(33),
+            orders: None,
             scanouts: 2,
             dbus: true,
             gpu: 100,
