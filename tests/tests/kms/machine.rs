@@ -158,7 +158,12 @@ fn systemd_and_logind_may_be_the_first() -> Result<()> {
             let seats = machine.run(&Program::new("loginctl", &["list-seats", "--no-legend"]))?;
             Ok((seats.stdout.trim() == "seat0").then_some(()))
         })?;
-        ensure!(machine.sh("test -e /dev/dri/card0 && command -v greetd cage weston qemu-system-x86_64").is_ok());
+        wait_for("the display", SOON, || {
+            Ok((machine.run(&Program::new("test", &["-w", "/dev/dri/card0"]))?.status == 0).then_some(()))
+        })?;
+        for program in ["greetd", "agreety", "cage", "weston", "qemu-system-x86_64"] {
+            machine.root(&format!("command -v {program}"))?;
+        }
         Ok(())
     })
 }

@@ -8,6 +8,7 @@ use crate::outcome::Outcome;
 use crate::setup;
 use anyhow::{Context, Result, bail};
 use phyllome_test_guests::repository;
+use phyllome_test_machine::image;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,6 +21,8 @@ use std::time::{Duration, Instant};
 const GROUPS: [&str; 6] = ["unit", "hostile", "tp", "e2e", "gpu3d", "kms"];
 /// The longest that one executable may take.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
+/// The same for the tests on the KMS test machine, each of which boots one.
+const KMS_LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// The task's arguments.
 #[derive(clap::Args)]
@@ -65,6 +68,8 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         } else if arguments.no_kms && executable.group == "kms" {
             let skipped = tests.into_iter().map(|test| format!("{test}: left out by --no-kms")).collect();
             total.add(Outcome { skipped, ..Default::default() });
+        } else if let Some(failure) = machine_is_missing(executable.group) {
+            total.add(failure);
         } else {
             total.add(executable.run(part)?);
         }
@@ -84,6 +89,21 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     total.failed.iter().for_each(|name| println!("FAILED: {name}"));
     println!("{total}");
     Ok(total.failed.is_empty())
+}
+
+/// Makes the KMS test machine's image for its group where there is none yet. A failure to is one of the tests; where none can be made at
+/// all, each test says so itself.
+fn machine_is_missing(group: &str) -> Option<Outcome> {
+    if group != "kms" || image::find().is_some() || image::obstacle().is_some() {
+        return None;
+    }
+    println!("kms      makes the image of the KMS test machine, which takes about two minutes, once");
+    let error = image::ensure().err()?;
+    println!("    {error:#}");
+    Some(Outcome {
+        failed: vec!["kms: the image of the KMS test machine cannot be made".to_owned()],
+        ..Default::default()
+    })
 }
 
 /// Builds all programs and tests and says where the tests are.
@@ -155,8 +175,14 @@ impl Executable {
         match self.group {
             "unit" => None,
             "hostile" => Some(processors.min(4)),
+            // Each has two emulated processors and deadlines.
+            "kms" => Some((processors / 6).max(1)),
             _ => Some((processors / 2).max(1)),
         }
+    }
+
+    fn limit(&self) -> Duration {
+        if self.group == "kms" { KMS_LIMIT } else { LIMIT }
     }
 
     fn run(&self, part: Option<&str>) -> Result<Outcome> {
@@ -167,7 +193,7 @@ impl Executable {
         }
         println!("{:8} {}", self.group, self.title);
         let start = Instant::now();
-        let (output, ended) = watch(&mut command, self.group != "unit")?;
+        let (output, ended) = watch(&mut command, self.group != "unit", self.limit())?;
         let outcome = match Outcome::parse(&output) {
             // Without a test harness, the exit status is the result.
             None if ended.as_deref() == Ok("") => Outcome { passed: 1, ..Default::default() },
@@ -189,13 +215,13 @@ impl Executable {
 
 /// Runs a test executable, prints each test's line if asked, and gives all its output and how it ended. A process that a test has
 /// left behind may hold the output open: once the executable has ended, it is read for a moment only.
-fn watch(command: &mut Command, print: bool) -> Result<(String, Result<String, String>)> {
+fn watch(command: &mut Command, print: bool, limit: Duration) -> Result<(String, Result<String, String>)> {
     const LOOK: Duration = Duration::from_millis(500);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot run a test")?;
     let lines = lines_of(child.stdout.take().context("a test has no output")?);
     let errors = lines_of(child.stderr.take().context("a test has no error output")?);
-    let deadline = Instant::now() + LIMIT;
+    let deadline = Instant::now() + limit;
     let mut output = String::new();
     let mut last_words = VecDeque::new();
     let ended = loop {
@@ -222,7 +248,7 @@ fn watch(command: &mut Command, print: bool) -> Result<(String, Result<String, S
         if Instant::now() > deadline {
             child.kill()?;
             child.wait()?;
-            break Err(format!("ended after {} minutes", LIMIT.as_secs() / 60));
+            break Err(format!("ended after {} minutes", limit.as_secs() / 60));
         }
     };
     if ended.is_err() {
@@ -280,7 +306,7 @@ fn doc_examples(part: Option<&str>) -> Result<Outcome> {
     println!("unit     examples in the documentation");
     let mut command = cargo::command();
     command.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(part);
-    let (output, ended) = watch(&mut command, false)?;
+    let (output, ended) = watch(&mut command, false, LIMIT)?;
     let mut outcome = Outcome::parse(&output).unwrap_or_default();
     if let (Err(why), true) = (ended, outcome.failed.is_empty()) {
         outcome.failed.push(format!("examples in the documentation: {why}"));
@@ -301,7 +327,7 @@ mod tests {
         let start = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 30 & echo $!; echo test result: ok. 1 passed\\; 0 failed\\; 0 ignored"]);
-        let (output, ended) = watch(&mut command, false).unwrap();
+        let (output, ended) = watch(&mut command, false, LIMIT).unwrap();
         crate::processes::send("KILL", output.lines().next().unwrap().parse().unwrap());
         assert!(ended.is_ok() && start.elapsed() < Duration::from_secs(20));
         assert_eq!(Outcome::parse(&output).unwrap().passed, 1);
@@ -311,6 +337,7 @@ mod tests {
     fn the_first_word_of_a_file_is_its_group() {
         assert_eq!(group_of("e2e_two_guests"), "e2e");
         assert_eq!(group_of("hostile"), "hostile");
+        assert_eq!(group_of("kms"), "kms");
         assert_eq!(group_of("gpu3d-context"), "gpu3d");
         assert_eq!(group_of("protocol"), "unit");
     }
