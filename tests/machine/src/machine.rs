@@ -48,6 +48,10 @@ impl Machine {
         for program in &options.programs {
             strip(program, &path.join("share/bin"))?;
         }
+        for file in &options.files {
+            let target = path.join("share").join(file.file_name().context("a file without a name")?);
+            fs::copy(file, target).with_context(|| format!("cannot copy {}", file.display()))?;
+        }
 
         let start = Instant::now();
         let log = File::create(path.join("qemu.log"))?;

@@ -54,6 +54,8 @@ pub struct MachineOptions {
     pub seatd: bool,
     /// Programs of this computer that lie in `/usr/local/bin` there, without their debug information.
     pub programs: Vec<PathBuf>,
+    /// Files of this computer that lie in `/share` there.
+    pub files: Vec<PathBuf>,
     /// More words of the kernel's command line.
     pub kernel: Vec<String>,
     /// More arguments of QEMU.
@@ -73,6 +75,7 @@ impl Default for MachineOptions {
             init: Init::Agent,
             seatd: true,
             programs: Vec::new(),
+            files: Vec::new(),
             kernel: Vec::new(),
             qemu: Vec::new(),
         }

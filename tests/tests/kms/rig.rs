@@ -7,8 +7,10 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use phyllome_protocol::status::{GuestState, GuestStatus, Status};
+use phyllome_test_guests::Mode;
 use phyllome_test_machine::picture::Picture;
 use phyllome_test_machine::{Machine, MachineOptions, Output, Process, Program, image, wait_for};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What a person would wait for after a key press, on an emulated machine that may be busy.
@@ -29,6 +31,43 @@ pub fn on_machine(test: &str, options: MachineOptions, body: impl FnOnce(&mut Ma
         machine.failed();
     }
     done
+}
+
+/// The name and the text of the file of a played guest (see [`phyllome_tests::played`]), whose picture is there in milliseconds.
+pub fn guest(name: &str, slot: u32, color: &str, mode: Mode) -> (String, String) {
+    phyllome_tests::played_guest_file(name, slot, color, mode, "")
+}
+
+/// The same of a real one, in a QEMU inside the machine, which takes minutes to boot; and the files that the machine needs for it.
+pub fn nested_guest(name: &str, slot: u32, color: &str, mode: Mode) -> Result<((String, String), Vec<PathBuf>)> {
+    let (name, mut text) = phyllome_tests::guest_file(name, slot, color, mode, "")?;
+    let files = vec![phyllome_test_guests::guest_kernel()?, phyllome_test_guests::guest_initrd()?];
+    for file in &files {
+        let inside = Path::new("/share").join(file.file_name().context("a file without a name")?);
+        text = text.replace(&file.display().to_string(), &inside.display().to_string());
+    }
+    Ok(((name, text), files))
+}
+
+/// Starts greetd (on a machine whose first process is systemd) and logs `person` in by the keyboard, into a session that runs `command`.
+pub fn log_in(machine: &Machine, command: &str) -> Result<()> {
+    let config = format!(
+        "[terminal]\nvt = 1\n[default_session]\ncommand = \"/usr/sbin/agreety --cmd '{command}'\"\nuser = \"_greetd\"\n"
+    );
+    machine.write("/etc/greetd/config.toml", 0o644, config.as_bytes())?;
+    machine.root("systemctl start greetd")?;
+    for prompt in ["login:", "Password:"] {
+        wait_for(&format!("greetd's {prompt}"), SOON, || {
+            let terminal = String::from_utf8_lossy(&machine.read("/dev/vcs1")?).into_owned();
+            Ok(terminal.contains(prompt).then_some(()))
+        })?;
+        machine.type_text("person\n")?;
+    }
+    wait_for("a session of person", SOON, || {
+        let sessions = machine.root("loginctl list-sessions --no-legend")?;
+        let has = |line: &str, wanted: &str| line.split_whitespace().any(|word| word == wanted);
+        Ok(sessions.lines().any(|line| has(line, "person") && has(line, "seat0")).then_some(()))
+    })
 }
 
 /// How the shell of a rig is started.

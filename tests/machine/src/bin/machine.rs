@@ -92,6 +92,7 @@ fn main() -> Result<()> {
     let gpu = Gpu { width: width.parse()?, height: height.parse()?, outputs: arguments.outputs, ..Gpu::default() };
     let mut options = if arguments.shell { MachineOptions::with_shell()? } else { MachineOptions::default() };
     options.programs.extend(arguments.program);
+    options.files = arguments.file;
     options.gpus = if arguments.no_gpu { Vec::new() } else { vec![gpu] };
     options.init = if arguments.systemd { Init::Systemd } else { Init::Agent };
     options.seatd = !arguments.no_seat;
@@ -99,9 +100,6 @@ fn main() -> Result<()> {
     (options.qemu, options.kernel) = (arguments.qemu, arguments.kernel);
 
     let machine = Machine::boot(options)?;
-    for file in arguments.file {
-        std::fs::copy(&file, machine.share().join(file.file_name().context("a file without a name")?))?;
-    }
     println!("up after {:.1} s; shared folder {}", machine.boot_time().as_secs_f64(), machine.share().display());
     let mut processes = BTreeMap::new();
     if !arguments.execute.is_empty() {
