@@ -114,7 +114,7 @@ pub struct Guests {
     entries: BTreeMap<GuestName, Entry>,
     problems: Vec<String>,
     watch: Option<Watch>,
-    /// How guests get a systemd unit of their own, where there are such units.
+    /// How guests get a systemd unit of their own, where there are such units; `None` once it has not answered.
     launcher: Option<Launcher>,
     /// Requests that wait for their answers, by id.
     pending: BTreeMap<u64, Pending>,
@@ -126,7 +126,7 @@ impl Guests {
     /// before [`crate::State::start_guests`].
     pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<String>) -> Self {
         let entries = definitions.into_iter().map(|d| (d.name.clone(), Entry::new(Some(d)))).collect();
-        let launcher = options.runtime.path().parent().and_then(Launcher::find);
+        let launcher = Some(Launcher::default());
         Self { options, entries, problems, watch: None, launcher, pending: BTreeMap::new(), last_id: 0 }
     }
 

@@ -90,7 +90,8 @@ impl State {
             return Err(format!("{name} has no definition; write {} and start the shell again", file.display()));
         }
         entry.life.starting();
-        let launcher = self.guests.launcher.clone();
+        let has_manager = self.guests.options.runtime.path().parent().is_some_and(Launcher::has_manager);
+        let launcher = self.guests.launcher.clone().filter(|_| has_manager);
         match self.launch(name, (width, height), launcher.as_ref()) {
             Ok(()) => {
                 tracing::info!(guest = %name, "started");

@@ -39,9 +39,9 @@ impl Default for Launcher {
 }
 
 impl Launcher {
-    /// The one to use below `$XDG_RUNTIME_DIR`, if systemd's user manager runs there.
-    pub fn find(runtime: &Path) -> Option<Self> {
-        runtime.join("systemd/private").exists().then(Self::default)
+    /// Whether systemd's user manager, which it asks, runs below this `$XDG_RUNTIME_DIR`.
+    pub fn has_manager(runtime: &Path) -> bool {
+        runtime.join("systemd/private").exists()
     }
 
     /// The command that starts `program` as guest `name`.
@@ -243,10 +243,10 @@ mod tests {
     #[test]
     fn a_launcher_is_used_only_where_a_manager_runs() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Launcher::find(dir.path()).is_none());
+        assert!(!Launcher::has_manager(dir.path()));
         std::fs::create_dir(dir.path().join("systemd")).unwrap();
         std::fs::write(dir.path().join("systemd/private"), "").unwrap();
-        assert!(Launcher::find(dir.path()).is_some());
+        assert!(Launcher::has_manager(dir.path()));
     }
 
     #[test]

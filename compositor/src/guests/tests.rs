@@ -285,6 +285,8 @@ fn with_launcher(guest: &str, launcher: &str, patience: Duration) -> Host {
     std::fs::write(&program, format!("#!/bin/sh\n{launcher}\n")).unwrap();
     std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
     host.state.guests.launcher = Some(Launcher { program, patience });
+    std::fs::create_dir(host.folder.path().join("systemd")).unwrap();
+    std::fs::write(host.folder.path().join("systemd/private"), "").unwrap();
     host.start();
     host
 }
