@@ -41,16 +41,28 @@ pub enum Mode {
 pub struct OutputStatus {
     /// Connector name.
     pub name: String,
-    /// Width of the mode.
+    /// Width of what is seen: the mode's, turned by `rotation`.
     pub width: u32,
-    /// Height of the mode.
+    /// Height of what is seen.
     pub height: u32,
     /// Refresh rate in millihertz.
     pub refresh_mhz: u32,
     /// Scale of the shell's own surfaces.
     pub scale: f64,
+    /// How far the display is turned clockwise: 0, 90, 180 or 270 degrees.
+    #[serde(default)]
+    pub rotation: u32,
+    /// Left edge in the plane that the pointer moves on.
+    #[serde(default)]
+    pub x: i32,
+    /// Upper edge there.
+    #[serde(default)]
+    pub y: i32,
     /// The guest that is shown here.
     pub guest: Option<GuestName>,
+    /// Which of its scanouts.
+    #[serde(default)]
+    pub scanout: u32,
     /// Where a guest's pixels may lie; every pixel outside is the shell's.
     pub guest_area: Area,
     /// `primary`, `overlay` or `composited`.

@@ -179,7 +179,8 @@ fn start_log(path: &Path) {
 
 fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
     let (definition, places) = load(which)?;
-    let host = checks::host_facts(&definition, &places, None).map_err(|why| anyhow!(why))?;
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let host = executor.block_on(checks::host_facts(&definition, &places, None)).map_err(|why| anyhow!(why))?;
     let accel = if definition.machine.accel == Wish::Tcg { Accel::Tcg } else { Accel::Kvm };
     let line = command_line(&definition, &host, accel)?;
     let words = std::iter::once(line.program.as_os_str()).chain(line.args.iter().map(|arg| arg.as_os_str()));

@@ -14,10 +14,18 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::Command;
+use tokio::time::timeout;
 
 /// QEMU's program.
 const QEMU: &str = "qemu-system-x86_64";
+/// How long QEMU may take to say what it is; under emulation it takes seconds.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// How much of what it says is read, in bytes.
+const MAX_WORDS: u64 = 64 * 1024;
 
 /// QEMU's program, found in the folders of `PATH`.
 pub fn find_qemu() -> Result<PathBuf, String> {
@@ -39,7 +47,7 @@ pub struct QemuFacts {
 }
 
 /// QEMU's version and displays, which are asked once and then remembered in `runtime_dir` for as long as the program does not change.
-pub fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
+pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
     let meta = qemu.metadata().map_err(|error| format!("cannot look at {}: {error}", qemu.display()))?;
     let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
     let file = runtime_dir.map(|dir| dir.join("qemu-version"));
@@ -50,11 +58,11 @@ pub fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, 
     {
         return Ok(facts);
     }
-    let text = ask(qemu, &["--version"])?;
-    let version = QemuVersion::parse(&text)
+    let (version, displays) = tokio::join!(ask(qemu, &["--version"]), ask(qemu, &["-display", "help"]));
+    let version = QemuVersion::parse(&version?)
         .ok_or_else(|| format!("{} does not say its version; install QEMU 10.0 or newer", qemu.display()))?;
     // A display that is a module is listed only where the module can be loaded.
-    let dbus_display = ask(qemu, &["-display", "help"])?.lines().any(|line| line.trim() == "dbus");
+    let dbus_display = displays?.lines().any(|line| line.trim() == "dbus");
     let facts = QemuFacts { version, dbus_display };
     if let Some(file) = file {
         let new = file.with_extension(format!("new-{}", std::process::id()));
@@ -78,10 +86,23 @@ fn parse_facts(text: &str) -> Option<QemuFacts> {
     Some(QemuFacts { version: QemuVersion::parse(version)?, dbus_display })
 }
 
-fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(qemu).args(arguments).stdin(Stdio::null()).stderr(Stdio::null()).output();
-    let output = output.map_err(|error| format!("cannot run {}: {error}", qemu.display()))?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// What QEMU's program prints, bounded in time and size.
+async fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
+    let failed = |error: io::Error| format!("cannot run {}: {error}", qemu.display());
+    let mut command = Command::new(qemu);
+    command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    let mut child = command.spawn().map_err(failed)?;
+    let mut text = Vec::new();
+    let work = async {
+        if let Some(stdout) = &mut child.stdout {
+            stdout.take(MAX_WORDS).read_to_end(&mut text).await?;
+        }
+        child.wait().await
+    };
+    match timeout(PATIENCE, work).await {
+        Ok(ended) => ended.map(|_| String::from_utf8_lossy(&text).into_owned()).map_err(failed),
+        Err(_) => Err(format!("{} {} does not end; is it QEMU?", qemu.display(), arguments.join(" "))),
+    }
 }
 
 fn read_bounded(file: &Path) -> io::Result<String> {
@@ -144,13 +165,13 @@ pub fn make_vars(files: &FirmwareFiles, vars: &Path) -> Result<(), String> {
 }
 
 /// What this host offers to `definition`. Reads, asks QEMU's version, changes nothing but the memory of that version.
-pub fn host_facts(
+pub async fn host_facts(
     definition: &GuestDefinition,
     places: &Places,
     runtime_dir: Option<&Path>,
 ) -> Result<HostFacts, String> {
     let qemu = find_qemu()?;
-    let QemuFacts { version: qemu_version, dbus_display } = qemu_facts(&qemu, runtime_dir)?;
+    let QemuFacts { version: qemu_version, dbus_display } = qemu_facts(&qemu, runtime_dir).await?;
     if !dbus_display {
         tracing::warn!(
             "QEMU has no D-Bus display, so the guest hears of another screen size only when it next asks; \
@@ -220,11 +241,15 @@ mod tests {
         let script = "#!/bin/sh\necho \"$1\" >> \"$0.asked\"\necho QEMU emulator version 10.0.2\necho dbus\n";
         std::fs::write(&qemu, script).unwrap();
         std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for _ in 0..3 {
-            let facts = qemu_facts(&qemu, Some(dir.path())).unwrap();
+            let facts = runtime.block_on(qemu_facts(&qemu, Some(dir.path()))).unwrap();
             assert_eq!((facts.version.major, facts.dbus_display), (10, true));
         }
-        assert_eq!(std::fs::read_to_string(dir.path().join("qemu.asked")).unwrap(), "--version\n-display\n");
+        let asked = std::fs::read_to_string(dir.path().join("qemu.asked")).unwrap();
+        let mut asked: Vec<_> = asked.lines().collect();
+        asked.sort_unstable();
+        assert_eq!(asked, ["--version", "-display"]);
     }
 
     #[test]

@@ -88,11 +88,13 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         // The state machine is needed all the same, to say how it ended.
         Err(why) => (Lifecycle::without_kvm(), Some(why)),
     };
+    let host = match &cannot_start {
+        None => checks::host_facts(&options.definition, &options.places, Some(options.runtime.path())).await,
+        Some(why) => Err(why.clone()),
+    };
     let mut supervisor = Supervisor {
         logs: options.places.logs_dir(&options.definition.name),
         definition: options.definition,
-        places: options.places,
-        runtime: options.runtime,
         life,
         host: None,
         verdicts,
@@ -115,9 +117,10 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         notice: options.notice,
         finished: false,
     };
-    match cannot_start {
-        Some(why) => supervisor.event(Event::CannotStart(why)),
-        None => {
+    match host {
+        Err(why) => supervisor.event(Event::CannotStart(why)),
+        Ok(host) => {
+            supervisor.host = Some(host);
             if let Some(message) = supervisor.life.message() {
                 (supervisor.notice)(message);
             }
@@ -165,10 +168,9 @@ impl Signals {
 
 struct Supervisor {
     definition: GuestDefinition,
-    places: Places,
-    runtime: RuntimeDir,
     logs: PathBuf,
     life: Lifecycle,
+    /// What this host offers; lent to a start.
     host: Option<HostFacts>,
     verdicts: Verdicts,
     mode: PreferredMode,
@@ -308,10 +310,13 @@ impl Supervisor {
     }
 
     fn start(&mut self, accel: Accel) -> Result<(), String> {
-        let host = match self.host.take() {
-            Some(host) => host,
-            None => checks::host_facts(&self.definition, &self.places, Some(self.runtime.path()))?,
-        };
+        let host = self.host.take().ok_or("this host was not looked at; start the guest again")?;
+        let started = self.start_on(&host, accel);
+        self.host = Some(host);
+        started
+    }
+
+    fn start_on(&mut self, host: &HostFacts, accel: Accel) -> Result<(), String> {
         checks::files(&self.definition)?;
         let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
         if let Some(files) = firmware {
@@ -320,7 +325,7 @@ impl Supervisor {
         self.generation = self.generation.wrapping_add(1);
         let recipe = Recipe {
             definition: &self.definition,
-            host: &host,
+            host,
             logs: &self.logs,
             mode: self.mode,
             report: &self.report,
@@ -328,7 +333,6 @@ impl Supervisor {
             happenings: &self.happening_sender,
         };
         self.qemu = Some(recipe.start(self.generation, accel)?);
-        self.host = Some(host);
         self.input.forget();
         (self.input_under_way, self.status_under_way, self.status_wanted) = (false, false, false);
         self.overdue = false;
