@@ -4,6 +4,7 @@
 //! [`crate::wayland::seat`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
 
 use crate::backend::headless::Headless;
+use crate::backend::kms::Kms;
 use crate::backend::nested::Nested;
 use crate::backend::{Backend, RendererKind};
 use crate::render::Render;
@@ -61,6 +62,11 @@ pub enum BackendChoice {
         /// Width and height.
         size: (u32, u32),
     },
+    /// The display itself.
+    Kms {
+        /// What draws; `None` for what suits the graphics device.
+        renderer: Option<RendererKind>,
+    },
 }
 
 /// Why the shell cannot start.
@@ -96,10 +102,13 @@ impl State {
         let handle = display.handle();
         let loop_handle = event_loop.handle();
         let mut protocols = Protocols::new(display, &config.keyboard)?;
-        let (backend, window) = start_backend(&handle, choice, config).map_err(StartError::Backend)?;
+        let (backend, window) = start_backend(&handle, &loop_handle, choice, config).map_err(StartError::Backend)?;
         protocols.offer_shm(backend.shm_formats());
         let (formats, device) = backend.dmabuf_formats();
         protocols.offer_dmabuf(&handle, formats, device);
+        if matches!(backend, Backend::Kms(_)) {
+            protocols.fences.offer(device);
+        }
         if let Some(window) = window {
             State::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
         }
@@ -112,7 +121,7 @@ impl State {
             render: Render::new(),
             ui: ui::Ui::new()?,
             guests,
-            input: input::Input::new(),
+            input: input::Input::new(config.input.clone()),
             shell: shell::Shell::new(),
             idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),
             control,
@@ -129,7 +138,7 @@ impl State {
         let _ = self.display.flush_clients();
     }
 
-    /// The name in `phyllome status`: `headless` or `nested`.
+    /// The name in `phyllome status`: `headless`, `nested` or `kms`.
     pub fn backend_name(&self) -> &'static str {
         self.backend.name()
     }
@@ -145,21 +154,23 @@ impl State {
 
 fn start_backend(
     display: &DisplayHandle,
+    loop_handle: &LoopHandle<'static, State>,
     choice: &BackendChoice,
     config: &ShellConfig,
 ) -> Result<(Backend, Option<WinitEventLoop>), String> {
     match choice {
         BackendChoice::Headless { sizes, renderer } => {
-            let scale = |number: usize| {
-                let name = format!("HEADLESS-{}", number + 1);
-                config.outputs.get(&name).and_then(|output| output.scale).unwrap_or(1.0)
-            };
-            let sizes: Vec<_> = sizes.iter().enumerate().map(|(number, size)| (*size, scale(number))).collect();
-            Ok((Backend::Headless(Box::new(Headless::new(display, &sizes, *renderer)?)), None))
+            let settings = |number: usize| config.outputs.get(&format!("HEADLESS-{}", number + 1));
+            let outputs = sizes.iter().enumerate().map(|(number, size)| Headless::info(number, *size, settings(number)));
+            Ok((Backend::Headless(Box::new(Headless::new(display, outputs.collect(), *renderer)?)), None))
         }
         BackendChoice::Nested { size } => {
             let (nested, window) = Nested::new(display, *size)?;
             Ok((Backend::Nested(Box::new(nested)), Some(window)))
+        }
+        BackendChoice::Kms { renderer } => {
+            let kms = Kms::new(display, loop_handle, config.outputs.clone(), *renderer)?;
+            Ok((Backend::Kms(Box::new(kms)), None))
         }
     }
 }

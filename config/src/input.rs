@@ -99,10 +99,7 @@ const PROFILES: &[(&str, Profile)] = &[("flat", Profile::Flat), ("adaptive", Pro
 const SCROLLS: &[(&str, Scroll)] = &[("two-finger", Scroll::TwoFinger), ("edge", Scroll::Edge), ("none", Scroll::None)];
 const CLICKS: &[(&str, Click)] = &[("areas", Click::Areas), ("fingers", Click::Fingers)];
 
-/// The tables of `shell.toml` that are decoded here.
-pub(crate) const TABLES: [&str; 4] = ["pointer", "touchpad", "tablet", "touch"];
-
-/// Decodes them.
+/// Decodes these tables of `shell.toml`.
 pub(crate) fn decode(root: &Table) -> Result<InputConfig, ConfigError> {
     let mut config = InputConfig::default();
     if let Some(table) = root.table("pointer", &["acceleration", "profile", "natural_scroll", "left_handed"])? {
@@ -169,7 +166,7 @@ mod tests {
     fn read(text: &str) -> Result<InputConfig, String> {
         let source = Source { path: Path::new("shell.toml"), guest: None, text };
         let document = source.parse().unwrap();
-        let root = source.root(&document, &TABLES).unwrap();
+        let root = source.root(&document, &["pointer", "touchpad", "tablet", "touch"]).unwrap();
         decode(&root).map_err(|error| error.to_string())
     }
 

@@ -217,6 +217,12 @@ impl Output {
         layout(self.size.0, self.size.1, self.scale)
     }
 
+    /// Its place in the plane that the pointer moves on.
+    pub fn rect(&self) -> kms::arrange::Rect {
+        let (x, y) = self.position;
+        kms::arrange::Rect { x, y, width: self.size.0, height: self.size.1 }
+    }
+
     /// Size of the guest's area.
     pub fn area_size(&self) -> (u32, u32) {
         let area = self.layout().area;
@@ -239,6 +245,14 @@ impl Output {
                 entered.push(surface.clone());
             }
         }
+    }
+}
+
+/// Puts outputs side by side.
+pub(crate) fn arrange(outputs: &mut [Output]) {
+    let sizes: Vec<(u32, u32)> = outputs.iter().map(|output| output.size).collect();
+    for (output, position) in outputs.iter_mut().zip(kms::arrange::positions(&sizes)) {
+        output.position = position;
     }
 }
 
@@ -344,6 +358,14 @@ impl Backend {
         match self {
             Self::Headless(_) | Self::Nested(_) => {}
             Self::Kms(kms) => kms.sleep(asleep),
+        }
+    }
+
+    /// Switches to virtual terminal `number`, where the shell has one itself.
+    pub fn change_vt(&self, number: u8) {
+        match self {
+            Self::Headless(_) | Self::Nested(_) => {}
+            Self::Kms(kms) => kms.change_vt(number),
         }
     }
 }

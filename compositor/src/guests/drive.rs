@@ -273,6 +273,7 @@ impl State {
     fn reported(&mut self, name: &GuestName, report: Report, now: Instant) {
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
         entry.life.reported(report, now);
+        self.sync_leds();
         self.settle_started(name);
     }
 

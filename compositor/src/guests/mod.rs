@@ -18,6 +18,7 @@ use life::Life;
 use link::Link;
 use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::GuestName;
+use phyllome_protocol::control::Leds;
 use phyllome_protocol::ids::MAX_NAME;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::{GpuStatus, GuestState, GuestStatus, LabelStatus};
@@ -135,6 +136,11 @@ impl Guests {
         let mut views: Vec<_> = self.entries.iter().map(|(name, entry)| entry.view(name)).collect();
         views.sort_by_key(|view| (view.slot.map_or(u8::MAX, |slot| slot.number()), view.name.clone()));
         views
+    }
+
+    /// Which lights of its keyboard a guest has on, where it has said so.
+    pub fn leds(&self, name: &GuestName) -> Option<Leds> {
+        self.entries.get(name)?.life.report()?.leds
     }
 
     /// One sentence for each file that cannot be used.

@@ -1,12 +1,16 @@
 //! The chord machine: keys in, decisions out. Pure; it trusts nobody's order of events and never asks the time.
 //!
-//! Chords are Super with 1…9, Tab, Shift+Tab or Escape; other modifiers make no difference. Nothing of a chord reaches a guest.
-//! Super and every modifier pressed under it are *withheld*. What happens next decides:
+//! Chords are Super with 1…9, Tab, Shift+Tab or Escape, and Ctrl+Alt with F1…F12; other modifiers make no difference. Nothing of a
+//! chord reaches a guest. Super and every modifier pressed under it are *withheld*. What happens next decides:
 //! - a chord's key: all that was withheld is eaten, and whatever is pressed until Super is released is eaten too;
 //! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have Super shortcuts too). When
 //!   that key is released, the guest gets releases of Super and of the modifiers under it at once, and they are withheld again, so
 //!   that no guest holds Super when a chord begins;
 //! - the release of Super: it is passed on as a tap, unless it has already served.
+//!
+//! Ctrl and Alt serve guests all the time, so the first of the two is an ordinary key, and the one that completes Ctrl+Alt is withheld
+//! until something follows it: a guest cannot tell Ctrl+Alt+F2 from a Ctrl that was tapped. What was lent is not taken back then, so
+//! that a guest's own Ctrl+Alt can be held over several keys.
 //!
 //! A chord works even while Super is lent (its key still does not reach the guest): reaching the shell goes before all else.
 
@@ -42,6 +46,8 @@ pub enum Chord {
     Chosen,
     /// Super+Escape.
     Panel,
+    /// Ctrl+Alt+F1 to Ctrl+Alt+F12: the virtual terminal of this number.
+    Vt(u8),
 }
 
 /// What is to be done, in order.
@@ -111,6 +117,8 @@ pub struct Attention {
     withheld: Vec<Event>,
     /// The withheld Super has served a shortcut already; its release makes no tap.
     spent: bool,
+    /// Likewise for Ctrl and Alt together, while Super is not down.
+    both: Hold,
     /// A chord of this hold opened the switcher.
     choosing: bool,
     /// The pointer is used under Super: buttons down, or a wheel that has no release.
@@ -150,6 +158,9 @@ impl Attention {
             self.pointer_wheel |= wheel;
             self.pointer_buttons |= !wheel;
         }
+        if owner == Owner::Guest && self.both == Hold::Withheld {
+            self.lend_both(owner, &mut out);
+        }
         out
     }
 
@@ -187,23 +198,26 @@ impl Attention {
 
     /// Whether a Super key is down.
     pub fn super_is_down(&self) -> bool {
-        self.down.iter().any(|key| is_super(key.code))
+        self.is_down(is_super)
     }
 
     fn press(&mut self, code: u32, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
         let under = self.hold != Hold::None || is_super(code);
         let mut fate = Fate::Eaten;
         match self.hold {
+            Hold::None if self.chord(code).is_some_and(|chord| matches!(chord, Chord::Vt(_))) => {
+                self.make_chord(code, time_ms, out);
+            }
             Hold::None if is_super(code) => {
+                // From here on Super decides, over what Ctrl+Alt withholds as well.
+                if self.both != Hold::Used {
+                    self.both = Hold::None;
+                }
                 self.hold = Hold::Withheld;
                 self.spent = false;
                 fate = self.withhold(code, time_ms);
             }
-            Hold::None => match owner {
-                Owner::Guest => fate = Fate::Given,
-                Owner::Shell => out.push(Decision::Shell { code }),
-                Owner::Nobody => {}
-            },
+            Hold::None => fate = self.press_plain(code, time_ms, owner, out),
             _ if self.chord(code).is_some() => {
                 self.make_chord(code, time_ms, out);
             }
@@ -221,11 +235,35 @@ impl Attention {
         self.down.push(Key { code, fate, under });
     }
 
+    /// A key that is pressed while Super is not down.
+    fn press_plain(&mut self, code: u32, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) -> Fate {
+        let completes = (codes::is_ctrl(code) && self.is_down(codes::is_alt))
+            || (codes::is_alt(code) && self.is_down(codes::is_ctrl));
+        match (self.both, owner) {
+            (Hold::Used, _) => return Fate::Eaten,
+            (Hold::None, Owner::Guest) if completes => {
+                self.both = Hold::Withheld;
+                return self.withhold(code, time_ms);
+            }
+            (Hold::Withheld, Owner::Guest) if is_modifier(code) => return self.withhold(code, time_ms),
+            (Hold::Withheld, _) => self.lend_both(owner, out),
+            _ => {}
+        }
+        match owner {
+            Owner::Guest => return Fate::Given,
+            Owner::Shell => out.push(Decision::Shell { code }),
+            Owner::Nobody => {}
+        }
+        Fate::Eaten
+    }
+
     fn release(&mut self, key: Key, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
         match key.fate {
             Fate::Given => out.push(Decision::Forward { code: key.code, pressed: false, time_ms }),
             // Where no tap will be made, what is released means nothing any more.
-            Fate::Withheld if self.spent => self.withheld.retain(|event| event.code != key.code),
+            Fate::Withheld if self.spent && self.hold != Hold::None => {
+                self.withheld.retain(|event| event.code != key.code)
+            }
             Fate::Withheld => self.withheld.push(Event { code: key.code, pressed: false, time_ms }),
             Fate::Eaten => {}
         }
@@ -233,6 +271,22 @@ impl Attention {
             self.super_released(owner, out);
         } else {
             self.take_back(time_ms, out);
+        }
+        self.both_released(owner, out);
+    }
+
+    /// If Ctrl and Alt are not down together any more, what was withheld is given: it was no chord.
+    fn both_released(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+        let (ctrl, alt) = (self.is_down(codes::is_ctrl), self.is_down(codes::is_alt));
+        match self.both {
+            Hold::Withheld if !(ctrl && alt) => {
+                self.lend_both(owner, out);
+                self.both = Hold::None;
+            }
+            Hold::Lent if !(ctrl && alt) => self.both = Hold::None,
+            // All of a chord is eaten, so what is still down of it has to be released first.
+            Hold::Used if !(ctrl || alt) => self.both = Hold::None,
+            _ => {}
         }
     }
 
@@ -251,10 +305,22 @@ impl Attention {
         }
     }
 
+    fn is_down(&self, which: fn(u32) -> bool) -> bool {
+        self.down.iter().any(|key| which(key.code))
+    }
+
+    /// The chord that a press of `code` makes now.
     fn chord(&self, code: u32) -> Option<Chord> {
+        if let Some(number) = codes::function_key(code) {
+            let both = self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt);
+            return both.then_some(Chord::Vt(number));
+        }
+        if self.hold == Hold::None {
+            return None;
+        }
         match code {
             codes::ESC => Some(Chord::Panel),
-            codes::TAB if self.down.iter().any(|key| codes::is_shift(key.code)) => Some(Chord::Previous),
+            codes::TAB if self.is_down(codes::is_shift) => Some(Chord::Previous),
             codes::TAB => Some(Chord::Next),
             _ => chord_digit(code).map(Chord::Slot),
         }
@@ -262,24 +328,35 @@ impl Attention {
 
     fn make_chord(&mut self, code: u32, time_ms: u32, out: &mut Vec<Decision>) {
         let Some(chord) = self.chord(code) else { return };
-        for key in self.down.iter_mut().rev().filter(|key| key.under) {
+        let vt = matches!(chord, Chord::Vt(_));
+        for key in self.down.iter_mut().rev().filter(|key| key.under || (vt && is_modifier(key.code))) {
             if key.fate == Fate::Given {
                 out.push(Decision::Forward { code: key.code, pressed: false, time_ms });
             }
             key.fate = Fate::Eaten;
         }
         self.use_up();
-        self.choosing = matches!(chord, Chord::Next | Chord::Previous);
+        if vt {
+            self.both = if self.hold == Hold::None { Hold::Used } else { Hold::None };
+        } else {
+            self.choosing = matches!(chord, Chord::Next | Chord::Previous);
+        }
         out.push(Decision::Chord(chord));
     }
 
     /// What is withheld is never given any more; a Super that is down has served.
     fn use_up(&mut self) {
         self.withheld.clear();
+        for key in self.down.iter_mut().filter(|key| key.fate == Fate::Withheld) {
+            key.fate = Fate::Eaten;
+        }
         self.pointer_buttons = false;
         self.pointer_wheel = false;
         if self.hold != Hold::None {
             self.hold = Hold::Used;
+        }
+        if self.both != Hold::None {
+            self.both = Hold::Used;
         }
     }
 
@@ -294,6 +371,11 @@ impl Attention {
     fn lend(&mut self, out: &mut Vec<Decision>) {
         self.give_withheld(Owner::Guest, out);
         self.hold = Hold::Lent;
+    }
+
+    fn lend_both(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+        self.give_withheld(owner, out);
+        self.both = Hold::Lent;
     }
 
     fn give_withheld(&mut self, owner: Owner, out: &mut Vec<Decision>) {

@@ -193,6 +193,103 @@ fn a_thousand_stuck_keys_are_bounded() {
     assert!(machine.withheld.len() <= MAX_WITHHELD + MAX_DOWN);
 }
 
+#[test]
+fn tp09_a_terminals_chord_is_a_tapped_modifier_to_the_guest() {
+    for (first, second) in [(LEFT_CTRL, LEFT_ALT), (LEFT_ALT, LEFT_CTRL), (RIGHT_CTRL, RIGHT_ALT)] {
+        for (code, number) in [(F1, 1), (F1 + 1, 2), (F10, 10), (F11, 11), (F12, 12)] {
+            let keys = [
+                press(first),
+                press(second),
+                press(code),
+                release(code),
+                press(A),
+                release(A),
+                release(second),
+                release(first),
+            ];
+            assert_eq!(guest_sees(&keys), (vec![press(first), release(first)], vec![Chord::Vt(number)]));
+        }
+    }
+}
+
+#[test]
+fn ctrl_alt_with_any_other_key_is_the_guests_and_can_be_held_over_several() {
+    let keys = [
+        press(LEFT_CTRL),
+        press(LEFT_ALT),
+        press(LEFT_SHIFT),
+        press(A),
+        release(A),
+        press(L),
+        release(L),
+        release(LEFT_SHIFT),
+        release(LEFT_ALT),
+        release(LEFT_CTRL),
+    ];
+    assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
+    assert_eq!(guest_sees(&keys[..3]).0, keys[..1], "what completes Ctrl+Alt waits");
+}
+
+#[test]
+fn ctrl_alt_without_another_key_arrives_whole_when_one_of_the_two_is_released() {
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), release(LEFT_CTRL), press(A), release(A), release(LEFT_ALT)];
+    let expected = [press(LEFT_CTRL), release(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), release(LEFT_ALT)];
+    assert_eq!(guest_sees(&keys), (expected.to_vec(), vec![]));
+    let keys = [press(LEFT_ALT), press(LEFT_CTRL), release(LEFT_CTRL), release(LEFT_ALT)];
+    assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
+}
+
+#[test]
+fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), press(F1), release(F1), press(F1)];
+    let (seen, chords) = guest_sees(&keys);
+    assert_eq!(seen, [&keys[..4], &[release(LEFT_ALT), release(LEFT_CTRL)]].concat());
+    assert_eq!(chords, [Chord::Vt(1), Chord::Vt(1)]);
+}
+
+#[test]
+fn tp08_a_terminals_chord_works_from_the_panel_without_guests_and_under_super() {
+    for owner in [Owner::Shell, Owner::Nobody] {
+        let decisions = run(&mut Attention::new(), owner, &[press(LEFT_CTRL), press(LEFT_ALT), press(F1 + 1)]);
+        assert_eq!(decisions.last(), Some(&Decision::Chord(Chord::Vt(2))));
+    }
+    let keys = [press(LEFT_META), press(LEFT_CTRL), press(LEFT_ALT), press(F1), release(F1), release(LEFT_META)];
+    assert_eq!(guest_sees(&keys), (vec![], vec![Chord::Vt(1)]));
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(LEFT_META), press(F1), release(LEFT_META), release(LEFT_ALT)];
+    assert_eq!(guest_sees(&keys), (vec![press(LEFT_CTRL), release(LEFT_CTRL)], vec![Chord::Vt(1)]));
+}
+
+#[test]
+fn function_keys_without_both_modifiers_are_the_guests() {
+    let keys = [press(LEFT_ALT), press(F1 + 3), release(F1 + 3), release(LEFT_ALT), press(F12), release(F12)];
+    assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
+}
+
+#[test]
+fn ctrl_alt_with_a_pointer_button_belongs_to_the_guest() {
+    let mut machine = Attention::new();
+    run(&mut machine, Owner::Guest, &[press(LEFT_CTRL), press(LEFT_ALT)]);
+    assert_eq!(split(&machine.pointer_used(false, Owner::Guest)).0, [press(LEFT_ALT)]);
+    assert_eq!(split(&machine.pointer_released(0)).0, []);
+    let (seen, _) = split(&run(&mut machine, Owner::Guest, &[release(LEFT_ALT), release(LEFT_CTRL)]));
+    assert_eq!(seen, [release(LEFT_ALT), release(LEFT_CTRL)]);
+}
+
+#[test]
+fn tp09_a_chord_of_super_under_ctrl_alt_gives_nothing_of_what_was_withheld() {
+    let keys = [
+        press(LEFT_CTRL),
+        press(LEFT_ALT),
+        press(LEFT_META),
+        press(TWO),
+        release(LEFT_ALT),
+        release(TWO),
+        release(LEFT_META),
+        release(LEFT_CTRL),
+    ];
+    assert_eq!(guest_sees(&keys), (vec![press(LEFT_CTRL), release(LEFT_CTRL)], vec![slot(2)]));
+}
+
 /// A guest's own view of its keyboard.
 #[derive(Default)]
 struct Witness {
@@ -222,7 +319,24 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let codes = [LEFT_META, RIGHT_META, LEFT_SHIFT, RIGHT_SHIFT, LEFT_CTRL, TAB, ESC, ONE, TWO, A, L, DOWN];
+    let codes = [
+        LEFT_META,
+        RIGHT_META,
+        LEFT_SHIFT,
+        RIGHT_SHIFT,
+        LEFT_CTRL,
+        RIGHT_CTRL,
+        LEFT_ALT,
+        TAB,
+        ESC,
+        ONE,
+        TWO,
+        A,
+        L,
+        DOWN,
+        F1,
+        F12,
+    ];
     prop_oneof![
         20 => (proptest::sample::select(codes.to_vec()), any::<bool>()).prop_map(|(code, down)| Step::Key(code, down)),
         1 => any::<bool>().prop_map(Step::PointerUsed),
@@ -258,9 +372,15 @@ proptest! {
                     Decision::Forward { code, pressed, .. } => {
                         prop_assert!(owner == Owner::Guest, "only a guest that has the keyboard gets keys");
                         guests[focus].see(code, pressed)?;
+                        let down = physically_down(&machine);
+                        let both = down.iter().any(|code| is_ctrl(*code)) && down.iter().any(|code| is_alt(*code));
+                        prop_assert!(!(pressed && both && function_key(code).is_some()), "a part of a terminal's chord");
                         if made_chord {
                             prop_assert!(!pressed, "a chord presses nothing in a guest");
                         }
+                    }
+                    Decision::Chord(Chord::Vt(_)) => {
+                        prop_assert!(!guests[focus].held.iter().any(|code| is_modifier(*code)));
                     }
                     Decision::Chord(chord) => {
                         let releases = machine.owner_changed(0);
@@ -270,6 +390,7 @@ proptest! {
                             Chord::Next | Chord::Previous => (focus, Owner::Shell),
                             Chord::Panel if owner == Owner::Shell => (focus, Owner::Guest),
                             Chord::Panel => (focus, Owner::Shell),
+                            Chord::Vt(_) => unreachable!("carried out above"),
                         };
                         for decision in releases {
                             if let Decision::Forward { code, pressed, .. } = decision {

@@ -36,6 +36,14 @@ pub const RIGHT_SHIFT: u32 = 54;
 pub const LEFT_ALT: u32 = 56;
 /// KEY_KPENTER.
 pub const KP_ENTER: u32 = 96;
+/// KEY_F1; KEY_F2 to KEY_F10 follow.
+pub const F1: u32 = 59;
+/// KEY_F10.
+pub const F10: u32 = 68;
+/// KEY_F11.
+pub const F11: u32 = 87;
+/// KEY_F12.
+pub const F12: u32 = 88;
 /// KEY_RIGHTCTRL.
 pub const RIGHT_CTRL: u32 = 97;
 /// KEY_RIGHTALT.
@@ -53,6 +61,19 @@ pub const LEFT_META: u32 = 125;
 /// KEY_RIGHTMETA.
 pub const RIGHT_META: u32 = 126;
 
+/// BTN_LEFT; BTN_RIGHT to BTN_TASK follow.
+pub const BTN_LEFT: u32 = 0x110;
+/// BTN_RIGHT.
+pub const BTN_RIGHT: u32 = 0x111;
+/// BTN_MIDDLE.
+pub const BTN_MIDDLE: u32 = 0x112;
+/// BTN_TASK, the last button of a mouse.
+const BTN_TASK: u32 = 0x117;
+/// BTN_STYLUS.
+const BTN_STYLUS: u32 = 0x14b;
+/// BTN_STYLUS2.
+const BTN_STYLUS2: u32 = 0x14c;
+
 /// Whether the key is a Super key.
 pub fn is_super(code: u32) -> bool {
     matches!(code, LEFT_META | RIGHT_META)
@@ -63,12 +84,60 @@ pub fn is_shift(code: u32) -> bool {
     matches!(code, LEFT_SHIFT | RIGHT_SHIFT)
 }
 
+/// Whether the key is a Ctrl key.
+pub fn is_ctrl(code: u32) -> bool {
+    matches!(code, LEFT_CTRL | RIGHT_CTRL)
+}
+
+/// Whether the key is an Alt key.
+pub fn is_alt(code: u32) -> bool {
+    matches!(code, LEFT_ALT | RIGHT_ALT)
+}
+
 /// Whether the key is Super, Shift, Ctrl or Alt: held for the sake of another key.
 pub fn is_modifier(code: u32) -> bool {
-    is_super(code) || is_shift(code) || matches!(code, LEFT_CTRL | RIGHT_CTRL | LEFT_ALT | RIGHT_ALT)
+    is_super(code) || is_shift(code) || is_ctrl(code) || is_alt(code)
 }
 
 /// The slot of a digit in the upper row.
 pub fn chord_digit(code: u32) -> Option<Slot> {
     (ONE..=NINE).contains(&code).then(|| Slot::new(i64::from(code - ONE + 1))).flatten()
+}
+
+/// The number of a function key, 1 to 12.
+pub fn function_key(code: u32) -> Option<u8> {
+    let number = match code {
+        F1..=F10 => code - F1 + 1,
+        F11 => 11,
+        F12 => 12,
+        _ => return None,
+    };
+    u8::try_from(number).ok()
+}
+
+/// The button of a mouse that a button of a pen, or of a mouse on a graphics tablet, stands for.
+pub fn button_of_pen(code: u32) -> Option<u32> {
+    match code {
+        BTN_STYLUS => Some(BTN_RIGHT),
+        BTN_STYLUS2 => Some(BTN_MIDDLE),
+        BTN_LEFT..=BTN_TASK => Some(code),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn function_keys_are_numbered_as_they_are_printed() {
+        let numbers: Vec<_> = (0..=LAST).filter_map(function_key).collect();
+        assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
+        assert_eq!((function_key(59), function_key(68), function_key(88)), (Some(1), Some(10), Some(12)));
+    }
+
+    #[test]
+    fn a_pen_has_a_right_and_a_middle_button_and_its_other_keys_press_nothing() {
+        assert_eq!([0x14b, 0x14c, 0x110, 0x140].map(button_of_pen), [Some(0x111), Some(0x112), Some(0x110), None]);
+    }
 }

@@ -1,90 +1,106 @@
 //! Where every backend's input arrives: chords end here, the rest goes to the one guest that has the focus.
+//!
+//! A backend tells keys, places, buttons and the wheel; devices, where it tells them apart, are told apart here ([`held`]). There is one
+//! pointer, and a finger or a pen moves that one.
 
+pub mod arrow;
 pub mod attention;
 pub mod codes;
+pub mod devices;
+pub mod held;
+pub mod keymap;
+mod leds;
+mod pointer;
+pub mod repeat;
+mod settings;
+pub mod touch;
+pub mod wheel;
 
 use crate::State;
 use crate::shell::Action;
-use attention::{Attention, Decision, Owner};
+use attention::{Attention, Chord, Decision, Owner};
+use held::{DeviceId, Held};
+use phyllome_config::input::InputConfig;
+use phyllome_protocol::control::Leds;
 use phyllome_protocol::status::Mode;
-
-/// Most pointer buttons that can be down at once; further presses are passed over.
-const MAX_BUTTONS: usize = 16;
+use smithay::reexports::calloop::RegistrationToken;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use std::time::Instant;
 
 /// Chords, pressed keys and pressed buttons.
 #[derive(Debug, Default)]
 pub struct Input {
     attention: Attention,
+    /// `[pointer]` and its like of shell.toml.
+    config: InputConfig,
+    devices: devices::Devices,
+    /// Keys that are down on any device.
+    keys: Held,
+    /// Buttons that are down on any device.
+    pressed: Held,
     /// Buttons whose press the guest has seen.
     buttons: Vec<u32>,
+    touch: touch::Touch,
+    wheel: wheel::Wheel,
+    repeat: repeat::Repeat,
+    repeat_timer: Option<RegistrationToken>,
+    arrow: arrow::Arrow,
+    /// What the keyboards' lights were told last.
+    lights: Option<Leds>,
 }
 
 impl Input {
-    /// Nothing is pressed.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing is pressed. `config`: how devices are to be set that are plugged in.
+    pub fn new(config: InputConfig) -> Self {
+        Self { config, ..Self::default() }
     }
 }
 
 impl State {
-    /// A key of any keyboard: evdev code, milliseconds of the monotonic clock. Repeats (a press of a key that is down) are
-    /// passed over.
+    /// A key of a backend that does not tell keyboards apart: evdev code, milliseconds of the monotonic clock. Repeats (a press of a key
+    /// that is down) are passed over.
     pub fn handle_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
+        self.device_key(DeviceId::ONLY, code, pressed, time_ms);
+    }
+
+    /// A key of one keyboard among several. What two of them hold is released when both let go.
+    pub fn device_key(&mut self, device: DeviceId, code: u32, pressed: bool, time_ms: u32) {
         let wakes = self.note_activity();
-        let owner = if wakes { Owner::Nobody } else { self.input_owner() };
-        let decisions = self.input.attention.key(code, pressed, time_ms, owner);
-        self.carry_out(decisions);
+        if self.input.keys.change(device, code, pressed) {
+            self.key_changed(code, pressed, time_ms, wakes);
+        }
         if wakes {
             // What has woken the displays is eaten, its release included; a chord that it begins still works.
             self.release_everything();
         }
     }
 
-    /// The pointer is at this place; physical pixels of the first output.
-    pub fn handle_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
-        if !self.note_activity() && x.is_finite() && y.is_finite() {
-            self.forward_pointer_motion(x, y, time_ms);
+    fn key_changed(&mut self, code: u32, pressed: bool, time_ms: u32, wakes: bool) {
+        let owner = if wakes { Owner::Nobody } else { self.input_owner() };
+        let decisions = self.input.attention.key(code, pressed, time_ms, owner);
+        self.stop_repeating(if pressed { None } else { Some(code) });
+        if pressed && self.input.repeat.pressed(code, &decisions) {
+            self.start_repeating();
         }
+        self.carry_out(decisions);
     }
 
-    /// A pointer button: evdev code.
-    pub fn handle_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
-        if self.note_activity() && pressed {
-            return;
+    /// A device is gone: what it alone holds is released.
+    pub fn device_unplugged(&mut self, device: DeviceId, time_ms: u32) {
+        for code in self.input.keys.unplugged(device) {
+            self.key_changed(code, false, time_ms, false);
         }
-        let held = self.input.buttons.iter().position(|button| *button == code);
-        match (pressed, held) {
-            (true, None) if self.input_owner() == Owner::Guest && self.input.buttons.len() < MAX_BUTTONS => {
-                let decisions = self.input.attention.pointer_used(false, Owner::Guest);
-                self.carry_out(decisions);
-                self.input.buttons.push(code);
-                self.forward_button(code, true, time_ms);
-            }
-            (false, Some(at)) => {
-                self.input.buttons.remove(at);
-                self.forward_button(code, false, time_ms);
-                if self.input.buttons.is_empty() {
-                    let decisions = self.input.attention.pointer_released(time_ms);
-                    self.carry_out(decisions);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// The wheel turned by so many notches; positive: right, down.
-    pub fn handle_wheel(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
-        if !self.note_activity() && self.input_owner() == Owner::Guest && horizontal.is_finite() && vertical.is_finite()
-        {
-            let decisions = self.input.attention.pointer_used(true, Owner::Guest);
-            self.carry_out(decisions);
-            self.forward_axis(horizontal, vertical, time_ms);
-        }
+        self.release_device_buttons(device, time_ms);
+        self.input.touch.unplugged(device);
     }
 
     /// The backend has lost its keyboard (the nested window is no longer focused, the seat went away): whatever is held
     /// counts as released.
     pub fn handle_input_lost(&mut self, time_ms: u32) {
+        self.stop_repeating(None);
+        self.input.keys.clear();
+        self.input.pressed.clear();
+        self.input.touch.clear();
         let decisions = self.input.attention.lost(time_ms);
         self.carry_out(decisions);
         self.release_buttons(time_ms);
@@ -101,12 +117,6 @@ impl State {
         self.release_buttons(time_ms);
     }
 
-    fn release_buttons(&mut self, time_ms: u32) {
-        for code in std::mem::take(&mut self.input.buttons) {
-            self.forward_button(code, false, time_ms);
-        }
-    }
-
     fn input_owner(&self) -> Owner {
         match self.shell.mode() {
             Mode::Guest if self.shell.keyboard_owner().is_some() => Owner::Guest,
@@ -119,9 +129,42 @@ impl State {
         for decision in decisions {
             match decision {
                 Decision::Forward { code, pressed, time_ms } => self.forward_key(code, pressed, time_ms),
+                Decision::Chord(Chord::Vt(number)) => self.backend.change_vt(number),
                 Decision::Chord(chord) => self.act(Action::Chord(chord)),
                 Decision::Shell { code } => self.act(Action::PanelKey(code)),
             }
+        }
+    }
+
+    /// The key that repeats in the shell's own surfaces was pressed: the one timer runs for as long as it is held.
+    fn start_repeating(&mut self) {
+        let timer = Timer::from_deadline(Instant::now() + repeat::DELAY);
+        let source = self.loop_handle.insert_source(timer, |_, _, state: &mut State| state.repeat_key());
+        match source {
+            Ok(token) => self.input.repeat_timer = Some(token),
+            Err(error) => tracing::warn!("a key that is held does not repeat: {error}"),
+        }
+    }
+
+    fn repeat_key(&mut self) -> TimeoutAction {
+        let shell = self.input_owner() == Owner::Shell && !self.outputs_asleep();
+        let Some((decision, next)) = self.input.repeat.due(Instant::now()).filter(|_| shell) else {
+            self.input.repeat.stop();
+            self.input.repeat_timer = None;
+            return TimeoutAction::Drop;
+        };
+        self.carry_out(vec![decision]);
+        TimeoutAction::ToInstant(next)
+    }
+
+    /// `released`: nothing changes unless this is the key that repeats.
+    fn stop_repeating(&mut self, released: Option<u32>) {
+        match released {
+            Some(code) if !self.input.repeat.released(code) => return,
+            _ => self.input.repeat.stop(),
+        }
+        if let Some(timer) = self.input.repeat_timer.take() {
+            self.loop_handle.remove(timer);
         }
     }
 }

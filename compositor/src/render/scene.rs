@@ -6,6 +6,7 @@
 use super::words;
 use crate::State;
 use crate::backend::OutputId;
+use crate::backend::kms::arrange;
 use crate::frame::Owner;
 use crate::frame::geometry::place as place_in;
 use crate::guests::GuestView;
@@ -23,7 +24,7 @@ use std::sync::Mutex;
 use std::time::Instant;
 
 /// Largest width and height of a guest's pointer, in pixels.
-const MAX_CURSOR: u32 = 256;
+pub const MAX_CURSOR: u32 = 256;
 
 /// Which of the shell's own pictures; a renderer keeps one texture for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,6 +39,8 @@ pub enum Key {
     Switcher,
     /// The panel.
     Panel,
+    /// The shell's own pointer, on an output.
+    Arrow(OutputId),
 }
 
 /// One layer.
@@ -72,6 +75,8 @@ pub enum Layer {
         height: u32,
         /// Nothing outside is drawn.
         clip: Area,
+        /// It is the guest's pointer, not its picture.
+        pointer: bool,
     },
 }
 
@@ -104,6 +109,7 @@ fn guest_layer(surface: &WlSurface, at: &Area, area: &Area) -> Layer {
         width: at.width,
         height: at.height,
         clip: *area,
+        pointer: false,
     }
 }
 
@@ -133,6 +139,7 @@ impl State {
         let place = self.places().into_iter().nth(index).unwrap_or_default();
         let Some(output) = self.backend.outputs().get(index) else { return Scene::default() };
         let (id, size, scale, layout) = (output.id, output.size, output.scale, output.layout());
+        let name = output.name.clone();
         let area = layout.area;
         let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
         let mode = self.shell.mode();
@@ -156,7 +163,8 @@ impl State {
             scene.layers.push(centred(Key::Switcher, pixels, &area));
         }
         // Under what the shell itself shows: a guest's pointer must not hide a name.
-        scene.layers.extend(self.cursor_layer(index, &area, &mut scene.shown));
+        scene.layers.extend(self.cursor_layer(id, &mut scene.shown));
+        scene.layers.extend(self.arrow_layer(index));
         let panel = if index == 0 { self.shell.panel() } else { None };
         let covered = panel.is_some();
         if let Some(panel) = panel {
@@ -187,8 +195,13 @@ impl State {
                     scene.picture = view.map(|view| view.name);
                 }
             }
-            None if place.scanout == 0 => {
+            None => {
                 let message = match &view {
+                    Some(view) if place.scanout > 0 => {
+                        let has_it = ScanoutId::new(place.scanout)
+                            .is_some_and(|scanout| self.protocols.screens.has_scanout(&view.name, scanout));
+                        view.screen_card(place.scanout, has_it, &name)
+                    }
                     Some(view) => view.card(),
                     None => empty_card(&self.guests.views()),
                 };
@@ -196,7 +209,6 @@ impl State {
                 // Only as large as its text; the ground around it has the same colour.
                 scene.layers.push(centred(Key::Message(id), pixels, &area));
             }
-            None => {}
         }
         scene
     }
@@ -207,7 +219,7 @@ impl State {
     }
 
     /// The surface of the guest's scanout that lies on an output, and the size it wants.
-    fn picture(&self, place: &Place) -> Option<(WlSurface, (u32, u32))> {
+    pub(crate) fn picture(&self, place: &Place) -> Option<(WlSurface, (u32, u32))> {
         let name = place.guest.as_ref()?;
         self.shell.guest(name).filter(|view| !has_ended(view))?;
         let surface = self.protocols.screens.scanout(name, ScanoutId::new(place.scanout)?)?;
@@ -215,17 +227,11 @@ impl State {
         Some((surface.clone(), content.wanted))
     }
 
-    /// The guest's own pointer, cut to the guest's area. The shell draws none of its own over its own surfaces: they are for keys.
-    fn cursor_layer(&self, index: usize, area: &Area, shown: &mut Vec<WlSurface>) -> Option<Layer> {
+    /// The guest's own pointer, cut to the guest's area on the output on which it is.
+    fn cursor_layer(&self, output: OutputId, shown: &mut Vec<WlSurface>) -> Option<Layer> {
         let surface = self.protocols.cursor_surface()?;
-        self.protocols.seat.pointer_focus()?;
-        let (x, y) = self.protocols.seat.position()?;
-        let output = self.backend.outputs().get(index)?;
-        let (x, y) = (x - f64::from(output.position.0), y - f64::from(output.position.1));
-        let (right, bottom) = (f64::from(output.size.0), f64::from(output.size.1));
-        if !(0.0..=right).contains(&x) || !(0.0..=bottom).contains(&y) {
-            return None;
-        }
+        let pointed = self.protocols.seat.pointer_focus()?;
+        let target = self.pointer_target().filter(|target| target.output == output && target.surface == pointed)?;
         let content = self.protocols.screens.content(&surface)?;
         let (width, height) = content.wanted;
         if width > MAX_CURSOR || height > MAX_CURSOR || content.transform != Transform::Normal {
@@ -236,10 +242,27 @@ impl State {
             Some(attributes.lock().ok()?.hotspot)
         })
         .unwrap_or_default();
+        let (x, y) = target.shown;
         let left = x.floor() as i32 - hotspot.x.clamp(0, signed(width));
         let top = y.floor() as i32 - hotspot.y.clamp(0, signed(height));
         shown.push(surface.clone());
-        Some(Layer::Surface { surface, x: left, y: top, width, height, clip: *area })
+        Some(Layer::Surface { surface, x: left, y: top, width, height, clip: target.area, pointer: true })
+    }
+
+    /// The shell's own pointer, where no guest is responsible. It leaves the outermost pixels of an output to the guest's colour.
+    fn arrow_layer(&mut self, index: usize) -> Option<Layer> {
+        if !self.arrow_is_seen() {
+            return None;
+        }
+        let (x, y) = self.protocols.seat.position()?;
+        let (on, (x, y)) = arrange::locate(&self.output_rects(), x, y)?;
+        let output = self.backend.outputs().get(index).filter(|_| on == index)?;
+        let (width, height) = (output.size.0.saturating_sub(2), output.size.1.saturating_sub(2));
+        let clip = Area { x: 1, y: 1, width, height };
+        let key = Key::Arrow(output.id);
+        let arrow = self.ui.arrow(output.scale);
+        let (x, y) = (x.floor() as i32 - arrow.tip, y.floor() as i32 - arrow.tip);
+        Some(Layer::Pixels { key, pixels: arrow.pixels, x, y, clip, opaque: false })
     }
 
     /// The outputs on which a commit of this scanout of `guest` changes something.

@@ -70,6 +70,8 @@ pub struct Shell {
     focus: Option<GuestName>,
     /// The guest that was switched to last among those that have no output of their own.
     main: Option<GuestName>,
+    /// Guests that were switched to, the last one first.
+    recent: Vec<GuestName>,
     /// Guests that have an output of their own.
     owning: Vec<GuestName>,
     flash: Option<(GuestName, Instant)>,
@@ -112,6 +114,7 @@ impl Shell {
             notice: None,
             focus: None,
             main: None,
+            recent: Vec::new(),
             owning: Vec::new(),
             flash: None,
             chosen: None,
@@ -130,6 +133,8 @@ impl Shell {
         if self.main.as_ref().is_some_and(|name| self.guest(name).is_none()) {
             self.main = None;
         }
+        let known = |name: &GuestName| self.guests.iter().any(|guest| guest.name == *name);
+        self.recent.retain(known);
         if self.mode == Mode::Switcher && self.selected_entry().is_none() {
             let first = self.running().next().map(|guest| guest.name.clone());
             self.chosen = first;
@@ -146,6 +151,8 @@ impl Shell {
             Action::Chord(Chord::Next) => self.step(true),
             Action::Chord(Chord::Previous) => self.step(false),
             Action::Chord(Chord::Chosen) => self.choose(now),
+            // Whoever has the terminals carries it out.
+            Action::Chord(Chord::Vt(_)) => Vec::new(),
             Action::Chord(Chord::Panel) => self.show_panel(self.mode != Mode::Panel),
             Action::ShowPanel(show) => self.show_panel(show),
             Action::Tell(sentence) => {
@@ -164,13 +171,15 @@ impl Shell {
         self.mode
     }
 
-    /// Outputs came or went: these guests have one of their own now.
+    /// Outputs came or went: these guests have one of their own now. A guest that loses its own while it has the focus takes the others,
+    /// and gives them back when its own returns.
     pub fn set_owning(&mut self, owning: Vec<GuestName>) {
         self.owning = owning;
-        if self.focus.as_ref().is_some_and(|name| !self.owning.contains(name)) {
+        let owns = |name: &GuestName| self.owning.contains(name);
+        if self.focus.as_ref().is_some_and(|name| !owns(name)) {
             self.main = self.focus.clone();
-        } else if self.main.as_ref().is_some_and(|name| self.owning.contains(name)) {
-            self.main = None;
+        } else if self.main.as_ref().is_some_and(owns) {
+            self.main = self.recent.iter().find(|name| !owns(name)).cloned();
         }
     }
 
@@ -247,6 +256,8 @@ impl Shell {
         if !self.owning.contains(&name) {
             self.main = Some(name.clone());
         }
+        self.recent.retain(|other| *other != name);
+        self.recent.insert(0, name.clone());
         self.focus = Some(name.clone());
         self.flash = Some((name, until));
         vec![Effect::RedrawAt(until)]

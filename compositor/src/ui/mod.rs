@@ -4,6 +4,7 @@
 //! guests or displays, bounds every text that it is given, and draws nothing that has not changed. Components other than
 //! the bar's live only while they are drawn.
 
+mod arrow;
 mod cache;
 mod engine;
 pub(crate) mod generated;
@@ -11,6 +12,7 @@ pub mod pixels;
 mod text;
 pub mod views;
 
+pub use arrow::Arrow;
 pub use pixels::Pixels;
 pub use views::{Icon, Message, PanelRow, PanelView, StateTone, SwitcherEntry};
 
@@ -55,6 +57,7 @@ pub struct Ui {
     flashes: Cache<(LabelView, Place), Pixels>,
     switchers: Cache<(Vec<SwitcherEntry>, usize, Place), Pixels>,
     panels: Cache<(PanelView, Place), Pixels>,
+    arrows: Cache<u64, Pixels>,
 }
 
 impl Ui {
@@ -69,6 +72,7 @@ impl Ui {
             flashes: Cache::new(1),
             switchers: Cache::new(1),
             panels: Cache::new(1),
+            arrows: Cache::new(KEPT),
         })
     }
 
@@ -143,6 +147,13 @@ impl Ui {
         let pixels =
             crate::panel::window::draw(panel, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
         self.panels.put(key, pixels)
+    }
+
+    /// The shell's own pointer.
+    pub fn arrow(&mut self, scale: f64) -> Arrow {
+        let key = scale.to_bits();
+        let kept = self.arrows.get(&key);
+        Arrow { pixels: kept.unwrap_or_else(|| self.arrows.put(key, arrow::draw(scale))), tip: arrow::tip(scale) }
     }
 
     fn draw_bar(&self, owner: &Owner, width: u32, scale: f64) -> Pixels {

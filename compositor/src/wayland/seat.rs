@@ -6,11 +6,15 @@
 
 use super::client::{counted_dispatch, owner_of};
 use crate::State;
+use crate::backend::OutputId;
+use crate::backend::kms::arrange;
 use crate::frame::geometry::place;
+use crate::input::keymap::Names;
 use phyllome_config::shell::Keyboard;
-use phyllome_protocol::{GuestName, ScanoutId};
+use phyllome_protocol::GuestName;
+use phyllome_protocol::status::Area;
 use smithay::backend::input::{Axis, ButtonState, KeyState};
-use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, XkbConfig};
+use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, LedState, XkbConfig};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, CursorImageStatus, MotionEvent, PointerHandle};
 use smithay::input::{Seat, SeatHandler, SeatState};
 use smithay::reexports::wayland_server::protocol::wl_keyboard::WlKeyboard;
@@ -40,7 +44,7 @@ pub struct SeatDevices {
     keys: BTreeSet<u32>,
     /// Buttons likewise.
     buttons: BTreeSet<u32>,
-    /// Where the pointer is; physical pixels of the first output.
+    /// Where the pointer is on the plane of all outputs; physical pixels.
     position: Option<(f64, f64)>,
     /// The surface under the pointer. smithay holds its own lock while it calls [`SeatHandler::cursor_image`] and cannot be asked there.
     pointed: Option<WlSurface>,
@@ -57,10 +61,12 @@ impl SeatDevices {
     pub fn new(display: &DisplayHandle, layout: &Keyboard) -> Result<Self, NoKeymap> {
         let mut states = SeatState::new();
         let mut seat = states.new_wl_seat(display, "seat0");
+        let names = Names::choose(layout, Names::of_system());
         let wanted = XkbConfig {
-            layout: layout.layout.as_deref().unwrap_or("us"),
-            variant: layout.variant.as_deref().unwrap_or(""),
-            options: layout.options.clone().filter(|options| !options.is_empty()),
+            model: &names.model,
+            layout: &names.layout,
+            variant: &names.variant,
+            options: Some(names.options.clone()).filter(|options| !options.is_empty()),
             ..XkbConfig::default()
         };
         let keyboard = match seat.add_keyboard(wanted, 600, 0) {
@@ -68,9 +74,9 @@ impl SeatDevices {
             Err(_) => {
                 tracing::warn!(
                     "the keyboard layout “{}” (variant “{}”, options “{}”) does not exist; “us” is used",
-                    layout.layout.as_deref().unwrap_or("us"),
-                    layout.variant.as_deref().unwrap_or(""),
-                    layout.options.as_deref().unwrap_or("")
+                    names.layout,
+                    names.variant,
+                    names.options
                 );
                 let plain = XkbConfig { layout: "us", ..XkbConfig::default() };
                 seat.add_keyboard(plain, 600, 0).map_err(|_| NoKeymap)?
@@ -100,7 +106,7 @@ impl SeatDevices {
         &self.cursor
     }
 
-    /// Where the pointer is, if it was ever moved; physical pixels of the first output.
+    /// Where the pointer is on the plane of all outputs, if it was ever moved; physical pixels.
     pub fn position(&self) -> Option<(f64, f64)> {
         self.position
     }
@@ -108,6 +114,11 @@ impl SeatDevices {
     /// The surface under the pointer, if it is a guest's.
     pub fn pointer_focus(&self) -> Option<WlSurface> {
         self.pointed.clone().filter(IsAlive::alive)
+    }
+
+    /// The lights of a keyboard on which the keymap's locks are as they are.
+    pub fn led_state(&self) -> LedState {
+        self.keyboard.led_state()
     }
 
     /// The guest that has the keyboard.
@@ -119,6 +130,20 @@ impl SeatDevices {
     pub fn reset_cursor(&mut self) {
         self.cursor = CursorImageStatus::default_named();
     }
+}
+
+/// Where the pointer lies in a guest.
+pub(crate) struct Target {
+    /// The guest's picture.
+    pub surface: WlSurface,
+    /// The place in its pixels.
+    pub place: Point<f64, Logical>,
+    /// The output on which the picture lies.
+    pub output: OutputId,
+    /// The guest's area there.
+    pub area: Area,
+    /// The same place in the output's pixels.
+    pub shown: (f64, f64),
 }
 
 impl SeatHandler for State {
@@ -177,6 +202,7 @@ impl State {
             keyboard.set_focus(self, target, SERIAL_COUNTER.next_serial());
         }
         self.refresh_pointer();
+        self.sync_leds();
         self.queue_redraw();
     }
 
@@ -189,6 +215,7 @@ impl State {
         let changed = if pressed { keys.insert(code) } else { keys.remove(&code) };
         if changed {
             self.input_key(code, pressed, time_ms);
+            self.sync_leds();
         }
     }
 
@@ -199,18 +226,18 @@ impl State {
         keyboard.input::<(), _>(self, Keycode::new(code + 8), state, serial, time_ms, |_, _, _| FilterResult::Forward);
     }
 
-    /// Moves the pointer; physical pixels of the first output.
+    /// Moves the pointer to the place on any output that is nearest; physical pixels of the plane that all outputs lie on.
     pub fn forward_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
         if !x.is_finite() || !y.is_finite() {
             return;
         }
-        let (width, height) = self.backend.outputs().first().map_or((1, 1), |output| output.size);
-        let position = (x.clamp(0.0, f64::from(width)), y.clamp(0.0, f64::from(height)));
+        let Some(position) = arrange::nearest(&self.output_rects(), x, y) else { return };
         self.protocols.seat.position = Some(position);
         let target = self.pointer_target();
+        let redraw = target.as_ref().map(|target| target.output).filter(|_| self.protocols.cursor_surface().is_some());
         self.point(target, time_ms);
-        if self.protocols.cursor_surface().is_some() {
-            self.queue_redraw();
+        if let Some(output) = redraw {
+            self.queue_redraw_of(output);
         }
     }
 
@@ -244,57 +271,62 @@ impl State {
         for (axis, notches) in [(Axis::Horizontal, horizontal), (Axis::Vertical, vertical)] {
             let notches = notches.clamp(-100.0, 100.0);
             if notches != 0.0 {
-                frame = frame.value(axis, notches * NOTCH).v120(axis, (notches * 120.0) as i32);
+                frame = frame.value(axis, notches * NOTCH).v120(axis, (notches * 120.0).round() as i32);
             }
         }
         pointer.axis(self, frame);
         pointer.frame(self);
     }
 
-    /// Where the pointer lies in the guest that has the keyboard: its surface and the place in the surface's pixels. While a
-    /// button is held the pointer stays in the picture.
-    fn pointer_target(&self) -> Option<(WlSurface, Point<f64, Logical>)> {
+    /// Where the pointer lies in the guest that has the keyboard. While a button is held it stays in the picture in which it was pressed.
+    pub(crate) fn pointer_target(&self) -> Option<Target> {
         let (x, y) = self.protocols.seat.position?;
         let owner = self.shell.keyboard_owner()?;
-        let surface = self.protocols.screens.scanout(&owner, ScanoutId::new(0)?)?;
-        let content = self.protocols.screens.content(surface)?;
-        let area = self.backend.outputs().first()?.layout().area;
-        let (width, height) = content.wanted;
-        let at = place(width, height, &area)?;
-        let (left, top) = (f64::from(at.x), f64::from(at.y));
-        let (right, bottom) = (left + f64::from(at.width), top + f64::from(at.height));
-        let inside = x >= left && x < right && y >= top && y < bottom;
-        if !inside && self.protocols.seat.buttons.is_empty() {
-            return None;
-        }
-        let along = |value: f64, start: f64, shown: u32, wanted: u32| {
-            let scaled = (value - start) * f64::from(wanted) / f64::from(shown);
-            scaled.clamp(0.0, f64::from(wanted) - 1.0 / 256.0)
-        };
-        let place = (along(x, left, at.width, width), along(y, top, at.height, height));
-        Some((surface.clone(), place.into()))
+        let seat = &self.protocols.seat;
+        let holding = seat.pointed.as_ref().filter(|_| !seat.buttons.is_empty());
+        let located = arrange::locate(&self.output_rects(), x, y).map(|(index, _)| index);
+        let (index, surface, wanted) = self.places().iter().enumerate().find_map(|(index, place)| {
+            if place.guest.as_ref() != Some(&owner) || (holding.is_none() && located != Some(index)) {
+                return None;
+            }
+            let (surface, wanted) = self.picture(place)?;
+            holding.is_none_or(|held| *held == surface).then_some((index, surface, wanted))
+        })?;
+        let output = self.backend.outputs().get(index)?;
+        let (x, y) = (x - f64::from(output.position.0), y - f64::from(output.position.1));
+        let at = place(wanted.0, wanted.1, &output.layout().area)?;
+        let (shown_x, place_x) = along(x, (at.x, at.width), wanted.0);
+        let (shown_y, place_y) = along(y, (at.y, at.height), wanted.1);
+        let inside = shown_x == x && shown_y == y;
+        (inside || holding.is_some()).then(|| Target {
+            surface,
+            place: (place_x, place_y).into(),
+            output: output.id,
+            area: output.layout().area,
+            shown: (shown_x, shown_y),
+        })
     }
 
     /// Tells the pointer's place anew, for instance because another guest lies under it now.
     pub(crate) fn refresh_pointer(&mut self) {
-        if self.protocols.seat.position.is_none() {
-            return;
-        }
+        let Some((x, y)) = self.protocols.seat.position else { return };
+        // The output that it was on may be gone.
+        self.protocols.seat.position = arrange::nearest(&self.output_rects(), x, y).or(Some((x, y)));
         let target = self.pointer_target();
-        if target.as_ref().map(|(surface, _)| surface) != self.protocols.seat.pointer.current_focus().as_ref() {
+        if target.as_ref().map(|target| &target.surface) != self.protocols.seat.pointer.current_focus().as_ref() {
             let time = self.now_ms();
             self.point(target, time);
         }
     }
 
-    fn point(&mut self, target: Option<(WlSurface, Point<f64, Logical>)>, time: u32) {
+    fn point(&mut self, target: Option<Target>, time: u32) {
         let pointer = self.protocols.seat.pointer.clone();
         if target.is_none() && pointer.current_focus().is_none() {
             return;
         }
-        let location = target.as_ref().map_or_else(|| (0.0, 0.0).into(), |(_, place)| *place);
+        let location = target.as_ref().map_or_else(|| (0.0, 0.0).into(), |target| target.place);
         // The surface lies at the origin: `location` is already the place inside it.
-        let focus = target.map(|(surface, _)| (surface, (0.0, 0.0).into()));
+        let focus = target.map(|target| (target.surface, (0.0, 0.0).into()));
         let pointed = focus.as_ref().map(|(surface, _): &(WlSurface, Point<f64, Logical>)| surface.clone());
         let left = pointed.is_none();
         let other = self.protocols.seat.pointed != pointed;
@@ -308,4 +340,13 @@ impl State {
             self.protocols.seat.reset_cursor();
         }
     }
+}
+
+/// Along one axis: the place in a picture that is nearest to `value`, on the output and in the guest's own pixels.
+fn along(value: f64, (start, shown): (u32, u32), wanted: u32) -> (f64, f64) {
+    let (start, shown, wanted) = (f64::from(start), f64::from(shown.max(1)), f64::from(wanted.max(1)));
+    // The smallest step of Wayland's numbers.
+    let value = value.clamp(start, start + shown - 1.0 / 256.0);
+    let own = (value - start) * wanted / shown;
+    (value, own.clamp(0.0, wanted - 1.0 / 256.0))
 }

@@ -1,0 +1,236 @@
+//! libinput's devices: what they send becomes the few words that [`super`] has for every backend, keys, places, buttons and wheel.
+//!
+//! Devices come and go at any time; what a device holds when it goes is released. Touch screens and tablets move the one pointer. Nothing
+//! that a device says of itself (name, output) is trusted further than to choose among the displays that there are.
+
+use super::held::DeviceId;
+use super::{codes, leds, settings};
+use crate::State;
+use crate::backend::Output;
+use input::Device;
+use smithay::backend::input::{
+    AbsolutePositionEvent, Axis, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
+    PointerButtonEvent, PointerMotionEvent, ProximityState, Switch, SwitchState, SwitchToggleEvent,
+    TabletToolButtonEvent, TabletToolEvent, TabletToolProximityEvent, TabletToolTipEvent, TabletToolTipState,
+    TouchEvent,
+};
+use smithay::backend::libinput::LibinputInputBackend;
+use smithay::reexports::input;
+use smithay::utils::{Point, Size, Transform};
+
+/// Units of a finger's or a knob's way that count as one notch of a wheel, as most compositors have it.
+const NOTCH: f64 = 15.0;
+/// Parts of a notch that a wheel can tell.
+const PARTS: f64 = 120.0;
+
+/// Every device of the seat.
+#[derive(Debug, Default)]
+pub struct Devices {
+    known: Vec<(Device, DeviceId)>,
+    last: Option<DeviceId>,
+}
+
+impl Devices {
+    /// The number of a device, which it gets when it is first seen.
+    fn id(&mut self, device: &Device) -> DeviceId {
+        if let Some((_, id)) = self.known.iter().find(|(known, _)| known == device) {
+            return *id;
+        }
+        let id = self.last.unwrap_or(DeviceId::ONLY).next();
+        self.last = Some(id);
+        self.known.push((device.clone(), id));
+        id
+    }
+
+    fn remove(&mut self, device: &Device) -> Option<DeviceId> {
+        let at = self.known.iter().position(|(known, _)| known == device)?;
+        Some(self.known.swap_remove(at).1)
+    }
+
+    /// Every device, for its lights.
+    pub(super) fn all(&mut self) -> impl Iterator<Item = &mut Device> {
+        self.known.iter_mut().map(|(device, _)| device)
+    }
+}
+
+/// What kind of device tells places on a whole display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Covers {
+    /// A touch screen: it is a part of its display and turned with it.
+    Touch,
+    /// A virtual machine's tablet: it covers what its window shows, which is turned like the display.
+    Window,
+    /// A graphics tablet: it lies on the desk, unless it says which display it is a part of.
+    Desk,
+}
+
+impl State {
+    /// Takes what libinput has to say.
+    pub fn libinput_event(&mut self, event: InputEvent<LibinputInputBackend>) {
+        match event {
+            InputEvent::DeviceAdded { device } => self.device_added(device),
+            InputEvent::DeviceRemoved { device } => self.device_removed(&device),
+            InputEvent::Keyboard { event } => {
+                let id = self.input.devices.id(&event.device());
+                // smithay's key codes are xkb's: 8 above evdev's.
+                if let Some(code) = event.key_code().raw().checked_sub(8) {
+                    self.device_key(id, code, event.state() == KeyState::Pressed, event.time_msec());
+                }
+            }
+            InputEvent::PointerMotion { event } => {
+                self.handle_pointer_step(event.delta_x(), event.delta_y(), event.time_msec());
+            }
+            InputEvent::PointerMotionAbsolute { event } => {
+                let place = self.place_of(&event, Covers::Window);
+                self.handle_pointer_motion(place.0, place.1, event.time_msec());
+            }
+            InputEvent::PointerButton { event } => {
+                let id = self.input.devices.id(&event.device());
+                let pressed = event.state() == ButtonState::Pressed;
+                self.device_button(id, event.button_code(), pressed, event.time_msec());
+            }
+            InputEvent::PointerAxis { event } => {
+                let parts = |axis| {
+                    let finger = || event.amount(axis).map(|amount| amount * PARTS / NOTCH);
+                    event.amount_v120(axis).or_else(finger).unwrap_or(0.0)
+                };
+                let (horizontal, vertical) = (parts(Axis::Horizontal), parts(Axis::Vertical));
+                self.handle_wheel_parts(horizontal, vertical, event.time_msec());
+            }
+            InputEvent::TouchDown { event } => {
+                let id = self.input.devices.id(&event.device());
+                let place = self.place_of(&event, Covers::Touch);
+                self.handle_touch_down(id, event.slot(), place, event.time_msec());
+            }
+            InputEvent::TouchMotion { event } => {
+                let id = self.input.devices.id(&event.device());
+                let place = self.place_of(&event, Covers::Touch);
+                self.handle_touch_motion(id, event.slot(), place, event.time_msec());
+            }
+            InputEvent::TouchUp { event } => {
+                let id = self.input.devices.id(&event.device());
+                self.handle_touch_up(id, event.slot(), event.time_msec());
+            }
+            InputEvent::TouchCancel { event } => {
+                let id = self.input.devices.id(&event.device());
+                self.handle_touch_up(id, event.slot(), event.time_msec());
+            }
+            InputEvent::TabletToolProximity { event } => match event.state() {
+                ProximityState::In => self.pen_at(&event, event.time_msec()),
+                ProximityState::Out => {
+                    let id = self.input.devices.id(&event.device());
+                    self.release_device_buttons(id, event.time_msec());
+                }
+            },
+            InputEvent::TabletToolAxis { event } => {
+                self.pen_at(&event, event.time_msec());
+                if event.wheel_has_changed() {
+                    let parts = f64::from(event.wheel_delta_discrete()) * PARTS;
+                    self.handle_wheel_parts(0.0, parts, event.time_msec());
+                }
+            }
+            InputEvent::TabletToolTip { event } => {
+                self.pen_at(&event, event.time_msec());
+                let id = self.input.devices.id(&event.device());
+                let pressed = TabletToolTipEvent::tip_state(&event) == TabletToolTipState::Down;
+                self.device_button(id, codes::BTN_LEFT, pressed, event.time_msec());
+            }
+            InputEvent::TabletToolButton { event } => {
+                let id = self.input.devices.id(&event.device());
+                if let Some(code) = codes::button_of_pen(TabletToolButtonEvent::button(&event)) {
+                    let pressed = TabletToolButtonEvent::button_state(&event) == ButtonState::Pressed;
+                    self.device_button(id, code, pressed, event.time_msec());
+                }
+            }
+            InputEvent::SwitchToggle { event } => {
+                let (switch, state) = (SwitchToggleEvent::switch(&event), SwitchToggleEvent::state(&event));
+                if (switch, state) == (Some(Switch::Lid), SwitchState::Off) {
+                    self.note_activity();
+                }
+            }
+            // Gestures are made of fingers that do nothing else.
+            InputEvent::GestureSwipeBegin { .. }
+            | InputEvent::GesturePinchBegin { .. }
+            | InputEvent::GestureHoldBegin { .. } => {
+                self.note_activity();
+            }
+            _ => {}
+        }
+    }
+
+    fn device_added(&mut self, mut device: Device) {
+        tracing::info!("the input device “{}” ({}) is here", crate::ui::clean(device.name()), device.sysname());
+        self.input.devices.id(&device);
+        settings::apply(&mut device, &self.input.config);
+        leds::light(&mut device, self.input.lights.unwrap_or_default());
+    }
+
+    fn device_removed(&mut self, device: &Device) {
+        tracing::info!("the input device “{}” ({}) is gone", crate::ui::clean(device.name()), device.sysname());
+        if let Some(id) = self.input.devices.remove(device) {
+            self.device_unplugged(id, crate::shell::time_ms());
+        }
+    }
+
+    fn pen_at(&mut self, event: &impl AbsolutePositionEvent<LibinputInputBackend>, time_ms: u32) {
+        let place = self.place_of(event, Covers::Desk);
+        self.handle_pointer_motion(place.0, place.1, time_ms);
+    }
+
+    /// The place on the plane that a device means which covers a display.
+    fn place_of(&self, event: &impl AbsolutePositionEvent<LibinputInputBackend>, covers: Covers) -> (f64, f64) {
+        let device = event.device();
+        let fraction = (event.x_transformed(1), event.y_transformed(1));
+        let outputs = self.backend.outputs();
+        let index = self.output_covered_by(&device, covers);
+        let Some(output) = outputs.get(index).or(outputs.first()) else { return (0.0, 0.0) };
+        let glued = covers != Covers::Desk || device.output_name().is_some();
+        let transform = if glued { output.transform } else { Transform::Normal };
+        let (x, y) = turned(fraction, transform);
+        output.rect().at(x, y)
+    }
+
+    fn output_covered_by(&self, device: &Device, covers: Covers) -> usize {
+        let outputs = self.backend.outputs();
+        let config = &self.input.config;
+        let (asked, usual) = match covers {
+            Covers::Touch => (&config.touch_output, built_in(outputs)),
+            Covers::Window | Covers::Desk => {
+                let focus = self.shell.shown().map(|guest| guest.name);
+                let first = self.places().iter().position(|place| place.guest.is_some() && place.guest == focus);
+                (&config.tablet_output, first)
+            }
+        };
+        let named = |name: &str| outputs.iter().position(|output| output.name == name);
+        let asked = asked.as_deref().and_then(named);
+        asked.or_else(|| named(device.output_name()?)).or(usual).unwrap_or(0)
+    }
+}
+
+/// A place on a display as it is built, from 0 to 1 along each side, as a place on what is drawn, which is turned on its way to the display.
+fn turned((x, y): (f64, f64), transform: Transform) -> (f64, f64) {
+    let unit: Size<f64, ()> = (1.0, 1.0).into();
+    let point: Point<f64, ()> = (x, y).into();
+    let point = transform.transform_point_in(point, &unit);
+    (point.x, point.y)
+}
+
+/// The display that is a part of the machine.
+fn built_in(outputs: &[Output]) -> Option<usize> {
+    let built_in = |output: &Output| ["eDP-", "LVDS-", "DSI-"].iter().any(|kind| output.name.starts_with(kind));
+    outputs.iter().position(built_in)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_display_that_is_turned_is_touched_where_its_picture_is() {
+        let corner = |transform| turned((0.0, 0.25), transform);
+        assert_eq!(corner(Transform::Normal), (0.0, 0.25));
+        assert_eq!(corner(Transform::_90), (0.75, 0.0));
+        assert_eq!(corner(Transform::_180), (1.0, 0.75));
+        assert_eq!(corner(Transform::_270), (0.25, 1.0));
+    }
+}
