@@ -163,6 +163,8 @@ fn command(request: &[Vec<u8>]) -> io::Result<Command> {
     command.stdin(if terminal.is_empty() {
         Stdio::null()
     } else {
+        // As a login does.
+        std::os::unix::fs::chown(&terminal, Some(user.uid), None)?;
         File::options().read(true).write(true).open(&terminal)?.into()
     });
     for (name, is_error) in [(stdout, false), (stderr, true)] {

@@ -15,8 +15,7 @@ chmod 700 /run/user/1000
 modprobe -qa virtio_gpu virtio_input evdev uinput virtio_rng
 /usr/lib/systemd/systemd-udevd --daemon
 # Only what somebody in here looks at: every other device would cost time.
-udevadm trigger --action=add --subsystem-match=drm --subsystem-match=input --subsystem-match=misc --subsystem-match=tty \
-    --subsystem-match=virtio-ports --subsystem-match=graphics --subsystem-match=vtconsole
+udevadm trigger --action=add --subsystem-match=drm --subsystem-match=input --subsystem-match=misc
 udevadm settle --timeout=30
 
 case " $(cat /proc/cmdline) " in

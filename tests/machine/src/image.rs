@@ -66,7 +66,7 @@ pub fn obstacle() -> Option<String> {
             return Some(format!("{program} is not installed; run `cargo xtask setup`, which installs it"));
         }
     }
-    if !may_make_namespaces() {
+    if !may_be_root() {
         return Some("building the machine's disk needs root, or a user that may make user namespaces".to_owned());
     }
     archive().err().map(|error| format!("{error:#}"))
@@ -107,7 +107,7 @@ fn build(work: &Path) -> Result<()> {
     fs::create_dir(&target)?;
     let log = work.join("log");
     let file = File::create(&log)?;
-    let mut command = Command::new("sh");
+    let mut command = as_root(&["sh"]);
     command.arg(work.join("build.sh")).arg(&target).arg(archive).args(key);
     command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
     let ended = command.status().context("cannot run sh")?;
@@ -136,7 +136,7 @@ fn remove_leftovers(cache: &Path) {
 fn remove(folder: &Path) {
     // Files of other users, made in a user namespace, are removed in one.
     if fs::remove_dir_all(folder).is_err() {
-        let _ = Command::new("unshare").args(["--map-auto", "--map-root-user", "rm", "-rf"]).arg(folder).status();
+        let _ = as_root(&["rm", "-rf"]).arg(folder).status();
     }
 }
 
@@ -175,13 +175,22 @@ fn is_installed(program: &str) -> bool {
     std::env::split_paths(&folders).chain(system).any(|folder| folder.join(program).is_file())
 }
 
-fn may_make_namespaces() -> bool {
-    if rustix::process::geteuid().is_root() {
-        return true;
-    }
-    let mut command = Command::new("unshare");
-    command.args(["--map-auto", "--map-root-user", "true"]).stderr(Stdio::null());
-    command.status().is_ok_and(|status| status.success())
+fn may_be_root() -> bool {
+    let mut command = as_root(&["true"]);
+    command.stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+}
+
+/// A command that has root's rights over files: this process's own, or those in a user namespace.
+fn as_root(words: &[&str]) -> Command {
+    let namespace: &[&str] = if rustix::process::geteuid().is_root() {
+        &[]
+    } else {
+        &["unshare", "--map-auto", "--map-root-user", "--mount", "--pid", "--fork", "--mount-proc"]
+    };
+    let mut words = namespace.iter().chain(words);
+    let mut command = Command::new(words.next().unwrap_or(&"true"));
+    command.args(words);
+    command
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// The longest that a start may take: a minute and more on a busy computer, where 15 s are usual.
-const BOOT: Duration = Duration::from_secs(150);
+/// The longest that a start may take: minutes on a busy computer, where 10 s are usual.
+const BOOT: Duration = Duration::from_secs(240);
 const SOON: Duration = Duration::from_secs(60);
 
 /// A running machine.
