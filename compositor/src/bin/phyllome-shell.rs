@@ -34,7 +34,7 @@ struct Options {
     /// Size of an output (headless) or of the window (nested) in pixels; headless: once per output.
     #[arg(long, value_name = "WxH", value_parser = size)]
     size: Vec<(u32, u32)>,
-    /// What draws; auto: Pixman on headless, else GLES.
+    /// What draws; auto: Pixman on headless and where GL would be software, else GLES.
     #[arg(long, value_enum, default_value_t = RendererName::Auto)]
     renderer: RendererName,
     /// Accept `phyllome input …`; headless and nested only.
@@ -81,18 +81,14 @@ fn choose(options: &Options) -> anyhow::Result<BackendChoice> {
     let window = std::env::var_os("WAYLAND_DISPLAY").is_some() || std::env::var_os("DISPLAY").is_some();
     let backend = match options.backend {
         BackendName::Auto if window => BackendName::Nested,
-        BackendName::Auto => {
-            bail!(
-                "there is no desktop to open a window on, and no display can be driven yet; choose --backend headless"
-            )
-        }
-        BackendName::Kms => {
-            bail!("the backend kms is not there yet; choose --backend nested or --backend headless")
-        }
+        BackendName::Auto => BackendName::Kms,
         other => other,
     };
     if options.size.len() > MAX_OUTPUTS {
         bail!("--size was given {} times; at most {MAX_OUTPUTS} outputs can be made", options.size.len());
+    }
+    if backend == BackendName::Kms {
+        return on_display(options);
     }
     match (backend, options.renderer) {
         (BackendName::Headless, renderer) => {
@@ -103,6 +99,22 @@ fn choose(options: &Options) -> anyhow::Result<BackendChoice> {
         (_, RendererName::Pixman) => bail!("a window is drawn with GLES; leave out --renderer pixman"),
         _ => Ok(BackendChoice::Nested { size: options.size.first().copied().unwrap_or(DEFAULT_SIZE) }),
     }
+}
+
+/// The display has the sizes that it has, and input from the devices of its seat alone.
+fn on_display(options: &Options) -> anyhow::Result<BackendChoice> {
+    if !options.size.is_empty() {
+        bail!("--size is for --backend headless and nested; on the display itself set mode in [output.NAME] of shell.toml");
+    }
+    if options.allow_test_input {
+        bail!("--allow-test-input is for --backend headless and nested; on the display itself only its own keyboard counts");
+    }
+    let renderer = match options.renderer {
+        RendererName::Auto => None,
+        RendererName::Gles => Some(RendererKind::Gles),
+        RendererName::Pixman => Some(RendererKind::Pixman),
+    };
+    Ok(BackendChoice::Kms { renderer })
 }
 
 /// Locks the runtime folder for as long as the file stays open, so that there is one shell on it.

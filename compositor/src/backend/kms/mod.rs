@@ -3,9 +3,14 @@
 //! One device is driven. What goes wrong with it or with the seat never ends the shell: outputs stay as they are for the guests, nothing is
 //! drawn, and everything is opened anew after a pause ([`Kms::trouble`]). The device's own events come in by [`events`].
 
+pub mod arrange;
+pub mod connectors;
 mod device;
+pub mod edid;
 mod events;
-pub mod plugs;
+pub mod modes;
+pub mod planes;
+mod plugs;
 mod session;
 mod settle;
 mod surface;
@@ -88,7 +93,8 @@ impl Kms {
         let seat = Seat::open()?;
         seat.wait_until_active();
         let active = seat.is_active();
-        let udev = UdevBackend::new(seat.name()).map_err(|error| format!("udev cannot be asked for displays: {error}"))?;
+        let udev =
+            UdevBackend::new(seat.name()).map_err(|error| format!("udev cannot be asked for displays: {error}"))?;
         let source = events::watch_seat(loop_handle, &seat)?;
         let mut kms = Self {
             display: display.clone(),
@@ -130,10 +136,14 @@ impl Kms {
             return Ok(Drawn::Asleep);
         }
         let Some(output) = self.outputs.get(index) else { return Ok(Drawn::Asleep) };
-        let (id, name) = (output.id, output.name.clone());
+        let (id, name, area) = (output.id, output.name.clone(), output.layout().area);
         let Some(driven) = &mut self.driven else { return Ok(Drawn::Asleep) };
-        match driven.gpu.draw(&name, scene, screens) {
-            Ok(Drawn::Queued) => {
+        let drawn = driven.gpu.draw(&name, scene, &area, screens);
+        if let (Ok((_, plane)), Some(output)) = (&drawn, self.outputs.get_mut(index)) {
+            output.plane = *plane;
+        }
+        match drawn {
+            Ok((Drawn::Queued, _)) => {
                 let overdue = Timer::from_duration(FLIP_LIMIT);
                 let timer = self.loop_handle.insert_source(overdue, move |_, (), state| {
                     state.flip_overdue(id);
@@ -142,7 +152,7 @@ impl Kms {
                 driven.gpu.flip_begun(&name, timer.ok());
                 Ok(Drawn::Queued)
             }
-            Ok(drawn) => Ok(drawn),
+            Ok((drawn, _)) => Ok(drawn),
             Err(why) => {
                 self.trouble(&why);
                 Ok(Drawn::Asleep)
@@ -188,7 +198,8 @@ impl Kms {
 
     pub(super) fn sleep(&mut self, asleep: bool) {
         self.asleep = asleep;
-        if asleep && !self.paused
+        if asleep
+            && !self.paused
             && let Some(driven) = &mut self.driven
         {
             let timers = driven.gpu.sleep();
@@ -197,9 +208,9 @@ impl Kms {
     }
 
     /// Switches to virtual terminal `number`.
-    pub(super) fn change_vt(&self, number: i32) {
+    pub(super) fn change_vt(&self, number: u8) {
         if let Some((seat, _)) = &self.seat {
-            seat.switch_to(number);
+            seat.switch_to(i32::from(number));
         }
     }
 

@@ -1,0 +1,290 @@
+//! What comes from seat daemon, udev, graphics device and input devices, and what the shell does then.
+
+use super::device::Gpu;
+use super::session::{Seat, SeatChange};
+use super::{Devices, Kms};
+use crate::State;
+use crate::backend::{Backend, OutputId};
+use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
+use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
+use smithay::backend::udev::{UdevBackend, UdevEvent};
+use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
+use smithay::reexports::drm::control::crtc;
+use smithay::reexports::input::Libinput;
+use smithay::utils::{Clock, Monotonic};
+use std::time::Duration;
+
+type Handle = LoopHandle<'static, State>;
+
+/// Listens to the seat daemon.
+pub(super) fn watch_seat(loop_handle: &Handle, seat: &Seat) -> Result<RegistrationToken, String> {
+    let descriptor = seat.descriptor().map_err(|error| format!("the seat cannot be listened to: {error}"))?;
+    let source = Generic::new(descriptor, Interest::READ, Mode::Level);
+    let readable = |_, _: &mut _, state: &mut State| {
+        Ok(if state.seat_readable() { PostAction::Continue } else { PostAction::Remove })
+    };
+    loop_handle.insert_source(source, readable).map_err(|error| format!("the seat cannot be listened to: {error}"))
+}
+
+/// Listens to udev.
+pub(super) fn watch_udev(loop_handle: &Handle, udev: UdevBackend) -> Result<(), String> {
+    let source = loop_handle.insert_source(udev, |event, _, state| state.udev_said(event));
+    source.map(drop).map_err(|error| format!("udev cannot be listened to: {error}"))
+}
+
+/// Listens to a graphics device.
+pub(super) fn watch_gpu(loop_handle: &Handle, notifier: DrmDeviceNotifier) -> Result<RegistrationToken, String> {
+    let source = loop_handle.insert_source(notifier, |event, metadata, state| match event {
+        DrmEvent::VBlank(crtc) => state.flipped(crtc, *metadata),
+        DrmEvent::Error(error) => state.device_failed(&error.to_string()),
+    });
+    source.map_err(|error| format!("the graphics device cannot be listened to: {error}"))
+}
+
+impl Kms {
+    /// Opens the input devices of the seat; what is plugged in later comes by itself.
+    pub(super) fn open_devices(&mut self) {
+        let Some((seat, _)) = &self.seat else { return };
+        if let Some(devices) = &mut self.devices {
+            if devices.context.resume().is_err() {
+                tracing::error!("the input devices cannot be opened anew");
+            }
+            return;
+        }
+        let mut context = Libinput::new_with_udev(LibinputSessionInterface::from(seat.handle()));
+        if context.udev_assign_seat(seat.name()).is_err() {
+            tracing::error!("the input devices of {} cannot be found; only the command-line tool is left", seat.name());
+            return;
+        }
+        let backend = LibinputInputBackend::new(context.clone());
+        match self.loop_handle.insert_source(backend, |event, (), state| state.libinput_event(event)) {
+            Ok(source) => self.devices = Some(Devices { context, source }),
+            Err(error) => tracing::error!("the input devices cannot be listened to: {error}"),
+        }
+    }
+
+    fn close_devices(&mut self) {
+        if let Some(devices) = self.devices.take() {
+            devices.context.suspend();
+            self.loop_handle.remove(devices.source);
+        }
+    }
+
+    /// Devices are another session's from now on.
+    fn pause(&mut self) {
+        self.paused = true;
+        if let Some(driven) = &mut self.driven {
+            driven.gpu.drm.pause();
+            let timers = driven.gpu.keep(|_| false);
+            self.forget(timers);
+        }
+        if let Some(devices) = &self.devices {
+            devices.context.suspend();
+        }
+    }
+
+    /// Devices are the shell's again.
+    fn resume(&mut self) {
+        self.paused = false;
+        self.open_devices();
+        if self.retry.is_some() {
+            return;
+        }
+        let resumed = match &mut self.driven {
+            Some(driven) => activate(&mut driven.gpu),
+            None => self.open_gpu(),
+        };
+        // Every display is lit as if it was plugged in just now: what the other session did to it is not asked.
+        if let Err(why) = resumed.and_then(|()| self.settle()) {
+            self.trouble(&why);
+        }
+    }
+}
+
+/// A device is used again. smithay says that it is even where it did not become DRM master.
+fn activate(gpu: &mut Gpu) -> Result<(), String> {
+    gpu.drm.activate(false).map_err(|error| error.to_string())?;
+    if gpu.is_master() { Ok(()) } else { Err(format!("{} was not given back", gpu.path.display())) }
+}
+
+impl State {
+    fn kms(&mut self) -> Option<&mut Kms> {
+        match &mut self.backend {
+            Backend::Kms(kms) => Some(kms),
+            _ => None,
+        }
+    }
+
+    /// The seat daemon says something, or is gone; then the descriptor is done with.
+    fn seat_readable(&mut self) -> bool {
+        let Some(kms) = self.kms() else { return false };
+        let Some((seat, _)) = &kms.seat else { return false };
+        match seat.read() {
+            Ok(changes) => {
+                for change in changes {
+                    match change {
+                        SeatChange::Active => self.session_active(),
+                        SeatChange::Paused => self.session_paused(),
+                    }
+                }
+                true
+            }
+            Err(why) => {
+                self.seat_lost(&why);
+                false
+            }
+        }
+    }
+
+    fn session_paused(&mut self) {
+        self.no_flips();
+        let time = self.now_ms();
+        self.handle_input_lost(time);
+        let Some(kms) = self.kms() else { return };
+        kms.pause();
+        if let Some((seat, _)) = &kms.seat {
+            seat.yield_devices();
+        }
+    }
+
+    fn session_active(&mut self) {
+        let Some(kms) = self.kms() else { return };
+        if !kms.paused {
+            return;
+        }
+        kms.resume();
+        self.note_activity();
+        self.displays_opened();
+    }
+
+    /// The seat daemon is gone and with it the right to open devices. Guests go on; the next seat daemon is waited for.
+    fn seat_lost(&mut self, why: &str) {
+        self.no_flips();
+        let time = self.now_ms();
+        self.handle_input_lost(time);
+        let Some(kms) = self.kms() else { return };
+        // Its source is the caller, who removes it.
+        kms.seat = None;
+        kms.paused = false;
+        kms.failures = 0;
+        if let Some(retry) = kms.retry.take() {
+            kms.loop_handle.remove(retry);
+        }
+        kms.trouble(&format!("the seat daemon is gone ({why})"));
+    }
+
+    /// The pause after [`Kms::trouble`] is over.
+    pub(super) fn open_anew(&mut self) {
+        self.no_flips();
+        let Some(kms) = self.kms() else { return };
+        kms.retry = None;
+        kms.close_gpu();
+        if kms.seat.is_none() {
+            kms.close_devices();
+            let opened = Seat::open().and_then(|seat| {
+                seat.wait_until_active();
+                let source = watch_seat(&kms.loop_handle, &seat)?;
+                Ok((seat, source))
+            });
+            match opened {
+                Ok(seat) => {
+                    kms.paused = !seat.0.is_active();
+                    kms.seat = Some(seat);
+                    tracing::info!("the seat is back");
+                }
+                Err(why) => {
+                    kms.trouble(&why);
+                    return;
+                }
+            }
+        }
+        if kms.paused {
+            return;
+        }
+        kms.open_devices();
+        if let Err(why) = kms.open_gpu().and_then(|()| kms.settle()) {
+            kms.close_gpu();
+            kms.trouble(&why);
+            return;
+        }
+        self.displays_opened();
+    }
+
+    /// Outputs are as they are now; what they can import is told to guests if nothing was told before.
+    fn displays_opened(&mut self) {
+        let (formats, device) = self.backend.dmabuf_formats();
+        self.protocols.offer_dmabuf(&self.display, formats, device);
+        self.outputs_changed();
+    }
+
+    /// Frames that are under way will not come onto a display.
+    fn no_flips(&mut self) {
+        let outputs: Vec<OutputId> = self.backend.outputs().iter().map(|output| output.id).collect();
+        for output in outputs {
+            self.output_not_flipped(output);
+        }
+    }
+
+    fn udev_said(&mut self, event: UdevEvent) {
+        let Some(kms) = self.kms() else { return };
+        let ours = kms.driven.as_ref().map(|driven| driven.gpu.number);
+        match event {
+            UdevEvent::Added { .. } if ours.is_none() && !kms.paused => kms.trouble("a graphics device has come"),
+            UdevEvent::Changed { device_id } if ours == Some(device_id) && !kms.paused && kms.retry.is_none() => {
+                if let Err(why) = kms.settle() {
+                    kms.trouble(&why);
+                }
+                self.outputs_changed();
+            }
+            UdevEvent::Removed { device_id } if ours == Some(device_id) => {
+                tracing::warn!("the graphics device is gone");
+                kms.close_gpu();
+                kms.retire_all();
+                self.outputs_changed();
+            }
+            _ => {}
+        }
+    }
+
+    fn flipped(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
+        let Some(kms) = self.kms() else { return };
+        let Some((name, timer)) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc)) else { return };
+        kms.forget(timer.into_iter().collect());
+        kms.failures = 0;
+        let Some(output) = kms.outputs.iter().find(|output| output.name == name).map(|output| output.id) else {
+            return;
+        };
+        let now = || Duration::from(Clock::<Monotonic>::new().now());
+        let (time, sequence) = match metadata {
+            // Displays without a vblank give no time.
+            Some(DrmEventMetadata { time: DrmEventTime::Monotonic(time), sequence }) if !time.is_zero() => {
+                (time, sequence)
+            }
+            Some(metadata) => (now(), metadata.sequence),
+            None => (now(), 0),
+        };
+        self.output_flipped(output, time, u64::from(sequence));
+    }
+
+    /// A frame has been under way for too long.
+    pub(super) fn flip_overdue(&mut self, output: OutputId) {
+        self.output_not_flipped(output);
+        let Some(kms) = self.kms() else { return };
+        let name =
+            kms.outputs.iter().find(|other| other.id == output).map_or("a display", |output| output.name.as_str());
+        let why = format!("{name} has not shown a frame for two seconds");
+        kms.trouble(&why);
+    }
+
+    fn device_failed(&mut self, why: &str) {
+        let Some(kms) = self.kms() else { return };
+        // Not heard any more: it may fail again at once, for ever.
+        if let Some(driven) = &kms.driven {
+            if let Err(error) = kms.loop_handle.disable(&driven.source) {
+                tracing::debug!("{error}");
+            }
+        }
+        kms.trouble(why);
+    }
+}

@@ -1,0 +1,200 @@
+//! Brings outputs in line with what is plugged in: displays that came are lit, those that went are forgotten, changed ones change.
+
+use super::Kms;
+use super::arrange::positions;
+use super::connectors::{Connected, assign};
+use super::edid::{Edid, default_scale};
+use super::modes;
+use super::plugs::{Plug, mode_infos, plugs, refresh_mhz};
+use super::surface::Wiring;
+use crate::State;
+use crate::backend::{Output, OutputInfo};
+use phyllome_config::shell::Rotation;
+use smithay::backend::drm::DrmDevice;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::drm::control::{Device as _, connector, crtc};
+use smithay::utils::Transform;
+use std::time::Duration;
+
+/// A guest may bind an output at the moment at which it goes; its global stays so long.
+const GLOBAL_STAYS: Duration = Duration::from_secs(5);
+
+impl Kms {
+    /// Looks what is plugged in and lights it. The error means that the device cannot be asked.
+    pub(super) fn settle(&mut self) -> Result<(), String> {
+        let Some(driven) = &mut self.driven else { return Ok(()) };
+        let gpu = &mut driven.gpu;
+        let found =
+            plugs(&gpu.drm).map_err(|error| format!("{} says nothing of its displays: {error}", gpu.path.display()))?;
+        let settings = &self.settings;
+        let is_wanted = |plug: &&Plug| plug.connected && !settings.get(&plug.name).is_some_and(|set| set.disabled);
+        let wanted: Vec<&Plug> = found.iter().filter(is_wanted).collect();
+        let before = gpu.wirings();
+        let assigned = assign(&connected(&wanted, &before));
+        for (_, why) in &assigned.left_out {
+            tracing::warn!("{why}");
+        }
+        let find = |connector: connector::Handle| wanted.iter().copied().find(|plug| plug.connector == connector);
+        let pairs: Vec<(&Plug, crtc::Handle)> =
+            assigned.pairs.into_iter().filter_map(|(connector, crtc)| Some((find(connector)?, crtc))).collect();
+        let gone = gpu.keep(|wiring| pairs.iter().any(|(plug, crtc)| plug.name == wiring.name && *crtc == wiring.crtc));
+        if before.is_empty() && is_littered(&gpu.drm, &pairs) {
+            // What another program left there must not lie beside or over the shell's picture.
+            if let Err(error) = gpu.drm.reset_state() {
+                tracing::warn!("what another program left on the displays cannot be removed: {error}");
+            }
+        }
+        let mut lit = Vec::new();
+        for (plug, crtc) in pairs {
+            let set = settings.get(&plug.name).cloned().unwrap_or_default();
+            let chosen = modes::choose(&plug.name, &mode_infos(&plug.modes), set.mode.as_ref());
+            let Some((chosen, mode)) =
+                chosen.and_then(|c| plug.modes.get(c.index).map(|mode| (c.why_not_asked, *mode)))
+            else {
+                tracing::warn!("{} stays dark: the display offers no mode", plug.name);
+                continue;
+            };
+            if let Some(why) = chosen {
+                tracing::warn!("{why}");
+            }
+            let transform = transform(set.rotation);
+            let wiring = Wiring { name: plug.name.clone(), connector: plug.connector, crtc, mode, transform };
+            if let Err(why) = gpu.light(wiring) {
+                tracing::warn!("{} stays dark: {why}", plug.name);
+                continue;
+            }
+            let size = (u32::from(mode.size().0), u32::from(mode.size().1));
+            let millimetres = millimetres(plug);
+            lit.push(OutputInfo {
+                name: plug.name.clone(),
+                size: turned(size, transform),
+                scale: set.scale.unwrap_or_else(|| default_scale(size, millimetres)),
+                refresh_mhz: refresh_mhz(&mode),
+                transform,
+                millimetres: turned(millimetres.unwrap_or_default(), transform),
+            });
+        }
+        let dark = gpu.keep(|wiring| lit.iter().any(|info| info.name == wiring.name));
+        self.forget(gone);
+        self.forget(dark);
+        self.take_over(&lit);
+        Ok(())
+    }
+
+    /// Makes the outputs what is lit.
+    fn take_over(&mut self, lit: &[OutputInfo]) {
+        let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.outputs)
+            .into_iter()
+            .partition(|output| lit.iter().any(|info| info.name == output.name));
+        self.outputs = stay;
+        for output in go {
+            tracing::info!("{} is gone", output.name);
+            self.retire(&output);
+        }
+        for info in lit {
+            match self.outputs.iter_mut().find(|output| output.name == info.name) {
+                Some(output) => output.change(info),
+                None => {
+                    let (width, height) = info.size;
+                    tracing::info!("{}: {width} × {height} at {} mHz", info.name, info.refresh_mhz);
+                    self.outputs.push(Output::new(&self.display, info.clone()));
+                }
+            }
+        }
+        let sizes: Vec<(u32, u32)> = self.outputs.iter().map(|output| output.size).collect();
+        for (output, position) in self.outputs.iter_mut().zip(positions(&sizes)) {
+            output.position = position;
+        }
+    }
+
+    /// No output is left.
+    pub(super) fn retire_all(&mut self) {
+        self.take_over(&[]);
+    }
+
+    fn retire(&self, output: &Output) {
+        let global = output.retire(&self.display);
+        let timer =
+            self.loop_handle.insert_source(Timer::from_duration(GLOBAL_STAYS), move |_, (), state: &mut State| {
+                state.display.remove_global::<State>(global.clone());
+                TimeoutAction::Drop
+            });
+        if let Err(error) = timer {
+            tracing::warn!("an output that is gone stays known to guests: {error}");
+        }
+    }
+
+    /// Says which outputs of shell.toml are no connector of the device.
+    pub(super) fn warn_of_unknown(&self) {
+        let Some(driven) = &self.driven else { return };
+        let Ok(found) = plugs(&driven.gpu.drm) else { return };
+        let names: Vec<&str> = found.iter().map(|plug| plug.name.as_str()).collect();
+        for name in self.settings.keys().filter(|name| !names.contains(&name.as_str())) {
+            if !name.starts_with("HEADLESS-") && !name.starts_with("NESTED-") {
+                tracing::warn!("shell.toml: there is no connector “{name}”; there are {}", names.join(", "));
+            }
+        }
+    }
+}
+
+fn connected(wanted: &[&Plug], running: &[Wiring]) -> Vec<Connected<connector::Handle, crtc::Handle>> {
+    let one = |plug: &&Plug| {
+        let same = |wiring: &&Wiring| wiring.name == plug.name && wiring.connector == plug.connector;
+        Connected {
+            id: plug.connector,
+            name: plug.name.clone(),
+            crtcs: plug.crtcs.clone(),
+            running: running.iter().find(same).map(|wiring| wiring.crtc),
+        }
+    };
+    wanted.iter().map(one).collect()
+}
+
+/// What the display itself says, else what the kernel knows.
+fn millimetres(plug: &Plug) -> Option<(u32, u32)> {
+    if plug.edid.is_empty() {
+        return Some(plug.millimetres).filter(|size| *size != (0, 0));
+    }
+    match Edid::parse(&plug.edid) {
+        Ok(edid) => edid.millimetres.or(Some(plug.millimetres).filter(|size| *size != (0, 0))),
+        Err(why) => {
+            tracing::warn!("{}: what the display says of itself cannot be used: {why}", plug.name);
+            None
+        }
+    }
+}
+
+/// Whether something is shown that the shell will not replace: on other CRTCs, from other CRTCs, or on planes over its picture.
+fn is_littered(drm: &DrmDevice, pairs: &[(&Plug, crtc::Handle)]) -> bool {
+    let ours = |crtc: crtc::Handle| pairs.iter().any(|(_, own)| *own == crtc);
+    let lit = |crtc: &crtc::Handle| drm.get_crtc(*crtc).is_ok_and(|info| info.mode().is_some());
+    let fed = |connector: connector::Handle| {
+        let encoder = drm.get_connector(connector, false).ok()?.current_encoder()?;
+        drm.get_encoder(encoder).ok()?.crtc()
+    };
+    let covered = |crtc: &crtc::Handle| {
+        drm.planes(crtc).is_ok_and(|planes| {
+            let shows = |plane| drm.get_plane(plane).is_ok_and(|info| info.framebuffer().is_some());
+            planes.overlay.iter().chain(&planes.cursor).any(|plane| shows(plane.handle))
+        })
+    };
+    drm.crtcs().iter().any(|crtc| (!ours(*crtc) && lit(crtc)) || covered(crtc))
+        || pairs.iter().any(|(plug, crtc)| fed(plug.connector).is_some_and(|feeding| feeding != *crtc))
+}
+
+fn transform(rotation: Rotation) -> Transform {
+    match rotation {
+        Rotation::Normal => Transform::Normal,
+        Rotation::Quarter => Transform::_90,
+        Rotation::Half => Transform::_180,
+        Rotation::ThreeQuarters => Transform::_270,
+    }
+}
+
+/// Width and height as they are seen on a display that is turned.
+fn turned((width, height): (u32, u32), transform: Transform) -> (u32, u32) {
+    match transform {
+        Transform::_90 | Transform::_270 | Transform::Flipped90 | Transform::Flipped270 => (height, width),
+        _ => (width, height),
+    }
+}

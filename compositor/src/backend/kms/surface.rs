@@ -1,0 +1,317 @@
+//! What a renderer puts on the displays of one device: a DRM compositor for each, the same code for Pixman and for GLES.
+//!
+//! Only what changed is drawn, an unchanged frame submits nothing, and no frame is drawn while the one before is on its way.
+
+use super::planes::{Hardware, Planner, Stage};
+use crate::backend::{Drawn, OutputId, Plane, painter};
+use crate::render::Capture;
+use crate::render::elements::{Piece, Textures, ground};
+use crate::render::own::ImportOwn;
+use crate::render::scene::Scene;
+use crate::wayland::screens::Screens;
+use phyllome_protocol::status::Area;
+use smithay::backend::allocator::dmabuf::{AsDmabuf, Dmabuf};
+use smithay::backend::allocator::gbm::GbmDevice;
+use smithay::backend::allocator::{Allocator, Buffer, Format, Fourcc};
+use smithay::backend::drm::compositor::{DrmCompositor, PrimaryPlaneElement};
+use smithay::backend::drm::exporter::ExportFramebuffer;
+use smithay::backend::drm::{DrmDevice, DrmDeviceFd};
+use smithay::backend::renderer::element::RenderElement;
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscreen, Renderer, RendererSuper, Texture};
+use smithay::output::OutputModeSource;
+use smithay::reexports::calloop::RegistrationToken;
+use smithay::reexports::drm::control::{Mode, connector, crtc};
+use smithay::utils::Transform;
+use std::error::Error;
+use std::fmt;
+
+/// Formats of the shell's own picture, best first. The ground is opaque, so alpha is never looked at.
+const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
+
+/// A renderer that can draw the shell into buffers of a display.
+pub trait Draws:
+    RendererSuper<TextureId: Texture + Clone + 'static, Error: Send + Sync + 'static>
+    + Renderer
+    + ImportAll
+    + ImportOwn
+    + ImportDma
+    + ExportMem
+    + Bind<Dmabuf>
+{
+}
+
+impl<R> Draws for R where
+    R: RendererSuper<TextureId: Texture + Clone + 'static, Error: Send + Sync + 'static>
+        + Renderer
+        + ImportAll
+        + ImportOwn
+        + ImportDma
+        + ExportMem
+        + Bind<Dmabuf>
+{
+}
+
+/// Where buffers of a display come from.
+pub trait Buffers:
+    Allocator<
+        Error: Error + Send + Sync + 'static,
+        Buffer: Buffer + AsDmabuf<Error: Error + Send + Sync + fmt::Debug + 'static>,
+    >
+{
+}
+
+impl<A> Buffers for A where
+    A: Allocator<
+            Error: Error + Send + Sync + 'static,
+            Buffer: Buffer + AsDmabuf<Error: Error + Send + Sync + fmt::Debug + 'static>,
+        >
+{
+}
+
+/// How such a buffer becomes something that a display reads.
+pub trait Exports<B: Buffer>:
+    ExportFramebuffer<B, Framebuffer: fmt::Debug + 'static, Error: Error + Send + Sync + 'static>
+{
+}
+
+impl<F, B: Buffer> Exports<B> for F where
+    F: ExportFramebuffer<B, Framebuffer: fmt::Debug + 'static, Error: Error + Send + Sync + 'static>
+{
+}
+
+/// Which display, how it is driven.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    /// The kernel's name of the connector.
+    pub name: String,
+    /// The connector.
+    pub connector: connector::Handle,
+    /// What feeds it.
+    pub crtc: crtc::Handle,
+    /// Its mode.
+    pub mode: Mode,
+    /// How what is drawn is turned on its way to the display.
+    pub transform: Transform,
+}
+
+impl Wiring {
+    fn mode_source(&self) -> OutputModeSource {
+        let (width, height) = self.mode.size();
+        OutputModeSource::Static {
+            size: (i32::from(width), i32::from(height)).into(),
+            scale: 1.0.into(),
+            transform: self.transform,
+        }
+    }
+}
+
+/// One lit display.
+struct Head<A, F>
+where
+    A: Buffers,
+    F: Exports<A::Buffer>,
+{
+    wiring: Wiring,
+    compositor: DrmCompositor<A, F, (), DrmDeviceFd>,
+    /// The timer that runs while a page flip is under way.
+    flip: Option<RegistrationToken>,
+    flipping: bool,
+    planner: Planner,
+    /// A frame of this mode is on the display.
+    settled: bool,
+}
+
+/// Makes what each display needs of its own.
+type Make<A, F> = Box<dyn Fn() -> (A, F)>;
+
+/// A renderer and the displays of its device.
+pub struct Heads<R, A, F>
+where
+    R: Draws,
+    A: Buffers,
+    F: Exports<A::Buffer>,
+{
+    /// The renderer.
+    pub renderer: R,
+    textures: Textures<R::TextureId>,
+    make: Make<A, F>,
+    /// What the renderer can draw into.
+    formats: Vec<Format>,
+    /// Where buffers of cursor planes come from.
+    cursors: Option<GbmDevice<DrmDeviceFd>>,
+    heads: Vec<Head<A, F>>,
+}
+
+impl<R, A, F> Heads<R, A, F>
+where
+    R: Draws,
+    A: Buffers,
+    F: Exports<A::Buffer>,
+    Piece<R::TextureId>: RenderElement<R>,
+{
+    /// No display is lit. `formats`: what the renderer can draw into. Without `cursors` no cursor plane is used.
+    pub fn new(
+        renderer: R,
+        formats: Vec<Format>,
+        cursors: Option<GbmDevice<DrmDeviceFd>>,
+        make: impl Fn() -> (A, F) + 'static,
+    ) -> Self {
+        let textures = Textures::default();
+        Self { renderer, textures, make: Box::new(make), formats, cursors, heads: Vec::new() }
+    }
+
+    /// How every lit display is driven.
+    pub fn wirings(&self) -> Vec<Wiring> {
+        self.heads.iter().map(|head| head.wiring.clone()).collect()
+    }
+
+    /// Lights a display, or changes how it is lit. What it shows comes with its next frame.
+    pub fn light(&mut self, drm: &mut DrmDevice, wiring: Wiring) -> Result<(), String> {
+        if let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == wiring.name) {
+            if head.wiring.mode == wiring.mode && head.wiring.transform == wiring.transform {
+                return Ok(());
+            }
+            if head.wiring.mode != wiring.mode {
+                head.compositor.use_mode(wiring.mode).map_err(|error| error.to_string())?;
+            }
+            head.compositor.set_output_mode_source(wiring.mode_source());
+            head.settled = false;
+            head.wiring = wiring;
+            return Ok(());
+        }
+        let surface =
+            drm.create_surface(wiring.crtc, wiring.mode, &[wiring.connector]).map_err(|error| error.to_string())?;
+        let (allocator, exporter) = (self.make)();
+        let compositor = DrmCompositor::new(
+            wiring.mode_source(),
+            surface,
+            None,
+            allocator,
+            exporter,
+            FORMATS,
+            self.formats.iter().copied(),
+            drm.cursor_size(),
+            self.cursors.clone(),
+        )
+        .map_err(|error| error.to_string())?;
+        let cursor = drm.cursor_size();
+        let mut hardware = Hardware::of(compositor.surface(), (cursor.w, cursor.h));
+        hardware.cursor = hardware.cursor.filter(|_| self.cursors.is_some());
+        let planner = Planner::new(hardware);
+        self.heads.push(Head { wiring, compositor, flip: None, flipping: false, planner, settled: false });
+        self.textures.keep_pointers(self.heads.iter().any(|head| head.planner.has_cursor()));
+        Ok(())
+    }
+
+    /// Switches off the displays that are not to be kept; gives the timers of their flips.
+    pub fn keep(&mut self, keep: impl Fn(&Wiring) -> bool) -> Vec<RegistrationToken> {
+        let mut timers = Vec::new();
+        self.heads.retain_mut(|head| {
+            let stays = keep(&head.wiring);
+            if !stays {
+                timers.extend(head.flip.take());
+            }
+            stays
+        });
+        timers
+    }
+
+    /// Draws what of `scene`, whose guest is in `area`, changed since the last frame of display `name`. Tells where the guest's pixels went.
+    pub fn draw(
+        &mut self,
+        name: &str,
+        scene: &Scene,
+        area: &Area,
+        screens: &mut Screens,
+    ) -> Result<(Drawn, Plane), String> {
+        let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) else {
+            return Ok((Drawn::Asleep, Plane::default()));
+        };
+        let pieces = self.textures.pieces(&mut self.renderer, scene, screens);
+        let stage = Stage::of(scene, area, screens);
+        let drawn = put(&mut self.renderer, head, &stage, &pieces);
+        self.textures.note_failures(&pieces);
+        drawn
+    }
+
+    /// A frame of display `name` is under way since now; `timer` says when it is overdue.
+    pub fn flip_begun(&mut self, name: &str, timer: Option<RegistrationToken>) {
+        if let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) {
+            head.flip = timer;
+        }
+    }
+
+    /// The frame that `crtc` was given is on its display. Gives the display's name, if a frame was waited for, and the timer.
+    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<(String, Option<RegistrationToken>)> {
+        let head = self.heads.iter_mut().find(|head| head.wiring.crtc == crtc && head.flipping)?;
+        head.flipping = false;
+        head.settled = true;
+        if let Err(error) = head.compositor.frame_submitted() {
+            tracing::warn!("{}: {error}", head.wiring.name);
+        }
+        Some((head.wiring.name.clone(), head.flip.take()))
+    }
+
+    /// Switches every display off; the next frame switches it on. Gives the timers of flips.
+    pub fn sleep(&mut self) -> Vec<RegistrationToken> {
+        let mut timers = Vec::new();
+        for head in &mut self.heads {
+            head.flipping = false;
+            head.settled = false;
+            timers.extend(head.flip.take());
+            if let Err(error) = head.compositor.clear() {
+                tracing::warn!("{} cannot be switched off: {error}", head.wiring.name);
+            }
+            head.compositor.reset_buffers();
+        }
+        timers
+    }
+
+    /// Drops textures that an output used before and uses no more.
+    pub fn frame_done(&mut self, output: OutputId) {
+        self.textures.sweep(output);
+        // An error means that something stays cached for one more frame.
+        let _ = self.renderer.cleanup_texture_cache();
+    }
+
+    /// Draws `scene` where nobody sees it.
+    pub fn offscreen<B>(&mut self, size: (u32, u32), scene: &Scene, screens: &mut Screens) -> Result<Capture, String>
+    where
+        R: Bind<B> + Offscreen<B>,
+    {
+        painter::offscreen::<R, B>(&mut self.renderer, &mut self.textures, size, scene, screens)
+    }
+}
+
+fn put<R, A, F>(
+    renderer: &mut R,
+    head: &mut Head<A, F>,
+    stage: &Stage,
+    pieces: &[Piece<R::TextureId>],
+) -> Result<(Drawn, Plane), String>
+where
+    R: Draws,
+    A: Buffers,
+    F: Exports<A::Buffer>,
+    Piece<R::TextureId>: RenderElement<R>,
+{
+    let name = &head.wiring.name;
+    let why = |error: &dyn fmt::Display| format!("{name} could not be drawn: {error}");
+    let upright = head.wiring.transform == Transform::Normal;
+    let choice = head.planner.choose(stage, pieces, upright, head.settled);
+    let frame =
+        head.compositor.render_frame(renderer, pieces, ground(), choice.flags()).map_err(|error| why(&error))?;
+    let plane = head.planner.learn(&frame.states, pieces);
+    if frame.is_empty {
+        return Ok((Drawn::Unchanged, plane));
+    }
+    if frame.needs_sync()
+        && let PrimaryPlaneElement::Swapchain(primary) = &frame.primary_element
+    {
+        renderer.wait(&primary.sync).map_err(|error| why(&error))?;
+    }
+    drop(frame);
+    head.compositor.queue_frame(()).map_err(|error| why(&error))?;
+    head.flipping = true;
+    Ok((Drawn::Queued, plane))
+}
