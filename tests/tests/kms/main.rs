@@ -3,3 +3,4 @@
 
 mod machine;
 mod rig;
+mod session;
