@@ -3,6 +3,7 @@
 pub mod boot;
 pub mod flush;
 pub mod idle;
+pub mod kms;
 pub mod raw_qemu;
 
 use serde::Serialize;
@@ -105,13 +106,13 @@ pub fn machine() -> String {
 pub fn table(bench: &Bench) -> String {
     let mut out = format!("{} on {}\n", bench.bench, bench.machine);
     out += &format!(
-        "{:<34} {:>12} {:<6} {:>12} {:>7} {:>7}  {:<5} peer\n",
+        "{:<36} {:>12} {:<11} {:>12} {:>7} {:>7}  {:<5} peer\n",
         "row", "value", "unit", "peer's", "ratio", "goal", "met"
     );
     for row in &bench.rows {
         let number = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.2}"));
         out += &format!(
-            "{:<34} {:>12} {:<6} {:>12} {:>7} {:>7.2}  {:<5} {}{}\n",
+            "{:<36} {:>12} {:<11} {:>12} {:>7} {:>7.2}  {:<5} {}{}\n",
             row.name,
             number(row.value),
             row.unit,

@@ -1,9 +1,12 @@
-//! `cargo xtask bench [NAME] [--json FILE]`: measures against peers in the same run.
+//! `cargo xtask bench [NAME] [--json FILE]`: measures against peers in the same run. Several at once go into one file, as a list.
 
 use clap::Parser;
 use phyllome_test_guests::Mode;
-use phyllome_tests::bench::{Bench, boot, flush, idle, machine, table};
+use phyllome_tests::bench::{Bench, Row, boot, flush, idle, kms, machine, table};
 use std::path::PathBuf;
+
+/// Every benchmark.
+const NAMES: [&str; 2] = ["first-light", "kms"];
 
 /// Benchmarks.
 #[derive(Parser)]
@@ -15,19 +18,33 @@ struct Arguments {
     json: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<()> {
-    let arguments = Arguments::parse();
-    let name = arguments.name.as_deref().unwrap_or("first-light");
-    anyhow::ensure!(name == "first-light", "there is no benchmark {name}; there is first-light");
+fn first_light() -> anyhow::Result<Vec<Row>> {
     let (guest, text) = phyllome_tests::guest_file("still", 1, "red", Mode::Quiet, "")?;
     let cmdline = phyllome_test_guests::cmdline("still", "red", Mode::Quiet);
     let mut rows = flush::rows();
     rows.extend(boot::rows(&guest, &text, &cmdline));
     rows.extend(idle::rows(&guest, &text));
-    let bench = Bench { bench: name.to_owned(), machine: machine(), rows };
-    print!("{}", table(&bench));
+    Ok(rows)
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let asked = arguments.name.as_deref();
+    let known = asked.is_none_or(|name| NAMES.contains(&name));
+    anyhow::ensure!(known, "there is no benchmark {}; there are {}", asked.unwrap_or_default(), NAMES.join(", "));
+    let mut benches = Vec::new();
+    for name in NAMES.into_iter().filter(|name| asked.is_none_or(|asked| asked == *name)) {
+        let rows = if name == "kms" { kms::rows() } else { first_light()? };
+        let bench = Bench { bench: name.to_owned(), machine: machine(), rows };
+        print!("{}", table(&bench));
+        benches.push(bench);
+    }
     if let Some(path) = arguments.json {
-        std::fs::write(path, serde_json::to_vec_pretty(&bench)?)?;
+        let text = match benches.as_slice() {
+            [bench] => serde_json::to_vec_pretty(bench)?,
+            benches => serde_json::to_vec_pretty(benches)?,
+        };
+        std::fs::write(path, text)?;
     }
     Ok(())
 }

@@ -1,0 +1,157 @@
+//! What a picture costs on a real display: the shell on KMS beside weston's kiosk-shell and cage, on the same machine and display, with the
+//! same client.
+//!
+//! The machine is the KMS test machine: an emulated processor (TCG), a real kernel, a virtio-gpu of 1280×800 whose driver has a vblank
+//! timer, so that page flips are paced by the mode's refresh (75 Hz there) as on a monitor. The client is phyllome-guest with a played
+//! guest that flushes whole pictures by turns, or a square of 64×64, with a fence. It is a guest of the shell there, in the others a
+//! Wayland window that fills the display. What differs: the shell draws its frame around the guest, so that the guest has 1272×768 of
+//! 1280×800 there.
+//!
+//! A flip is counted by the kernel, for all three alike: from the guest's RESOURCE_FLUSH to the vblank event of the flip after it. CPU is
+//! the time that the compositor's threads ran (`schedstat`). Every compositor runs several times, by turns, so that what else the
+//! computer does falls on all of them.
+
+pub mod bed;
+pub mod compositors;
+pub mod figures;
+pub mod trace;
+
+use super::{Row, median};
+use bed::{Bed, Plan};
+use compositors::{COMPOSITORS, Compositor, RENDERERS, Renderer};
+use figures::{Burst, Sample, percentile};
+use std::collections::BTreeMap;
+
+/// Runs of each compositor.
+const ROUNDS: usize = 3;
+/// In refreshes, p99.
+const FLIP_GOAL: f64 = 2.0;
+
+type Runs = BTreeMap<(Compositor, Renderer), Vec<Sample>>;
+type Troubles = BTreeMap<(Compositor, Renderer), String>;
+
+/// All rows.
+pub fn rows() -> Vec<Row> {
+    let (mut runs, mut troubles) = (Runs::new(), Troubles::new());
+    match Bed::boot() {
+        Ok(mut bed) => {
+            run_all(&mut bed, &mut runs, &mut troubles);
+            if !troubles.is_empty() {
+                eprintln!("logs of what could not be measured: {}", bed.keep().display());
+            }
+        }
+        Err(error) => {
+            for compositor in COMPOSITORS {
+                for renderer in RENDERERS {
+                    troubles.insert((compositor, renderer), format!("there is no machine: {error:#}"));
+                }
+            }
+        }
+    }
+    RENDERERS.into_iter().flat_map(|renderer| rows_of(renderer, &runs, &troubles)).collect()
+}
+
+/// `PHYLLOME_BENCH_ONLY=cage,pixman` leaves the others out: for whoever looks for a cause.
+fn wanted(compositor: Compositor, renderer: Renderer) -> bool {
+    let Ok(only) = std::env::var("PHYLLOME_BENCH_ONLY") else { return true };
+    let words: Vec<_> = only.split(',').collect();
+    let named = |all: &[&str], mine: &str| words.contains(&mine) || !words.iter().any(|word| all.contains(word));
+    named(&COMPOSITORS.map(Compositor::name), compositor.name())
+        && named(&RENDERERS.map(Renderer::word), renderer.word())
+}
+
+fn run_all(bed: &mut Bed, runs: &mut Runs, troubles: &mut Troubles) {
+    for round in 0..=ROUNDS {
+        for compositor in COMPOSITORS {
+            for renderer in RENDERERS {
+                let which = (compositor, renderer);
+                if troubles.contains_key(&which) {
+                    continue;
+                }
+                if !wanted(compositor, renderer) {
+                    troubles.insert(which, "left out".to_owned());
+                    continue;
+                }
+                let long = round == ROUNDS && compositor == Compositor::Ours;
+                let plan = Plan { pictures: 40, pace: 61, long };
+                let done = if round == 0 {
+                    bed.warm_up(compositor, renderer)
+                } else {
+                    bed.measure(compositor, renderer, plan).map(|sample| runs.entry(which).or_default().push(sample))
+                };
+                if let Err(error) = done {
+                    eprintln!("{} with {}: {error:#}", compositor.name(), renderer.word());
+                    troubles.insert(which, format!("{error:#}"));
+                }
+            }
+        }
+    }
+}
+
+/// The figures of one compositor with one renderer.
+struct Figures<'a>(&'a [Sample]);
+
+impl Figures<'_> {
+    fn median(&self, pick: impl Fn(&Sample) -> f64) -> Option<f64> {
+        (!self.0.is_empty()).then(|| median(self.0.iter().map(pick).collect()))
+    }
+
+    fn refreshes(&self, pick: impl Fn(&Sample) -> &Vec<f64>, part: f64) -> Option<f64> {
+        let all: Vec<f64> =
+            self.0.iter().flat_map(|sample| pick(sample).iter().map(|flip| flip / sample.period)).collect();
+        percentile(&all, part)
+    }
+
+    fn last<T>(&self, pick: impl Fn(&Sample) -> Option<T>) -> Option<T> {
+        self.0.iter().rev().find_map(pick)
+    }
+}
+
+fn rows_of(renderer: Renderer, runs: &Runs, troubles: &Troubles) -> Vec<Row> {
+    let of = |compositor| Figures(runs.get(&(compositor, renderer)).map_or(&[], Vec::as_slice));
+    let ours = of(Compositor::Ours);
+    let why = |compositor: Compositor| {
+        troubles.get(&(compositor, renderer)).cloned().unwrap_or_else(|| "nothing was measured".to_owned())
+    };
+    let alone = |name: &str, unit: &str, value: Option<f64>, goal: f64| match value {
+        Some(value) => Row::alone(&format!("{name}_{}", renderer.word()), unit, value, goal),
+        None => Row::missing(&format!("{name}_{}", renderer.word()), unit, goal, &why(Compositor::Ours)),
+    };
+    // Beside the better of those that could be measured.
+    let beside = |name: &str, unit: &str, goal: f64, figure: &dyn Fn(&Figures) -> Option<f64>| {
+        let peers = [Compositor::Weston, Compositor::Cage];
+        let figures = peers.iter().filter_map(|peer| Some((peer.title(), figure(&of(*peer))?)));
+        let name = format!("{name}_{}", renderer.word());
+        match (figure(&ours), figures.min_by(|a, b| a.1.total_cmp(&b.1))) {
+            (Some(value), Some((peer, theirs))) => Row::beside(&name, unit, value, peer, theirs, goal),
+            (Some(_), None) => Row::missing(&name, unit, goal, &peers.map(why).join("; ")),
+            (None, Some((peer, theirs))) => {
+                let mut row = Row::missing(&name, unit, goal, &why(Compositor::Ours));
+                (row.peer, row.peer_value) = (Some(peer.to_owned()), Some(theirs));
+                row
+            }
+            (None, None) => Row::missing(&name, unit, goal, &why(Compositor::Ours)),
+        }
+    };
+    let mut rows = Vec::new();
+    let changes: [(&str, fn(&Sample) -> &Burst); 2] = [("whole", |s| &s.whole), ("small", |s| &s.small)];
+    for (change, burst) in changes {
+        let flips = |figures: &Figures, part: f64| figures.refreshes(|sample| &burst(sample).flips, part);
+        rows.push(alone(&format!("flip_{change}_p99"), "refreshes", flips(&ours, 0.99), FLIP_GOAL));
+        rows.push(beside(&format!("flip_{change}_p50"), "refreshes", 1.0, &|figures| flips(figures, 0.5)));
+        rows.push(alone(
+            &format!("flip_{change}_fence_p99"),
+            "refreshes",
+            ours.refreshes(|sample| &burst(sample).fences, 0.99),
+            FLIP_GOAL,
+        ));
+        let cpu = |figures: &Figures| figures.median(|sample| burst(sample).cpu);
+        rows.push(beside(&format!("frame_{change}_cpu"), "ms", 1.0, &cpu));
+    }
+    rows.push(alone("flip_flood", "per refresh", ours.last(|sample| sample.flood), 1.0));
+    rows.push(alone("idle_flips_10s", "flips", ours.last(|sample| Some(sample.rest?.flips)), 0.0));
+    rows.push(alone("idle_wakeups_10s", "times", ours.last(|sample| Some(sample.rest?.switches)), 0.0));
+    rows.push(beside("start_exec_to_first_frame", "ms", 1.0, &|figures| figures.median(|sample| sample.start)));
+    rows.push(beside("rss_kms", "MiB", 1.0, &|figures| figures.median(|sample| sample.resident)));
+    rows
+}
