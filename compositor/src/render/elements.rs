@@ -4,9 +4,11 @@
 //! when they are drawn and at no other time. A guest's texture that cannot be read leaves the ground's colour in its place, never
 //! what was there before.
 
+use super::mapped::Mapping;
 use super::own::ImportOwn;
-use super::scene::{Key, Layer, Scene};
+use super::scene::{Key, Layer, MAX_CURSOR, Scene};
 use crate::backend::OutputId;
+use crate::backend::kms::planes::Shape;
 use crate::frame::colors;
 use crate::ui::Pixels;
 use crate::wayland::content::{Content, Upload};
@@ -14,10 +16,14 @@ use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
 use smithay::backend::allocator::Fourcc;
-use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement};
-use smithay::backend::renderer::utils::{CommitCounter, DamageSet, DamageSnapshot, OpaqueRegions};
+use smithay::backend::renderer::element::memory::MemoryBuffer;
+use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
+use smithay::backend::renderer::utils::{
+    Buffer as SurfaceBuffer, CommitCounter, DamageSet, DamageSnapshot, OpaqueRegions,
+};
 use smithay::backend::renderer::{Color32F, Frame, ImportAll, Renderer, Texture};
 use smithay::reexports::wayland_server::backend::ObjectId;
+use smithay::reexports::wayland_server::protocol::wl_shm;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Resource, Weak};
 use smithay::utils::{Buffer, Physical, Point, Rectangle, Scale, Size, Transform};
@@ -34,10 +40,34 @@ pub fn ground() -> Color32F {
     Color32F::new(part(colors::GROUND.0), part(colors::GROUND.1), part(colors::GROUND.2), 1.0)
 }
 
+/// Whose a piece is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The shell's.
+    Shell,
+    /// The guest's picture.
+    Picture,
+    /// The guest's pointer.
+    Pointer,
+}
+
+/// What a piece is when it is not drawn but put onto a plane.
+#[derive(Debug)]
+enum Storage {
+    /// It can only be drawn.
+    None,
+    /// A guest's dmabuf. Shared memory is never here: smithay 0.7.0 copies a pointer's without regard to its size.
+    Buffer(SurfaceBuffer),
+    /// A copy of a guest's pointer, of exactly the size that is shown.
+    Pointer(Rc<MemoryBuffer>),
+}
+
 /// One texture at its place.
 #[derive(Debug)]
 pub struct Piece<T> {
     id: Id,
+    part: Part,
+    storage: Storage,
     texture: T,
     source: Rectangle<f64, Buffer>,
     place: Rectangle<i32, Physical>,
@@ -48,9 +78,21 @@ pub struct Piece<T> {
     failed: Cell<bool>,
     /// Holds what a texture of the shell's own reads from.
     _pixels: Option<Rc<Pixels>>,
+    /// What a texture of a guest's reads from, where the processor reads it.
+    mapping: Option<Rc<Mapping>>,
 }
 
 impl<T> Piece<T> {
+    /// Whose it is.
+    pub fn part(&self) -> Part {
+        self.part
+    }
+
+    /// What smithay knows it by.
+    pub fn element_id(&self) -> &Id {
+        &self.id
+    }
+
     /// Whether the last attempt to draw it failed and the ground was drawn instead.
     pub fn failed(&self) -> bool {
         self.failed.get()
@@ -106,7 +148,10 @@ impl<T> Element for Piece<T> {
     }
 
     fn kind(&self) -> Kind {
-        Kind::Unspecified
+        match (&self.part, &self.storage) {
+            (Part::Pointer, Storage::Pointer(_)) => Kind::Cursor,
+            _ => Kind::Unspecified,
+        }
     }
 }
 
@@ -130,6 +175,31 @@ fn damage_on_screen(
     Some(Rectangle::new((x, y).into(), (width, height).into()))
 }
 
+impl<T> Piece<T> {
+    /// Draws it with `transform` in the place of its own.
+    pub(super) fn draw_turned<R>(
+        &self,
+        frame: &mut R::Frame<'_, '_>,
+        source: Rectangle<f64, Buffer>,
+        place: Rectangle<i32, Physical>,
+        damage: &[Rectangle<i32, Physical>],
+        opaque: &[Rectangle<i32, Physical>],
+        transform: Transform,
+    ) -> Result<(), R::Error>
+    where
+        R: Renderer<TextureId = T>,
+    {
+        let reading = self.mapping.as_deref().and_then(Mapping::reading);
+        let drawn = frame.render_texture_from_to(&self.texture, source, place, damage, opaque, transform, 1.0);
+        drop(reading);
+        self.failed.set(drawn.is_err());
+        match drawn {
+            Err(_) if self.damage.is_some() => frame.draw_solid(place, damage, ground()),
+            other => other,
+        }
+    }
+}
+
 impl<R> RenderElement<R> for Piece<R::TextureId>
 where
     R: Renderer,
@@ -143,11 +213,14 @@ where
         damage: &[Rectangle<i32, Physical>],
         opaque: &[Rectangle<i32, Physical>],
     ) -> Result<(), R::Error> {
-        let drawn = frame.render_texture_from_to(&self.texture, source, place, damage, opaque, self.transform, 1.0);
-        self.failed.set(drawn.is_err());
-        match drawn {
-            Err(_) if self.damage.is_some() => frame.draw_solid(place, damage, ground()),
-            other => other,
+        self.draw_turned::<R>(frame, source, place, damage, opaque, self.transform)
+    }
+
+    fn underlying_storage(&self, _renderer: &mut R) -> Option<UnderlyingStorage<'_>> {
+        match &self.storage {
+            Storage::None => None,
+            Storage::Buffer(buffer) => Some(UnderlyingStorage::Wayland(buffer)),
+            Storage::Pointer(copy) => Some(UnderlyingStorage::Memory(copy)),
         }
     }
 }
@@ -161,30 +234,64 @@ struct Own<T> {
     used: bool,
 }
 
+/// How a buffer's pixels get to the renderer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Copied from shared memory.
+    Shared,
+    /// Copied from, or read in, a dmabuf's mapping.
+    Mapped,
+    /// Read by the GPU.
+    Imported,
+}
+
 struct Imported<T> {
     surface: Weak<WlSurface>,
     id: Id,
     serial: u64,
     texture: Option<T>,
     buffer: ObjectId,
-    shm: bool,
+    way: Way,
     first_alpha: bool,
+    /// Holds what the texture reads from.
+    _mapping: Option<Rc<Mapping>>,
+}
+
+/// A copy of a pointer's picture.
+struct Copied {
+    id: Id,
+    serial: u64,
+    copy: Option<Rc<MemoryBuffer>>,
 }
 
 /// Textures of one renderer.
 pub struct Textures<T> {
     own: HashMap<Key, Own<T>>,
     surfaces: HashMap<ObjectId, Imported<T>>,
+    /// The pointer that was shown last, while pointers are copied.
+    pointer: Option<Copied>,
+    keeps_pointers: bool,
     log: LogLimit,
 }
 
 impl<T> Default for Textures<T> {
     fn default() -> Self {
-        Self { own: HashMap::new(), surfaces: HashMap::new(), log: LogLimit::new(10) }
+        Self {
+            own: HashMap::new(),
+            surfaces: HashMap::new(),
+            pointer: None,
+            keeps_pointers: false,
+            log: LogLimit::new(10),
+        }
     }
 }
 
 impl<T: Texture + Clone + 'static> Textures<T> {
+    /// Whether guests' pointers are also to be copied, for a cursor plane. Off at first.
+    pub fn keep_pointers(&mut self, keep: bool) {
+        self.keeps_pointers = keep;
+    }
+
     /// The pieces of `scene`, top first. What cannot be imported is left out, and said so now and then.
     pub fn pieces<R>(&mut self, renderer: &mut R, scene: &Scene, screens: &mut Screens) -> Vec<Piece<T>>
     where
@@ -202,12 +309,34 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                         let transform = Transform::Normal;
                         let failed = Cell::new(false);
                         let (opaque, _pixels) = (*opaque, Some(pixels.clone()));
-                        Some(Piece { id, texture, source, place, transform, opaque, damage: None, failed, _pixels })
+                        let (part, storage, damage, mapping) = (Part::Shell, Storage::None, None, None);
+                        Some(Piece {
+                            id,
+                            part,
+                            storage,
+                            texture,
+                            source,
+                            place,
+                            transform,
+                            opaque,
+                            damage,
+                            failed,
+                            _pixels,
+                            mapping,
+                        })
                     })
                 }
-                Layer::Surface { surface, x, y, width, height, clip } => {
+                Layer::Surface { surface, x, y, width, height, clip, pointer } => {
                     screens.content_mut(surface).and_then(|content| {
                         let texture = self.surface_texture(renderer, surface, content)?;
+                        let shape = Shape::of(content, (*x, *y, *width, *height));
+                        let storage = if *pointer {
+                            let copy = self.pointer_copy(content).filter(|_| shape.exact);
+                            copy.map_or(Storage::None, Storage::Pointer)
+                        } else {
+                            let suits = shape.suits_overlay(clip).is_ok();
+                            if suits { Storage::Buffer(content.buffer.clone()) } else { Storage::None }
+                        };
                         let place = Rectangle::new((*x, *y).into(), (extent(*width), extent(*height)).into());
                         let (place, source) = if content.transform == Transform::Normal {
                             crop(place, content.source, clip)?
@@ -217,6 +346,8 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                         };
                         Some(Piece {
                             id: content.id.clone(),
+                            part: if *pointer { Part::Pointer } else { Part::Picture },
+                            storage,
                             texture,
                             source,
                             place,
@@ -225,6 +356,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                             damage: Some(content.damage_snapshot()),
                             failed: Cell::new(false),
                             _pixels: None,
+                            mapping: content.mapping.clone(),
                         })
                     })
                 }
@@ -289,7 +421,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
 
     fn surface_texture<R>(&mut self, renderer: &mut R, surface: &WlSurface, content: &mut Content) -> Option<T>
     where
-        R: Renderer<TextureId = T> + ImportAll,
+        R: Renderer<TextureId = T> + ImportAll + ImportOwn,
     {
         let key = surface.id();
         if let Some(imported) = self.surfaces.get(&key)
@@ -306,35 +438,43 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         if shm && !matches!(readable, Ok(true)) {
             return None;
         }
+        let way = match (shm, &content.mapping) {
+            (true, _) => Way::Shared,
+            (false, Some(_)) => Way::Mapped,
+            (false, None) => Way::Imported,
+        };
         let before = self.surfaces.get(&key);
         let first_alpha = before.map_or(content.has_alpha, |before| before.first_alpha);
+        let before = before.filter(|before| before.id == content.id && before.way == way);
+        let before = before.and_then(|before| before.texture.clone());
         let upload = content.take_upload();
         let parts = match &upload {
-            Upload::Parts(parts) if before.is_some_and(|before| before.shm && before.texture.is_some()) => {
-                parts.as_slice()
-            }
-            // smithay's renderers take no damage for all of it.
-            _ => &[],
+            Upload::Parts(parts) if before.is_some() => Some(parts.as_slice()),
+            _ => None,
         };
-        if shm
-            && parts.is_empty()
-            && matches!(upload, Upload::Parts(_))
+        if way != Way::Imported
+            && parts.is_some_and(<[_]>::is_empty)
             && let Some(imported) = self.surfaces.get_mut(&key)
             && imported.id == content.id
-            && imported.shm
-            && imported.texture.is_some()
             && imported.buffer == content.buffer.id()
         {
             // The same buffer, and nothing of it changed: no upload.
             imported.serial = content.serial;
             return imported.texture.clone();
         }
-        let imported = with_states(surface, |states| {
-            // smithay's GLES renderer reuses a surface's texture without looking at its format; a surface that changes between with
-            // and without alpha gets a new one each time.
-            let cache = (first_alpha == content.has_alpha).then_some(states);
-            renderer.import_buffer(&content.buffer, cache, parts)
-        });
+        let imported = match &content.mapping {
+            Some(mapping) => {
+                Some(renderer.import_mapped(mapping, before.as_ref(), parts).map_err(|error| error.to_string()))
+            }
+            None => with_states(surface, |states| {
+                // smithay's GLES renderer reuses a surface's texture without looking at its format; a surface that changes between with
+                // and without alpha gets a new one each time.
+                let cache = (first_alpha == content.has_alpha).then_some(states);
+                // smithay's renderers take no damage for all of it.
+                let imported = renderer.import_buffer(&content.buffer, cache, parts.unwrap_or_default());
+                imported.map(|imported| imported.map_err(|error| error.to_string()))
+            }),
+        };
         let texture = match imported {
             Some(Ok(texture)) => Some(texture),
             Some(Err(error)) => {
@@ -351,12 +491,69 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             serial: content.serial,
             texture: texture.clone(),
             buffer: content.buffer.id(),
-            shm,
+            way,
             first_alpha,
+            _mapping: content.mapping.clone(),
         };
         self.surfaces.insert(key, entry);
         texture
     }
+
+    /// A copy of the pointer that `content` is, for a cursor plane.
+    fn pointer_copy(&mut self, content: &Content) -> Option<Rc<MemoryBuffer>> {
+        if !self.keeps_pointers {
+            return None;
+        }
+        if let Some(copied) = &self.pointer
+            && copied.id == content.id
+            && copied.serial == content.serial
+        {
+            return copied.copy.clone();
+        }
+        let copy = copy_pointer(content).map(Rc::new);
+        self.pointer = Some(Copied { id: content.id.clone(), serial: content.serial, copy: copy.clone() });
+        copy
+    }
+}
+
+/// The shown part of a small buffer, row by row and without padding; `None` if it cannot be read in whole pixels of a known kind.
+fn copy_pointer(content: &Content) -> Option<MemoryBuffer> {
+    let source = content.source.to_i32_round::<i32>();
+    let most = i32::try_from(MAX_CURSOR).ok()?;
+    if !(1..=most).contains(&source.size.w) || !(1..=most).contains(&source.size.h) || source.to_f64() != content.source
+    {
+        return None;
+    }
+    let rows = |bytes: &[u8], stride: usize| {
+        let (x, y) = (usize::try_from(source.loc.x).ok()?, usize::try_from(source.loc.y).ok()?);
+        let (width, height) = (usize::try_from(source.size.w).ok()?, usize::try_from(source.size.h).ok()?);
+        let mut copy = Vec::with_capacity(width * height * 4);
+        for row in y..y + height {
+            let start = row.checked_mul(stride)?.checked_add(x * 4)?;
+            copy.extend_from_slice(bytes.get(start..start.checked_add(width * 4)?)?);
+        }
+        Some(copy)
+    };
+    let pixels = match &content.mapping {
+        Some(mapping) if content.has_alpha && mapping.is_argb() => {
+            let _reading = mapping.reading();
+            rows(mapping.bytes(), mapping.stride() as usize)
+        }
+        Some(_) => None,
+        None => with_buffer_contents(&content.buffer, |start, length, data| {
+            if data.format != wl_shm::Format::Argb8888 {
+                return None;
+            }
+            let offset = usize::try_from(data.offset).ok().filter(|offset| *offset <= length)?;
+            // SAFETY: smithay maps `length` bytes at `start` while this runs, and survives a file that shrinks meanwhile; what is read is
+            // copied once and only ever shown.
+            let bytes = unsafe { std::slice::from_raw_parts(start.add(offset), length - offset) };
+            rows(bytes, usize::try_from(data.stride).ok()?)
+        })
+        .ok()
+        .flatten(),
+    }?;
+    Some(MemoryBuffer::from_slice(&pixels, Fourcc::Argb8888, source.size))
 }
 
 /// A length in pixels; beyond 2³¹ - 1 there is none.

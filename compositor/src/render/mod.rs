@@ -6,8 +6,10 @@
 pub mod capture;
 pub mod clock;
 pub mod elements;
+pub mod mapped;
 pub mod own;
 pub mod scene;
+pub mod turned;
 pub mod words;
 
 use crate::State;
@@ -292,7 +294,11 @@ impl State {
                 height: output.size.1,
                 refresh_mhz: output.refresh_mhz,
                 scale: output.scale,
+                rotation: output.transform.degrees(),
+                x: output.position.0,
+                y: output.position.1,
                 guest: place.guest,
+                scanout: place.scanout,
                 guest_area: output.layout().area,
                 plane: output.plane.word().to_owned(),
             })

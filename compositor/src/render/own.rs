@@ -1,5 +1,6 @@
 //! Textures of the shell's own pixels, which each renderer makes in its own way.
 
+use super::mapped::ImportMapped;
 use crate::ui::Pixels;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::ImportMem;
@@ -9,8 +10,8 @@ use smithay::reexports::pixman;
 use smithay::utils::{Buffer, Size};
 use std::rc::Rc;
 
-/// Makes textures of the shell's own pixels.
-pub trait ImportOwn: ImportMem {
+/// Makes textures of the shell's own pixels, and of what guests have where only the processor can read it.
+pub trait ImportOwn: ImportMem + ImportMapped {
     /// A texture of `pixels`, which the caller keeps for as long as the texture.
     fn import_own(
         &mut self,

@@ -3,7 +3,7 @@
 use smithay::reexports::rustix;
 use std::collections::HashMap;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use wayland_client::globals::GlobalListContents;
@@ -65,6 +65,15 @@ pub struct Client {
     registry: wl_registry::WlRegistry,
     asked: u64,
     cut: bool,
+}
+
+/// A memfd that cannot shrink, as phyllome-guest's are.
+pub fn sealed(bytes: u64) -> File {
+    let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+    let file = File::from(rustix::fs::memfd_create("test", flags).unwrap());
+    file.set_len(bytes).unwrap();
+    rustix::fs::fcntl_add_seals(&file, rustix::fs::SealFlags::SHRINK).unwrap();
+    file
 }
 
 /// A toplevel and its parts.
@@ -149,9 +158,7 @@ impl Client {
 
     /// A pool of `bytes` bytes.
     pub fn pool(&self, bytes: usize) -> Pool {
-        let fd: OwnedFd = rustix::fs::memfd_create("test", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        let file = File::from(fd);
-        file.set_len(bytes as u64).unwrap();
+        let file = sealed(bytes as u64);
         let pool = self.bind::<wl_shm::WlShm>(1).create_pool(file.as_fd(), bytes as i32, &self.handle, ());
         Pool { file, pool }
     }

@@ -1,6 +1,6 @@
 //! Clients that mean harm: each is cut off or refused, the shell lives, and the other guest notices nothing.
 
-use super::client::Client;
+use super::client::{Client, sealed};
 use super::fixture::{Fixture, name, pixels};
 use super::show::shown;
 use crate::descriptors;
@@ -144,14 +144,19 @@ fn a_million_damage_rectangles_cost_sixteen() {
 }
 
 #[test]
-fn a_file_that_shrinks_under_the_shell_costs_only_its_client() {
+fn memory_that_is_not_there_costs_only_its_client() {
     assert!(beside_blue(|shell, red| {
         let window = red.window("phyllome.scanout.0");
         shell.roundtrip(red);
         window.acknowledge(red);
         shell.show("red");
-        let pool = red.fill(&window.surface, 1272, 768, GREEN);
-        pool.file.set_len(0).unwrap();
+        // The pool says that it has grown; its file has not.
+        let pool = red.pool(4096);
+        pool.pool.resize(5120 * 768);
+        let buffer = pool.pool.create_buffer(0, 1272, 768, 5120, wl_shm::Format::Xrgb8888, &red.handle, ());
+        window.surface.attach(Some(&buffer), 0, 0);
+        window.surface.damage_buffer(0, 0, 1272, 768);
+        window.surface.commit();
         shell.roundtrip(red);
         shell.settle();
         let area = shell.area();
@@ -161,23 +166,23 @@ fn a_file_that_shrinks_under_the_shell_costs_only_its_client() {
 }
 
 #[test]
-fn a_file_that_shrinks_after_it_was_drawn_costs_only_its_client() {
+fn a_pool_that_is_larger_than_its_file_is_refused() {
     assert!(beside_blue(|shell, red| {
-        let window = red.window("phyllome.scanout.0");
-        shell.roundtrip(red);
-        window.acknowledge(red);
-        shell.show("red");
-        let pool = red.fill(&window.surface, 1272, 768, GREEN);
-        shell.roundtrip(red);
-        shell.settle();
-        pool.file.set_len(4096).unwrap();
-        // Everything is drawn again, from memory that is gone.
-        shell.panel(true);
-        shell.settle();
-        shell.panel(false);
-        shell.settle();
+        let file = sealed(4096);
+        red.bind::<wl_shm::WlShm>(1).create_pool(file.as_fd(), 4097, &red.handle, ());
         shell.roundtrip(red);
     }));
+}
+
+#[test]
+fn pools_of_anything_but_a_memfd_that_cannot_shrink_are_refused() {
+    let files = [memfd(4096), tempfile::tempfile().unwrap(), File::open("/dev/zero").unwrap()];
+    for file in files {
+        assert!(beside_blue(|shell, red| {
+            red.bind::<wl_shm::WlShm>(1).create_pool(file.as_fd(), 4096, &red.handle, ());
+            shell.roundtrip(red);
+        }));
+    }
 }
 
 #[test]
@@ -228,7 +233,7 @@ fn dmabufs_with_impossible_parameters_are_cut_off() {
     ];
     for (plane, offset, stride, width, height) in attacks {
         let cut = beside_blue(|shell, red| {
-            let file = memfd(64 * 256);
+            let file = sealed(64 * 256);
             let params = params(red);
             params.add(file.as_fd(), plane, offset, stride, 0, 0);
             params.create(width, height, XR24, zwp_linux_buffer_params_v1::Flags::empty());
@@ -239,27 +244,30 @@ fn dmabufs_with_impossible_parameters_are_cut_off() {
 }
 
 #[test]
-fn a_file_that_is_no_dmabuf_is_refused_with_failed() {
-    assert!(!beside_blue(|shell, red| {
-        let file = memfd(64 * 256);
-        let params = params(red);
-        params.add(file.as_fd(), 0, 0, 256, 0, 0);
-        params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
-        shell.roundtrip(red);
-        assert_eq!(red.events.dmabufs_refused, 1);
-        assert!(red.events.dmabuf.is_none());
-    }));
+fn a_file_that_is_no_dmabuf_is_cut_off() {
+    for file in [memfd(64 * 256), tempfile::tempfile().unwrap()] {
+        assert!(beside_blue(|shell, red| {
+            let params = params(red);
+            params.add(file.as_fd(), 0, 0, 256, 0, 0);
+            params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
+            shell.roundtrip(red);
+        }));
+    }
 }
 
 #[test]
 fn dmabufs_that_are_refused_without_end_are_cut_off() {
     assert!(beside_blue(|shell, red| {
-        for _ in 0..=quota::MAX_REFUSALS {
-            let file = memfd(64 * 256);
+        for number in 0..=quota::MAX_REFUSALS {
+            let file = sealed(64 * 256 + 2);
             let params = params(red);
-            params.add(file.as_fd(), 0, 0, 256, 0, 0);
+            // No renderer reads pixels from an odd place.
+            params.add(file.as_fd(), 0, 2, 256, 0, 0);
             params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
             shell.roundtrip(red);
+            if number == 0 {
+                assert_eq!((red.events.dmabufs_refused, red.events.dmabuf.is_none()), (1, true));
+            }
         }
         shell.roundtrip(red);
     }));
@@ -269,7 +277,7 @@ fn dmabufs_that_are_refused_without_end_are_cut_off() {
 fn tp20_planes_of_buffers_that_are_never_made_are_cut_off_and_those_that_go_do_not_count() {
     let attack = |keep: bool| {
         beside_blue(|shell, red| {
-            let file = memfd(4096);
+            let file = sealed(4096);
             for _ in 0..=2 * quota::MAX_PLANES {
                 let params = params(red);
                 params.add(file.as_fd(), 0, 0, 256, 0, 0);
@@ -369,6 +377,22 @@ fn tp20_a_flood_that_is_never_over_is_cut_off() {
     writing.join().unwrap();
     reading.join().unwrap();
     other_guest_works(&mut shell, &mut blue, &window.surface);
+}
+
+#[test]
+fn tp20_answers_that_the_library_gives_by_itself_count_as_requests() {
+    assert!(beside_blue(|shell, red| {
+        // wl_display.sync is never seen by the shell.
+        for _ in 0..100 {
+            for _ in 0..1000 {
+                red.sync();
+            }
+            shell.roundtrip(red);
+            if red.is_cut() {
+                return;
+            }
+        }
+    }));
 }
 
 #[test]

@@ -1,11 +1,15 @@
 //! The real shell in a test's own process, with real Wayland clients over socketpairs in place of phyllome-guest.
 
+mod buffers;
 mod client;
+mod devices;
 mod fixture;
 mod frame;
 mod gles;
 mod hostile;
 mod idle;
 mod keyboard;
+mod outputs;
 mod pointer;
+mod rotation;
 mod show;

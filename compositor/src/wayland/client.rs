@@ -6,6 +6,7 @@ use super::quota::{Excess, MAX_PLANES, Quota, Thing};
 use crate::State;
 use crate::descriptors;
 use phyllome_protocol::GuestName;
+use smithay::backend::allocator::Format;
 use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
@@ -18,6 +19,8 @@ use std::time::Instant;
 const NO_MEMORY: u32 = 2;
 /// Requests after which a connection's objects are counted.
 const COUNT_EVERY: usize = 256;
+/// Most kinds of dmabufs that are remembered as refused.
+const MAX_REFUSED: usize = 64;
 
 /// The data of one guest's connection.
 #[derive(Debug)]
@@ -31,6 +34,10 @@ pub struct GuestClient {
     uncounted: AtomicUsize,
     /// Parameters of dmabufs that hold a plane.
     planes: Mutex<HashSet<ObjectId>>,
+    /// Requests that were admitted one by one since the last turn.
+    admitted: AtomicUsize,
+    /// Exporters and formats of dmabufs that the GPU did not import.
+    refused: Mutex<HashSet<(String, Format)>>,
 }
 
 impl GuestClient {
@@ -43,6 +50,8 @@ impl GuestClient {
             cut: AtomicBool::new(false),
             uncounted: AtomicUsize::new(0),
             planes: Mutex::default(),
+            admitted: AtomicUsize::new(0),
+            refused: Mutex::default(),
         }
     }
 
@@ -60,9 +69,28 @@ impl GuestClient {
         self.quota().refusal()
     }
 
+    /// Whether the GPU refused a dmabuf of this exporter and format before.
+    pub fn is_refused(&self, exporter: &str, format: Format) -> bool {
+        let refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        refused.contains(&(exporter.to_owned(), format))
+    }
+
+    /// The GPU refused a dmabuf of this exporter and format. What is remembered is bounded.
+    pub fn refused(&self, exporter: &str, format: Format) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if refused.len() < MAX_REFUSED {
+            refused.insert((exporter.to_owned(), format));
+        }
+    }
+
     /// Counts requests that were dispatched, with those that nobody admits: the Wayland library itself serves `wl_display` and
     /// `wl_registry`. `false`: there are too many objects, and the connection is to end.
     pub fn served(&self, display: &DisplayHandle, client: &ClientId, requests: usize) -> bool {
+        let unadmitted = requests.saturating_sub(self.admitted.swap(0, Ordering::Relaxed));
+        let verdict = self.quota().requests(unadmitted, Instant::now());
+        if !self.goes_on(verdict) {
+            return false;
+        }
         let uncounted = self.uncounted.fetch_add(requests, Ordering::Relaxed).saturating_add(requests);
         if uncounted < COUNT_EVERY {
             return true;
@@ -170,6 +198,7 @@ fn excess<R: Resource>(client: &Client, resource: &R, excess: Excess) {
 /// Counts one request on `resource`. `false`: the connection has just been cut off and the request is not to be served.
 pub fn admit<R: Resource>(display: &DisplayHandle, client: &Client, resource: &R) -> bool {
     let Some(guest) = guest_of(client) else { return true };
+    guest.admitted.fetch_add(1, Ordering::Relaxed);
     let verdict = guest.quota().request(Instant::now());
     let verdict = match verdict {
         Ok(true) => {

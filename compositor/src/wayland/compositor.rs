@@ -32,12 +32,18 @@ impl CompositorHandler for State {
         client.get_data::<GuestClient>().map_or(&NOBODY, |guest| &guest.compositor)
     }
 
+    fn new_surface(&mut self, surface: &WlSurface) {
+        self.watch_commits(surface);
+    }
+
     fn commit(&mut self, surface: &WlSurface) {
+        self.commit_applied(surface);
         self.surface_committed(surface);
     }
 
     fn destroyed(&mut self, surface: &WlSurface) {
         remove_thing(surface, Thing::Surface);
+        self.forget_commits(surface);
         self.surface_destroyed(surface);
     }
 }

@@ -4,12 +4,16 @@
 //! pixel and [`u32::MAX`]; where that lands on an output is decided by [`crate::frame::geometry::place`] and by nothing else.
 
 use super::quota::{MAX_DAMAGE, MAX_EXTENT};
+use crate::render::mapped::Mapping;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::utils::{Buffer, DamageBag, DamageSnapshot};
 use smithay::backend::renderer::{buffer_dimensions, buffer_has_alpha};
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::utils::{Buffer as BufferCoords, Logical, Rectangle, Size, Transform};
 use smithay::wayland::compositor::{BufferAssignment, Damage, SurfaceAttributes, SurfaceData};
+use smithay::wayland::drm_syncobj::{DrmSyncPoint, DrmSyncobjCachedState};
 use smithay::wayland::viewporter::{ViewportCachedState, ensure_viewport_valid};
+use std::rc::Rc;
 
 /// A surface's present picture.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Content {
     pub damage: DamageBag<i32, BufferCoords>,
     /// Counts commits that brought a buffer; tells a renderer whether its texture is of this picture.
     pub serial: u64,
+    /// The buffer's memory, where the renderer cannot import it and the processor reads it.
+    pub mapping: Option<Rc<Mapping>>,
     /// What changed since [`Content::take_upload`].
     upload: Upload,
 }
@@ -55,6 +61,10 @@ impl Content {
         let transform = Transform::from(attributes.buffer_transform);
         let assignment = attributes.buffer.take();
         drop(cached);
+        // The fence has come, or this commit would still wait; what is left is to tell when the buffer is free again.
+        let mut cached = states.cached_state.get::<DrmSyncobjCachedState>();
+        let fences = cached.current().acquire_point.take().zip(cached.current().release_point.take());
+        drop(cached);
         match assignment {
             Some(BufferAssignment::Removed) => *content = None,
             Some(BufferAssignment::NewBuffer(buffer)) => {
@@ -68,8 +78,8 @@ impl Content {
                 let rectangles = buffer_damage(&damage, size, scale, transform, states);
                 match content {
                     Some(old) if old.size == size && old.has_alpha == has_alpha => {
-                        if old.buffer != buffer {
-                            old.buffer = Buffer::with_implicit(buffer);
+                        if fences.is_some() || old.buffer != buffer {
+                            old.buffer = held(buffer, fences);
                         }
                         old.serial = old.serial.wrapping_add(1);
                         old.upload.add(&rectangles);
@@ -81,7 +91,7 @@ impl Content {
                         bag.add([Rectangle::from_size(size)]);
                         *content = Some(Content {
                             id: Id::new(),
-                            buffer: Buffer::with_implicit(buffer),
+                            buffer: held(buffer, fences),
                             size,
                             has_alpha,
                             source: Rectangle::from_size(size.to_f64()),
@@ -89,6 +99,7 @@ impl Content {
                             wanted: (1, 1),
                             damage: bag,
                             serial,
+                            mapping: None,
                             upload: Upload::Whole,
                         });
                     }
@@ -116,6 +127,14 @@ impl Content {
     /// The damage of the last commits.
     pub fn damage_snapshot(&self) -> DamageSnapshot<i32, BufferCoords> {
         self.damage.snapshot()
+    }
+}
+
+/// A buffer that is said to be free when the last holder drops it, by its release point where it has one.
+fn held(buffer: WlBuffer, fences: Option<(DrmSyncPoint, DrmSyncPoint)>) -> Buffer {
+    match fences {
+        Some((acquire, release)) => Buffer::with_explicit(buffer, acquire, release),
+        None => Buffer::with_implicit(buffer),
     }
 }
 

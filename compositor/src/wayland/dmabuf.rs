@@ -1,16 +1,19 @@
 //! `zwp_linux_dmabuf_v1`: pictures in memory that a GPU or the kernel made. Offered only if the renderer can import any.
 //!
-//! The lists of formats are never believed: every buffer is imported once, when it is made, and refused with a reason if that fails;
-//! the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
+//! The lists of formats are never believed: every buffer is imported when it is made, by the GPU or else by the processor
+//! ([`crate::render::mapped`]), and refused with a reason if neither can; the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
 //! stride beyond 32 bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
 
-use super::client::{admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
+use super::client::{GuestClient, admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
+use super::memory::Memory;
 use super::quota::{MAX_EXTENT, Thing};
 use crate::State;
-use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags, DmabufSyncFlags};
+use crate::backend::RendererKind;
+use crate::backend::kms::planes::import_node;
+use crate::render::mapped::Mapping;
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
 use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::allocator::{Buffer, Format};
-use smithay::reexports::rustix;
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_buffer_params_v1::{
     self, ZwpLinuxBufferParamsV1,
 };
@@ -23,7 +26,7 @@ use smithay::wayland::dmabuf::{
     DmabufData, DmabufFeedbackBuilder, DmabufFeedbackData, DmabufGlobal, DmabufGlobalData, DmabufHandler,
     DmabufParamsData, DmabufState, ImportNotifier,
 };
-use std::os::fd::BorrowedFd;
+use std::os::fd::AsFd;
 use std::time::Instant;
 
 impl DmabufHandler for State {
@@ -32,13 +35,17 @@ impl DmabufHandler for State {
     }
 
     fn dmabuf_imported(&mut self, _global: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
-        let verdict = check(&dmabuf).and_then(|()| self.backend.import_dmabuf(&dmabuf));
-        match verdict {
+        let client = notifier.client();
+        let guest = client.as_ref().and_then(super::client::guest_of);
+        match self.import(&dmabuf, guest) {
             // An error means that the client has gone in the meantime.
-            Ok(()) => drop(notifier.successful::<State>()),
+            Ok(Import::Renderer) => drop(notifier.successful::<State>()),
+            Ok(Import::Mapped(mapping)) => {
+                if let Ok(buffer) = notifier.successful::<State>() {
+                    self.protocols.screens.map_buffer(&buffer, mapping);
+                }
+            }
             Err(why) => {
-                let client = notifier.client();
-                let guest = client.as_ref().and_then(super::client::guest_of);
                 let too_often = guest.is_some_and(|guest| {
                     guest.remove(Thing::Buffer);
                     guest.refusal().is_err()
@@ -56,9 +63,55 @@ impl DmabufHandler for State {
     }
 }
 
-/// Whether the renderer can read this dmabuf without harm: one plane, no flags, as large as it says, and of a kind whose memory
-/// cannot go away while it is read.
-fn check(dmabuf: &Dmabuf) -> Result<(), String> {
+/// How a dmabuf gets onto the screen.
+enum Import {
+    /// The renderer has it.
+    Renderer,
+    /// The processor reads it.
+    Mapped(Mapping),
+}
+
+impl State {
+    /// Imports a dmabuf in the best way that works: by the GPU, else by the processor. The error says why neither can.
+    fn import(&mut self, dmabuf: &Dmabuf, guest: Option<&GuestClient>) -> Result<Import, String> {
+        let memory = check(dmabuf)?;
+        // Pixman's own import would wait for fences, and for memory that can be purged.
+        let by_gpu = if self.backend.renderer() == RendererKind::Gles && !self.protocols.no_gpu_imports {
+            self.import_by_gpu(dmabuf, &memory, guest)
+        } else {
+            Err("the renderer imports none".to_owned())
+        };
+        match by_gpu {
+            Ok(()) => {
+                // Without it no buffer ever reaches a plane.
+                dmabuf.set_node(import_node(self.protocols.dmabuf_device));
+                Ok(Import::Renderer)
+            }
+            Err(gpu) => Mapping::new(dmabuf, &memory).map(Import::Mapped).map_err(|own| format!("{gpu}; {own}")),
+        }
+    }
+
+    /// What the GPU refused once of a connection is not tried again: smithay 0.7.0 loses an EGL image with each import that fails.
+    fn import_by_gpu(&mut self, dmabuf: &Dmabuf, memory: &Memory, guest: Option<&GuestClient>) -> Result<(), String> {
+        let exporter = match memory {
+            Memory::Dmabuf { exporter, .. } => exporter.as_str(),
+            _ => "",
+        };
+        let format = dmabuf.format();
+        if guest.is_some_and(|guest| guest.is_refused(exporter, format)) {
+            return Err(format!("the renderer imports no {:?} of {memory}", format.code));
+        }
+        self.backend.import_dmabuf(dmabuf).inspect_err(|_| {
+            if let Some(guest) = guest {
+                guest.refused(exporter, format);
+            }
+        })
+    }
+}
+
+/// Whether a dmabuf can be looked at without harm: one plane, no flags, as large as it says, and of a kind whose memory cannot go away
+/// while it is read.
+fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
     if dmabuf.num_planes() != 1 {
         return Err(format!("it has {} planes and only one is supported", dmabuf.num_planes()));
     }
@@ -70,31 +123,29 @@ fn check(dmabuf: &Dmabuf) -> Result<(), String> {
     else {
         return Err("it has no plane".into());
     };
+    let memory = Memory::of(fd);
+    if memory == Memory::Unknown {
+        return Err(format!("it is {memory}"));
+    }
     let format = dmabuf.format().code;
     let bytes = get_bpp(format).map(|bits| bits as u64 / 8).ok_or_else(|| format!("{format} is not supported"))?;
     if u64::from(dmabuf.width()) * bytes > u64::from(stride) {
         return Err(format!("a row of {} pixels does not fit into {stride} bytes", dmabuf.width()));
     }
     let needed = u64::from(stride) * u64::from(dmabuf.height()) + u64::from(offset);
-    let length = rustix::fs::seek(fd, rustix::fs::SeekFrom::End(0)).map_err(|e| format!("its size is unknown: {e}"))?;
-    if needed > length {
-        return Err(format!("it needs {needed} bytes and has {length}"));
+    if needed > memory.bytes() {
+        return Err(format!("it needs {needed} bytes and has {}", memory.bytes()));
     }
-    let synced = dmabuf
-        .sync_plane(0, DmabufSyncFlags::START | DmabufSyncFlags::READ)
-        .and_then(|()| dmabuf.sync_plane(0, DmabufSyncFlags::END | DmabufSyncFlags::READ));
-    if synced.is_err() && !cannot_shrink(fd) {
-        return Err("it is neither a dmabuf nor a memfd that is sealed against shrinking".into());
-    }
-    Ok(())
-}
-
-/// A memfd that nobody can truncate under a renderer's mapping.
-fn cannot_shrink(fd: BorrowedFd<'_>) -> bool {
-    rustix::fs::fcntl_get_seals(fd).is_ok_and(|seals| seals.contains(rustix::fs::SealFlags::SHRINK))
+    Ok(memory)
 }
 
 impl super::Protocols {
+    /// From now on the GPU imports nothing, as where Mesa refuses udmabufs.
+    #[cfg(test)]
+    pub(crate) fn refuse_gpu_imports(&mut self) {
+        self.no_gpu_imports = true;
+    }
+
     /// Offers dmabufs of these formats; without any there is no global. `device`: the render node's number, 0 where there is none.
     pub fn offer_dmabuf(&mut self, display: &DisplayHandle, formats: Vec<Format>, device: u64) {
         let formats: Vec<Format> =
@@ -104,6 +155,7 @@ impl super::Protocols {
         }
         match DmabufFeedbackBuilder::new(device, formats).build() {
             Ok(feedback) => {
+                self.dmabuf_device = device;
                 let global = self.dmabuf.create_global_with_default_feedback::<State>(display, &feedback);
                 self.dmabuf_global = Some(global);
             }
@@ -134,7 +186,13 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
             return;
         }
         match &request {
-            Request::Add { plane_idx, offset, stride, .. } => {
+            Request::Add { fd, plane_idx, offset, stride, .. } => {
+                // smithay seeks in it, which of a file that the sender serves may take for ever.
+                if Memory::of(fd.as_fd()) == Memory::Unknown {
+                    let why = "a dmabuf is neither one nor a memfd that is sealed against shrinking";
+                    cut(client, params, Error::InvalidWlBuffer as u32, why);
+                    return;
+                }
                 // Every format that is offered has one plane, and smithay takes planes in the order in which they come.
                 if *plane_idx != 0 {
                     cut(client, params, Error::PlaneIdx as u32, "a dmabuf has more planes than its format");

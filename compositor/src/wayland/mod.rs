@@ -1,7 +1,7 @@
 //! The Wayland server that guests' screens connect to: one private connection each, made over the guest's control socket.
 //!
 //! There is no named socket. A connection sees `wl_compositor`, `wl_shm`, `zwp_linux_dmabuf_v1`, `wp_viewporter`, `wp_presentation`,
-//! `xdg_wm_base`, `wl_seat` and `wl_output` and nothing else: no capture, no virtual input, no other guest. Every request is
+//! `xdg_wm_base`, `wl_seat` and `wl_output`, on a real display `wp_linux_drm_syncobj_manager_v1`, and nothing else: no capture, no virtual input, no other guest. Every request is
 //! counted ([`quota`]) and what smithay does not check is checked here before smithay sees it.
 
 pub mod client;
@@ -9,12 +9,14 @@ pub mod compositor;
 pub mod content;
 pub mod dmabuf;
 pub mod guard;
+pub mod memory;
 pub mod output;
 pub mod presentation;
 pub mod quota;
 pub mod screens;
 pub mod seat;
 pub mod shm;
+pub mod syncobj;
 pub mod viewporter;
 pub mod xdg_shell;
 
@@ -55,6 +57,10 @@ pub struct Protocols {
     shm: ShmState,
     dmabuf: DmabufState,
     dmabuf_global: Option<DmabufGlobal>,
+    /// The render node's number that guests were told; 0: none.
+    dmabuf_device: u64,
+    /// Only ever set by tests.
+    no_gpu_imports: bool,
     xdg_shell: XdgShellState,
     _viewporter: ViewporterState,
     _presentation: PresentationState,
@@ -66,6 +72,8 @@ pub struct Protocols {
     /// Guests whose present connection had a frame on an output.
     pictured: BTreeSet<GuestName>,
     refusals: quota::LogLimit,
+    /// Which pictures wait for their fences.
+    pub fences: syncobj::Fences,
     /// Serves one client at a time. Borrowed only while it does.
     server: Rc<RefCell<Display<State>>>,
 }
@@ -89,6 +97,8 @@ impl Protocols {
             shm: ShmState::new::<State>(display, []),
             dmabuf: DmabufState::new(),
             dmabuf_global: None,
+            dmabuf_device: 0,
+            no_gpu_imports: false,
             xdg_shell: XdgShellState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),
             _presentation: PresentationState::new::<State>(display, CLOCK_MONOTONIC),
@@ -97,6 +107,7 @@ impl Protocols {
             clients: BTreeMap::new(),
             pictured: BTreeSet::new(),
             refusals: quota::LogLimit::new(10),
+            fences: syncobj::Fences::default(),
             server: Rc::new(RefCell::new(server)),
         })
     }
@@ -140,6 +151,7 @@ impl State {
         let guest = Arc::new(GuestClient::new(name.clone()));
         let client = self.display.insert_client(stream, guest.clone())?;
         let id = client.id();
+        self.protocols.fences.begin(&self.display, &client);
         let source = Generic::new(readable, Interest::READ, Mode::Level);
         let serve = move |_, socket: &mut NoIoDrop<UnixStream>, state: &mut State| {
             Ok(state.serve_client((**socket).as_fd(), &id, &guest))
@@ -156,7 +168,9 @@ impl State {
         let Ok(mut server) = server.try_borrow_mut() else { return PostAction::Continue };
         let watch = guard::Watch::new(socket);
         let open = descriptors::open();
+        self.protocols.fences.serve(Some(client.clone()));
         let served = server.backend().dispatch_single_client(self, client.clone());
+        self.protocols.fences.serve(None);
         drop(watch);
         match served {
             Ok(requests) => {
@@ -171,6 +185,7 @@ impl State {
             Err(_) => {
                 // What was said in farewell has been sent; the other side is not to wait for more.
                 guard::shut_down(socket);
+                self.protocols.fences.end(&self.display, client);
                 PostAction::Remove
             }
         }
@@ -182,6 +197,8 @@ impl State {
         if let Some(Connection { client, socket }) = self.protocols.clients.remove(name) {
             self.display.backend_handle().kill_client(client.id(), DisconnectReason::ConnectionClosed);
             guard::shut_down(socket.as_fd());
+            self.protocols.screens.forget_guest(name);
+            self.protocols.fences.end(&self.display, &client.id());
         }
         self.protocols.screens.forget_guest(name);
         self.sync_focus();

@@ -26,6 +26,12 @@ pub const MAX_POOL_BYTES: i32 = 1 << 30;
 /// Most protocol objects of every kind that live at once.
 pub const MAX_OBJECTS: usize = 4096;
 
+/// Most timelines of fences that a connection may ever bring: smithay 0.7.0 gives none back while the connection lives.
+pub const MAX_TIMELINES: u32 = 64;
+
+/// Most commits of one surface that wait for a fence.
+pub const MAX_WAITING: usize = 8;
+
 /// Most damage rectangles of one commit; beyond it the whole buffer counts as damaged.
 pub const MAX_DAMAGE: usize = 16;
 
@@ -59,6 +65,8 @@ pub enum Thing {
     Buffer,
     /// A `wl_shm_pool`.
     Pool,
+    /// A timeline of fences; never given back.
+    Timeline,
 }
 
 /// Why a connection is cut off.
@@ -84,6 +92,7 @@ impl std::fmt::Display for Excess {
             Self::Things(Thing::Surface) => write!(f, "more than {MAX_SURFACES} surfaces"),
             Self::Things(Thing::Buffer) => write!(f, "more than {MAX_BUFFERS} buffers"),
             Self::Things(Thing::Pool) => write!(f, "more than {MAX_POOLS} shared-memory pools"),
+            Self::Things(Thing::Timeline) => write!(f, "more than {MAX_TIMELINES} timelines of fences"),
             Self::Objects => write!(f, "more than {MAX_OBJECTS} objects"),
             Self::Requests => write!(f, "more than {REQUESTS_PER_SECOND} requests a second"),
             Self::Refusals => write!(f, "more than {MAX_REFUSALS} buffers that cannot be imported"),
@@ -99,6 +108,7 @@ pub struct Quota {
     surfaces: u32,
     buffers: u32,
     pools: u32,
+    timelines: u32,
     refusals: u32,
     descriptors: usize,
     tokens: f64,
@@ -113,6 +123,7 @@ impl Quota {
             surfaces: 0,
             buffers: 0,
             pools: 0,
+            timelines: 0,
             refusals: 0,
             descriptors: 0,
             tokens: BURST,
@@ -142,15 +153,30 @@ impl Quota {
             Thing::Surface => (&mut self.surfaces, MAX_SURFACES),
             Thing::Buffer => (&mut self.buffers, MAX_BUFFERS),
             Thing::Pool => (&mut self.pools, MAX_POOLS),
+            Thing::Timeline => (&mut self.timelines, MAX_TIMELINES),
         }
+    }
+
+    /// So many requests were served that could not be asked about one by one: the Wayland library answers `wl_display.sync` by itself.
+    pub fn requests(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
+        self.refill(now);
+        self.tokens -= count as f64;
+        if self.tokens < 0.0 {
+            return Err(Excess::Requests);
+        }
+        Ok(())
+    }
+
+    fn refill(&mut self, now: Instant) {
+        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
+        self.tokens = (self.tokens + passed * REQUESTS_PER_SECOND).min(BURST);
+        self.refilled = now;
     }
 
     /// One request came. `Ok(true)`: it is time to count the connection's objects and call [`Quota::objects`].
     pub fn request(&mut self, now: Instant) -> Result<bool, Excess> {
         if self.tokens < 1.0 {
-            let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
-            self.tokens = (self.tokens + passed * REQUESTS_PER_SECOND).min(BURST);
-            self.refilled = now;
+            self.refill(now);
             if self.tokens < 1.0 {
                 return Err(Excess::Requests);
             }
@@ -247,6 +273,15 @@ mod tests {
         for step in 0..200_000u32 {
             calm.request(start + Duration::from_micros(100) * step).unwrap();
         }
+    }
+
+    #[test]
+    fn what_could_not_be_asked_about_is_charged_afterwards() {
+        let start = Instant::now();
+        let mut quota = Quota::new(start);
+        assert_eq!(quota.requests(BURST as usize, start), Ok(()));
+        assert_eq!(quota.requests(1, start), Err(Excess::Requests));
+        assert_eq!(quota.requests(1, start + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]

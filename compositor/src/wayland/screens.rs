@@ -5,14 +5,17 @@
 
 use super::client::owner_of;
 use super::content::Content;
+use crate::render::mapped::Mapping;
 use phyllome_protocol::{GuestName, ScanoutId};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel;
 use smithay::reexports::wayland_server::Resource;
 use smithay::reexports::wayland_server::backend::ObjectId;
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::{BufferAssignment, SurfaceAttributes, with_states};
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
 const SCANOUT_PREFIX: &str = "phyllome.scanout.";
 
@@ -21,6 +24,8 @@ const SCANOUT_PREFIX: &str = "phyllome.scanout.";
 pub struct Screens {
     toplevels: Vec<Toplevel>,
     contents: HashMap<ObjectId, Content>,
+    /// Buffers that the processor reads because the renderer cannot.
+    mapped: HashMap<ObjectId, Rc<Mapping>>,
     areas: Areas,
 }
 
@@ -130,10 +135,24 @@ impl Screens {
     pub fn update_content(&mut self, surface: &WlSurface) {
         let id = surface.id();
         let mut content = self.contents.remove(&id);
+        let before = content.as_ref().map(|content| (content.id.clone(), content.serial));
         with_states(surface, |states| Content::update(&mut content, states));
-        if let Some(content) = content {
+        if let Some(mut content) = content {
+            if before.is_none_or(|(id, serial)| id != content.id || serial != content.serial) {
+                content.mapping = self.mapped.get(&content.buffer.id()).cloned();
+            }
             self.contents.insert(id, content);
         }
+    }
+
+    /// The processor is to read this buffer.
+    pub fn map_buffer(&mut self, buffer: &WlBuffer, mapping: Mapping) {
+        self.mapped.insert(buffer.id(), Rc::new(mapping));
+    }
+
+    /// A buffer is gone. What is shown of it stays until another takes its place.
+    pub fn forget_buffer(&mut self, buffer: &WlBuffer) {
+        self.mapped.remove(&buffer.id());
     }
 
     /// Forgets a surface that is gone.
@@ -164,6 +183,11 @@ impl Screens {
             .filter(|t| t.guest == *guest && t.scanout == Some(scanout))
             .map(|t| t.surface.wl_surface())
             .find(|surface| self.contents.contains_key(&surface.id()))
+    }
+
+    /// Whether a guest has this scanout, with a picture or without.
+    pub fn has_scanout(&self, guest: &GuestName, scanout: ScanoutId) -> bool {
+        self.toplevels.iter().any(|t| t.guest == *guest && t.scanout == Some(scanout))
     }
 
     /// The surface that a guest's keys go to: its first scanout that has a toplevel, whether or not it shows something yet.

@@ -1,9 +1,12 @@
 //! `wl_shm`: pictures in memory that the guest's process shares.
 //!
-//! smithay maps the memory and survives a file that shrinks under it (its SIGBUS handler replaces the mapping by zeros and the
-//! client is disconnected). Guarded here because smithay 0.7.0 panics on it: `wl_shm_pool.resize` to 0 or less.
+//! Only memfds that are sealed against shrinking are accepted, which phyllome-guest's are: a file that the guest's process serves by itself
+//! could hold up the shell in a system call for as long as it likes. smithay maps the memory and survives what is not there all the same
+//! (its SIGBUS handler replaces the mapping by zeros and the client is disconnected). Guarded here because smithay 0.7.0 panics on it:
+//! `wl_shm_pool.resize` to 0 or less.
 
 use super::client::{self, admit, admit_thing, counted_dispatch, remove_thing};
+use super::memory::Memory;
 use super::quota::{MAX_EXTENT, MAX_POOL_BYTES, Thing};
 use crate::State;
 use smithay::reexports::wayland_server::backend::ClientId;
@@ -13,6 +16,7 @@ use smithay::reexports::wayland_server::protocol::wl_shm_pool::{self, WlShmPool}
 use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle};
 use smithay::wayland::buffer::BufferHandler;
 use smithay::wayland::shm::{ShmBufferUserData, ShmHandler, ShmPoolUserData, ShmState};
+use std::os::fd::AsFd;
 
 impl ShmHandler for State {
     fn shm_state(&self) -> &ShmState {
@@ -23,6 +27,7 @@ impl ShmHandler for State {
 impl BufferHandler for State {
     fn buffer_destroyed(&mut self, buffer: &WlBuffer) {
         remove_thing(buffer, Thing::Buffer);
+        self.protocols.screens.forget_buffer(buffer);
     }
 }
 
@@ -44,9 +49,19 @@ impl Dispatch<WlShm, ()> for State {
         if !admit(display, client, shm) {
             return;
         }
-        if let wl_shm::Request::CreatePool { size, .. } = &request {
+        if let wl_shm::Request::CreatePool { fd, size, .. } = &request {
             if *size > MAX_POOL_BYTES {
                 client::cut(client, shm, wl_shm::Error::InvalidFd as u32, "a shared-memory pool is larger than 1 GiB");
+                return;
+            }
+            let Memory::SealedMemfd { bytes } = Memory::of(fd.as_fd()) else {
+                let why = "a shared-memory pool is not a memfd that is sealed against shrinking";
+                client::cut(client, shm, wl_shm::Error::InvalidFd as u32, why);
+                return;
+            };
+            if u64::try_from(*size).is_ok_and(|size| size > bytes) {
+                let why = "a shared-memory pool is larger than its file";
+                client::cut(client, shm, wl_shm::Error::InvalidFd as u32, why);
                 return;
             }
             if !admit_thing(client, shm, Thing::Pool) {

@@ -1,0 +1,229 @@
+//! When a picture may be read: `wp_linux_drm_syncobj_manager_v1` (explicit fences), and the implicit fences of dmabufs.
+//!
+//! A commit whose picture is still being drawn waits, beside the loop, until its fence has come; what was shown before stays. A fence that
+//! never comes costs only the surface that waits for it: neither the loop nor the display waits for a guest's fence, and few commits may
+//! wait. Explicit fences are offered only where the kernel can tell by an event that one has come.
+//!
+//! smithay 0.7.0 never gives a timeline back to the kernel, nor the fence that it makes for an export. So each connection has the render
+//! node open for itself, which is closed with the connection, the timelines of a connection are counted once and for all, and
+//! nothing is exported.
+
+use super::client::{GuestClient, admit, admit_thing, counted_dispatch, cut};
+use super::quota::{MAX_WAITING, Thing};
+use crate::State;
+use smithay::backend::drm::{DrmDeviceFd, DrmNode, NodeType};
+use smithay::backend::renderer::sync::Fence;
+use smithay::reexports::calloop::{Interest, RegistrationToken};
+use smithay::reexports::rustix::fs::{Mode, OFlags, open};
+use smithay::reexports::wayland_protocols::wp::linux_drm_syncobj::v1::server::wp_linux_drm_syncobj_manager_v1::{
+    self, WpLinuxDrmSyncobjManagerV1,
+};
+use smithay::reexports::wayland_protocols::wp::linux_drm_syncobj::v1::server::wp_linux_drm_syncobj_surface_v1::WpLinuxDrmSyncobjSurfaceV1;
+use smithay::reexports::wayland_protocols::wp::linux_drm_syncobj::v1::server::wp_linux_drm_syncobj_timeline_v1::WpLinuxDrmSyncobjTimelineV1;
+use smithay::reexports::wayland_server::backend::{ClientId, ObjectId};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle, Resource};
+use smithay::utils::DeviceFd;
+use smithay::wayland::compositor::{
+    BufferAssignment, SurfaceAttributes, add_blocker, add_pre_commit_hook, with_states,
+};
+use smithay::wayland::dmabuf::get_dmabuf;
+use smithay::wayland::drm_syncobj::{
+    DrmSyncobjCachedState, DrmSyncobjGlobalData, DrmSyncobjHandler, DrmSyncobjState, DrmSyncobjSurfaceData,
+    DrmSyncobjTimelineData, supports_syncobj_eventfd,
+};
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+/// What waits for fences.
+#[derive(Default)]
+pub struct Fences {
+    /// The render node that explicit fences are of; none where they are not offered.
+    node: Option<PathBuf>,
+    /// Each connection's timelines.
+    explicit: HashMap<ClientId, DrmSyncobjState>,
+    /// The connection that is being served.
+    serving: Option<ClientId>,
+    /// Each surface's commits that were not applied yet, and what they wait for.
+    waiting: HashMap<ObjectId, Waiting>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    commits: usize,
+    events: Vec<RegistrationToken>,
+}
+
+impl Fences {
+    /// Offers explicit fences to connections that come from now on, if the render node with this number can do what they need.
+    pub fn offer(&mut self, device: u64) {
+        let path = DrmNode::from_dev_id(device).ok().and_then(|node| node.dev_path_with_type(NodeType::Render));
+        self.node = path.filter(|_| device != 0).filter(|path| match open_node(path) {
+            Ok(device) => supports_syncobj_eventfd(&device),
+            Err(why) => {
+                tracing::info!("explicit fences are not offered to guests: {why}");
+                false
+            }
+        });
+        if let Some(path) = &self.node {
+            tracing::debug!("explicit fences are offered to guests, by {}", path.display());
+        }
+    }
+
+    /// The connection of `client` has begun: its own global, with a device of its own.
+    pub fn begin(&mut self, display: &DisplayHandle, client: &Client) {
+        let Some(path) = &self.node else { return };
+        let id = client.id();
+        match open_node(path) {
+            Ok(device) => {
+                let only = id.clone();
+                let global = DrmSyncobjState::new_with_filter::<State, _>(display, device, move |c| c.id() == only);
+                self.explicit.insert(id, global);
+            }
+            Err(why) => tracing::warn!("a guest has no explicit fences: {why}"),
+        }
+    }
+
+    /// The connection of `client` has ended, with all that it made.
+    pub fn end(&mut self, display: &DisplayHandle, client: &ClientId) {
+        if let Some(explicit) = self.explicit.remove(client) {
+            display.remove_global::<State>(explicit.into_global());
+        }
+    }
+
+    /// The requests that follow are of `client`.
+    pub fn serve(&mut self, client: Option<ClientId>) {
+        self.serving = client;
+    }
+}
+
+fn open_node(path: &PathBuf) -> Result<DrmDeviceFd, String> {
+    // Never a node that modes can be set with: opening one could make this descriptor the display's master.
+    let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty());
+    let fd = fd.map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+    Ok(DrmDeviceFd::new(DeviceFd::from(fd)))
+}
+
+impl DrmSyncobjHandler for State {
+    fn drm_syncobj_state(&mut self) -> Option<&mut DrmSyncobjState> {
+        let fences = &mut self.protocols.fences;
+        fences.explicit.get_mut(fences.serving.as_ref()?)
+    }
+}
+
+impl State {
+    /// A surface was made: its commits are to wait for their fences.
+    pub(super) fn watch_commits(&mut self, surface: &WlSurface) {
+        add_pre_commit_hook::<State, _>(surface, |state, _, surface| state.before_commit(surface));
+    }
+
+    /// A commit of `surface` was made and is applied as soon as its fence has come.
+    fn before_commit(&mut self, surface: &WlSurface) {
+        let Some(client) = surface.client() else { return };
+        let waiting = self.protocols.fences.waiting.entry(surface.id()).or_default();
+        if waiting.commits == 0 {
+            waiting.events.clear();
+        }
+        waiting.commits += 1;
+        if waiting.commits > MAX_WAITING {
+            cut(&client, surface, 2, "more pictures of one surface wait for fences than a guest's screen may have");
+            return;
+        }
+        let (acquire, dmabuf) = with_states(surface, |states| {
+            let acquire = states.cached_state.get::<DrmSyncobjCachedState>().pending().acquire_point.clone();
+            let mut attributes = states.cached_state.get::<SurfaceAttributes>();
+            let dmabuf = match &attributes.pending().buffer {
+                Some(BufferAssignment::NewBuffer(buffer)) => get_dmabuf(buffer).ok().cloned(),
+                _ => None,
+            };
+            (acquire, dmabuf)
+        });
+        let inserted = match (acquire, dmabuf) {
+            (Some(point), _) if point.is_signaled() => return,
+            (Some(point), _) => match point.generate_blocker() {
+                Ok((blocker, source)) => {
+                    add_blocker(surface, blocker);
+                    let come = move |(), _: &mut (), state: &mut State| {
+                        state.fence_came(&client);
+                        Ok(())
+                    };
+                    self.loop_handle.insert_source(source, come).map_err(|error| error.to_string())
+                }
+                // The device is gone: the picture is taken as it is.
+                Err(error) => Err(error.to_string()),
+            },
+            (None, Some(dmabuf)) => match dmabuf.generate_blocker(Interest::READ) {
+                Ok((blocker, source)) => {
+                    add_blocker(surface, blocker);
+                    let come = move |(), _: &mut _, state: &mut State| {
+                        state.fence_came(&client);
+                        Ok(())
+                    };
+                    self.loop_handle.insert_source(source, come).map_err(|error| error.to_string())
+                }
+                // The usual case: nobody draws into it.
+                Err(_ready) => return,
+            },
+            (None, None) => return,
+        };
+        match inserted {
+            Ok(token) => {
+                if let Some(waiting) = self.protocols.fences.waiting.get_mut(&surface.id()) {
+                    waiting.events.push(token);
+                }
+            }
+            Err(error) => tracing::debug!("a fence of a guest cannot be waited for: {error}"),
+        }
+    }
+
+    /// A commit of `surface` is applied.
+    pub(super) fn commit_applied(&mut self, surface: &WlSurface) {
+        if let Some(waiting) = self.protocols.fences.waiting.get_mut(&surface.id()) {
+            waiting.commits = waiting.commits.saturating_sub(1);
+        }
+    }
+
+    /// A surface is gone: nothing of it waits any more.
+    pub(super) fn forget_commits(&mut self, surface: &WlSurface) {
+        if let Some(waiting) = self.protocols.fences.waiting.remove(&surface.id()) {
+            for event in waiting.events {
+                self.loop_handle.remove(event);
+            }
+        }
+    }
+
+    fn fence_came(&mut self, client: &Client) {
+        let display = self.display.clone();
+        if let Some(guest) = client.get_data::<GuestClient>() {
+            guest.compositor.blocker_cleared(self, &display);
+        }
+    }
+}
+
+smithay::reexports::wayland_server::delegate_global_dispatch!(
+    State: [WpLinuxDrmSyncobjManagerV1: DrmSyncobjGlobalData] => DrmSyncobjState
+);
+counted_dispatch! {
+    WpLinuxDrmSyncobjSurfaceV1, DrmSyncobjSurfaceData => DrmSyncobjState;
+    WpLinuxDrmSyncobjTimelineV1, DrmSyncobjTimelineData => DrmSyncobjState;
+}
+
+impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
+    fn request(
+        state: &mut Self,
+        client: &Client,
+        manager: &WpLinuxDrmSyncobjManagerV1,
+        request: wp_linux_drm_syncobj_manager_v1::Request,
+        data: &(),
+        display: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        let timeline = matches!(request, wp_linux_drm_syncobj_manager_v1::Request::ImportTimeline { .. });
+        if !admit(display, client, manager) || (timeline && !admit_thing(client, manager, Thing::Timeline)) {
+            return;
+        }
+        <DrmSyncobjState as Dispatch<WpLinuxDrmSyncobjManagerV1, (), Self>>::request(
+            state, client, manager, request, data, display, init,
+        );
+    }
+}
