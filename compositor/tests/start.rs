@@ -1,7 +1,8 @@
-//! The program itself: what keeps it from starting is one sentence and exit code 1, and SIGTERM ends it cleanly.
+//! The program itself: what keeps it from starting is one sentence and exit code 1, and a signal ends it cleanly.
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use rustix::process::Signal;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -43,8 +44,11 @@ fn start(folder: &Path) -> Child {
 }
 
 fn terminate(child: &mut Child) -> std::process::ExitStatus {
-    let id = rustix::process::Pid::from_raw(i32::try_from(child.id()).unwrap()).unwrap();
-    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    terminate_by(child, Signal::TERM)
+}
+
+fn terminate_by(child: &mut Child, signal: Signal) -> std::process::ExitStatus {
+    rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).unwrap();
     let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         if let Some(status) = child.try_wait().unwrap() {
@@ -92,11 +96,11 @@ fn a_second_shell_on_one_runtime_folder_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn sigterm_ends_it_cleanly_and_another_can_start() {
+fn a_signal_ends_it_cleanly_and_another_can_start() {
     let folder = private_folder();
-    for _ in 0..2 {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         let mut shell = start(folder.path());
-        assert!(terminate(&mut shell).success());
+        assert!(terminate_by(&mut shell, signal).success());
         assert!(!folder.path().join("phyllome/shell.sock").exists());
     }
 }
