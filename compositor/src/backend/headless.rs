@@ -3,11 +3,14 @@
 //! It renders for real, with Pixman or with GLES on surfaceless EGL, so that tests and screenshots see what a display would. EGL and GL are
 //! loaded only if GLES is asked for.
 
+use super::kms::arrange::Order;
 use super::painter::Painter;
-use super::{Output, OutputId, OutputInfo, RendererKind};
+use super::{Output, OutputId, OutputInfo, RendererKind, arrange};
 use crate::render::Capture;
 use crate::render::scene::Scene;
+use crate::render::turned::{transform_of, turned_size};
 use crate::wayland::screens::Screens;
+use phyllome_config::shell::OutputConfig;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
 use smithay::backend::allocator::{Format, Fourcc};
 use smithay::backend::egl::native::EGLSurfacelessDisplay;
@@ -30,11 +33,12 @@ enum Canvases {
 pub struct Headless {
     outputs: Vec<Output>,
     canvases: Canvases,
+    order: Order,
 }
 
 impl Headless {
-    /// Outputs HEADLESS-1, HEADLESS-2, … of these sizes and scales.
-    pub fn new(display: &DisplayHandle, sizes: &[((u32, u32), f64)], renderer: RendererKind) -> Result<Self, String> {
+    /// These outputs, such as [`Headless::info`] describes them.
+    pub fn new(display: &DisplayHandle, outputs: Vec<OutputInfo>, renderer: RendererKind) -> Result<Self, String> {
         let canvases = match renderer {
             RendererKind::Pixman => Canvases::Pixman(Painter::new(PixmanRenderer::new().map_err(|e| e.to_string())?)),
             RendererKind::Gles => {
@@ -42,16 +46,66 @@ impl Headless {
                 Canvases::Gles(Box::new(Painter::new(renderer)), device)
             }
         };
-        let mut headless = Self { outputs: Vec::new(), canvases };
-        for (number, (size, scale)) in sizes.iter().enumerate() {
-            match &mut headless.canvases {
-                Canvases::Pixman(painter) => painter.add(*size)?,
-                Canvases::Gles(painter, _) => painter.add(*size)?,
-            }
-            let name = format!("HEADLESS-{}", number + 1);
-            headless.outputs.push(Output::new(display, OutputInfo::plain(name, *size, *scale, REFRESH_MHZ)));
+        let mut headless = Self { outputs: Vec::new(), canvases, order: Order::default() };
+        for info in outputs {
+            headless.plug(display, info)?;
         }
         Ok(headless)
+    }
+
+    /// Output HEADLESS-1, HEADLESS-2, … (`number` counts from 0) with a mode of this size.
+    pub fn info(number: usize, mode: (u32, u32), settings: Option<&OutputConfig>) -> OutputInfo {
+        let transform = transform_of(settings.map(|settings| settings.rotation).unwrap_or_default());
+        let scale = settings.and_then(|settings| settings.scale).unwrap_or(1.0);
+        let name = format!("HEADLESS-{}", number.saturating_add(1));
+        OutputInfo { transform, ..OutputInfo::plain(name, turned_size(mode, transform), scale, REFRESH_MHZ) }
+    }
+
+    /// One more output, in the place that one of its name had before.
+    pub(crate) fn plug(&mut self, display: &DisplayHandle, info: OutputInfo) -> Result<(), String> {
+        let names = self.outputs.iter().map(|output| output.name.as_str());
+        let index = self.order.place(names, &info.name);
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.add(index, info.size, info.transform)?,
+            Canvases::Gles(painter, _) => painter.add(index, info.size, info.transform)?,
+        }
+        self.outputs.insert(index, Output::new(display, info));
+        arrange(&mut self.outputs);
+        Ok(())
+    }
+
+    /// The output of this name is gone.
+    #[cfg(test)]
+    pub(crate) fn unplug(&mut self, display: &DisplayHandle, name: &str) {
+        let Some(index) = self.outputs.iter().position(|output| output.name == name) else { return };
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.remove(index),
+            Canvases::Gles(painter, _) => painter.remove(index),
+        }
+        let global = self.outputs.remove(index).retire(display);
+        display.remove_global::<crate::State>(global);
+        arrange(&mut self.outputs);
+    }
+
+    /// The output of this name has another mode, scale or rotation.
+    #[cfg(test)]
+    pub(crate) fn change(&mut self, info: &OutputInfo) -> Result<(), String> {
+        let Some(index) = self.outputs.iter().position(|output| output.name == info.name) else { return Ok(()) };
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => {
+                painter.remove(index);
+                painter.add(index, info.size, info.transform)?;
+            }
+            Canvases::Gles(painter, _) => {
+                painter.remove(index);
+                painter.add(index, info.size, info.transform)?;
+            }
+        }
+        if let Some(output) = self.outputs.get_mut(index) {
+            output.change(info);
+        }
+        arrange(&mut self.outputs);
+        Ok(())
     }
 
     pub(super) fn renderer(&self) -> RendererKind {

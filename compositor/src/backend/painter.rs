@@ -5,6 +5,7 @@ use crate::render::Capture;
 use crate::render::elements::{Piece, Textures, ground};
 use crate::render::own::ImportOwn;
 use crate::render::scene::Scene;
+use crate::render::turned::{turn, turned_size, upright};
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::damage::OutputDamageTracker;
@@ -15,7 +16,10 @@ use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 /// A buffer that stands for an output.
 struct Canvas<B> {
     buffer: B,
+    /// Of the buffer.
     size: Size<i32, Physical>,
+    /// How what is drawn is turned in the buffer.
+    transform: Transform,
     tracker: OutputDamageTracker,
     /// The buffer holds the frame before.
     drawn: bool,
@@ -43,11 +47,17 @@ where
         Self { renderer, textures: Textures::default(), canvases: Vec::new() }
     }
 
-    /// One more output.
-    pub fn add(&mut self, size: (u32, u32)) -> Result<(), String> {
-        let canvas = canvas(&mut self.renderer, size)?;
-        self.canvases.push(canvas);
+    /// One more output, before number `index`. `size`: of what is drawn, which is turned in the buffer.
+    pub fn add(&mut self, index: usize, size: (u32, u32), transform: Transform) -> Result<(), String> {
+        let canvas = canvas(&mut self.renderer, size, transform)?;
+        self.canvases.insert(index.min(self.canvases.len()), canvas);
         Ok(())
+    }
+
+    /// One output less.
+    #[cfg(test)]
+    pub fn remove(&mut self, index: usize) {
+        self.canvases.remove(index);
     }
 
     /// Draws what of `scene` changed since the last frame of output `index`.
@@ -91,17 +101,18 @@ where
     R::TextureId: Texture + Clone + 'static,
     Piece<R::TextureId>: RenderElement<R>,
 {
-    let mut canvas = canvas(renderer, size)?;
+    let mut canvas = canvas(renderer, size, Transform::Normal)?;
     let pieces = textures.pieces(renderer, scene, screens);
     paint(renderer, &mut canvas, &pieces)?;
     read(renderer, &mut canvas)
 }
 
-fn canvas<R, B>(renderer: &mut R, size: (u32, u32)) -> Result<Canvas<B>, String>
+fn canvas<R, B>(renderer: &mut R, size: (u32, u32), transform: Transform) -> Result<Canvas<B>, String>
 where
     R: Renderer + Offscreen<B>,
 {
     let too_large = || format!("a picture of {} × {} pixels cannot be made", size.0, size.1);
+    let size = turned_size(size, transform);
     let width = i32::try_from(size.0).map_err(|_| too_large())?;
     let height = i32::try_from(size.1).map_err(|_| too_large())?;
     if width < 1 || height < 1 {
@@ -109,7 +120,13 @@ where
     }
     let buffer = renderer.create_buffer(FORMAT, (width, height).into()).map_err(|e| format!("{}: {e}", too_large()))?;
     let size = (width, height).into();
-    Ok(Canvas { buffer, size, tracker: OutputDamageTracker::new(size, 1.0, Transform::Normal), drawn: false })
+    Ok(Canvas {
+        buffer,
+        size,
+        transform,
+        tracker: OutputDamageTracker::new(size, 1.0, Transform::Normal),
+        drawn: false,
+    })
 }
 
 fn paint<R, B>(renderer: &mut R, canvas: &mut Canvas<B>, pieces: &[Piece<R::TextureId>]) -> Result<(), String>
@@ -122,10 +139,15 @@ where
     // If anything fails below, the next frame draws everything.
     canvas.drawn = false;
     let mut framebuffer = renderer.bind(&mut canvas.buffer).map_err(|error| error.to_string())?;
-    let result = canvas
-        .tracker
-        .render_output(renderer, &mut framebuffer, age, pieces, ground())
-        .map_err(|error| format!("{error}"))?;
+    let tracker = &mut canvas.tracker;
+    let result = if canvas.transform == Transform::Normal {
+        tracker.render_output(renderer, &mut framebuffer, age, pieces, ground())
+    } else {
+        let upright = canvas.transform.transform_size(canvas.size);
+        let turned = turn(pieces, canvas.transform, upright);
+        tracker.render_output(renderer, &mut framebuffer, age, &turned, ground())
+    }
+    .map_err(|error| format!("{error}"))?;
     renderer.wait(&result.sync).map_err(|error| error.to_string())?;
     drop(framebuffer);
     canvas.drawn = true;
@@ -141,6 +163,12 @@ where
     let mapping = renderer.copy_framebuffer(&framebuffer, region, FORMAT).map_err(|error| error.to_string())?;
     // smithay's GLES says that every mapping is upside down; of a texture that it drew into itself that is not so.
     let pixels = renderer.map_texture(&mapping).map_err(|error| error.to_string())?;
-    let (width, height) = (canvas.size.w.unsigned_abs(), canvas.size.h.unsigned_abs());
-    Capture::new(pixels, width, height).map_err(|error| format!("the picture could not be copied: {error}"))
+    let size = (canvas.size.w.unsigned_abs(), canvas.size.h.unsigned_abs());
+    let (width, height) = turned_size(size, canvas.transform);
+    let capture = if canvas.transform == Transform::Normal {
+        Capture::new(pixels, width, height)
+    } else {
+        Capture::new(&upright(pixels, size, canvas.transform), width, height)
+    };
+    capture.map_err(|error| format!("the picture could not be copied: {error}"))
 }

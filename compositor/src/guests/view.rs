@@ -80,6 +80,49 @@ impl GuestView {
     }
 }
 
+/// What the second screen of a machine is called, and so on.
+const ORDINALS: [&str; 16] = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+];
+
+impl GuestView {
+    /// What stands on output `output`, which is for scanout number `scanout` (not 0) of the guest, while that has no picture. `has_it`:
+    /// the guest's machine has such a scanout.
+    pub fn screen_card(&self, scanout: u32, has_it: bool, output: &str) -> Message {
+        if self.state != GuestState::Running {
+            return self.card();
+        }
+        let label = &self.label.text;
+        let ordinal = usize::try_from(scanout).ok().and_then(|index| ORDINALS.get(index)).unwrap_or(&"further");
+        let other = format!("give this display to a guest with guest = … under [output.{output}]");
+        let (sentence, help) = if has_it {
+            (
+                format!("{label} shows nothing on its {ordinal} screen."),
+                format!("Switch it on inside {label}, or {other}"),
+            )
+        } else {
+            let count = scanout.saturating_add(1);
+            (format!("{label} has no {ordinal} screen."), format!("Set scanouts = {count} in its file, or {other}"))
+        };
+        Message { icon: Icon::Empty, sentence, help }
+    }
+}
+
 /// What stands on the screen while no guest is shown.
 pub fn empty_card(guests: &[GuestView]) -> Message {
     let sentence = if guests.is_empty() { "There are no guests yet." } else { "No guest is shown." };
@@ -113,6 +156,20 @@ pub(crate) mod tests {
         assert_eq!(view.card().help, "phyllome logs work says more; Super+Esc shows all guests");
         view.message = Some("The disk work.qcow2 does not exist.".into());
         assert_eq!(view.card().sentence, "The disk work.qcow2 does not exist.");
+    }
+
+    #[test]
+    fn an_output_for_a_screen_that_the_guest_has_not_says_how_to_use_it() {
+        let view = guest("work", 1, GuestState::Running);
+        let card = view.screen_card(1, false, "HDMI-A-1");
+        assert_eq!(card.sentence, "work has no second screen.");
+        assert_eq!(
+            card.help,
+            "Set scanouts = 2 in its file, or give this display to a guest with guest = … under [output.HDMI-A-1]"
+        );
+        assert_eq!(view.screen_card(2, true, "DP-1").sentence, "work shows nothing on its third screen.");
+        assert_eq!(view.screen_card(99, false, "DP-1").sentence, "work has no further screen.");
+        assert_eq!(guest("work", 1, GuestState::Stopped).screen_card(1, false, "DP-1").sentence, "work is stopped.");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 use super::client::Client;
 use crate::State;
-use crate::backend::RendererKind;
+use crate::backend::{Backend, OutputInfo, RendererKind};
 use crate::guests::{self, GuestView, Guests};
 use crate::shell::Action;
 use crate::state::BackendChoice;
@@ -56,6 +56,10 @@ impl Fixture {
     }
 
     pub fn with(sizes: &[(u32, u32)], renderer: RendererKind) -> Result<Self, String> {
+        Self::with_settings(sizes, renderer, &ShellConfig::default())
+    }
+
+    pub fn with_settings(sizes: &[(u32, u32)], renderer: RendererKind, config: &ShellConfig) -> Result<Self, String> {
         let event_loop = EventLoop::try_new().unwrap();
         let folder = tempfile::tempdir().unwrap();
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -66,10 +70,9 @@ impl Fixture {
         let socket = runtime.shell_socket();
         let options = guests::Options { runtime, places, config_dir: None, program };
         let choice = BackendChoice::Headless { sizes: sizes.to_vec(), renderer };
-        let config = ShellConfig::default();
         let guests = Guests::new(options, Vec::new(), Vec::new());
         let server = control::Server::new(socket, true);
-        let state = State::new(&event_loop, &choice, &config, guests, server).map_err(|error| error.to_string())?;
+        let state = State::new(&event_loop, &choice, config, guests, server).map_err(|error| error.to_string())?;
         let mut fixture = Self { event_loop, state, _runtime: folder };
         fixture.guests(vec![guest("red", 1, LabelColor::Red), guest("blue", 2, LabelColor::Blue)]);
         fixture.show("red");
@@ -79,7 +82,7 @@ impl Fixture {
     /// Puts these guests in the place of the registry's.
     pub fn guests(&mut self, views: Vec<GuestView>) {
         self.state.shell.set_guests(views, Vec::new());
-        self.state.sync_focus();
+        self.state.outputs_changed();
     }
 
     /// Switches, and the name has flashed already.
@@ -162,6 +165,39 @@ impl Fixture {
         let shot = Shot { width: capture.width, height: capture.height, bytes };
         shot.save(title);
         shot
+    }
+
+    /// What is on the output of this name.
+    pub fn shot_on(&mut self, title: &str, output: &str) -> Shot {
+        self.shot_of(title, &CaptureTarget::Output(output.to_owned()))
+    }
+
+    /// A connector gets a display.
+    pub fn plug(&mut self, info: OutputInfo) {
+        let display = self.state.display.clone();
+        let Backend::Headless(headless) = &mut self.state.backend else { panic!("not headless") };
+        headless.plug(&display, info).unwrap();
+        self.state.outputs_changed();
+    }
+
+    /// A connector loses its display.
+    pub fn unplug(&mut self, output: &str) {
+        let display = self.state.display.clone();
+        let Backend::Headless(headless) = &mut self.state.backend else { panic!("not headless") };
+        headless.unplug(&display, output);
+        self.state.outputs_changed();
+    }
+
+    /// A display gets another mode, scale or rotation.
+    pub fn change(&mut self, info: &OutputInfo) {
+        let Backend::Headless(headless) = &mut self.state.backend else { panic!("not headless") };
+        headless.change(info).unwrap();
+        self.state.outputs_changed();
+    }
+
+    /// The guest's area of the output of this name.
+    pub fn area_on(&self, output: &str) -> Area {
+        self.state.backend.outputs().iter().find(|other| other.name == output).unwrap().layout().area
     }
 
     /// The guest's area of the first output.

@@ -58,6 +58,30 @@ impl Rect {
     }
 }
 
+/// The order of outputs: one that comes back gets the place that it had, a new one the last.
+#[derive(Debug, Default)]
+pub struct Order {
+    seen: Vec<String>,
+}
+
+/// Most names that are remembered.
+const MAX_SEEN: usize = 64;
+
+impl Order {
+    /// The place of output `name` among the outputs that there are, which are in order themselves.
+    pub fn place<'a>(&mut self, present: impl Iterator<Item = &'a str>, name: &str) -> usize {
+        let rank = |seen: &[String], name: &str| seen.iter().position(|other| other == name).unwrap_or(usize::MAX);
+        if rank(&self.seen, name) == usize::MAX {
+            if self.seen.len() >= MAX_SEEN {
+                self.seen.remove(0);
+            }
+            self.seen.push(name.to_owned());
+        }
+        let own = rank(&self.seen, name);
+        present.filter(|other| rank(&self.seen, other) < own).count()
+    }
+}
+
 /// The left upper corners of outputs of these sizes.
 pub fn positions(sizes: &[(u32, u32)]) -> Vec<(i32, i32)> {
     let mut left = 0i64;
@@ -169,6 +193,21 @@ mod tests {
     fn outputs_lie_side_by_side() {
         assert_eq!(positions(&[(1920, 1080), (0, 5), (1280, 800), (1, 1)]), [(0, 0), (1920, 0), (1920, 0), (3200, 0)]);
         assert_eq!(positions(&[]), []);
+    }
+
+    #[test]
+    fn an_output_that_comes_back_gets_its_place_again() {
+        let mut order = Order::default();
+        assert_eq!(order.place([].into_iter(), "A"), 0);
+        assert_eq!(order.place(["A"].into_iter(), "B"), 1);
+        assert_eq!(order.place(["A", "B"].into_iter(), "C"), 2);
+        assert_eq!(order.place(["B", "C"].into_iter(), "A"), 0);
+        assert_eq!(order.place(["C"].into_iter(), "B"), 0);
+        assert_eq!(order.place(["A", "C"].into_iter(), "B"), 1);
+        for number in 0..1000 {
+            order.place([].into_iter(), &number.to_string());
+        }
+        assert!(order.seen.len() <= MAX_SEEN);
     }
 
     #[test]

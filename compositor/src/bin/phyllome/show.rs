@@ -44,7 +44,7 @@ pub fn status(status: &Status) -> String {
         mode(status.mode),
         or_dash(status.focus.as_ref())
     );
-    let mut rows = vec![head(&["OUTPUT", "SIZE", "HZ", "SCALE", "GUEST", "GUEST AREA", "PLANE"])];
+    let mut rows = vec![head(&["OUTPUT", "SIZE", "HZ", "SCALE", "ROTATION", "AT", "GUEST", "GUEST AREA", "PLANE"])];
     rows.extend(status.outputs.iter().map(|output| {
         let area = output.guest_area;
         vec![
@@ -52,7 +52,12 @@ pub fn status(status: &Status) -> String {
             format!("{}x{}", output.width, output.height),
             format!("{}", f64::from(output.refresh_mhz) / 1000.0),
             output.scale.to_string(),
-            or_dash(output.guest.as_ref()),
+            output.rotation.to_string(),
+            format!("{},{}", output.x, output.y),
+            match &output.guest {
+                Some(guest) if output.scanout > 0 => format!("{guest} (screen {})", u64::from(output.scanout) + 1),
+                guest => or_dash(guest.as_ref()),
+            },
             format!("{}x{} at {},{}", area.width, area.height, area.x, area.y),
             output.plane.clone(),
         ]
@@ -126,6 +131,25 @@ mod tests {
     #[test]
     fn uptime_is_short() {
         assert_eq!([5.9, 65.0, 7300.0, -1.0].map(uptime), ["5s", "1m05s", "2h01m", "0s"]);
+    }
+
+    #[test]
+    fn a_status_shows_how_every_display_is_used() {
+        let json = r#"{"version":"0.1.0","backend":"kms","renderer":"pixman","mode":"guest","focus":"work","guests":[],"outputs":[
+            {"name":"eDP-1","width":1920,"height":1080,"refresh_mhz":59940,"scale":1.25,"guest":"work",
+             "guest_area":{"x":5,"y":35,"width":1910,"height":1040},"plane":"overlay"},
+            {"name":"DP-1","width":1080,"height":1920,"refresh_mhz":60000,"scale":1.0,"rotation":90,"x":1920,"y":0,"guest":"work",
+             "scanout":1,"guest_area":{"x":4,"y":28,"width":1072,"height":1888},"plane":"composited"}]}"#;
+        let text = status(&serde_json::from_str(json).unwrap());
+        let lines: Vec<&str> = text.lines().skip(2).take(3).collect();
+        assert_eq!(
+            lines,
+            [
+                "OUTPUT  SIZE       HZ     SCALE  ROTATION  AT      GUEST            GUEST AREA         PLANE",
+                "eDP-1   1920x1080  59.94  1.25   0         0,0     work             1910x1040 at 5,35  overlay",
+                "DP-1    1080x1920  60     1      90        1920,0  work (screen 2)  1072x1888 at 4,28  composited",
+            ]
+        );
     }
 
     #[test]

@@ -1,0 +1,333 @@
+//! Several displays: a guest on each, one guest on all, and displays that come and go while guests are on them.
+
+use super::client::{Client, FrameMark, Keyboard, Pool, Window};
+use super::fixture::{Fixture, Shot, guest, name, pixels};
+use crate::backend::headless::Headless;
+use crate::backend::{OutputInfo, RendererKind};
+use crate::frame::colors;
+use phyllome_config::ShellConfig;
+use phyllome_config::guest::LabelColor;
+use phyllome_config::shell::OutputConfig;
+use phyllome_protocol::status::GuestState;
+
+const GREEN: u32 = 0x00_ff_00;
+const CYAN: u32 = 0x00_ff_ff;
+const MAGENTA: u32 = 0xff_00_ff;
+const RED_LABEL: u32 = 0xc6_28_28;
+const BLUE_LABEL: u32 = 0x15_65_c0;
+const ONE: &str = "HEADLESS-1";
+const TWO: &str = "HEADLESS-2";
+const BIG: (u32, u32) = (800, 600);
+const SMALL: (u32, u32) = (640, 480);
+const A: u32 = 30;
+
+fn info(number: usize, mode: (u32, u32)) -> OutputInfo {
+    Headless::info(number, mode, None)
+}
+
+/// Two displays; the second belongs to “blue”.
+fn pinned() -> Fixture {
+    let mut config = ShellConfig::default();
+    config.outputs.insert(TWO.to_owned(), OutputConfig { guest: Some(name("blue")), ..OutputConfig::default() });
+    Fixture::with_settings(&[BIG, SMALL], RendererKind::Pixman, &config).unwrap()
+}
+
+/// A client whose scanouts each fill the area that they are told.
+struct Guest {
+    client: Client,
+    screens: Vec<(Window, (i32, i32), u32, Pool)>,
+}
+
+impl Guest {
+    fn new(shell: &mut Fixture, guest: &str, colours: &[u32]) -> Self {
+        let mut client = shell.attach(guest);
+        client.seat().get_keyboard(&client.handle, ());
+        let mut screens = Vec::new();
+        for (number, colour) in colours.iter().enumerate() {
+            let window = client.window(&format!("phyllome.scanout.{number}"));
+            shell.roundtrip(&mut client);
+            window.acknowledge(&client);
+            let size = client.events.configured.unwrap();
+            let pool = client.fill(&window.surface, size.0, size.1, *colour);
+            screens.push((window, size, *colour, pool));
+        }
+        shell.roundtrip(&mut client);
+        Self { client, screens }
+    }
+
+    /// Draws its only screen at the size that it was told last.
+    fn follow(&mut self, shell: &mut Fixture) -> (i32, i32) {
+        shell.roundtrip(&mut self.client);
+        let size = self.client.events.configured.unwrap();
+        let (window, told, colour, pool) = &mut self.screens[0];
+        window.acknowledge(&self.client);
+        (*told, *pool) = (size, self.client.fill(&window.surface, size.0, size.1, *colour));
+        shell.roundtrip(&mut self.client);
+        size
+    }
+
+    fn keys(&self) -> usize {
+        self.client.events.keyboard.iter().filter(|event| matches!(event, Keyboard::Key(..))).count()
+    }
+}
+
+/// `output` shows a picture of nothing but `colour`, in the frame of `label`.
+fn assert_shows(shell: &mut Fixture, output: &str, colour: u32, label: u32) {
+    let area = shell.area_on(output);
+    let shot = shell.shot_on(&format!("{output}-{colour:x}"), output);
+    assert_eq!(shot.count_inside(&area, colour), pixels(&area), "{output}");
+    assert_eq!(shot.count_outside(&area, colour), 0, "{output}");
+    assert_frame(&shot, label);
+}
+
+fn assert_frame(shot: &Shot, label: u32) {
+    let (right, bottom) = (shot.width - 1, shot.height - 1);
+    for (x, y) in [(0, bottom), (right, bottom), (0, 300), (right, 300), (right, 0), (right / 2, bottom)] {
+        assert_eq!(shot.at(x, y), label, "{x}, {y}");
+    }
+}
+
+/// The colour of a guest that is shown and has not the keyboard.
+fn dimmed(label: u32) -> u32 {
+    let [_, r, g, b] = label.to_be_bytes();
+    let colour = colors::unfocused(phyllome_config::guest::Rgb(r, g, b));
+    u32::from_be_bytes([0, colour.0, colour.1, colour.2])
+}
+
+#[test]
+fn tp05_only_the_guest_that_gets_keys_has_its_full_colour() {
+    let mut shell = pinned();
+    let red = Guest::new(&mut shell, "red", &[GREEN]);
+    let blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    for _ in 0..2 {
+        assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+        assert_shows(&mut shell, TWO, CYAN, dimmed(BLUE_LABEL));
+        shell.show("blue");
+        assert_shows(&mut shell, ONE, GREEN, dimmed(RED_LABEL));
+        assert_shows(&mut shell, TWO, CYAN, BLUE_LABEL);
+        shell.show("red");
+    }
+    drop((red, blue));
+}
+
+#[test]
+fn tp10_keys_go_to_the_guest_that_was_switched_to_wherever_it_is_shown() {
+    let mut shell = pinned();
+    let mut red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.state.handle_key(A, true, 1);
+    shell.show_and_flash("blue");
+    shell.state.handle_key(A, false, 2);
+    shell.state.handle_key(A, true, 3);
+    shell.state.handle_key(A, false, 4);
+    shell.roundtrip(&mut red.client);
+    shell.roundtrip(&mut blue.client);
+    assert_eq!((red.keys(), blue.keys()), (1, 2));
+    assert_eq!(red.client.events.keyboard.last(), Some(&Keyboard::Leave), "which releases what it held");
+}
+
+#[test]
+fn every_guest_is_told_the_area_of_its_own_display() {
+    let mut shell = pinned();
+    let red = Guest::new(&mut shell, "red", &[GREEN]);
+    let blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    assert_eq!(red.screens[0].1, (792, 568));
+    assert_eq!(blue.screens[0].1, (632, 448));
+}
+
+#[test]
+fn tp05_the_main_guest_stays_while_another_has_the_keyboard_and_nothing_moves() {
+    let mut shell = pinned();
+    let _red = Guest::new(&mut shell, "red", &[GREEN]);
+    let _blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.guests(vec![
+        guest("red", 1, LabelColor::Red),
+        guest("blue", 2, LabelColor::Blue),
+        guest("green", 3, LabelColor::Green),
+    ]);
+    let _green = Guest::new(&mut shell, "green", &[MAGENTA]);
+    shell.show("green");
+    assert_shows(&mut shell, TWO, CYAN, dimmed(BLUE_LABEL));
+    let area = shell.area_on(ONE);
+    assert_eq!(shell.shot_on("main-green", ONE).count_inside(&area, MAGENTA), pixels(&area));
+    shell.show("blue");
+    assert_eq!(shell.shot_on("main-green-stays", ONE).count_inside(&area, MAGENTA), pixels(&area));
+    assert_shows(&mut shell, TWO, CYAN, BLUE_LABEL);
+}
+
+#[test]
+fn tp01_tp21_while_keys_go_to_the_shell_every_frame_is_the_hosts() {
+    let mut shell = pinned();
+    let _red = Guest::new(&mut shell, "red", &[GREEN]);
+    let _blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.panel(true);
+    for output in [ONE, TWO] {
+        let shot = shell.shot_on(&format!("host-{output}"), output);
+        assert_frame(&shot, 0xff_ff_ff);
+    }
+    assert_eq!(shell.shot_on("host-guest", TWO).count_inside(&shell.area_on(TWO), CYAN), pixels(&shell.area_on(TWO)));
+}
+
+#[test]
+fn tp18_a_display_that_goes_and_comes_back_shows_its_guest_again() {
+    let mut shell = pinned();
+    let _red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.settle();
+    shell.unplug(TWO);
+    assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+    shell.plug(info(1, SMALL));
+    blue.follow(&mut shell);
+    assert_shows(&mut shell, TWO, CYAN, dimmed(BLUE_LABEL));
+    assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+}
+
+#[test]
+fn a_guest_whose_display_goes_while_it_has_the_keyboard_moves_to_a_free_one_and_back() {
+    let mut shell = pinned();
+    let mut red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.show("blue");
+    shell.unplug(TWO);
+    assert_eq!(blue.follow(&mut shell), (792, 568));
+    assert_shows(&mut shell, ONE, CYAN, BLUE_LABEL);
+    shell.plug(info(1, SMALL));
+    assert_eq!(blue.follow(&mut shell), (632, 448));
+    shell.roundtrip(&mut red.client);
+    assert_shows(&mut shell, TWO, CYAN, BLUE_LABEL);
+    assert_shows(&mut shell, ONE, GREEN, dimmed(RED_LABEL));
+}
+
+#[test]
+fn tp01_tp18_all_displays_gone_and_back_show_the_same_in_the_same_places() {
+    let mut shell = pinned();
+    let mut red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.settle();
+    shell.unplug(ONE);
+    shell.unplug(TWO);
+    assert!(shell.state.backend.outputs().is_empty());
+    // Nothing is drawn, and what guests do in the dark does no harm.
+    red.client.ask_for_frame(&red.screens[0].0.surface);
+    shell.roundtrip(&mut red.client);
+    shell.state.handle_key(A, true, 1);
+    shell.state.handle_key(A, false, 2);
+    shell.state.forward_pointer_motion(100.0, 100.0, 3);
+    shell.settle();
+    shell.roundtrip(&mut red.client);
+    assert_eq!((red.client.events.frames, red.keys()), (0, 2));
+    assert_eq!(red.client.events.configured, Some((792, 568)), "a guest in the dark keeps its size");
+    assert!(shell.state.capture(&phyllome_protocol::shell::CaptureTarget::Default).is_err());
+
+    // The second one is back first.
+    shell.plug(info(1, SMALL));
+    shell.plug(info(0, BIG));
+    let names: Vec<_> = shell.state.backend.outputs().iter().map(|output| output.name.as_str()).collect();
+    assert_eq!(names, [ONE, TWO]);
+    red.follow(&mut shell);
+    blue.follow(&mut shell);
+    assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+    assert_shows(&mut shell, TWO, CYAN, dimmed(BLUE_LABEL));
+    shell.settle();
+    shell.roundtrip(&mut red.client);
+    assert_eq!(red.client.events.frames, 1, "shown again, it is told so");
+}
+
+#[test]
+fn one_guests_screens_lie_on_all_free_displays_in_order() {
+    let mut shell = Fixture::with(&[BIG, SMALL], RendererKind::Pixman).unwrap();
+    let red = Guest::new(&mut shell, "red", &[GREEN, MAGENTA]);
+    assert_eq!((red.screens[0].1, red.screens[1].1), ((792, 568), (632, 448)));
+    assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+    assert_shows(&mut shell, TWO, MAGENTA, RED_LABEL);
+    let seen: Vec<_> = shell.state.outputs_status().into_iter().map(|output| (output.x, output.scanout)).collect();
+    assert_eq!(seen, [(0, 0), (800, 1)]);
+}
+
+#[test]
+fn tp18_a_display_for_a_screen_that_the_guest_has_not_shows_a_message_and_no_old_pixel() {
+    let mut shell = Fixture::with(&[BIG, SMALL], RendererKind::Pixman).unwrap();
+    let _blue = Guest::new(&mut shell, "blue", &[CYAN, MAGENTA]);
+    let _red = Guest::new(&mut shell, "red", &[GREEN]);
+    shell.show("blue");
+    assert_shows(&mut shell, TWO, MAGENTA, BLUE_LABEL);
+    shell.show("red");
+    let area = shell.area_on(TWO);
+    let shot = shell.shot_on("no-second-screen", TWO);
+    assert_eq!(shot.count_inside(&area, MAGENTA), 0);
+    assert_frame(&shot, RED_LABEL);
+    let words = pixels(&area) - shot.count_inside(&area, 0x10_11_14);
+    assert!(words > 300, "{words} pixels are not the ground");
+}
+
+#[test]
+fn tp11_a_display_that_comes_moves_no_focus() {
+    let mut shell = pinned();
+    let mut red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.unplug(TWO);
+    for _ in 0..3 {
+        shell.plug(info(1, SMALL));
+        shell.state.handle_key(A, true, 1);
+        shell.state.handle_key(A, false, 2);
+        shell.unplug(TWO);
+    }
+    shell.roundtrip(&mut red.client);
+    shell.roundtrip(&mut blue.client);
+    assert_eq!((red.keys(), blue.keys()), (6, 0));
+}
+
+#[test]
+fn tp01_tp16_another_mode_is_told_to_the_guest_and_framed_at_once() {
+    let mut shell = Fixture::new();
+    let mut red = Guest::new(&mut shell, "red", &[GREEN]);
+    shell.shot("before-the-mode");
+    for mode in [(640, 480), (1920, 1080), (1280, 800)] {
+        shell.change(&info(0, mode));
+        // The guest's old picture is scaled or centred until it has followed, never over the frame.
+        let area = shell.area();
+        let shot = shell.shot(&format!("mode-{}", mode.0));
+        assert_frame(&shot, RED_LABEL);
+        assert_eq!(shot.count_outside(&area, GREEN), 0);
+        assert!(shot.count_inside(&area, GREEN) > 0);
+        red.follow(&mut shell);
+        assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+    }
+}
+
+#[test]
+fn tp02_another_scale_leaves_the_guests_pixels_as_they_are() {
+    let mut shell = Fixture::new();
+    let mut red = Guest::new(&mut shell, "red", &[GREEN]);
+    let settings = OutputConfig { scale: Some(2.0), ..OutputConfig::default() };
+    shell.change(&Headless::info(0, (1280, 800), Some(&settings)));
+    assert_eq!(red.follow(&mut shell), (1264, 736));
+    assert_shows(&mut shell, ONE, GREEN, RED_LABEL);
+}
+
+#[test]
+fn a_guest_that_is_not_running_says_so_on_its_own_display() {
+    let mut shell = pinned();
+    let _red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut stopped = guest("blue", 2, LabelColor::Blue);
+    stopped.state = GuestState::Stopped;
+    shell.guests(vec![guest("red", 1, LabelColor::Red), stopped]);
+    let area = shell.area_on(TWO);
+    let shot = shell.shot_on("own-display-stopped", TWO);
+    assert_frame(&shot, dimmed(BLUE_LABEL));
+    assert!(shot.count_inside(&area, 0x10_11_14) < pixels(&area));
+}
+
+#[test]
+fn a_hidden_screen_of_a_guest_that_lost_its_display_costs_nothing() {
+    let mut shell = pinned();
+    let _red = Guest::new(&mut shell, "red", &[GREEN]);
+    let mut blue = Guest::new(&mut shell, "blue", &[CYAN]);
+    shell.unplug(TWO);
+    shell.settle();
+    blue.screens[0].0.surface.frame(&blue.client.handle, FrameMark);
+    blue.screens[0].0.surface.commit();
+    shell.roundtrip(&mut blue.client);
+    assert!(!shell.state.render_is_armed());
+    assert_eq!(blue.client.events.frames, 0);
+}
