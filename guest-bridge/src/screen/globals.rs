@@ -23,6 +23,8 @@ const MAX_OUTPUTS: usize = 32;
 const MAX_FORMAT_TABLE: usize = 16 << 16;
 /// Where no output says anything.
 const DEFAULT_REFRESH_MHZ: u32 = 60_000;
+/// Pixels per metre that a display can have (10 to 2540 dpi); what is beyond is no size but a broken EDID.
+const DENSITY: std::ops::RangeInclusive<u64> = 400..=100_000;
 
 /// The compositor's offer.
 #[derive(Debug, Default)]
@@ -76,6 +78,14 @@ impl Modifiers {
 #[derive(Debug)]
 struct Output {
     proxy: wl_output::WlOutput,
+    facts: Facts,
+    /// What was said since the last `done`; together it is true, half of it may not be.
+    next: Facts,
+}
+
+/// What an output says of itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Facts {
     size_mm: (u32, u32),
     size: (u32, u32),
     refresh_mhz: u32,
@@ -107,14 +117,11 @@ impl Globals {
             width_mm: 0,
             height_mm: 0,
         };
-        let Some(output) = output else { return mode };
-        if output.refresh_mhz != 0 {
-            mode.refresh_mhz = output.refresh_mhz;
+        let Some(facts) = output.map(|output| output.facts) else { return mode };
+        if facts.refresh_mhz != 0 {
+            mode.refresh_mhz = facts.refresh_mhz;
         }
-        let turn = |(a, b)| if output.rotated { (b, a) } else { (a, b) };
-        let (pixels, mm) = (turn(output.size), turn(output.size_mm));
-        mode.width_mm = share(mm.0, size.0, pixels.0);
-        mode.height_mm = share(mm.1, size.1, pixels.1);
+        (mode.width_mm, mode.height_mm) = facts.millimetres(size);
         mode
     }
 
@@ -129,6 +136,21 @@ impl Globals {
         {
             output.proxy.release();
         }
+    }
+}
+
+impl Facts {
+    /// How large so many pixels of it are; zeroes where it does not say so credibly.
+    fn millimetres(&self, (width, height): (u32, u32)) -> (u32, u32) {
+        let turn = |(a, b)| if self.rotated { (b, a) } else { (a, b) };
+        let (pixels, mm) = (turn(self.size), turn(self.size_mm));
+        let credible = |pixels: u32, mm: u32| {
+            (u64::from(pixels) * 1000).checked_div(u64::from(mm)).is_some_and(|density| DENSITY.contains(&density))
+        };
+        if !credible(pixels.0, mm.0) || !credible(pixels.1, mm.1) {
+            return (0, 0);
+        }
+        (share(mm.0, width, pixels.0), share(mm.1, height, pixels.1))
     }
 }
 
@@ -182,8 +204,7 @@ impl Dispatch<wl_registry::WlRegistry, ()> for LinkState {
             }
             "wl_output" if globals.outputs.len() < MAX_OUTPUTS => {
                 let proxy = registry.bind(name, version.min(4), qh, name);
-                let output = Output { proxy, size_mm: (0, 0), size: (0, 0), refresh_mhz: 0, rotated: false };
-                globals.outputs.insert(name, output);
+                globals.outputs.insert(name, Output { proxy, facts: Facts::default(), next: Facts::default() });
             }
             "wl_seat" => state.seat.bind(registry, name, version, qh),
             _ => {}
@@ -204,8 +225,8 @@ impl Dispatch<wl_output::WlOutput, u32> for LinkState {
         let positive = |value: i32| u32::try_from(value).unwrap_or(0);
         match event {
             wl_output::Event::Geometry { physical_width, physical_height, transform, .. } => {
-                output.size_mm = (positive(physical_width), positive(physical_height));
-                output.rotated = matches!(
+                output.next.size_mm = (positive(physical_width), positive(physical_height));
+                output.next.rotated = matches!(
                     transform,
                     WEnum::Value(
                         wl_output::Transform::_90
@@ -218,10 +239,15 @@ impl Dispatch<wl_output::WlOutput, u32> for LinkState {
             wl_output::Event::Mode { flags: WEnum::Value(flags), width, height, refresh }
                 if flags.contains(wl_output::Mode::Current) =>
             {
-                output.size = (positive(width), positive(height));
-                output.refresh_mhz = positive(refresh);
+                output.next.size = (positive(width), positive(height));
+                output.next.refresh_mhz = positive(refresh);
             }
+            wl_output::Event::Done => output.facts = output.next,
             _ => {}
+        }
+        // The first version has no `done`.
+        if output.proxy.version() < 2 {
+            output.facts = output.next;
         }
     }
 }
@@ -339,6 +365,19 @@ mod tests {
         assert_eq!(share(600, 960, 1920), 300);
         assert_eq!(share(600, 960, 0), 0);
         assert_eq!(share(u32::MAX, u32::MAX, 1), 0);
+    }
+
+    #[test]
+    fn an_area_has_its_share_of_a_credible_display_only() {
+        let display = Facts { size_mm: (600, 340), size: (1920, 1080), refresh_mhz: 60_000, rotated: false };
+        assert_eq!(display.millimetres((1912, 1048)), (597, 329));
+        let turned = Facts { rotated: true, ..display };
+        assert_eq!(turned.millimetres((1072, 1888)), (337, 590));
+        for size_mm in [(0, 0), (0, 340), (600, 0), (1, 1), (u32::MAX, u32::MAX)] {
+            assert_eq!(Facts { size_mm, ..display }.millimetres((1912, 1048)), (0, 0), "{size_mm:?}");
+        }
+        assert_eq!(Facts { size: (0, 0), ..display }.millimetres((1912, 1048)), (0, 0));
+        assert_eq!(display.millimetres((u32::MAX, 1)).1, 0);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1;
 use wayland_protocols::wp::viewporter::server::wp_viewporter;
 use wayland_protocols::xdg::shell::server::{xdg_surface, xdg_toplevel, xdg_wm_base};
-use wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
+use wayland_server::backend::{ClientData, ClientId, DisconnectReason, GlobalId, ObjectId};
 use wayland_server::protocol::{
     wl_callback, wl_compositor, wl_keyboard, wl_output, wl_pointer, wl_seat, wl_shm, wl_surface,
 };
@@ -106,6 +106,30 @@ pub struct State {
     pub pointer: Option<wl_pointer::WlPointer>,
     pub surfaces: HashMap<ObjectId, SurfaceState>,
     pub serial: u32,
+    /// Outputs by the order in which they were bound.
+    pub outputs: Vec<wl_output::WlOutput>,
+}
+
+/// What an output says of itself.
+#[derive(Clone, Copy)]
+pub struct OutputFacts {
+    pub size_mm: (i32, i32),
+    pub size: (i32, i32),
+    pub refresh_mhz: i32,
+    pub transform: wl_output::Transform,
+}
+
+impl OutputFacts {
+    pub const FIRST: Self =
+        Self { size_mm: (320, 200), size: (1280, 800), refresh_mhz: 75_000, transform: wl_output::Transform::Normal };
+
+    /// Says all but that it is done.
+    pub fn say(self, output: &wl_output::WlOutput) {
+        let (maker, model) = ("maker".to_owned(), "model".to_owned());
+        let (width, height) = self.size_mm;
+        output.geometry(0, 0, width, height, wl_output::Subpixel::Unknown, maker, model, self.transform);
+        output.mode(wl_output::Mode::Current, self.size.0, self.size.1, self.refresh_mhz);
+    }
 }
 
 pub struct Compositor {
@@ -131,7 +155,7 @@ impl Compositor {
         handle.create_global::<State, wl_compositor::WlCompositor, _>(4, ());
         handle.create_global::<State, xdg_wm_base::XdgWmBase, _>(2, ());
         handle.create_global::<State, wl_seat::WlSeat, _>(8, ());
-        handle.create_global::<State, wl_output::WlOutput, _>(3, ());
+        handle.create_global::<State, wl_output::WlOutput, _>(3, OutputFacts::FIRST);
         if offer.shm {
             handle.create_global::<State, wl_shm::WlShm, _>(1, ());
         }
@@ -151,6 +175,16 @@ impl Compositor {
     pub fn pump(&mut self) {
         self.requests += self.display.dispatch_clients(&mut self.state).unwrap();
         self.display.flush_clients().unwrap();
+    }
+
+    /// Another monitor is plugged in. It says what it is when it is bound, and is the last of `outputs` then.
+    pub fn plug(&mut self, facts: OutputFacts) -> GlobalId {
+        self.display.handle().create_global::<State, wl_output::WlOutput, _>(3, facts)
+    }
+
+    /// A monitor is pulled out.
+    pub fn unplug(&mut self, monitor: GlobalId) {
+        self.display.handle().remove_global::<State>(monitor);
     }
 
     /// Answers every frame callback; returns how many there were.

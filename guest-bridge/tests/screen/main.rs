@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod compositor;
+mod monitor;
 mod picture;
 mod protocol;
 mod rig;

@@ -1,6 +1,6 @@
 //! The played compositor's side of every request.
 
-use super::compositor::{BufferInfo, Commit, State, SurfaceState, Window};
+use super::compositor::{BufferInfo, Commit, OutputFacts, State, SurfaceState, Window};
 use phyllome_guest_bridge::frames::Rect;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
@@ -344,20 +344,19 @@ impl Dispatch<wl_pointer::WlPointer, ()> for State {
     }
 }
 
-impl GlobalDispatch<wl_output::WlOutput, ()> for State {
+impl GlobalDispatch<wl_output::WlOutput, OutputFacts> for State {
     fn bind(
-        _: &mut Self,
+        state: &mut Self,
         _: &DisplayHandle,
         _: &Client,
         new: New<wl_output::WlOutput>,
-        _: &(),
+        facts: &OutputFacts,
         init: &mut DataInit<'_, Self>,
     ) {
         let output = init.init(new, ());
-        let (subpixel, transform) = (wl_output::Subpixel::Unknown, wl_output::Transform::Normal);
-        output.geometry(0, 0, 320, 200, subpixel, "maker".into(), "model".into(), transform);
-        output.mode(wl_output::Mode::Current, 1280, 800, 75_000);
+        facts.say(&output);
         output.done();
+        state.outputs.push(output);
     }
 }
 

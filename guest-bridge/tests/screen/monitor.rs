@@ -1,0 +1,85 @@
+//! Monitors: the mode that a guest is asked for has the physical size of its area, whatever happens to the outputs.
+
+use super::Stage;
+use super::compositor::{Offer, OutputFacts};
+use super::rig::scanout;
+use phyllome_guest_bridge::frames::{PreferredMode, ToDevice};
+use wayland_server::protocol::wl_output::Transform;
+
+const AREA: (u32, u32) = (1272, 768);
+
+/// Waits for a mode of the first scanout with these millimetres and this refresh rate.
+async fn becomes(stage: &mut Stage, (width_mm, height_mm): (u32, u32), refresh_mhz: u32) {
+    let mode = PreferredMode { width: AREA.0, height: AREA.1, refresh_mhz, width_mm, height_mm };
+    let expected = ToDevice::Mode { id: scanout(0), mode };
+    let what = format!("{expected:?}");
+    stage.until(&what, |rig, _| rig.answers.contains(&expected)).await;
+    stage.rig.answers.clear();
+}
+
+fn say(stage: &mut Stage, output: usize, facts: OutputFacts) {
+    let output = &stage.compositor.state.outputs[output];
+    facts.say(output);
+    output.done();
+}
+
+fn modes(stage: &Stage) -> usize {
+    stage.rig.answers.iter().filter(|answer| matches!(answer, ToDevice::Mode { .. })).count()
+}
+
+#[tokio::test]
+async fn a_monitor_that_turns_or_changes_its_mode_changes_the_guests() {
+    let mut stage = Stage::new(Offer::default()).await;
+    becomes(&mut stage, (318, 192), 75_000).await;
+    say(&mut stage, 0, OutputFacts { size: (2560, 1600), refresh_mhz: 60_000, ..OutputFacts::FIRST });
+    becomes(&mut stage, (159, 96), 60_000).await;
+    say(&mut stage, 0, OutputFacts { transform: Transform::_90, size: (1600, 2560), ..OutputFacts::FIRST });
+    becomes(&mut stage, (99, 153), 75_000).await;
+}
+
+#[tokio::test]
+async fn what_is_half_said_is_not_believed() {
+    let mut stage = Stage::new(Offer::default()).await;
+    becomes(&mut stage, (318, 192), 75_000).await;
+    let larger = OutputFacts { size_mm: (640, 400), size: (2560, 1600), ..OutputFacts::FIRST };
+    larger.say(&stage.compositor.state.outputs[0]);
+    stage.quiet().await;
+    assert_eq!(modes(&stage), 0);
+    let output = stage.compositor.state.outputs[0].clone();
+    output.done();
+    stage.quiet().await;
+    assert_eq!(modes(&stage), 0, "the pixels are as large as before");
+}
+
+#[tokio::test]
+async fn a_window_that_moves_to_another_monitor_or_loses_its_own_gets_that_ones_size() {
+    let mut stage = Stage::new(Offer::default()).await;
+    becomes(&mut stage, (318, 192), 75_000).await;
+    let dense = OutputFacts { size_mm: (160, 100), refresh_mhz: 120_000, ..OutputFacts::FIRST };
+    let second = stage.compositor.plug(dense);
+    stage.until("it is bound", |_, compositor| compositor.state.outputs.len() == 2).await;
+    stage.quiet().await;
+    assert_eq!(modes(&stage), 0, "a monitor that shows nothing of the guest changes nothing");
+    let state = &stage.compositor.state;
+    let (surface, outputs) = (state.windows[0].surface.clone(), state.outputs.clone());
+    surface.enter(&outputs[0]);
+    surface.enter(&outputs[1]);
+    surface.leave(&outputs[0]);
+    becomes(&mut stage, (159, 96), 120_000).await;
+    stage.compositor.unplug(second);
+    becomes(&mut stage, (318, 192), 75_000).await;
+}
+
+#[tokio::test]
+async fn sizes_that_no_display_has_are_unknown() {
+    let mut stage = Stage::new(Offer::default()).await;
+    becomes(&mut stage, (318, 192), 75_000).await;
+    for size_mm in [(0, 0), (i32::MAX, i32::MAX), (-320, 200), (1, 1)] {
+        say(&mut stage, 0, OutputFacts { size_mm, refresh_mhz: -1, ..OutputFacts::FIRST });
+        becomes(&mut stage, (0, 0), 60_000).await;
+        say(&mut stage, 0, OutputFacts::FIRST);
+        becomes(&mut stage, (318, 192), 75_000).await;
+    }
+    say(&mut stage, 0, OutputFacts { size: (0, 0), ..OutputFacts::FIRST });
+    becomes(&mut stage, (0, 0), 75_000).await;
+}
