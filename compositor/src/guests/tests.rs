@@ -8,7 +8,7 @@ use crate::guests::{Guests, Options};
 use crate::state::BackendChoice;
 use phyllome_config::{Places, ShellConfig, load_all};
 use phyllome_protocol::GuestName;
-use phyllome_protocol::control::{FromGuest, Request, ToGuest, VERSION};
+use phyllome_protocol::control::{FromGuest, Leds, Report, Request, ToGuest, VERSION};
 use phyllome_protocol::framing::{self, Decoder, FramingError};
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
@@ -570,4 +570,28 @@ fn the_sockets_mode_keeps_others_out_and_it_goes_when_the_shell_ends() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     host.state.stop_control();
     assert!(!path.exists() && host.folder.path().exists());
+}
+
+#[test]
+fn tp10_the_keyboards_lights_are_those_of_the_guest_that_has_it() {
+    let mut host = Host::new("exit 9");
+    let listeners = [listen(&host, "work"), listen(&host, "play")];
+    std::fs::write(host.state.guests.options.runtime.path().join("shown"), "play").unwrap();
+    host.start();
+    let [work, play] = [Peer::answer(&mut host, &listeners[0], "work"), Peer::answer(&mut host, &listeners[1], "play")];
+    let lit = |caps, num| Leds { caps, num, scroll: false };
+    let say = |peer: &Peer, leds| {
+        let report = Report { leds: Some(leds), ..super::life::tests::report(GuestState::Running) };
+        peer.line.send(&FromGuest::Report(report));
+    };
+    say(&work, lit(true, false));
+    say(&play, lit(false, true));
+    host.wait("the lights of play", |host| host.state.lights() == lit(false, true));
+    host.ask(Command::Switch { name: name("work") });
+    assert_eq!(host.state.lights(), lit(true, false));
+    host.state.act(crate::shell::Action::ShowPanel(true));
+    assert_eq!(host.state.lights(), lit(false, false), "the shell's own keymap has no lock on");
+    say(&work, lit(true, true));
+    host.state.act(crate::shell::Action::ShowPanel(false));
+    host.wait("the lights of work", |host| host.state.lights() == lit(true, true));
 }

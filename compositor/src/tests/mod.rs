@@ -5,6 +5,7 @@ mod client;
 mod devices;
 mod fixture;
 mod frame;
+mod fuse;
 mod gles;
 mod hostile;
 mod idle;
