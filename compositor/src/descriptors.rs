@@ -5,6 +5,8 @@
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::fs;
+use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 
 /// Most that the shell asks for.
 const WANTED: u64 = 65_536;
@@ -35,6 +37,17 @@ pub fn open() -> usize {
     match fs::metadata(FOLDER).map(|metadata| usize::try_from(metadata.len()).unwrap_or(UNKNOWN)) {
         Ok(count) if count > 0 => count,
         _ => fs::read_dir(FOLDER).map_or(UNKNOWN, Iterator::count),
+    }
+}
+
+/// Closes a descriptor of a file that nothing is known of, on a thread of its own: a file that its sender serves (FUSE) is asked when it is
+/// closed, and may never answer. Where no thread can be made it stays open.
+pub fn close_elsewhere(fd: OwnedFd) {
+    let fd = ManuallyDrop::new(fd);
+    let close = std::thread::Builder::new().name("close".to_owned()).stack_size(64 << 10);
+    let made = close.spawn(move || drop(ManuallyDrop::into_inner(fd)));
+    if let Err(error) = made {
+        tracing::warn!("a descriptor of a guest stays open: {error}");
     }
 }
 

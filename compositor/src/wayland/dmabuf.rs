@@ -10,6 +10,7 @@ use super::quota::{MAX_EXTENT, Thing};
 use crate::State;
 use crate::backend::RendererKind;
 use crate::backend::kms::planes::import_node;
+use crate::descriptors::close_elsewhere;
 use crate::render::mapped::Mapping;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
 use smithay::backend::allocator::format::get_bpp;
@@ -185,14 +186,18 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
         if !admit(display, client, params) {
             return;
         }
+        let request = match request {
+            // smithay seeks in it, which of a file that the sender serves may take for ever.
+            Request::Add { fd, .. } if Memory::of(fd.as_fd()) == Memory::Unknown => {
+                let why = "a dmabuf is neither one nor a memfd that is sealed against shrinking";
+                cut(client, params, Error::InvalidWlBuffer as u32, why);
+                close_elsewhere(fd);
+                return;
+            }
+            other => other,
+        };
         match &request {
-            Request::Add { fd, plane_idx, offset, stride, .. } => {
-                // smithay seeks in it, which of a file that the sender serves may take for ever.
-                if Memory::of(fd.as_fd()) == Memory::Unknown {
-                    let why = "a dmabuf is neither one nor a memfd that is sealed against shrinking";
-                    cut(client, params, Error::InvalidWlBuffer as u32, why);
-                    return;
-                }
+            Request::Add { plane_idx, offset, stride, .. } => {
                 // Every format that is offered has one plane, and smithay takes planes in the order in which they come.
                 if *plane_idx != 0 {
                     cut(client, params, Error::PlaneIdx as u32, "a dmabuf has more planes than its format");

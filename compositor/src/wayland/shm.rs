@@ -9,6 +9,7 @@ use super::client::{self, admit, admit_thing, counted_dispatch, remove_thing};
 use super::memory::Memory;
 use super::quota::{MAX_EXTENT, MAX_POOL_BYTES, Thing};
 use crate::State;
+use crate::descriptors::close_elsewhere;
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_shm::{self, WlShm};
@@ -49,21 +50,27 @@ impl Dispatch<WlShm, ()> for State {
         if !admit(display, client, shm) {
             return;
         }
-        if let wl_shm::Request::CreatePool { fd, size, .. } = &request {
-            if *size > MAX_POOL_BYTES {
-                client::cut(client, shm, wl_shm::Error::InvalidFd as u32, "a shared-memory pool is larger than 1 GiB");
-                return;
+        let request = match request {
+            wl_shm::Request::CreatePool { id, fd, size } => {
+                let memory = Memory::of(fd.as_fd());
+                let why = match &memory {
+                    Memory::SealedMemfd { bytes } if u64::try_from(size).is_ok_and(|size| size > *bytes) => {
+                        "a shared-memory pool is larger than its file"
+                    }
+                    Memory::SealedMemfd { .. } if size > MAX_POOL_BYTES => "a shared-memory pool is larger than 1 GiB",
+                    Memory::SealedMemfd { .. } => "",
+                    _ => "a shared-memory pool is not a memfd that is sealed against shrinking",
+                };
+                if !why.is_empty() {
+                    client::cut(client, shm, wl_shm::Error::InvalidFd as u32, why);
+                    close_elsewhere(fd);
+                    return;
+                }
+                wl_shm::Request::CreatePool { id, fd, size }
             }
-            let Memory::SealedMemfd { bytes } = Memory::of(fd.as_fd()) else {
-                let why = "a shared-memory pool is not a memfd that is sealed against shrinking";
-                client::cut(client, shm, wl_shm::Error::InvalidFd as u32, why);
-                return;
-            };
-            if u64::try_from(*size).is_ok_and(|size| size > bytes) {
-                let why = "a shared-memory pool is larger than its file";
-                client::cut(client, shm, wl_shm::Error::InvalidFd as u32, why);
-                return;
-            }
+            other => other,
+        };
+        if let wl_shm::Request::CreatePool { .. } = &request {
             if !admit_thing(client, shm, Thing::Pool) {
                 return;
             }

@@ -11,6 +11,7 @@
 use super::client::{GuestClient, admit, admit_thing, counted_dispatch, cut};
 use super::quota::{MAX_WAITING, Thing};
 use crate::State;
+use crate::descriptors::close_elsewhere;
 use smithay::backend::drm::{DrmDeviceFd, DrmNode, NodeType};
 use smithay::backend::renderer::sync::Fence;
 use smithay::reexports::calloop::{Interest, RegistrationToken};
@@ -33,6 +34,7 @@ use smithay::wayland::drm_syncobj::{
     DrmSyncobjTimelineData, supports_syncobj_eventfd,
 };
 use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::PathBuf;
 
 /// What waits for fences.
@@ -200,6 +202,12 @@ impl State {
     }
 }
 
+/// Whether the kernel says that `fd` is a timeline. No file of a file system has a name without a slash.
+fn is_syncobj(fd: BorrowedFd<'_>) -> bool {
+    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    link.is_ok_and(|name| name.as_os_str() == "anon_inode:syncobj_file")
+}
+
 smithay::reexports::wayland_server::delegate_global_dispatch!(
     State: [WpLinuxDrmSyncobjManagerV1: DrmSyncobjGlobalData] => DrmSyncobjState
 );
@@ -218,10 +226,20 @@ impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
         display: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        let timeline = matches!(request, wp_linux_drm_syncobj_manager_v1::Request::ImportTimeline { .. });
+        use wp_linux_drm_syncobj_manager_v1::{Error, Request};
+        let timeline = matches!(request, Request::ImportTimeline { .. });
         if !admit(display, client, manager) || (timeline && !admit_thing(client, manager, Thing::Timeline)) {
             return;
         }
+        let request = match request {
+            // Of any other file not even the closing may be waited for.
+            Request::ImportTimeline { fd, .. } if !is_syncobj(fd.as_fd()) => {
+                cut(client, manager, Error::InvalidTimeline as u32, "a timeline of fences is none");
+                close_elsewhere(fd);
+                return;
+            }
+            other => other,
+        };
         <DrmSyncobjState as Dispatch<WpLinuxDrmSyncobjManagerV1, (), Self>>::request(
             state, client, manager, request, data, display, init,
         );
