@@ -6,6 +6,8 @@ mount -t devpts -o mode=620,gid=5,ptmxmode=666 devpts /dev/pts
 mount -t tmpfs -o mode=1777 shm /dev/shm
 mount -t tmpfs -o mode=1777 tmp /tmp
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
+mount -t debugfs debugfs /sys/kernel/debug
+mount -t tracefs tracefs /sys/kernel/tracing
 hostname machine
 ip link set lo up 2> /dev/null || busybox ip link set lo up
 mkdir -p /run/user/1000 /run/lock

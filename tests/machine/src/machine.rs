@@ -108,6 +108,11 @@ impl Machine {
         self.folder.path().join("share")
     }
 
+    /// A file below the shared folder's `out`, as far as it is written; nothing where there is none.
+    pub fn out(&self, name: &str) -> Vec<u8> {
+        fs::read(self.share().join("out").join(name)).unwrap_or_default()
+    }
+
     /// The kernel's messages on the serial console.
     pub fn kernel_log(&self) -> String {
         String::from_utf8_lossy(&fs::read(self.folder.path().join("serial.log")).unwrap_or_default()).into_owned()

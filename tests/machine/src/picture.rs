@@ -15,9 +15,14 @@ pub struct Picture {
 }
 
 impl Picture {
-    /// Reads a PNG.
+    /// Reads a PNG file.
     pub fn read(path: &Path) -> Result<Self> {
-        let mut decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path)?));
+        Self::parse_png(&std::fs::read(path)?)
+    }
+
+    /// Reads a PNG.
+    pub fn parse_png(bytes: &[u8]) -> Result<Self> {
+        let mut decoder = png::Decoder::new(std::io::Cursor::new(bytes));
         decoder.set_transformations(png::Transformations::normalize_to_color8());
         let mut reader = decoder.read_info()?;
         let mut bytes = vec![0; reader.output_buffer_size().context("a picture without size")?];

@@ -1,6 +1,8 @@
 //! The shell on a real kernel with a real display, real input devices and a real seat, in the KMS test machine; all that is claimed is
 //! seen from outside the machine.
 
+mod buffers;
+mod display;
 mod machine;
 mod rig;
 mod session;

@@ -209,8 +209,7 @@ impl Rig<'_> {
 
     /// A guest's serial console so far.
     pub fn serial(&self, guest: &str) -> String {
-        let log = self.machine.share().join("out/state/phyllome/logs").join(guest).join("serial.log");
-        String::from_utf8_lossy(&std::fs::read(log).unwrap_or_default()).into_owned()
+        String::from_utf8_lossy(&self.machine.out(&format!("state/phyllome/logs/{guest}/serial.log"))).into_owned()
     }
 
     /// Waits until the guest's serial console holds a text.
@@ -224,7 +223,7 @@ impl Rig<'_> {
     /// What the shell itself says that it shows: `phyllome screenshot` with more arguments, such as `--output NAME`.
     pub fn screenshot(&self, arguments: &[&str]) -> Result<Picture> {
         self.run(&[&["screenshot", "/share/out/screenshot.png"], arguments].concat())?;
-        Picture::read(&self.machine.share().join("out/screenshot.png"))
+        Picture::parse_png(&self.machine.out("screenshot.png"))
     }
 
     /// What is truly scanned out on an output.

@@ -28,6 +28,7 @@ click BUTTON           left, middle, right, wheel-up, wheel-down
 output HEAD W H        plug in a monitor, or change its size
 unplug HEAD            unplug it
 sleep SECONDS          wait
+qmp COMMAND [JSON]     a command of QEMU's own
 dmesg                  the kernel's messages
 keep NAME              save screenshots and logs, print where
 quit                   end the machine";
@@ -172,6 +173,10 @@ fn perform(machine: &Machine, processes: &mut BTreeMap<String, Process>, line: &
         "output" => machine.set_output(number(0)?, Some((number(1)? as u16, number(2)? as u16)))?,
         "unplug" => machine.set_output(number(0)?, None)?,
         "sleep" => std::thread::sleep(Duration::from_secs_f64(word(0)?.parse()?)),
+        "qmp" => {
+            let json = rest.split_once(' ').map_or("{}", |(_, json)| json);
+            println!("{}", machine.qmp(word(0)?, serde_json::from_str(json)?)?);
+        }
         "dmesg" => print!("{}", machine.root("dmesg")?),
         "keep" => println!("{}", machine.keep(word(0)?).display()),
         other => bail!("no such command: {other}; try help"),

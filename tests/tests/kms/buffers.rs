@@ -1,0 +1,70 @@
+//! A guest's memory reaches the display whatever it is and whatever draws: as a dmabuf that the kernel makes of it (udmabuf) or as
+//! shared memory, with Pixman or with GLES, the same pixels are scanned out, and `phyllome screenshot` says the same.
+
+use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
+use anyhow::{Context, Result, ensure};
+use phyllome_protocol::status::Status;
+use phyllome_test_guests::Mode;
+use phyllome_test_machine::picture::Picture;
+
+/// What phyllome-guest may make dmabufs with.
+const UDMABUF: &str = "/dev/udmabuf";
+
+/// The buffer of the scanout that is shown.
+fn buffer(status: &Status) -> String {
+    let scanout = status.guests.first().and_then(|guest| guest.scanouts.first());
+    scanout.map(|scanout| scanout.buffer.clone()).unwrap_or_default()
+}
+
+/// The picture of a guest that draws once, as it is scanned out; checked against what the shell says and against its frame.
+fn picture(rig: &mut Rig, kind: &str, renderer: &str) -> Result<Picture> {
+    let mode = if kind == "dmabuf" { "0666" } else { "0000" };
+    rig.machine.root(&format!("chmod {mode} {UDMABUF}"))?;
+    rig.start_shell()?;
+    rig.run(&["start", "still"])?;
+    rig.run(&["switch", "still"])?;
+    rig.wait_serial("still", &phyllome_test_guests::ready_line("still"), SOON)?;
+    let status = rig.wait(&format!("a picture by {kind}"), SOON, |status| {
+        buffer(status) == kind && status.guests[0].scanouts[0].presented > 0
+    })?;
+    ensure!(status.renderer == renderer, "{} draws", status.renderer);
+    let output = status.outputs.first().context("no output")?;
+    ensure!(output.plane == "composited", "{}", output.plane);
+    let area = output.guest_area;
+    // The name of the guest flashes after a switch; then nothing moves any more.
+    let mut last = None;
+    let seen = rig.machine.wait_for("a picture that stays", SOON, || {
+        let (said, seen) = (rig.screenshot(&[])?, rig.scanned_out(0)?);
+        let same = said == seen && last.as_ref() == Some(&seen);
+        last = Some(seen);
+        Ok(if same { last.clone() } else { None })
+    })?;
+    ensure!(seen.crop(area).colours() > 1, "the guest's area has one colour");
+    rig.run(&["kill", "still"])?;
+    rig.kill_shell()?;
+    Ok(seen)
+}
+
+fn all_kinds(test: &str, renderer: &str) -> Result<Option<Vec<Picture>>> {
+    let mut pictures = None;
+    let mut options = RigOptions::new(&[guest("still", 1, "green", Mode::Quiet)])?.shell(&["--renderer", renderer]);
+    options.start = false;
+    on_rig(test, options, |rig| {
+        let seen = ["dmabuf", "shm"].into_iter().map(|kind| picture(rig, kind, renderer).context(kind));
+        pictures = Some(seen.collect::<Result<Vec<_>>>()?);
+        Ok(())
+    })?;
+    Ok(pictures)
+}
+
+#[test]
+fn udmabuf_and_shared_memory_with_pixman_and_gles_are_the_same_picture() -> Result<()> {
+    let test = "udmabuf_and_shared_memory_with_pixman_and_gles_are_the_same_picture";
+    let Some(pixman) = all_kinds(test, "pixman")? else { return Ok(()) };
+    let gles = all_kinds(test, "gles")?.context("no machine for GLES")?;
+    let first = &pixman[0];
+    for (number, other) in pixman.iter().chain(&gles).enumerate() {
+        ensure!(first == other, "picture {number} is not the first one");
+    }
+    Ok(())
+}
