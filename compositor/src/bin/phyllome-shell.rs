@@ -5,7 +5,7 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use phyllome_compositor::backend::RendererKind;
+use phyllome_compositor::backend::{RendererKind, kms};
 use phyllome_compositor::shell::Action;
 use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, guests};
@@ -104,10 +104,14 @@ fn choose(options: &Options) -> anyhow::Result<BackendChoice> {
 /// The display has the sizes that it has, and input from the devices of its seat alone.
 fn on_display(options: &Options) -> anyhow::Result<BackendChoice> {
     if !options.size.is_empty() {
-        bail!("--size is for --backend headless and nested; on the display itself set mode in [output.NAME] of shell.toml");
+        bail!(
+            "--size is for --backend headless and nested; on the display itself set mode in [output.NAME] of shell.toml"
+        );
     }
     if options.allow_test_input {
-        bail!("--allow-test-input is for --backend headless and nested; on the display itself only its own keyboard counts");
+        bail!(
+            "--allow-test-input is for --backend headless and nested; on the display itself only its own keyboard counts"
+        );
     }
     let renderer = match options.renderer {
         RendererName::Auto => None,
@@ -216,7 +220,9 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
 }
 
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_env("PHYLLOME_LOG").unwrap_or_else(|_| EnvFilter::new("info,smithay=warn"));
+    let filter = EnvFilter::try_from_env("PHYLLOME_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("info,smithay=warn,smithay::backend::drm=error,smithay::backend::egl=error")
+    });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -225,6 +231,8 @@ fn main() -> ExitCode {
         .init();
     let options = Options::parse();
     descriptors::raise_limit();
+    // SAFETY: no thread has been started yet.
+    unsafe { kms::choose_daemon() };
     match run(&options) {
         Ok(code) => code,
         Err(error) => {

@@ -3,6 +3,7 @@
 
 mod buffers;
 mod display;
+mod input;
 mod machine;
 mod rig;
 mod session;

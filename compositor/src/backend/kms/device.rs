@@ -187,6 +187,11 @@ impl Gpu {
         each!(&mut self.drawing, heads => heads.flip_begun(name, timer))
     }
 
+    /// See [`Heads::is_flipping`].
+    pub fn is_flipping(&self, name: &str) -> bool {
+        each!(&self.drawing, heads => heads.is_flipping(name))
+    }
+
     /// See [`Heads::flipped`].
     pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<(String, Option<RegistrationToken>)> {
         each!(&mut self.drawing, heads => heads.flipped(crtc))

@@ -6,12 +6,14 @@ use super::{Devices, Kms};
 use crate::State;
 use crate::backend::{Backend, OutputId};
 use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
+use smithay::backend::input::InputEvent;
 use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
 use smithay::backend::udev::{UdevBackend, UdevEvent};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use smithay::reexports::drm::control::crtc;
-use smithay::reexports::input::Libinput;
+use smithay::reexports::input::event::{DeviceEvent, EventTrait};
+use smithay::reexports::input::{Device, Event, Libinput};
 use smithay::utils::{Clock, Monotonic};
 use std::time::Duration;
 
@@ -64,7 +66,20 @@ impl Kms {
         }
     }
 
-    fn close_devices(&mut self) {
+    /// Devices that were found; libinput tells of them only at the next event of one of them.
+    fn take_new_devices(&mut self) -> Vec<Device> {
+        let Some(devices) = &mut self.devices else { return Vec::new() };
+        if devices.context.dispatch().is_err() {
+            return Vec::new();
+        }
+        let added = |event| match event {
+            Event::Device(DeviceEvent::Added(event)) => Some(event.device()),
+            _ => None,
+        };
+        devices.context.by_ref().filter_map(added).collect()
+    }
+
+    pub(super) fn close_devices(&mut self) {
         if let Some(devices) = self.devices.take() {
             devices.context.suspend();
             self.loop_handle.remove(devices.source);
@@ -148,12 +163,21 @@ impl State {
         }
     }
 
+    /// Makes the input devices known that were found when they were opened.
+    pub(super) fn new_devices(&mut self) {
+        let Some(kms) = self.kms() else { return };
+        for device in kms.take_new_devices() {
+            self.libinput_event(InputEvent::DeviceAdded { device });
+        }
+    }
+
     fn session_active(&mut self) {
         let Some(kms) = self.kms() else { return };
         if !kms.paused {
             return;
         }
         kms.resume();
+        self.new_devices();
         self.note_activity();
         self.displays_opened();
     }
@@ -208,6 +232,7 @@ impl State {
             kms.trouble(&why);
             return;
         }
+        self.new_devices();
         self.displays_opened();
     }
 
@@ -231,6 +256,9 @@ impl State {
         let ours = kms.driven.as_ref().map(|driven| driven.gpu.number);
         match event {
             UdevEvent::Added { .. } if ours.is_none() && !kms.paused => kms.trouble("a graphics device has come"),
+            UdevEvent::Added { path, .. } if ours.is_some() => {
+                tracing::info!("{} is not driven: displays of one graphics device are", path.display());
+            }
             UdevEvent::Changed { device_id } if ours == Some(device_id) && !kms.paused && kms.retry.is_none() => {
                 if let Err(why) = kms.settle() {
                     kms.trouble(&why);
@@ -269,12 +297,15 @@ impl State {
 
     /// A frame has been under way for too long.
     pub(super) fn flip_overdue(&mut self, output: OutputId) {
-        self.output_not_flipped(output);
         let Some(kms) = self.kms() else { return };
-        let name =
-            kms.outputs.iter().find(|other| other.id == output).map_or("a display", |output| output.name.as_str());
+        let Some(name) = kms.outputs.iter().find(|other| other.id == output).map(|output| &output.name) else { return };
+        // The display may have been lit anew in the meantime.
+        if !kms.driven.as_ref().is_some_and(|driven| driven.gpu.is_flipping(name)) {
+            return;
+        }
         let why = format!("{name} has not shown a frame for two seconds");
         kms.trouble(&why);
+        self.output_not_flipped(output);
     }
 
     fn device_failed(&mut self, why: &str) {

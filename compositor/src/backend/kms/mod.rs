@@ -20,9 +20,11 @@ use crate::State;
 use crate::render::Capture;
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
+use arrange::Order;
 use device::Gpu;
 use phyllome_config::shell::OutputConfig;
 use session::Seat;
+pub use session::choose_daemon;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Format, Fourcc};
 use smithay::backend::udev::{self, UdevBackend};
@@ -72,6 +74,7 @@ pub struct Kms {
     devices: Option<Devices>,
     driven: Option<Driven>,
     outputs: Vec<Output>,
+    order: Order,
     renderer: RendererKind,
     /// Displays are switched off because nobody is there.
     asleep: bool,
@@ -105,6 +108,7 @@ impl Kms {
             devices: None,
             driven: None,
             outputs: Vec::new(),
+            order: Order::default(),
             renderer: wanted.unwrap_or(RendererKind::Pixman),
             asleep: false,
             paused: !active,
@@ -117,6 +121,7 @@ impl Kms {
             kms.settle()?;
             kms.warn_of_unknown();
             kms.open_devices();
+            loop_handle.insert_idle(State::new_devices);
         } else {
             tracing::warn!("the session is not active; its displays are lit when it is switched to");
         }
@@ -289,5 +294,13 @@ impl Kms {
             Ok(timer) => self.retry = Some(timer),
             Err(error) => tracing::error!("the display is lost, and no timer can be set: {error}"),
         }
+    }
+}
+
+impl Drop for Kms {
+    /// Devices are given back before the seat is.
+    fn drop(&mut self) {
+        self.close_devices();
+        self.close_gpu();
     }
 }

@@ -5,6 +5,7 @@
 //! what was opened through it can then only be closed.
 
 use libseat::SeatEvent;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use smithay::backend::session::{AsErrno, Session};
 use smithay::reexports::rustix::fs::OFlags;
 use std::cell::{Cell, RefCell};
@@ -13,15 +14,36 @@ use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
 /// How long a start waits for the session to become active; one that is switched away from starts without displays.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where seatd listens.
+/// Where seatd listens, if nothing else is said.
 const SEATD: &str = "/run/seatd.sock";
+
+/// Names the one seat daemon that libseat is to ask.
+const BACKEND_VARIABLE: &str = "LIBSEAT_BACKEND";
+
+fn seatd_socket() -> PathBuf {
+    std::env::var_os("SEATD_SOCK").map_or_else(|| PathBuf::from(SEATD), PathBuf::from)
+}
+
+/// Chooses the seat daemon for all the life of the process: seatd where it answers, else systemd-logind. Left to itself libseat would go
+/// on to be a seat daemon of its own, in a child of the shell and without the rights for it. What the environment says already stays.
+///
+/// # Safety
+///
+/// No other thread may be there yet: the environment is changed.
+pub unsafe fn choose_daemon() {
+    if std::env::var_os(BACKEND_VARIABLE).is_none() {
+        let daemon = if UnixStream::connect(seatd_socket()).is_ok() { "seatd" } else { "logind" };
+        // SAFETY: the caller promises that no other thread reads the environment.
+        unsafe { std::env::set_var(BACKEND_VARIABLE, daemon) };
+    }
+}
 
 /// What the seat daemon says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +152,10 @@ impl Seat {
     pub fn read(&self) -> Result<Vec<SeatChange>, String> {
         let dispatched = self.shared.seat.borrow_mut().dispatch(0);
         dispatched.map_err(|error| io::Error::from_raw_os_error(i32::from(error)).to_string())?;
+        // libseat 0.9 does not say that its peer has closed the connection, and would be called again and again.
+        if self.is_hung_up() {
+            return Err("it has closed the connection".to_owned());
+        }
         let events = std::mem::take(&mut *self.shared.events.borrow_mut());
         let change = |event: SeatEvent| match event {
             SeatEvent::Enable => SeatChange::Active,
@@ -140,6 +166,15 @@ impl Seat {
             self.shared.active.set(*last == SeatChange::Active);
         }
         Ok(changes)
+    }
+
+    fn is_hung_up(&self) -> bool {
+        let mut seat = self.shared.seat.borrow_mut();
+        let Ok(descriptor) = seat.get_fd() else { return true };
+        let mut ask = [PollFd::from_borrowed_fd(descriptor, PollFlags::IN)];
+        let asked = poll(&mut ask, Some(&Timespec { tv_sec: 0, tv_nsec: 0 }));
+        let flags = ask.first().map_or(PollFlags::empty(), |fd| fd.revents());
+        asked.is_ok() && flags.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
     }
 
     /// Devices are not used any more: the other session may have them.
@@ -206,17 +241,18 @@ impl Session for SeatHandle {
 /// What a person can do about a seat that cannot be opened.
 fn no_seat(errno: i32) -> String {
     let reason = io::Error::from_raw_os_error(errno);
-    let refused = matches!(UnixStream::connect(SEATD), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
-    if refused {
-        return format!(
-            "no seat can be used: {SEATD} may not be opened by this user; add the user to the group that it belongs to \
-             (seat, _seatd or video) and log in anew"
-        );
+    let socket = seatd_socket();
+    match UnixStream::connect(&socket) {
+        Ok(_) => format!(
+            "no seat can be used ({reason}): seatd gives it to nobody else while another session is on it; see seatd's log"
+        ),
+        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
+            "no seat can be used: this user may not talk to seatd at {}; add the user to the group of that file and log in anew",
+            socket.display()
+        ),
+        Err(_) => format!(
+            "no seat can be used ({reason}); start seatd, or log in on a console or by a display manager, so that systemd-logind \
+             gives one, or choose --backend headless"
+        ),
     }
-    let advice = if Path::new(SEATD).exists() {
-        "see whether another session on this seat is active (seatd's log says more)"
-    } else {
-        "start seatd, or log in on a console or by a display manager, so that systemd-logind gives one"
-    };
-    format!("no seat can be used ({reason}); {advice}")
 }

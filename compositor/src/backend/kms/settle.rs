@@ -1,19 +1,19 @@
 //! Brings outputs in line with what is plugged in: displays that came are lit, those that went are forgotten, changed ones change.
 
 use super::Kms;
-use super::arrange::positions;
 use super::connectors::{Connected, assign};
+use super::device::Gpu;
 use super::edid::{Edid, default_scale};
 use super::modes;
 use super::plugs::{Plug, mode_infos, plugs, refresh_mhz};
 use super::surface::Wiring;
 use crate::State;
-use crate::backend::{Output, OutputInfo};
-use phyllome_config::shell::Rotation;
+use crate::backend::{Output, OutputInfo, arrange};
+use crate::render::turned::{transform_of, turned_size};
+use phyllome_config::shell::OutputConfig;
 use smithay::backend::drm::DrmDevice;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::drm::control::{Device as _, connector, crtc};
-use smithay::utils::Transform;
 use std::time::Duration;
 
 /// A guest may bind an output at the moment at which it goes; its global stays so long.
@@ -47,32 +47,7 @@ impl Kms {
         let mut lit = Vec::new();
         for (plug, crtc) in pairs {
             let set = settings.get(&plug.name).cloned().unwrap_or_default();
-            let chosen = modes::choose(&plug.name, &mode_infos(&plug.modes), set.mode.as_ref());
-            let Some((chosen, mode)) =
-                chosen.and_then(|c| plug.modes.get(c.index).map(|mode| (c.why_not_asked, *mode)))
-            else {
-                tracing::warn!("{} stays dark: the display offers no mode", plug.name);
-                continue;
-            };
-            if let Some(why) = chosen {
-                tracing::warn!("{why}");
-            }
-            let transform = transform(set.rotation);
-            let wiring = Wiring { name: plug.name.clone(), connector: plug.connector, crtc, mode, transform };
-            if let Err(why) = gpu.light(wiring) {
-                tracing::warn!("{} stays dark: {why}", plug.name);
-                continue;
-            }
-            let size = (u32::from(mode.size().0), u32::from(mode.size().1));
-            let millimetres = millimetres(plug);
-            lit.push(OutputInfo {
-                name: plug.name.clone(),
-                size: turned(size, transform),
-                scale: set.scale.unwrap_or_else(|| default_scale(size, millimetres)),
-                refresh_mhz: refresh_mhz(&mode),
-                transform,
-                millimetres: turned(millimetres.unwrap_or_default(), transform),
-            });
+            lit.extend(light(gpu, plug, crtc, &set));
         }
         let dark = gpu.keep(|wiring| lit.iter().any(|info| info.name == wiring.name));
         self.forget(gone);
@@ -92,19 +67,17 @@ impl Kms {
             self.retire(&output);
         }
         for info in lit {
-            match self.outputs.iter_mut().find(|output| output.name == info.name) {
-                Some(output) => output.change(info),
-                None => {
-                    let (width, height) = info.size;
-                    tracing::info!("{}: {width} × {height} at {} mHz", info.name, info.refresh_mhz);
-                    self.outputs.push(Output::new(&self.display, info.clone()));
-                }
+            if let Some(output) = self.outputs.iter_mut().find(|output| output.name == info.name) {
+                output.change(info);
+                continue;
             }
+            let (width, height) = info.size;
+            tracing::info!("{}: {width} × {height} at {} mHz", info.name, info.refresh_mhz);
+            let names = self.outputs.iter().map(|output| output.name.as_str());
+            let index = self.order.place(names, &info.name);
+            self.outputs.insert(index, Output::new(&self.display, info.clone()));
         }
-        let sizes: Vec<(u32, u32)> = self.outputs.iter().map(|output| output.size).collect();
-        for (output, position) in self.outputs.iter_mut().zip(positions(&sizes)) {
-            output.position = position;
-        }
+        arrange(&mut self.outputs);
     }
 
     /// No output is left.
@@ -135,6 +108,37 @@ impl Kms {
             }
         }
     }
+}
+
+/// Lights one display in the mode that is asked for, else in the one that it prefers.
+fn light(gpu: &mut Gpu, plug: &Plug, crtc: crtc::Handle, set: &OutputConfig) -> Option<OutputInfo> {
+    let infos = mode_infos(&plug.modes);
+    let asked = modes::choose(&plug.name, &infos, set.mode.as_ref());
+    let usual = modes::choose(&plug.name, &infos, None).filter(|usual| asked.as_ref() != Some(usual));
+    let transform = transform_of(set.rotation);
+    for chosen in asked.into_iter().chain(usual) {
+        let Some(mode) = plug.modes.get(chosen.index).copied() else { continue };
+        let wiring = Wiring { name: plug.name.clone(), connector: plug.connector, crtc, mode, transform };
+        if let Err(why) = gpu.light(wiring) {
+            tracing::warn!("{} cannot be lit in mode {}: {why}", plug.name, mode.name().to_string_lossy());
+            continue;
+        }
+        if let Some(why) = chosen.why_not_asked {
+            tracing::warn!("{why}");
+        }
+        let size = (u32::from(mode.size().0), u32::from(mode.size().1));
+        let millimetres = millimetres(plug);
+        return Some(OutputInfo {
+            name: plug.name.clone(),
+            size: turned_size(size, transform),
+            scale: set.scale.unwrap_or_else(|| default_scale(size, millimetres)),
+            refresh_mhz: refresh_mhz(&mode),
+            transform,
+            millimetres: turned_size(millimetres.unwrap_or_default(), transform),
+        });
+    }
+    tracing::warn!("{} stays dark: the display offers no mode that can be used", plug.name);
+    None
 }
 
 fn connected(wanted: &[&Plug], running: &[Wiring]) -> Vec<Connected<connector::Handle, crtc::Handle>> {
@@ -180,21 +184,4 @@ fn is_littered(drm: &DrmDevice, pairs: &[(&Plug, crtc::Handle)]) -> bool {
     };
     drm.crtcs().iter().any(|crtc| (!ours(*crtc) && lit(crtc)) || covered(crtc))
         || pairs.iter().any(|(plug, crtc)| fed(plug.connector).is_some_and(|feeding| feeding != *crtc))
-}
-
-fn transform(rotation: Rotation) -> Transform {
-    match rotation {
-        Rotation::Normal => Transform::Normal,
-        Rotation::Quarter => Transform::_90,
-        Rotation::Half => Transform::_180,
-        Rotation::ThreeQuarters => Transform::_270,
-    }
-}
-
-/// Width and height as they are seen on a display that is turned.
-fn turned((width, height): (u32, u32), transform: Transform) -> (u32, u32) {
-    match transform {
-        Transform::_90 | Transform::_270 | Transform::Flipped90 | Transform::Flipped270 => (height, width),
-        _ => (width, height),
-    }
 }

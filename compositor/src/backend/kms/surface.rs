@@ -8,12 +8,13 @@ use crate::render::Capture;
 use crate::render::elements::{Piece, Textures, ground};
 use crate::render::own::ImportOwn;
 use crate::render::scene::Scene;
+use crate::render::turned::turn;
 use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
 use smithay::backend::allocator::dmabuf::{AsDmabuf, Dmabuf};
 use smithay::backend::allocator::gbm::GbmDevice;
 use smithay::backend::allocator::{Allocator, Buffer, Format, Fourcc};
-use smithay::backend::drm::compositor::{DrmCompositor, PrimaryPlaneElement};
+use smithay::backend::drm::compositor::{DrmCompositor, FrameFlags, PrimaryPlaneElement};
 use smithay::backend::drm::exporter::ExportFramebuffer;
 use smithay::backend::drm::{DrmDevice, DrmDeviceFd};
 use smithay::backend::renderer::element::RenderElement;
@@ -21,11 +22,11 @@ use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscree
 use smithay::output::OutputModeSource;
 use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::drm::control::{Mode, connector, crtc};
-use smithay::utils::Transform;
+use smithay::utils::{Physical, Size, Transform};
 use std::error::Error;
 use std::fmt;
 
-/// Formats of the shell's own picture, best first. The ground is opaque, so alpha is never looked at.
+/// Formats of the shell's own picture, best first. It is opaque everywhere.
 const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
 
 /// A renderer that can draw the shell into buffers of a display.
@@ -95,13 +96,15 @@ pub struct Wiring {
 }
 
 impl Wiring {
-    fn mode_source(&self) -> OutputModeSource {
+    /// The size of the mode.
+    fn size(&self) -> Size<i32, Physical> {
         let (width, height) = self.mode.size();
-        OutputModeSource::Static {
-            size: (i32::from(width), i32::from(height)).into(),
-            scale: 1.0.into(),
-            transform: self.transform,
-        }
+        (i32::from(width), i32::from(height)).into()
+    }
+
+    /// What is drawn is turned before smithay sees it.
+    fn mode_source(&self) -> OutputModeSource {
+        OutputModeSource::Static { size: self.size(), scale: 1.0.into(), transform: Transform::Normal }
     }
 }
 
@@ -171,16 +174,22 @@ where
             if head.wiring.mode == wiring.mode && head.wiring.transform == wiring.transform {
                 return Ok(());
             }
-            if head.wiring.mode != wiring.mode {
-                head.compositor.use_mode(wiring.mode).map_err(|error| error.to_string())?;
+            if head.wiring.mode == wiring.mode || head.compositor.use_mode(wiring.mode).is_ok() {
+                head.compositor.set_output_mode_source(wiring.mode_source());
+                head.compositor.reset_buffers();
+                head.settled = false;
+                head.wiring = wiring;
+                return Ok(());
             }
-            head.compositor.set_output_mode_source(wiring.mode_source());
-            head.settled = false;
-            head.wiring = wiring;
-            return Ok(());
+            // What cannot be changed while it is lit may be lit anew.
+            self.heads.retain(|head| head.wiring.name != wiring.name);
         }
         let surface =
             drm.create_surface(wiring.crtc, wiring.mode, &[wiring.connector]).map_err(|error| error.to_string())?;
+        let primary = surface.plane_info().zpos;
+        // A picture below the shell's own shows only through something transparent.
+        let has_underlay = surface.planes().overlay.iter().any(|plane| plane.zpos < primary);
+        let formats = if has_underlay { [Fourcc::Argb8888, Fourcc::Xrgb8888] } else { FORMATS };
         let (allocator, exporter) = (self.make)();
         let compositor = DrmCompositor::new(
             wiring.mode_source(),
@@ -188,7 +197,7 @@ where
             None,
             allocator,
             exporter,
-            FORMATS,
+            formats,
             self.formats.iter().copied(),
             drm.cursor_size(),
             self.cursors.clone(),
@@ -239,6 +248,11 @@ where
         if let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) {
             head.flip = timer;
         }
+    }
+
+    /// Whether a frame of display `name` is under way.
+    pub fn is_flipping(&self, name: &str) -> bool {
+        self.heads.iter().any(|head| head.wiring.name == name && head.flipping)
     }
 
     /// The frame that `crtc` was given is on its display. Gives the display's name, if a frame was waited for, and the timer.
@@ -295,12 +309,32 @@ where
     F: Exports<A::Buffer>,
     Piece<R::TextureId>: RenderElement<R>,
 {
+    let transform = head.wiring.transform;
+    let choice = head.planner.choose(stage, pieces, transform == Transform::Normal, head.settled);
+    if transform == Transform::Normal {
+        return submit(renderer, head, pieces, choice.flags(), pieces);
+    }
+    let seen = transform.transform_size(head.wiring.size());
+    submit(renderer, head, &turn(pieces, transform, seen), choice.flags(), pieces)
+}
+
+/// Draws `elements`, which are `pieces` as the display wants them.
+fn submit<R, A, F, E>(
+    renderer: &mut R,
+    head: &mut Head<A, F>,
+    elements: &[E],
+    flags: FrameFlags,
+    pieces: &[Piece<R::TextureId>],
+) -> Result<(Drawn, Plane), String>
+where
+    R: Draws,
+    A: Buffers,
+    F: Exports<A::Buffer>,
+    E: RenderElement<R>,
+{
     let name = &head.wiring.name;
     let why = |error: &dyn fmt::Display| format!("{name} could not be drawn: {error}");
-    let upright = head.wiring.transform == Transform::Normal;
-    let choice = head.planner.choose(stage, pieces, upright, head.settled);
-    let frame =
-        head.compositor.render_frame(renderer, pieces, ground(), choice.flags()).map_err(|error| why(&error))?;
+    let frame = head.compositor.render_frame(renderer, elements, ground(), flags).map_err(|error| why(&error))?;
     let plane = head.planner.learn(&frame.states, pieces);
     if frame.is_empty {
         return Ok((Drawn::Unchanged, plane));
