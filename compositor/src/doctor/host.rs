@@ -1,4 +1,4 @@
-//! The rest of the host: programs, folders, buffers, GPU, seat, limits.
+//! The rest of the host: programs, folders, buffers, GPU, limits.
 
 use super::{Check, run_for};
 use crate::guests::process::default_program;
@@ -100,23 +100,6 @@ pub(super) fn egl(probe: &[&Path]) -> Check {
         }
         Err(sentence) => Check::costs("egl", format!("EGL does not start: {sentence}"), cost, mend),
     }
-}
-
-pub(super) fn seat() -> Check {
-    let seatd = std::env::var_os("SEATD_SOCK").map_or_else(|| PathBuf::from("/run/seatd.sock"), PathBuf::from);
-    let logind = Path::new("/run/systemd/seats/seat0").exists() && std::env::var_os("XDG_SESSION_ID").is_some();
-    if std::os::unix::net::UnixStream::connect(&seatd).is_ok() {
-        return Check::fine("seat", "seatd gives displays and input devices");
-    }
-    if logind {
-        return Check::fine("seat", "logind gives displays and input devices");
-    }
-    Check::costs(
-        "seat",
-        "neither seatd nor a session of logind was found",
-        "no real display; --backend nested and headless work",
-        "log in on the machine's own console, or install and start seatd and join its group",
-    )
 }
 
 pub(super) fn memlock() -> Check {

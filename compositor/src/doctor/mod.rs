@@ -2,6 +2,7 @@
 //!
 //! Runs without a shell. A check starts at most one short-lived child with a deadline, changes nothing, and its failure is a finding.
 
+mod display;
 pub mod egl;
 mod host;
 mod kvm;
@@ -65,7 +66,9 @@ pub fn run(egl_probe: &[&Path]) -> Vec<Check> {
     let mut checks = vec![kvm::check()];
     checks.extend(qemu::checks());
     checks.extend([host::guest_program(), host::runtime_folder(), host::udmabuf(), host::render_node()]);
-    checks.extend([host::egl(egl_probe), host::seat(), host::memlock()]);
+    checks.push(host::egl(egl_probe));
+    checks.extend(display::checks(&display::Roots::host()));
+    checks.push(host::memlock());
     checks
 }
 

@@ -161,7 +161,7 @@ mod tests {
     fn one_transform_after_another_is_one_of_the_eight() {
         assert_eq!(after(Transform::_90, Transform::_90), Transform::_180);
         for one in ALL {
-            assert_eq!(after(one, one.invert()), Transform::Normal, "{one:?}");
+            assert_eq!(ALL.iter().filter(|two| after(one, **two) == Transform::Normal).count(), 1, "{one:?}");
             assert_eq!(after(Transform::Normal, one), one);
             for two in ALL {
                 assert_eq!(after(one, two).flipped(), one.flipped() != two.flipped(), "{one:?} {two:?}");

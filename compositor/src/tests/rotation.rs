@@ -54,9 +54,10 @@ impl Picture {
         shell.roundtrip(&mut client);
         window.acknowledge(&client);
         let pool = client.pool((STRIDE * size.1) as usize);
-        let picture = Self { client, window, pool, size };
+        let mut picture = Self { client, window, pool, size };
         picture.paint((0, 0), size, 0);
         picture.show(wl_output::Transform::Normal, (0, 0), size);
+        shell.roundtrip(&mut picture.client);
         picture
     }
 
@@ -92,10 +93,10 @@ fn tp01_tp02_a_turned_display_shows_the_same_picture_in_the_same_frame() {
     let mut plain = Fixture::with(&[(640, 480)], RendererKind::Pixman).unwrap();
     let _picture = Picture::new(&mut plain, (632, 448));
     let wanted = plain.shot("not-turned");
+    assert_eq!((wanted.at(4, 28), wanted.at(635, 475)), (colour(0, 0, 0), colour(631, 447, 0)));
     for rotation in TURNS {
         let mut shell = turned(RendererKind::Pixman, rotation).unwrap();
-        let mut picture = Picture::new(&mut shell, (632, 448));
-        shell.roundtrip(&mut picture.client);
+        let picture = Picture::new(&mut shell, (632, 448));
         assert_eq!(picture.client.events.configured, Some((632, 448)), "guests don't hear of it");
         let shot = shell.shot(&format!("turned-{}", rotation.degrees()));
         assert_same(&shot, &wanted, &format!("{rotation:?}"));
