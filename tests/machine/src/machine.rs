@@ -406,8 +406,6 @@ fn arguments(options: &MachineOptions, folder: &Path, image: &image::Image, init
         "-no-reboot",
         "-machine",
         "q35,i8042=off,vmport=off,hpet=off,smbus=off,sata=off",
-        "-accel",
-        "tcg,thread=multi",
         "-cpu",
         "max",
         "-vga",
@@ -426,6 +424,10 @@ fn arguments(options: &MachineOptions, folder: &Path, image: &image::Image, init
     .map(str::to_owned)
     .to_vec();
     let mut add = |name: &str, value: String| arguments.extend([format!("-{name}"), value]);
+    add("accel", format!("tcg,thread={}", if options.counted { "single" } else { "multi" }));
+    if options.counted {
+        add("icount", "shift=0,sleep=on".to_owned());
+    }
     add("smp", options.cpus.to_string());
     add("m", options.memory_mib.to_string());
     add("kernel", image.kernel().display().to_string());

@@ -38,6 +38,9 @@ pub struct MachineOptions {
     pub memory_mib: u32,
     /// Processors.
     pub cpus: u32,
+    /// Time runs as instructions do, one for each nanosecond, so that what else this computer does changes no measurement inside. Then
+    /// all processors run by turns on one of this computer's.
+    pub counted: bool,
     /// Display devices, `card0` first; none for a machine without a display.
     pub gpus: Vec<Gpu>,
     /// Whether there is a keyboard.
@@ -67,6 +70,7 @@ impl Default for MachineOptions {
         Self {
             memory_mib: 2048,
             cpus: 2,
+            counted: false,
             gpus: vec![Gpu::default()],
             keyboard: true,
             tablet: true,
