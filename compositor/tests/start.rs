@@ -125,3 +125,28 @@ fn a_keyboard_layout_that_does_not_exist_is_said_and_replaced() {
     std::thread::spawn(move || lines.for_each(drop));
     assert!(terminate(&mut shell).success());
 }
+
+#[test]
+fn on_the_display_itself_sizes_and_played_keys_are_refused() {
+    let folder = private_folder();
+    let display = |arguments: &[&str]| {
+        let mut command = Command::new(SHELL);
+        command.args(["--backend", "kms"]).args(arguments).env_clear().env("XDG_RUNTIME_DIR", folder.path());
+        command.output().unwrap()
+    };
+    refused(&display(&["--size", "640x480"]), "--size is for --backend headless and nested");
+    refused(&display(&["--allow-test-input"]), "--allow-test-input is for --backend headless and nested");
+}
+
+#[test]
+fn without_desktop_and_seat_it_says_what_to_do() {
+    let folder = private_folder();
+    for backend in ["auto", "kms"] {
+        let mut command = Command::new(SHELL);
+        command.args(["--backend", backend]).env_clear().env("HOME", folder.path());
+        command.env("XDG_RUNTIME_DIR", folder.path());
+        // Whatever seat this computer has is not to be used.
+        command.env("LIBSEAT_BACKEND", "seatd").env("SEATD_SOCK", folder.path().join("none"));
+        refused(&command.output().unwrap(), "no seat can be used (No such file or directory");
+    }
+}

@@ -3,7 +3,7 @@
 
 use crate::rig::{Rig, RigOptions, SOON, on_machine, on_rig};
 use anyhow::{Context, Result, ensure};
-use phyllome_protocol::status::Status;
+use phyllome_protocol::status::{Mode, Status};
 use phyllome_test_machine::picture::{Picture, rgb};
 use phyllome_test_machine::{MachineOptions, Program, wait_for};
 use std::time::Duration;
@@ -135,7 +135,9 @@ fn monitors_and_graphics_devices_come_go_and_change() -> Result<()> {
 
 #[test]
 fn terminals_are_switched_and_the_seat_daemon_restarts() -> Result<()> {
-    on_rig("terminals_are_switched_and_the_seat_daemon_restarts", RigOptions::new(&[])?, |rig| {
+    let mut options = RigOptions::new(&[])?;
+    options.config = Some("idle_minutes = 1\n".to_owned());
+    on_rig("terminals_are_switched_and_the_seat_daemon_restarts", options, |rig| {
         let picture = wait_same(rig, 0, "Virtual-1")?;
         let pid = rig.shell()?.pid();
         for _ in 0..3 {
@@ -166,6 +168,14 @@ fn terminals_are_switched_and_the_seat_daemon_restarts() -> Result<()> {
         rig.machine.press(&["super", "esc"])?;
         rig.machine.wait_picture("the panel by the keyboard", 0, SOON, |seen| *seen != picture)?;
         ensure!(rig.shell()?.pid() == pid && rig.shell()?.ended()?.is_none(), "it was another shell");
+
+        // Nobody is there for a minute: the display goes off, and a key switches it on and does nothing else.
+        let panel = wait_same(rig, 0, "Virtual-1")?;
+        let power = || rig.machine.read_text("/sys/class/drm/card0-Virtual-1/dpms");
+        wait_for("the display to be switched off", 4 * SOON, || Ok((power()? == "Off").then_some(())))?;
+        rig.machine.press(&["shift"])?;
+        rig.machine.wait_picture("the panel as it was", 0, SOON, |seen| *seen == panel)?;
+        ensure!(power()? == "On" && rig.status()?.mode == Mode::Panel);
         Ok(())
     })
 }
@@ -190,10 +200,11 @@ fn what_keeps_it_from_starting_is_one_sentence() -> Result<()> {
     options.start = false;
     on_rig("what_keeps_it_from_starting_is_one_sentence", options, |rig| {
         // Whoever opens the device first is its master.
-        let holder = rig.machine.spawn("holder", &Program::script("exec 3<>/dev/dri/card0; echo held; sleep 1000"))?;
+        let holder =
+            rig.machine.spawn("holder", &Program::script("exec 3<>/dev/dri/card0; echo held; exec sleep 1000"))?;
         holder.wait_output("held", SOON)?;
         ensure_sentence("in use", refused(rig, "person")?, &["/dev/dri/card0 is in use by another program"])?;
-        rig.machine.root("pkill -f 'sleep 1000'")?;
+        holder.kill()?;
         holder.wait(SOON)?;
 
         ensure_sentence("no right", refused(rig, "nobody")?, &["may not talk to seatd", "group"])?;

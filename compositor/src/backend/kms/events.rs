@@ -2,7 +2,7 @@
 
 use super::device::Gpu;
 use super::session::{Seat, SeatChange};
-use super::{Devices, Kms};
+use super::{Devices, Kms, SHORT_PATIENCE};
 use crate::State;
 use crate::backend::{Backend, OutputId};
 use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
@@ -207,7 +207,7 @@ impl State {
         if kms.seat.is_none() {
             kms.close_devices();
             let opened = Seat::open().and_then(|seat| {
-                seat.wait_until_active();
+                seat.wait_until_active(SHORT_PATIENCE);
                 let source = watch_seat(&kms.loop_handle, &seat)?;
                 Ok((seat, source))
             });
@@ -280,6 +280,7 @@ impl State {
         let Some((name, timer)) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc)) else { return };
         kms.forget(timer.into_iter().collect());
         kms.failures = 0;
+        kms.cause.clear();
         let Some(output) = kms.outputs.iter().find(|output| output.name == name).map(|output| output.id) else {
             return;
         };

@@ -49,6 +49,12 @@ const PAUSES: [Duration; 6] = [
     Duration::from_secs(30),
 ];
 
+/// How long a start waits for the session to become active; one that is switched away from starts without displays.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The same while the shell runs: longer, and guests would notice.
+const SHORT_PATIENCE: Duration = Duration::from_millis(100);
+
 /// Pause between two attempts to reach a seat daemon that is gone.
 const SEAT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -82,6 +88,8 @@ pub struct Kms {
     paused: bool,
     retry: Option<RegistrationToken>,
     failures: usize,
+    /// The last cause of trouble that was told; empty when there is none.
+    cause: String,
 }
 
 impl Kms {
@@ -93,8 +101,8 @@ impl Kms {
         settings: BTreeMap<String, OutputConfig>,
         wanted: Option<RendererKind>,
     ) -> Result<Self, String> {
-        let seat = Seat::open()?;
-        seat.wait_until_active();
+        let seat = Seat::open_at_start()?;
+        seat.wait_until_active(PATIENCE);
         let active = seat.is_active();
         let udev =
             UdevBackend::new(seat.name()).map_err(|error| format!("udev cannot be asked for displays: {error}"))?;
@@ -114,6 +122,7 @@ impl Kms {
             paused: !active,
             retry: None,
             failures: 0,
+            cause: String::new(),
         };
         events::watch_udev(loop_handle, udev)?;
         if active {
@@ -239,6 +248,7 @@ impl Kms {
             match Gpu::open(&mut handle, &path, self.wanted) {
                 Ok((gpu, notifier)) => {
                     self.renderer = gpu.renderer();
+                    tracing::info!("{} is driven, drawn by {:?}", path.display(), self.renderer);
                     let source = events::watch_gpu(&self.loop_handle, notifier)?;
                     self.driven = Some(Driven { gpu, source });
                     for other in paths {
@@ -282,8 +292,9 @@ impl Kms {
             None => SEAT_PAUSE,
         };
         // A cause that stays is not said again and again.
-        if self.failures < PAUSES.len() {
-            tracing::warn!("{why}; the display is opened anew");
+        if self.cause != why {
+            tracing::warn!("{why}; the display is opened anew as soon as it can be");
+            why.clone_into(&mut self.cause);
         }
         self.failures = self.failures.saturating_add(1);
         let timer = self.loop_handle.insert_source(Timer::from_duration(pause), |_, (), state| {

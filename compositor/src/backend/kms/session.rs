@@ -18,8 +18,8 @@ use std::path::{Path, PathBuf};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 
-/// How long a start waits for the session to become active; one that is switched away from starts without displays.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a seat may be held by a shell that has just ended.
+const TAKE_OVER: Duration = Duration::from_millis(600);
 
 /// Where seatd listens, if nothing else is said.
 const SEATD: &str = "/run/seatd.sock";
@@ -112,11 +112,24 @@ impl Seat {
         Ok(Self { shared: Rc::new(shared) })
     }
 
-    /// Waits until the session is active, for at most two seconds.
-    pub fn wait_until_active(&self) {
-        let until = Instant::now() + PATIENCE;
+    /// The same for a shell that starts: one that has just ended may hold the seat for a moment more.
+    pub fn open_at_start() -> Result<Self, String> {
+        let until = Instant::now() + TAKE_OVER;
+        loop {
+            match Self::open() {
+                Err(_) if Instant::now() < until && UnixStream::connect(seatd_socket()).is_ok() => {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                other => return other,
+            }
+        }
+    }
+
+    /// Waits until the session is active, for at most so long.
+    pub fn wait_until_active(&self, limit: Duration) {
+        let until = Instant::now() + limit;
         while !self.is_active() && Instant::now() < until {
-            let dispatched = self.shared.seat.borrow_mut().dispatch(100);
+            let dispatched = self.shared.seat.borrow_mut().dispatch(50);
             if dispatched.is_err() {
                 return;
             }
@@ -243,9 +256,11 @@ fn no_seat(errno: i32) -> String {
     let reason = io::Error::from_raw_os_error(errno);
     let socket = seatd_socket();
     match UnixStream::connect(&socket) {
-        Ok(_) => format!(
-            "no seat can be used ({reason}): seatd gives it to nobody else while another session is on it; see seatd's log"
-        ),
+        Ok(_) => {
+            "no seat can be used: another session is on it; end that one, or switch to a console of your own and start \
+                  there (seatd's log says more)"
+                .to_owned()
+        }
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => format!(
             "no seat can be used: this user may not talk to seatd at {}; add the user to the group of that file and log in anew",
             socket.display()

@@ -72,7 +72,8 @@ impl Kms {
                 continue;
             }
             let (width, height) = info.size;
-            tracing::info!("{}: {width} × {height} at {} mHz", info.name, info.refresh_mhz);
+            let hertz = f64::from(info.refresh_mhz) / 1000.0;
+            tracing::info!("{}: {width} × {height} at {hertz} Hz", info.name);
             let names = self.outputs.iter().map(|output| output.name.as_str());
             let index = self.order.place(names, &info.name);
             self.outputs.insert(index, Output::new(&self.display, info.clone()));
