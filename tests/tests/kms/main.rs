@@ -5,5 +5,6 @@ mod buffers;
 mod display;
 mod input;
 mod machine;
+mod nested;
 mod rig;
 mod session;
