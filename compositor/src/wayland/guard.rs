@@ -1,5 +1,5 @@
-//! Nobody keeps the shell's one thread to himself: a turn in which one guest's requests use half a second of processor time
-//! ends that guest's connection.
+//! Nobody keeps the shell's one thread to himself: a turn in which one guest's requests use a fifth of a second of processor time
+//! (more on a slow processor, such as an emulated one) ends that guest's connection.
 //!
 //! wayland-backend 0.3 serves a client until its socket is empty, and some requests (`wl_display.sync`, `wl_registry`) are served without
 //! asking the shell, so that a client that writes as fast as it is read could hold the loop for ever. A timer of the thread's processor
@@ -13,8 +13,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
 
-/// Processor time that one client may use in one turn, in nanoseconds.
-const MOST: libc::c_long = 200_000_000;
+/// Processor time that one client may use in one turn, in nanoseconds: at least, and on the slowest processor.
+const MOST: (libc::c_long, libc::c_long) = (200_000_000, 5_000_000_000);
+/// A turn may take this many times what the shell took to start.
+const STARTS: libc::c_long = 2;
 
 /// No client is being served.
 const NOBODY: i32 = -1;
@@ -28,6 +30,26 @@ thread_local! {
     }).ok();
 }
 
+/// Processor time that one client may use in one turn here, in nanoseconds.
+static MOST_HERE: OnceLock<libc::c_long> = OnceLock::new();
+
+/// The shell has started, on this thread: what that took tells how slow the processor is with work of this kind.
+pub fn started() {
+    // Whoever starts a second shell in one process (a test) leaves it at that.
+    let _ = MOST_HERE.set(budget(processor_time()));
+}
+
+/// The time for one turn where the start took so many nanoseconds.
+fn budget(start: libc::c_long) -> libc::c_long {
+    start.saturating_mul(STARTS).clamp(MOST.0, MOST.1)
+}
+
+/// Processor time of this thread so far, in nanoseconds.
+fn processor_time() -> libc::c_long {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+}
+
 /// Watches one client for as long as it lives. One at a time on each thread.
 #[derive(Debug)]
 pub struct Watch<'a> {
@@ -38,7 +60,7 @@ impl<'a> Watch<'a> {
     /// Begins to watch the client at `socket`.
     pub fn new(socket: BorrowedFd<'a>) -> Self {
         SERVED.set(socket.as_raw_fd());
-        set_timer(MOST);
+        set_timer(*MOST_HERE.get().unwrap_or(&MOST.0));
         Self { _socket: socket }
     }
 }
@@ -86,7 +108,8 @@ fn set_timer(nanoseconds: libc::c_long) {
     TIMER.with(|timer| {
         let Some(timer) = timer else { return };
         let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let once = libc::itimerspec { it_interval: none, it_value: libc::timespec { tv_sec: 0, tv_nsec: nanoseconds } };
+        let due = libc::timespec { tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000 };
+        let once = libc::itimerspec { it_interval: none, it_value: due };
         // SAFETY: the timer is this thread's own and is never deleted; `once` outlives the call; the old value is not asked for.
         unsafe { libc::timer_settime(*timer, 0, &raw const once, null_mut()) };
     });
@@ -95,4 +118,17 @@ fn set_timer(nanoseconds: libc::c_long) {
 /// Shuts a socket down both ways. An error means that the other side was faster.
 pub fn shut_down(socket: BorrowedFd<'_>) {
     let _ = rustix::net::shutdown(socket, rustix::net::Shutdown::Both);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_processor_gets_more_time_within_bounds() {
+        assert_eq!(budget(0), MOST.0);
+        assert_eq!(budget(1_000_000_000), 2_000_000_000);
+        assert_eq!(budget(libc::c_long::MAX), MOST.1);
+        assert!(processor_time() > 0);
+    }
 }
