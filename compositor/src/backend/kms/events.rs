@@ -66,24 +66,30 @@ impl Kms {
         }
     }
 
-    /// Devices that were found; libinput tells of them only at the next event of one of them.
-    fn take_new_devices(&mut self) -> Vec<Device> {
+    /// What came and went when devices were opened or closed; libinput tells of it only at the next event of one of them. What else it
+    /// has to say is of devices that are let go: keys and buttons count as released already.
+    fn device_changes(&mut self) -> Vec<InputEvent<LibinputInputBackend>> {
         let Some(devices) = &mut self.devices else { return Vec::new() };
         if devices.context.dispatch().is_err() {
             return Vec::new();
         }
-        let added = |event| match event {
-            Event::Device(DeviceEvent::Added(event)) => Some(event.device()),
+        let change = |event| match event {
+            Event::Device(DeviceEvent::Added(event)) => Some(InputEvent::DeviceAdded { device: event.device() }),
+            Event::Device(DeviceEvent::Removed(event)) => Some(InputEvent::DeviceRemoved { device: event.device() }),
             _ => None,
         };
-        devices.context.by_ref().filter_map(added).collect()
+        devices.context.by_ref().filter_map(change).collect()
     }
 
-    pub(super) fn close_devices(&mut self) {
-        if let Some(devices) = self.devices.take() {
+    pub(super) fn close_devices(&mut self) -> Vec<InputEvent<LibinputInputBackend>> {
+        if let Some(devices) = &self.devices {
             devices.context.suspend();
+        }
+        let gone = self.device_changes();
+        if let Some(devices) = self.devices.take() {
             self.loop_handle.remove(devices.source);
         }
+        gone
     }
 
     /// Devices are another session's from now on.
@@ -161,14 +167,13 @@ impl State {
         if let Some((seat, _)) = &kms.seat {
             seat.yield_devices();
         }
+        self.devices_changed();
     }
 
-    /// Makes the input devices known that were found when they were opened.
-    pub(super) fn new_devices(&mut self) {
-        let Some(kms) = self.kms() else { return };
-        for device in kms.take_new_devices() {
-            self.libinput_event(InputEvent::DeviceAdded { device });
-        }
+    /// Takes note of the input devices that were opened or closed.
+    pub(super) fn devices_changed(&mut self) {
+        let changes = self.kms().map(Kms::device_changes).unwrap_or_default();
+        changes.into_iter().for_each(|change| self.libinput_event(change));
     }
 
     fn session_active(&mut self) {
@@ -177,7 +182,7 @@ impl State {
             return;
         }
         kms.resume();
-        self.new_devices();
+        self.devices_changed();
         self.note_activity();
         self.displays_opened();
     }
@@ -204,25 +209,10 @@ impl State {
         let Some(kms) = self.kms() else { return };
         kms.retry = None;
         kms.close_gpu();
-        if kms.seat.is_none() {
-            kms.close_devices();
-            let opened = Seat::open().and_then(|seat| {
-                seat.wait_until_active(SHORT_PATIENCE);
-                let source = watch_seat(&kms.loop_handle, &seat)?;
-                Ok((seat, source))
-            });
-            match opened {
-                Ok(seat) => {
-                    kms.paused = !seat.0.is_active();
-                    kms.seat = Some(seat);
-                    tracing::info!("the seat is back");
-                }
-                Err(why) => {
-                    kms.trouble(&why);
-                    return;
-                }
-            }
+        if kms.seat.is_none() && !self.reopen_seat() {
+            return;
         }
+        let Some(kms) = self.kms() else { return };
         if kms.paused {
             return;
         }
@@ -232,8 +222,34 @@ impl State {
             kms.trouble(&why);
             return;
         }
-        self.new_devices();
+        self.devices_changed();
         self.displays_opened();
+    }
+
+    /// Another seat daemon in place of one that is gone. Whether there is one.
+    fn reopen_seat(&mut self) -> bool {
+        let time = self.now_ms();
+        self.handle_input_lost(time);
+        let gone = self.kms().map(Kms::close_devices).unwrap_or_default();
+        gone.into_iter().for_each(|change| self.libinput_event(change));
+        let Some(kms) = self.kms() else { return false };
+        let opened = Seat::open().and_then(|seat| {
+            seat.wait_until_active(SHORT_PATIENCE);
+            let source = watch_seat(&kms.loop_handle, &seat)?;
+            Ok((seat, source))
+        });
+        match opened {
+            Ok(seat) => {
+                kms.paused = !seat.0.is_active();
+                kms.seat = Some(seat);
+                tracing::info!("the seat is back");
+                true
+            }
+            Err(why) => {
+                kms.trouble(&why);
+                false
+            }
+        }
     }
 
     /// Outputs are as they are now; what they can import is told to guests if nothing was told before.

@@ -55,6 +55,9 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The same while the shell runs: longer, and guests would notice.
 const SHORT_PATIENCE: Duration = Duration::from_millis(100);
 
+/// After so many failures one after the other GLES is no longer tried.
+const MAX_GLES_FAILURES: usize = 3;
+
 /// Pause between two attempts to reach a seat daemon that is gone.
 const SEAT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -130,7 +133,7 @@ impl Kms {
             kms.settle()?;
             kms.warn_of_unknown();
             kms.open_devices();
-            loop_handle.insert_idle(State::new_devices);
+            loop_handle.insert_idle(State::devices_changed);
         } else {
             tracing::warn!("the session is not active; its displays are lit when it is switched to");
         }
@@ -243,9 +246,12 @@ impl Kms {
         paths.sort_by_key(|path| first.as_ref() != Some(path));
         let mut handle = seat.handle();
         let mut reason = None;
+        // What draws by itself and fails again and again is given up for what needs no GPU.
+        let gives_up = self.wanted.is_none() && self.failures >= MAX_GLES_FAILURES;
+        let wanted = if gives_up { Some(RendererKind::Pixman) } else { self.wanted };
         let mut paths = paths.into_iter();
         for path in &mut paths {
-            match Gpu::open(&mut handle, &path, self.wanted) {
+            match Gpu::open(&mut handle, &path, wanted) {
                 Ok((gpu, notifier)) => {
                     self.renderer = gpu.renderer();
                     tracing::info!("{} is driven, drawn by {:?}", path.display(), self.renderer);
@@ -296,7 +302,9 @@ impl Kms {
             tracing::warn!("{why}; the display is opened anew as soon as it can be");
             why.clone_into(&mut self.cause);
         }
-        self.failures = self.failures.saturating_add(1);
+        if self.seat.is_some() {
+            self.failures = self.failures.saturating_add(1);
+        }
         let timer = self.loop_handle.insert_source(Timer::from_duration(pause), |_, (), state| {
             state.open_anew();
             TimeoutAction::Drop
