@@ -123,6 +123,18 @@ impl GuestView {
     }
 }
 
+impl GuestView {
+    /// What stands in the guest's area while its picture cannot be read. A guest that has ended says that instead.
+    pub fn unreadable_card(&self) -> Message {
+        if self.state != GuestState::Running {
+            return self.card();
+        }
+        let sentence = format!("{} has a picture that this display cannot read.", self.label.text);
+        let help = format!("phyllome logs {} says more; Super+Esc shows all guests", self.name);
+        Message { icon: Icon::Crashed, sentence, help }
+    }
+}
+
 /// What stands on the screen while no guest is shown.
 pub fn empty_card(guests: &[GuestView]) -> Message {
     let sentence = if guests.is_empty() { "There are no guests yet." } else { "No guest is shown." };
@@ -170,6 +182,14 @@ pub(crate) mod tests {
         assert_eq!(view.screen_card(2, true, "DP-1").sentence, "work shows nothing on its third screen.");
         assert_eq!(view.screen_card(99, false, "DP-1").sentence, "work has no further screen.");
         assert_eq!(guest("work", 1, GuestState::Stopped).screen_card(1, false, "DP-1").sentence, "work is stopped.");
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_says_so_while_the_guest_runs() {
+        let mut view = guest("work", 1, GuestState::Running);
+        assert_eq!(view.unreadable_card().sentence, "work has a picture that this display cannot read.");
+        view.state = GuestState::Stopped;
+        assert_eq!(view.unreadable_card().sentence, "work is stopped.");
     }
 
     #[test]

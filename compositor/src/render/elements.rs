@@ -4,9 +4,11 @@
 //! when they are drawn and at no other time. A guest's texture that cannot be read leaves the ground's colour in its place, never
 //! what was there before.
 
+use super::cut::{crop, damage_on_screen, extent, whole_inside};
 use super::mapped::Mapping;
 use super::own::ImportOwn;
-use super::scene::{Key, Layer, MAX_CURSOR, Scene};
+use super::pointers::Pointers;
+use super::scene::{Key, Layer, Scene};
 use crate::backend::OutputId;
 use crate::backend::kms::planes::Shape;
 use crate::frame::colors;
@@ -14,7 +16,6 @@ use crate::ui::Pixels;
 use crate::wayland::content::{Content, Upload};
 use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
-use phyllome_protocol::status::Area;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryBuffer;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
@@ -23,10 +24,9 @@ use smithay::backend::renderer::utils::{
 };
 use smithay::backend::renderer::{Color32F, Frame, ImportAll, Renderer, Texture};
 use smithay::reexports::wayland_server::backend::ObjectId;
-use smithay::reexports::wayland_server::protocol::wl_shm;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Resource, Weak};
-use smithay::utils::{Buffer, Physical, Point, Rectangle, Scale, Size, Transform};
+use smithay::utils::{Buffer, Physical, Rectangle, Scale, Size, Transform};
 use smithay::wayland::compositor::with_states;
 use smithay::wayland::shm::{BufferAccessError, with_buffer_contents};
 use std::cell::Cell;
@@ -155,26 +155,6 @@ impl<T> Element for Piece<T> {
     }
 }
 
-/// A damaged part of a buffer as a part of the place where `source` of that buffer is shown, rounded outward.
-fn damage_on_screen(
-    part: Rectangle<i32, Buffer>,
-    source: Rectangle<f64, Buffer>,
-    shown: Size<i32, Physical>,
-) -> Option<Rectangle<i32, Physical>> {
-    let part = part.to_f64().intersection(source)?;
-    let along = |start: f64, length: f64, source_start: f64, source_length: f64, shown: i32| {
-        let scale = f64::from(shown) / source_length;
-        // A scaled picture is filtered: a changed pixel reaches its neighbours.
-        let margin = if (scale - 1.0).abs() < f64::EPSILON { 0.0 } else { scale.max(1.0) };
-        let from = ((start - source_start) * scale - margin).floor().clamp(0.0, f64::from(shown)) as i32;
-        let to = ((start + length - source_start) * scale + margin).ceil().clamp(0.0, f64::from(shown)) as i32;
-        (to > from).then_some((from, to - from))
-    };
-    let (x, width) = along(part.loc.x, part.size.w, source.loc.x, source.size.w, shown.w)?;
-    let (y, height) = along(part.loc.y, part.size.h, source.loc.y, source.size.h, shown.h)?;
-    Some(Rectangle::new((x, y).into(), (width, height).into()))
-}
-
 impl<T> Piece<T> {
     /// Draws it with `transform` in the place of its own.
     pub(super) fn draw_turned<R>(
@@ -257,39 +237,25 @@ struct Imported<T> {
     _mapping: Option<Rc<Mapping>>,
 }
 
-/// A copy of a pointer's picture.
-struct Copied {
-    id: Id,
-    serial: u64,
-    copy: Option<Rc<MemoryBuffer>>,
-}
-
 /// Textures of one renderer.
 pub struct Textures<T> {
     own: HashMap<Key, Own<T>>,
     surfaces: HashMap<ObjectId, Imported<T>>,
-    /// The pointer that was shown last, while pointers are copied.
-    pointer: Option<Copied>,
-    keeps_pointers: bool,
+    /// Copies of guests' pointers, while they are kept.
+    pointers: Option<Pointers>,
     log: LogLimit,
 }
 
 impl<T> Default for Textures<T> {
     fn default() -> Self {
-        Self {
-            own: HashMap::new(),
-            surfaces: HashMap::new(),
-            pointer: None,
-            keeps_pointers: false,
-            log: LogLimit::new(10),
-        }
+        Self { own: HashMap::new(), surfaces: HashMap::new(), pointers: None, log: LogLimit::new(10) }
     }
 }
 
 impl<T: Texture + Clone + 'static> Textures<T> {
     /// Whether guests' pointers are also to be copied, for a cursor plane. Off at first.
     pub fn keep_pointers(&mut self, keep: bool) {
-        self.keeps_pointers = keep;
+        self.pointers = keep.then(Pointers::default);
     }
 
     /// The pieces of `scene`, top first. What cannot be imported is left out, and said so now and then.
@@ -327,37 +293,42 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                     })
                 }
                 Layer::Surface { surface, x, y, width, height, clip, pointer } => {
-                    screens.content_mut(surface).and_then(|content| {
-                        let texture = self.surface_texture(renderer, surface, content)?;
-                        let shape = Shape::of(content, (*x, *y, *width, *height));
-                        let storage = if *pointer {
-                            let copy = self.pointer_copy(content).filter(|_| shape.exact);
-                            copy.map_or(Storage::None, Storage::Pointer)
-                        } else {
-                            let suits = shape.suits_overlay(clip).is_ok();
-                            if suits { Storage::Buffer(content.buffer.clone()) } else { Storage::None }
-                        };
-                        let place = Rectangle::new((*x, *y).into(), (extent(*width), extent(*height)).into());
-                        let (place, source) = if content.transform == Transform::Normal {
-                            crop(place, content.source, clip)?
-                        } else {
-                            // A turned picture is never cut: it is shown only where it fits whole.
-                            (whole_inside(place, clip)?, content.source)
-                        };
-                        Some(Piece {
-                            id: content.id.clone(),
-                            part: if *pointer { Part::Pointer } else { Part::Picture },
-                            storage,
-                            texture,
-                            source,
-                            place,
-                            transform: content.transform,
-                            opaque: !content.has_alpha,
-                            damage: Some(content.damage_snapshot()),
-                            failed: Cell::new(false),
-                            _pixels: None,
-                            mapping: content.mapping.clone(),
-                        })
+                    let Some(content) = screens.content_mut(surface) else { continue };
+                    let Some(texture) = self.surface_texture(renderer, surface, content) else {
+                        if !*pointer {
+                            screens.note_unreadable(surface);
+                        }
+                        continue;
+                    };
+                    let shape = Shape::of(content, (*x, *y, *width, *height));
+                    let storage = if *pointer {
+                        let copy = self.pointers.as_mut().and_then(|pointers| pointers.copy(content));
+                        copy.filter(|_| shape.exact).map_or(Storage::None, Storage::Pointer)
+                    } else if shape.suits_overlay(clip).is_ok() {
+                        Storage::Buffer(content.buffer.clone())
+                    } else {
+                        Storage::None
+                    };
+                    let place = Rectangle::new((*x, *y).into(), (extent(*width), extent(*height)).into());
+                    let shown = if content.transform == Transform::Normal {
+                        crop(place, content.source, clip)
+                    } else {
+                        // A turned picture is never cut: it is shown only where it fits whole.
+                        whole_inside(place, clip).map(|place| (place, content.source))
+                    };
+                    shown.map(|(place, source)| Piece {
+                        id: content.id.clone(),
+                        part: if *pointer { Part::Pointer } else { Part::Picture },
+                        storage,
+                        texture,
+                        source,
+                        place,
+                        transform: content.transform,
+                        opaque: !content.has_alpha,
+                        damage: Some(content.damage_snapshot()),
+                        failed: Cell::new(false),
+                        _pixels: None,
+                        mapping: content.mapping.clone(),
                     })
                 }
             };
@@ -497,154 +468,5 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         };
         self.surfaces.insert(key, entry);
         texture
-    }
-
-    /// A copy of the pointer that `content` is, for a cursor plane.
-    fn pointer_copy(&mut self, content: &Content) -> Option<Rc<MemoryBuffer>> {
-        if !self.keeps_pointers {
-            return None;
-        }
-        if let Some(copied) = &self.pointer
-            && copied.id == content.id
-            && copied.serial == content.serial
-        {
-            return copied.copy.clone();
-        }
-        let copy = copy_pointer(content).map(Rc::new);
-        self.pointer = Some(Copied { id: content.id.clone(), serial: content.serial, copy: copy.clone() });
-        copy
-    }
-}
-
-/// The shown part of a small buffer, row by row and without padding; `None` if it cannot be read in whole pixels of a known kind.
-fn copy_pointer(content: &Content) -> Option<MemoryBuffer> {
-    let source = content.source.to_i32_round::<i32>();
-    let most = i32::try_from(MAX_CURSOR).ok()?;
-    if !(1..=most).contains(&source.size.w) || !(1..=most).contains(&source.size.h) || source.to_f64() != content.source
-    {
-        return None;
-    }
-    let rows = |bytes: &[u8], stride: usize| {
-        let (x, y) = (usize::try_from(source.loc.x).ok()?, usize::try_from(source.loc.y).ok()?);
-        let (width, height) = (usize::try_from(source.size.w).ok()?, usize::try_from(source.size.h).ok()?);
-        let mut copy = Vec::with_capacity(width * height * 4);
-        for row in y..y + height {
-            let start = row.checked_mul(stride)?.checked_add(x * 4)?;
-            copy.extend_from_slice(bytes.get(start..start.checked_add(width * 4)?)?);
-        }
-        Some(copy)
-    };
-    let pixels = match &content.mapping {
-        Some(mapping) if content.has_alpha && mapping.is_argb() => {
-            let _reading = mapping.reading();
-            rows(mapping.bytes(), mapping.stride() as usize)
-        }
-        Some(_) => None,
-        None => with_buffer_contents(&content.buffer, |start, length, data| {
-            if data.format != wl_shm::Format::Argb8888 {
-                return None;
-            }
-            let offset = usize::try_from(data.offset).ok().filter(|offset| *offset <= length)?;
-            // SAFETY: smithay maps `length` bytes at `start` while this runs, and survives a file that shrinks meanwhile; what is read is
-            // copied once and only ever shown.
-            let bytes = unsafe { std::slice::from_raw_parts(start.add(offset), length - offset) };
-            rows(bytes, usize::try_from(data.stride).ok()?)
-        })
-        .ok()
-        .flatten(),
-    }?;
-    Some(MemoryBuffer::from_slice(&pixels, Fourcc::Argb8888, source.size))
-}
-
-/// A length in pixels; beyond 2³¹ - 1 there is none.
-fn extent(value: u32) -> i32 {
-    i32::try_from(value).unwrap_or(i32::MAX)
-}
-
-fn rectangle(area: &Area) -> Rectangle<i32, Physical> {
-    Rectangle::new((extent(area.x), extent(area.y)).into(), (extent(area.width), extent(area.height)).into())
-}
-
-fn whole_inside(place: Rectangle<i32, Physical>, clip: &Area) -> Option<Rectangle<i32, Physical>> {
-    let clip = rectangle(clip);
-    let inside = place.intersection(clip)?;
-    (inside == place).then_some(place)
-}
-
-/// The part of `place` inside `clip` and the part of `source` that belongs to it.
-fn crop(
-    place: Rectangle<i32, Physical>,
-    source: Rectangle<f64, Buffer>,
-    clip: &Area,
-) -> Option<(Rectangle<i32, Physical>, Rectangle<f64, Buffer>)> {
-    let (px, py) = (i64::from(place.loc.x), i64::from(place.loc.y));
-    let (pw, ph) = (i64::from(place.size.w), i64::from(place.size.h));
-    let left = px.max(i64::from(clip.x));
-    let top = py.max(i64::from(clip.y));
-    let right = (px + pw).min(i64::from(clip.x) + i64::from(clip.width));
-    let bottom = (py + ph).min(i64::from(clip.y) + i64::from(clip.height));
-    if right <= left || bottom <= top {
-        return None;
-    }
-    let small = |value: i64| i32::try_from(value).ok();
-    let shown = Rectangle::new(
-        Point::from((small(left)?, small(top)?)),
-        Size::from((small(right - left)?, small(bottom - top)?)),
-    );
-    if shown == place {
-        return Some((place, source));
-    }
-    let scale_x = source.size.w / pw as f64;
-    let scale_y = source.size.h / ph as f64;
-    let cut = Rectangle::new(
-        (source.loc.x + (left - px) as f64 * scale_x, source.loc.y + (top - py) as f64 * scale_y).into(),
-        ((right - left) as f64 * scale_x, (bottom - top) as f64 * scale_y).into(),
-    );
-    Some((shown, cut))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    const AREA: Area = Area { x: 4, y: 28, width: 1272, height: 768 };
-
-    proptest! {
-        #[test]
-        fn tp02_nothing_that_is_cut_reaches_beyond_the_clip(
-            x in i32::MIN..=i32::MAX, y in i32::MIN..=i32::MAX, w in 1i32..=i32::MAX, h in 1i32..=i32::MAX,
-        ) {
-            let place = Rectangle { loc: (x, y).into(), size: Size::from((w, h)) };
-            let source: Rectangle<f64, Buffer> = Rectangle::from_size((64.0, 64.0).into());
-            if let Some((shown, cut)) = crop(place, source, &AREA) {
-                prop_assert!(shown.loc.x >= 4 && shown.loc.y >= 28);
-                prop_assert!(shown.loc.x + shown.size.w <= 1276 && shown.loc.y + shown.size.h <= 796);
-                prop_assert!(cut.loc.x >= 0.0 && cut.loc.x + cut.size.w <= 64.0 + 1e-3);
-                prop_assert!(cut.loc.y >= 0.0 && cut.loc.y + cut.size.h <= 64.0 + 1e-3);
-            }
-        }
-
-        #[test]
-        fn damage_stays_inside_the_place(
-            x in 0i32..16384, y in 0i32..16384, w in 0i32..16384, h in 0i32..16384, shown in 1i32..4000,
-        ) {
-            let part = Rectangle::new((x, y).into(), (w, h).into());
-            let source = Rectangle::from_size((1000.0, 1000.0).into());
-            if let Some(on_screen) = damage_on_screen(part, source, (shown, shown).into()) {
-                prop_assert!(on_screen.loc.x >= 0 && on_screen.loc.x + on_screen.size.w <= shown);
-                prop_assert!(on_screen.loc.y >= 0 && on_screen.loc.y + on_screen.size.h <= shown);
-            }
-        }
-    }
-
-    #[test]
-    fn unscaled_damage_is_exact() {
-        let part = Rectangle::new((110, 220).into(), (30, 40).into());
-        let source = Rectangle::new((100.0, 200.0).into(), (640.0, 480.0).into());
-        assert_eq!(
-            damage_on_screen(part, source, (640, 480).into()),
-            Some(Rectangle::new((10, 20).into(), (30, 40).into()))
-        );
     }
 }

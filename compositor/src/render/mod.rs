@@ -5,9 +5,11 @@
 
 pub mod capture;
 pub mod clock;
+pub mod cut;
 pub mod elements;
 pub mod mapped;
 pub mod own;
+pub mod pointers;
 pub mod scene;
 pub mod turned;
 pub mod words;
@@ -151,6 +153,9 @@ impl State {
             }
         }
         self.backend.frame_done(output);
+        if self.protocols.screens.take_unreadable() {
+            self.queue_redraw();
+        }
     }
 
     /// The page flip that [`Drawn::Queued`] promised is done, at this time of `CLOCK_MONOTONIC`; `sequence` counts the display's vblanks.

@@ -196,7 +196,9 @@ impl State {
                 }
             }
             None => {
+                let unreadable = self.unreadable(&place);
                 let message = match &view {
+                    Some(view) if unreadable.is_some() => view.unreadable_card(),
                     Some(view) if place.scanout > 0 => {
                         let has_it = ScanoutId::new(place.scanout)
                             .is_some_and(|scanout| self.protocols.screens.has_scanout(&view.name, scanout));
@@ -205,6 +207,8 @@ impl State {
                     Some(view) => view.card(),
                     None => empty_card(&self.guests.views()),
                 };
+                // Or the guest would wait for ever before it draws something better.
+                scene.shown.extend(unreadable);
                 let pixels = self.ui.message(&message, area.width, area.height, scale);
                 // Only as large as its text; the ground around it has the same colour.
                 scene.layers.push(centred(Key::Message(id), pixels, &area));
@@ -223,8 +227,14 @@ impl State {
         let name = place.guest.as_ref()?;
         self.shell.guest(name).filter(|view| !has_ended(view))?;
         let surface = self.protocols.screens.scanout(name, ScanoutId::new(place.scanout)?)?;
-        let content = self.protocols.screens.content(surface)?;
+        let content = self.protocols.screens.content(surface).filter(|content| !content.unreadable)?;
         Some((surface.clone(), content.wanted))
+    }
+
+    /// The surface of the guest's scanout that lies on an output, if its picture cannot be read.
+    fn unreadable(&self, place: &Place) -> Option<WlSurface> {
+        let surface = self.protocols.screens.scanout(place.guest.as_ref()?, ScanoutId::new(place.scanout)?)?;
+        self.protocols.screens.content(surface).filter(|content| content.unreadable).map(|_| surface.clone())
     }
 
     /// The guest's own pointer, cut to the guest's area on the output on which it is.

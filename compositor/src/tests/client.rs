@@ -13,6 +13,9 @@ use wayland_client::protocol::{
 };
 use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_noop};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
+use wayland_protocols::wp::linux_drm_syncobj::v1::client::{
+    wp_linux_drm_syncobj_manager_v1, wp_linux_drm_syncobj_surface_v1, wp_linux_drm_syncobj_timeline_v1,
+};
 use wayland_protocols::wp::presentation_time::client::{wp_presentation, wp_presentation_feedback};
 use wayland_protocols::wp::viewporter::client::{wp_viewport, wp_viewporter};
 use wayland_protocols::xdg::shell::client::{xdg_popup, xdg_positioner, xdg_surface, xdg_toplevel, xdg_wm_base};
@@ -364,6 +367,9 @@ hear!(zwp_linux_buffer_params_v1::ZwpLinuxBufferParamsV1, |state, event, _proxy,
         _ => {}
     }
 });
+delegate_noop!(Events: wp_linux_drm_syncobj_manager_v1::WpLinuxDrmSyncobjManagerV1);
+delegate_noop!(Events: wp_linux_drm_syncobj_surface_v1::WpLinuxDrmSyncobjSurfaceV1);
+delegate_noop!(Events: wp_linux_drm_syncobj_timeline_v1::WpLinuxDrmSyncobjTimelineV1);
 delegate_noop!(Events: wl_compositor::WlCompositor);
 delegate_noop!(Events: wl_region::WlRegion);
 delegate_noop!(Events: wl_shm_pool::WlShmPool);

@@ -3,6 +3,7 @@
 mod buffers;
 mod client;
 mod devices;
+mod fences;
 mod fixture;
 mod frame;
 mod fuse;

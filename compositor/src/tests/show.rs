@@ -329,3 +329,25 @@ fn a_quiet_guest_causes_no_wake_up() {
     }
     assert_eq!(turns, 0);
 }
+
+#[test]
+fn a_picture_that_cannot_be_read_leaves_a_message_and_the_guest_can_draw_another() {
+    let mut shell = Fixture::new();
+    let (mut red, window, _pool) = shown!(shell, "red", GREEN);
+    shell.settle();
+    let area = shell.area();
+    let surface = shell.state.scene(0).shown[0].clone();
+    shell.state.protocols.screens.note_unreadable(&surface);
+    shell.state.queue_redraw();
+    red.ask_for_frame(&window.surface);
+    shell.roundtrip(&mut red);
+    shell.settle();
+    shell.roundtrip(&mut red);
+    let shot = shell.shot("unreadable");
+    assert_eq!(shot.count_inside(&area, GREEN), 0);
+    assert!(shot.count_inside(&area, 0x10_11_14) > pixels(&area) / 2, "a card on the ground");
+    assert_eq!(red.events.frames, 1, "the guest may draw again");
+    let _pool = red.fill(&window.surface, 1272, 768, CYAN);
+    shell.roundtrip(&mut red);
+    assert_eq!(shell.shot("readable").count_inside(&area, CYAN), pixels(&area));
+}

@@ -38,6 +38,8 @@ pub struct Content {
     pub serial: u64,
     /// The buffer's memory, where the renderer cannot import it and the processor reads it.
     pub mapping: Option<Rc<Mapping>>,
+    /// The renderer could not read this picture.
+    pub unreadable: bool,
     /// What changed since [`Content::take_upload`].
     upload: Upload,
 }
@@ -82,6 +84,7 @@ impl Content {
                             old.buffer = held(buffer, fences);
                         }
                         old.serial = old.serial.wrapping_add(1);
+                        old.unreadable = false;
                         old.upload.add(&rectangles);
                         old.damage.add(rectangles);
                     }
@@ -100,6 +103,7 @@ impl Content {
                             damage: bag,
                             serial,
                             mapping: None,
+                            unreadable: false,
                             upload: Upload::Whole,
                         });
                     }

@@ -26,6 +26,8 @@ pub struct Screens {
     contents: HashMap<ObjectId, Content>,
     /// Buffers that the processor reads because the renderer cannot.
     mapped: HashMap<ObjectId, Rc<Mapping>>,
+    /// A picture was found to be unreadable since this was last asked.
+    unreadable: bool,
     areas: Areas,
 }
 
@@ -143,6 +145,18 @@ impl Screens {
             }
             self.contents.insert(id, content);
         }
+    }
+
+    /// The renderer could not read what `surface` shows; its message is to be shown instead.
+    pub fn note_unreadable(&mut self, surface: &WlSurface) {
+        if let Some(content) = self.contents.get_mut(&surface.id()) {
+            self.unreadable |= !std::mem::replace(&mut content.unreadable, true);
+        }
+    }
+
+    /// Whether a picture was found to be unreadable since this was last asked.
+    pub fn take_unreadable(&mut self) -> bool {
+        std::mem::take(&mut self.unreadable)
     }
 
     /// The processor is to read this buffer.

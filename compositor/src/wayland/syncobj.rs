@@ -93,6 +93,12 @@ impl Fences {
         }
     }
 
+    /// Nothing waits.
+    #[cfg(test)]
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.waiting.values().all(|waiting| waiting.commits == 0)
+    }
+
     /// The requests that follow are of `client`.
     pub fn serve(&mut self, client: Option<ClientId>) {
         self.serving = client;
