@@ -8,3 +8,4 @@ mod machine;
 mod nested;
 mod rig;
 mod session;
+mod units;
