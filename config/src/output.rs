@@ -14,7 +14,7 @@ pub struct OutputConfig {
     pub disabled: bool,
     /// `mode`, such as `"1920x1080"` or `"1920x1080@59.94"`; `None` for the one that the display prefers. On the display itself only.
     pub mode: Option<ModeRequest>,
-    /// `rotation`: how far the display is turned clockwise. On the display itself only.
+    /// `rotation`: how far the display is turned clockwise. A nested window is never turned.
     pub rotation: Rotation,
     /// `guest`: this output always shows this guest. The others show the guest that was switched to.
     pub guest: Option<GuestName>,

@@ -25,7 +25,7 @@ use smithay::reexports::wayland_server::DisplayHandle;
 pub const REFRESH_MHZ: u32 = 60_000;
 
 enum Canvases {
-    Pixman(Painter<PixmanRenderer, Image<'static, 'static>>),
+    Pixman(Box<Painter<PixmanRenderer, Image<'static, 'static>>>),
     Gles(Box<Painter<GlesRenderer, GlesTexture>>, u64),
 }
 
@@ -40,7 +40,10 @@ impl Headless {
     /// These outputs, such as [`Headless::info`] describes them.
     pub fn new(display: &DisplayHandle, outputs: Vec<OutputInfo>, renderer: RendererKind) -> Result<Self, String> {
         let canvases = match renderer {
-            RendererKind::Pixman => Canvases::Pixman(Painter::new(PixmanRenderer::new().map_err(|e| e.to_string())?)),
+            RendererKind::Pixman => {
+                let renderer = PixmanRenderer::new().map_err(|e| e.to_string())?;
+                Canvases::Pixman(Box::new(Painter::new(renderer)))
+            }
             RendererKind::Gles => {
                 let (renderer, device) = surfaceless_gles()?;
                 Canvases::Gles(Box::new(Painter::new(renderer)), device)
