@@ -6,6 +6,7 @@
 mod color;
 mod document;
 mod error;
+pub mod firmware;
 pub mod guest;
 mod guest_file;
 pub mod input;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use phyllome_config::firmware;
 use phyllome_config::guest::{
     self, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode, Pattern,
     Profile, Transport,
@@ -130,8 +131,8 @@ fn started(definition: &GuestDefinition, dir: &Path) -> Qemu {
     let host = HostFacts {
         qemu: QEMU.into(),
         qemu_version: version(),
-        uefi: find(FirmwareFiles::UEFI),
-        uefi_secure: find(FirmwareFiles::UEFI_SECURE),
+        uefi: find(firmware::UEFI),
+        uefi_secure: find(firmware::UEFI_SECURE),
         vars: dir.join("vars.fd"),
         gpu_fd: GPU_FD,
         dbus_display: true,

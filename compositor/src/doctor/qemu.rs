@@ -1,6 +1,7 @@
 //! QEMU: there, new enough, with the devices that guests get, and with firmware for guests that boot like a PC.
 
 use super::{Check, run_for};
+use phyllome_config::firmware::{Pair, UEFI};
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,21 +11,12 @@ const OLDEST: (u32, u32) = (10, 0);
 const LIMIT: Duration = Duration::from_secs(15);
 const DEVICES: [&str; 5] =
     ["vhost-user-gpu-pci", "virtio-blk-pci", "virtio-net-pci", "virtio-keyboard-pci", "virtio-tablet-pci"];
-const FIRMWARE: [&str; 6] = [
-    "/usr/share/OVMF/OVMF_CODE_4M.fd",
-    "/usr/share/edk2/ovmf/OVMF_CODE_4M.qcow2",
-    "/usr/share/edk2/ovmf/OVMF_CODE.fd",
-    "/usr/share/edk2/x64/OVMF_CODE.4m.fd",
-    "/usr/share/OVMF/OVMF_CODE.fd",
-    "/usr/share/qemu/ovmf-x86_64-code.bin",
-];
-
 pub(super) fn checks() -> Vec<Check> {
     let version = version();
     if version.verdict == super::Verdict::Broken {
-        return vec![version, firmware(&FIRMWARE)];
+        return vec![version, firmware(UEFI)];
     }
-    vec![version, devices(), firmware(&FIRMWARE)]
+    vec![version, devices(), display(), firmware(UEFI)]
 }
 
 fn version() -> Check {
@@ -58,8 +50,7 @@ fn parse_version(said: &str) -> Option<(u32, u32)> {
 
 fn devices() -> Check {
     let listed = run_for(Path::new(PROGRAM), &["-device", "help"], LIMIT);
-    let mend = "install QEMU's device modules (Debian: qemu-system-modules-opengl and qemu-system-gui are not needed, \
-                qemu-system-x86 is; Fedora: qemu-device-display-vhost-user-gpu)";
+    let mend = "install QEMU's device modules (Debian: qemu-system-x86; Fedora: qemu-device-display-vhost-user-gpu)";
     match listed {
         Err(sentence) => Check::broken("qemu-devices", sentence, "no guest can be started", mend),
         Ok(output) => {
@@ -73,13 +64,32 @@ fn devices() -> Check {
     }
 }
 
+/// The way of a monitor's new size to a running guest, and of its keyboard's lights back.
+fn display() -> Check {
+    let cost =
+        "a guest hears of another screen size only when it next asks, and the lights of its keyboard are not known";
+    let mend = "install QEMU's D-Bus display (Debian: qemu-system-modules-opengl, Fedora: qemu-ui-dbus)";
+    match run_for(Path::new(PROGRAM), &["-display", "help"], LIMIT) {
+        Err(sentence) => Check::costs("qemu-display", sentence, cost, mend),
+        Ok(output) if has_dbus(&String::from_utf8_lossy(&output.stdout)) => {
+            Check::fine("qemu-display", "QEMU has its D-Bus display")
+        }
+        Ok(_) => Check::costs("qemu-display", "QEMU lacks its D-Bus display", cost, mend),
+    }
+}
+
+fn has_dbus(listed: &str) -> bool {
+    listed.lines().any(|line| line.trim() == "dbus")
+}
+
 fn missing_devices(listed: &str) -> Vec<&'static str> {
     DEVICES.into_iter().filter(|device| !listed.contains(&format!("name \"{device}\""))).collect()
 }
 
-fn firmware(places: &[&str]) -> Check {
-    match places.iter().find(|path| Path::new(path).is_file()) {
-        Some(path) => Check::fine("ovmf", format!("UEFI firmware is at {path}")),
+fn firmware(places: &[Pair]) -> Check {
+    let there = |path: &str| Path::new(path).is_file();
+    match places.iter().find(|(code, variables)| there(code) && there(variables)) {
+        Some((path, _)) => Check::fine("ovmf", format!("UEFI firmware is at {path}")),
         None => Check::costs(
             "ovmf",
             "no UEFI firmware was found",
@@ -111,8 +121,15 @@ mod tests {
     }
 
     #[test]
+    fn the_dbus_display_is_a_line_of_its_own() {
+        assert!(has_dbus("Available display backend types:\nnone\ndbus\n"));
+        assert!(!has_dbus("Available display backend types:\nnone\ngtk\n\nSome, such as dbus, …\n"));
+    }
+
+    #[test]
     fn missing_firmware_says_what_it_costs() {
-        assert_eq!(firmware(&["/no/such/file"]).verdict, Verdict::Costs);
-        assert_eq!(firmware(&["/no/such/file", "/etc/hostname"]).verdict, Verdict::Fine);
+        let there = "/proc/version";
+        assert_eq!(firmware(&[("/no/such/file", there), (there, "/no/such/file")]).verdict, Verdict::Costs);
+        assert_eq!(firmware(&[("/no/such/file", "/no/such/file"), (there, there)]).verdict, Verdict::Fine);
     }
 }

@@ -70,7 +70,7 @@ impl Device {
             resources: HashMap::new(),
             lanes: vec![Lane::default(); scanouts.len()],
             scanouts,
-            udmabuf: File::options().read(true).write(true).open("/dev/udmabuf").ok(),
+            udmabuf: open_udmabuf(),
             errors: Errors::default(),
             copied_bytes: 0,
             reset_due: false,
@@ -441,6 +441,12 @@ fn random_uuid() -> [u8; 16] {
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     uuid
+}
+
+/// What makes dmabufs of our memory, where this host has it and lets us.
+fn open_udmabuf() -> Option<File> {
+    let opened = File::options().read(true).write(true).open("/dev/udmabuf");
+    opened.inspect_err(|error| tracing::info!("/dev/udmabuf: {error}; pictures go through shared memory")).ok()
 }
 
 #[cfg(test)]

@@ -129,8 +129,8 @@ pub fn kvm(verdicts: &Verdicts) -> KvmFact {
 /// The firmware that this guest needs, if the host has it.
 pub fn firmware(wanted: Firmware) -> Option<FirmwareFiles> {
     let places = match wanted {
-        Firmware::Uefi => FirmwareFiles::UEFI,
-        Firmware::UefiSecure => FirmwareFiles::UEFI_SECURE,
+        Firmware::Uefi => phyllome_config::firmware::UEFI,
+        Firmware::UefiSecure => phyllome_config::firmware::UEFI_SECURE,
         Firmware::Bios | Firmware::None => return None,
     };
     FirmwareFiles::find(places, Path::is_file)
@@ -175,7 +175,7 @@ pub async fn host_facts(
     if !dbus_display {
         tracing::warn!(
             "QEMU has no D-Bus display, so the guest hears of another screen size only when it next asks; \
-             install QEMU's dbus display module (qemu-system-modules, or qemu-ui-dbus)"
+             install QEMU's D-Bus display (Debian: qemu-system-modules-opengl, Fedora: qemu-ui-dbus)"
         );
     }
     let wanted = definition.machine.firmware;

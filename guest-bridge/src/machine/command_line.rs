@@ -85,22 +85,6 @@ pub struct FirmwareFiles {
 }
 
 impl FirmwareFiles {
-    /// Where distributions put OVMF without secure boot, 4 MiB builds first: code and template.
-    pub const UEFI: &[(&str, &str)] = &[
-        ("/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE_4M.qcow2", "/usr/share/edk2/ovmf/OVMF_VARS_4M.qcow2"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE.fd", "/usr/share/edk2/ovmf/OVMF_VARS.fd"),
-        ("/usr/share/edk2/x64/OVMF_CODE.4m.fd", "/usr/share/edk2/x64/OVMF_VARS.4m.fd"),
-        ("/usr/share/OVMF/OVMF_CODE.fd", "/usr/share/OVMF/OVMF_VARS.fd"),
-    ];
-    /// Where they put it with secure boot and enrolled keys.
-    pub const UEFI_SECURE: &[(&str, &str)] = &[
-        ("/usr/share/OVMF/OVMF_CODE_4M.secboot.fd", "/usr/share/OVMF/OVMF_VARS_4M.ms.fd"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE_4M.secboot.qcow2", "/usr/share/edk2/ovmf/OVMF_VARS_4M.secboot.qcow2"),
-        ("/usr/share/edk2/ovmf/OVMF_CODE.secboot.fd", "/usr/share/edk2/ovmf/OVMF_VARS.secboot.fd"),
-        ("/usr/share/OVMF/OVMF_CODE.secboot.fd", "/usr/share/OVMF/OVMF_VARS.ms.fd"),
-    ];
-
     /// The first pair of `places` of which `exists` holds for both files.
     pub fn find(places: &[(&str, &str)], exists: impl Fn(&Path) -> bool) -> Option<Self> {
         places
@@ -127,7 +111,7 @@ pub struct HostFacts {
     pub gpu_fd: RawFd,
     /// The inherited socket of QMP.
     pub qmp_fd: RawFd,
-    /// Whether QEMU has its D-Bus display (Debian's qemu-system-modules, Fedora's qemu-ui-dbus): the way of a monitor's new size
+    /// Whether QEMU has its D-Bus display (Debian's qemu-system-modules-opengl, Fedora's qemu-ui-dbus): the way of a monitor's new size
     /// to the guest, and of its keyboard's lights back.
     pub dbus_display: bool,
     /// The guest's serial port.

@@ -2,7 +2,7 @@
 
 use super::*;
 use phyllome_config::guest::{Boot, Gpu, Label, LabelColor, Machine, Pattern};
-use phyllome_config::{Places, guest};
+use phyllome_config::{Places, firmware, guest};
 use phyllome_protocol::GuestName;
 
 fn host() -> HostFacts {
@@ -10,8 +10,8 @@ fn host() -> HostFacts {
     HostFacts {
         qemu: "/usr/bin/qemu-system-x86_64".into(),
         qemu_version: QemuVersion::OLDEST,
-        uefi: find(FirmwareFiles::UEFI),
-        uefi_secure: find(FirmwareFiles::UEFI_SECURE),
+        uefi: find(firmware::UEFI),
+        uefi_secure: find(firmware::UEFI_SECURE),
         vars: "/state/work/vars.fd".into(),
         gpu_fd: GPU_FD,
         qmp_fd: QMP_FD,

@@ -9,7 +9,7 @@ use super::globals::Globals;
 use super::link::LinkState;
 use crate::frames::{Picture, Rect, SharedBuffer};
 use rustix::fs::{MemfdFlags, SealFlags};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -58,15 +58,43 @@ pub(super) struct Buffers {
     refusals: u32,
     refusals_in_a_row: u32,
     clock: u64,
+    /// What the log has been told of the way of pictures: each once on a connection, however often a guest changes them.
+    told: BTreeSet<&'static str>,
 }
+
+const WAY_DMABUF: &str = "pictures go to the compositor as dmabufs, without a copy";
+const WAY_REFUSED: &str = "pictures go through shared memory: the compositor refused a dmabuf";
+const WAY_DISTRUST: &str = "pictures go through shared memory: the compositor refused too many dmabufs";
+const WAY_NOT_TAKEN: &str = "pictures go through shared memory: the compositor takes no linear dmabuf of their format";
+const WAY_NOT_MADE: &str = "pictures go through shared memory: this host makes no dmabufs of memory (/dev/udmabuf)";
+const WAY_PART: &str = "pictures go through shared memory: the compositor cannot crop";
+const WAY_COPY: &str = "pictures are copied: the compositor does not know the guest's order of bytes, or cannot crop";
 
 impl Buffers {
     /// A buffer for this picture.
     pub fn get(&mut self, picture: &Picture, globals: &Globals, qh: &QueueHandle<LinkState>) -> Shown {
+        let (shown, way) = self.find(picture, globals, qh);
+        if let Some(way) = way
+            && self.told.insert(way)
+        {
+            tracing::info!("{way}");
+        }
+        shown
+    }
+
+    /// The same, with what it says about the way of pictures.
+    fn find(
+        &mut self,
+        picture: &Picture,
+        globals: &Globals,
+        qh: &QueueHandle<LinkState>,
+    ) -> (Shown, Option<&'static str>) {
         let shared = &picture.buffer;
         let whole = picture.source == (Rect { x: 0, y: 0, width: shared.width, height: shared.height });
-        let Some(format) = formats::opaque(shared.fourcc) else { return Shown::Copy };
-        let Some(part) = self.part(picture, whole || globals.viewporter.is_some()) else { return Shown::Copy };
+        let Some(format) = formats::opaque(shared.fourcc) else { return (Shown::Copy, Some(WAY_COPY)) };
+        let Some(part) = self.part(picture, whole || globals.viewporter.is_some()) else {
+            return (Shown::Copy, Some(WAY_COPY));
+        };
         let key = (shared.id, part.map(|part| (part.x, part.y, part.width, part.height)));
         self.clock += 1;
 
@@ -81,17 +109,27 @@ impl Buffers {
         if let Import::Refused = entry.import {
             match import_shm(shared, part, format, globals, qh) {
                 Some(buffer) => entry.import = Import::Ready { buffer, dmabuf: false },
-                None => return Shown::Copy,
+                None => return (Shown::Copy, Some(WAY_COPY)),
             }
         }
-        match &entry.import {
+        let way = match &entry.import {
+            Import::Ready { dmabuf: true, .. } => Some(WAY_DMABUF),
+            Import::Waiting(_) => None,
+            _ if part.is_some() => Some(WAY_PART),
+            _ if shared.dmabuf.is_none() => Some(WAY_NOT_MADE),
+            _ if dmabuf_modifier(globals, format).is_none() => Some(WAY_NOT_TAKEN),
+            _ if !trust => Some(WAY_DISTRUST),
+            _ => Some(WAY_REFUSED),
+        };
+        let shown = match &entry.import {
             Import::Ready { buffer, dmabuf } => {
                 let at = if part.is_none() { (picture.source.x, picture.source.y) } else { (0, 0) };
                 Shown::Direct { buffer: buffer.clone(), at, dmabuf: *dmabuf }
             }
             Import::Waiting(_) => Shown::Wait,
             Import::Refused => Shown::Copy,
-        }
+        };
+        (shown, way)
     }
 
     /// Which part of the memory becomes the buffer: none if all of it, because a viewport crops it or because all of it is
@@ -158,6 +196,12 @@ impl Entry {
     }
 }
 
+/// What a linear dmabuf of this format is called, if the compositor takes one.
+fn dmabuf_modifier(globals: &Globals, format: u32) -> Option<u64> {
+    globals.dmabuf.as_ref()?;
+    globals.dmabuf_formats.get(&format)?.best()
+}
+
 fn import_dmabuf(
     shared: &SharedBuffer,
     format: u32,
@@ -167,7 +211,7 @@ fn import_dmabuf(
 ) -> Option<ZwpLinuxBufferParamsV1> {
     let fd = shared.dmabuf.as_ref()?;
     let dmabuf = globals.dmabuf.as_ref()?;
-    let modifier = globals.dmabuf_formats.get(&format)?.best()?;
+    let modifier = dmabuf_modifier(globals, format)?;
     let (width, height) = (i32::try_from(shared.width).ok()?, i32::try_from(shared.height).ok()?);
     let params = dmabuf.create_params(qh, id);
     params.add(fd.as_fd(), 0, 0, shared.stride, (modifier >> 32) as u32, modifier as u32);

@@ -4,7 +4,7 @@ use super::Stage;
 use super::compositor::{Offer, OutputFacts};
 use super::rig::scanout;
 use phyllome_guest_bridge::frames::{PreferredMode, ToDevice};
-use wayland_server::protocol::wl_output::Transform;
+use wayland_server::protocol::wl_output::{Mode, Transform};
 
 const AREA: (u32, u32) = (1272, 768);
 
@@ -41,11 +41,12 @@ async fn a_monitor_that_turns_or_changes_its_mode_changes_the_guests() {
 async fn what_is_half_said_is_not_believed() {
     let mut stage = Stage::new(Offer::default()).await;
     becomes(&mut stage, (318, 192), 75_000).await;
-    let larger = OutputFacts { size_mm: (640, 400), size: (2560, 1600), ..OutputFacts::FIRST };
-    larger.say(&stage.compositor.state.outputs[0]);
+    // Twice the display with twice the pixels: only half of that would be another density.
+    let output = stage.compositor.state.outputs[0].clone();
+    output.mode(Mode::Current, 2560, 1600, 75_000);
     stage.quiet().await;
     assert_eq!(modes(&stage), 0);
-    let output = stage.compositor.state.outputs[0].clone();
+    OutputFacts { size_mm: (640, 400), size: (2560, 1600), ..OutputFacts::FIRST }.say(&output);
     output.done();
     stage.quiet().await;
     assert_eq!(modes(&stage), 0, "the pixels are as large as before");

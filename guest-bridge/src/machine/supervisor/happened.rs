@@ -1,0 +1,129 @@
+//! What QEMU, its device and the screen have done, and what the supervisor makes of it. Nothing waits here.
+
+use super::Supervisor;
+use crate::gpu::DeviceEnd;
+use crate::machine::lifecycle::{Event, Exit, Request};
+use crate::machine::qemu::{Generation, Happening, Qemu};
+use crate::machine::qmp::{QmpError, QmpEvent};
+use crate::screen::{FromScreen, InputEvent};
+
+impl Supervisor {
+    pub(super) fn happened(&mut self, happening: Happening) {
+        match happening {
+            Happening::QmpReady(generation, qmp) => {
+                if let Some(qemu) = self.present(generation) {
+                    qemu.qmp = Some(qmp);
+                    self.event(Event::QmpReady);
+                }
+            }
+            Happening::QmpFailed(generation, error) if self.present(generation).is_some() => {
+                self.event(Event::QmpLost(error.to_string()));
+            }
+            Happening::Qmp(generation, event) => {
+                if let Some(qemu) = self.present(generation) {
+                    if matches!(event, QmpEvent::Reset { .. }) {
+                        qemu.device.sender().machine_reset();
+                    }
+                    self.event(Event::Qmp(event));
+                }
+            }
+            Happening::Status(generation, status) if self.present(generation).is_some() => self.status(status),
+            Happening::Exited(generation, exit) if self.present(generation).is_some() => self.exited(exit),
+            Happening::InputSent(generation, result) if self.present(generation).is_some() => {
+                self.input_under_way = false;
+                if let Err(error) = result {
+                    tracing::debug!(%error, "input did not reach the guest");
+                }
+            }
+            Happening::Answered { generation, asker, result, status } => {
+                self.requests_under_way = self.requests_under_way.saturating_sub(1);
+                if let (Some(word), Some(_)) = (status, self.present(generation)) {
+                    self.run_state(word);
+                }
+                if let Some((connection, id)) = asker {
+                    // Who hears that it is done has heard before what has come of it.
+                    self.tell_changes();
+                    self.answer(connection, id, result);
+                }
+            }
+            Happening::Pictured(generation) => {
+                if let Some(qemu) = self.present(generation) {
+                    qemu.pictured = true;
+                    self.changed = true;
+                }
+            }
+            Happening::ScanoutsChanged => self.changed = true,
+            Happening::Leds(generation, leds) => {
+                let former = self.present(generation).map(|qemu| qemu.leds.replace(leds));
+                self.changed |= former.is_some_and(|former| former != Some(leds));
+            }
+            Happening::QmpFailed(..) | Happening::Exited(..) | Happening::InputSent(..) | Happening::Status(..) => {}
+        }
+    }
+
+    fn present(&mut self, generation: Generation) -> Option<&mut Qemu> {
+        self.qemu.as_mut().filter(|qemu| qemu.generation == generation)
+    }
+
+    fn status(&mut self, status: Result<String, QmpError>) {
+        self.status_under_way = false;
+        if std::mem::take(&mut self.status_wanted) {
+            // Something has happened since this was asked; the newer answer corrects this one.
+            self.query_status();
+        }
+        match status {
+            Ok(word) => self.run_state(word),
+            // A connection that is lost is told apart from this.
+            Err(error) => tracing::warn!(%error, "the guest's state is not known"),
+        }
+    }
+
+    fn run_state(&mut self, word: String) {
+        let Some(qemu) = &self.qemu else { return };
+        let (pictured, age) = (qemu.pictured, qemu.started.elapsed());
+        let words = qemu.words.explanation();
+        self.event(Event::Status { word, pictured, age, words });
+    }
+
+    fn exited(&mut self, exit: Exit) {
+        let Some(qemu) = self.qemu.take() else { return };
+        self.kill_at = None;
+        let how = if self.overdue && exit == Exit::Signal(9) { Exit::Overdue } else { exit };
+        tracing::info!(?how, "QEMU has ended");
+        let (words, pictured) = (qemu.words.explanation(), qemu.pictured);
+        qemu.device.shutdown();
+        self.changed = true;
+        self.event(Event::Exited { how, words, pictured });
+    }
+
+    pub(super) fn device_ended(&mut self, end: DeviceEnd) {
+        if let Some(qemu) = &mut self.qemu {
+            qemu.device_ended = true;
+        }
+        match end {
+            DeviceEnd::HungUp => self.event(Event::DeviceHungUp),
+            DeviceEnd::ShutDown => {}
+            DeviceEnd::Failed(why) => {
+                tracing::error!(why, "the display device failed");
+                self.event(Event::DeviceFailed(why));
+            }
+        }
+    }
+
+    pub(super) fn screen_says(&mut self, event: FromScreen) {
+        match event {
+            FromScreen::Input(input) => self.input.push(input),
+            FromScreen::CloseRequested => {
+                if let Err(why) = self.ask(Request::Shutdown, None) {
+                    tracing::warn!(why, "the window was closed, but the guest is not asked to shut down");
+                }
+            }
+            FromScreen::Attached => self.changed = true,
+            FromScreen::Detached(why) => {
+                tracing::info!(why, "the screen is gone");
+                self.input.push(InputEvent::ReleaseAll);
+                self.changed = true;
+            }
+        }
+    }
+}
