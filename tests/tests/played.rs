@@ -1,6 +1,8 @@
 //! Played guests are what the other tests take them for: a real phyllome-guest shows their picture, and they hear their keys.
 
 use anyhow::{Context, Result, ensure};
+use phyllome_protocol::control::{Leds, Report, Request, ToGuest};
+use phyllome_protocol::framing::send_blocking;
 use phyllome_protocol::status::{Area, GuestState, Status};
 use phyllome_test_guests::{Mode, ready_line};
 use phyllome_tests::host::{Host, HostOptions};
@@ -8,7 +10,10 @@ use phyllome_tests::picture::Picture;
 use phyllome_tests::played::options::color;
 use phyllome_tests::played::pattern::Pattern;
 use phyllome_tests::played_guest_file;
-use std::time::Duration;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::process::Child;
+use std::time::{Duration, Instant};
 
 /// Played guests are quick; the machine may be busy.
 const SOON: Duration = Duration::from_secs(20);
@@ -62,7 +67,7 @@ fn what_moves_is_presented_frame_by_frame_until_it_is_paused() -> Result<()> {
         // What stands still now is exactly the picture of some moment.
         let whole = |picture: &Picture| {
             let shown = picture.crop(area);
-            let counter = Pattern::counter_of(&shown).filter(|counter| **counter >= 10);
+            let counter = Pattern::counter_of(&shown).filter(|counter| *counter >= 10);
             counter.is_some_and(|counter| {
                 pattern("play", "blue", area, Some(counter)).is_ok_and(|p| p.first_difference(&shown).is_none())
             })
@@ -85,4 +90,50 @@ fn a_reset_brings_the_picture_back() -> Result<()> {
     let wanted = pattern("work", "green", area, None)?;
     host.wait_picture("the pattern again", SOON, |p| wanted.first_difference(&p.crop(area)).is_none())?;
     Ok(())
+}
+
+#[test]
+fn a_played_guest_follows_the_size_of_its_screen_and_tells_its_lights() -> Result<()> {
+    let options = HostOptions { played: true, ..HostOptions::default() };
+    let (name, text) = played_guest_file("work", 1, "purple", Mode::Animate, "");
+    let host = Host::prepare(options, &[(&name, text)])?;
+    let mut guest = Running(
+        host.command("phyllome-guest")?
+            .args(["run", "work", "--control-only", "--config"])
+            .arg(host.config())
+            .spawn()?,
+    );
+    let socket = host.runtime().join("phyllome/guests/work/control.sock");
+    let soon = |what: &str, condition: &mut dyn FnMut() -> Result<bool>| -> Result<()> {
+        let end = Instant::now() + SOON;
+        while !condition()? {
+            ensure!(Instant::now() < end, "in vain: {what}; it said {}", host.serial("work"));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        Ok(())
+    };
+    soon("ready", &mut || Ok(host.serial("work").contains(&ready_line("work"))))?;
+    let control = UnixStream::connect(&socket)?;
+    for (width, height) in [(1912, 1048), (800, 600)] {
+        let (screen, _compositor) = UnixStream::pair()?;
+        let request = Request::AttachScreen { width, height };
+        send_blocking(&control, &ToGuest { id: 1, request }, &[screen.as_fd()])?;
+        let line = format!("PHYLLOME-GUEST-DISPLAY card0-Virtual-1 connected {width}x{height}");
+        soon(&line, &mut || Ok(host.serial("work").contains(&line)))?;
+    }
+    send_blocking(&control, &ToGuest { id: 2, request: Request::SendKeys { keys: vec!["numlock".into()] } }, &[])?;
+    let lights = |report: &Report| report.leds == Some(Leds { num: true, ..Leds::default() });
+    soon("Num Lock's light", &mut || Ok(lights(&phyllome_tests::control::report(&socket)?)))?;
+    ensure!(guest.0.try_wait()?.is_none(), "phyllome-guest has ended");
+    Ok(())
+}
+
+/// Ended when dropped.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

@@ -352,8 +352,8 @@ impl Connection {
             match sent {
                 Ok(written) => {
                     self.unsent.drain(..written);
-                    if written > 0 {
-                        self.fds.pop_front_if(|(before, _)| *before == 0);
+                    if written > 0 && self.fds.front().is_some_and(|(before, _)| *before == 0) {
+                        self.fds.pop_front();
                     }
                     for (before, _) in &mut self.fds {
                         *before = before.saturating_sub(written);

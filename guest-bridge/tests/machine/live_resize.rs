@@ -9,8 +9,8 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 
 fn linux(mode: Mode, scanouts: u32) -> String {
-    let kernel = phyllome_test_guests::guest_kernel().unwrap();
-    let initrd = phyllome_test_guests::guest_initrd().unwrap();
+    let kernel = phyllome_test_guests::guest_kernel().expect("the guest kernel, or the network to fetch it");
+    let initrd = phyllome_test_guests::guest_initrd().expect("the guest image can be made");
     let cmdline = phyllome_test_guests::cmdline("work", "red", mode);
     format!(
         "profile = \"linux\"\nmemory = \"256MiB\"\ncpus = 1\n[machine]\naccel = \"tcg\"\nfirmware = \"none\"\n[boot]\nkernel = \"{}\"\n\

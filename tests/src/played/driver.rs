@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// Guest memory: address space alone, until pictures are drawn.
 const MEMORY: u64 = 1 << 30;
 /// Where each scanout's pictures lie: room for two of 3840×2160 and more.
-const PIXELS_PER_SCANOUT: u64 = (MEMORY - layout::PIXELS) / 16 & !0xfff;
+const PIXELS_PER_SCANOUT: u64 = ((MEMORY - layout::PIXELS) / 16) & !0xfff;
 /// How long its firmware takes, so that what concerns the former system is over.
 const FIRMWARE: Duration = Duration::from_millis(300);
 /// How long [`Mode::Reboot`] waits.

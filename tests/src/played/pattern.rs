@@ -105,7 +105,7 @@ impl Pattern {
         (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y))).find_map(|(x, y)| {
             let there = picture.at(x, y);
             let inside = (x as usize) < self.width && (y as usize) < self.height;
-            let wanted = inside.then(|| pixels[y as usize * self.width + x as usize]).unwrap_or_default();
+            let wanted = if inside { pixels[y as usize * self.width + x as usize] } else { 0 };
             let [_, red, green, blue] = wanted.to_be_bytes();
             (!inside || there != [red, green, blue]).then_some((x, y, there, [red, green, blue]))
         })
