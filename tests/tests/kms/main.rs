@@ -6,6 +6,7 @@ mod display;
 mod input;
 mod machine;
 mod nested;
+mod outputs;
 mod rig;
 mod session;
 mod units;
