@@ -5,10 +5,12 @@
 use super::client::{Client, Window, sealed};
 use super::fixture::{Fixture, pixels};
 use crate::backend::RendererKind;
+use crate::render::pointers::Pointers;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use wayland_client::protocol::wl_buffer::WlBuffer;
+use wayland_client::protocol::wl_shm;
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
 
 const GREEN: u32 = 0x00_ff_00;
@@ -184,7 +186,7 @@ fn tp18_from_shared_memory_to_a_dmabuf_and_back_nothing_old_is_seen() {
     for (name, mut shell) in shells("tp18_from_shared_memory_to_a_dmabuf_and_back_nothing_old_is_seen") {
         let (mut red, window) = begin(&mut shell);
         let area = shell.area();
-        let (shared, pool) = red.buffer(1272, 768, GREEN, wayland_client::protocol::wl_shm::Format::Xrgb8888);
+        let (shared, pool) = red.buffer(1272, 768, GREEN, wl_shm::Format::Xrgb8888);
         show(&mut shell, &mut red, &window, &shared, (0, 0, 1272, 768));
         let file = sealed(5120 * 768);
         fill(&file, &WHOLE, CYAN);
@@ -222,4 +224,42 @@ fn what_the_processor_cannot_read_for_sure_is_refused_and_the_guest_goes_on() {
         shell.roundtrip(&mut red);
         assert_eq!(shell.shot(&format!("after-refusals-{name}")).count_inside(&area, GREEN), pixels(&area), "{name}");
     }
+}
+
+/// The copy for the cursor plane of what `red` shows.
+fn pointer_copy(shell: &mut Fixture) -> Option<(Vec<u8>, (i32, i32), i32)> {
+    let surface = shell.state.scene(0).shown.first()?.clone();
+    let content = shell.state.protocols.screens.content(&surface)?;
+    let copy = Pointers::default().copy(content)?;
+    Some((copy.to_vec(), (copy.size().w, copy.size().h), copy.stride()))
+}
+
+#[test]
+fn tp15_a_pointers_copy_is_as_large_as_what_is_shown_whatever_its_memory_is() {
+    let mut shell = Fixture::new();
+    let (mut red, window) = begin(&mut shell);
+    // Far longer rows and far more of them than a cursor plane has: smithay would copy them all.
+    let pool = red.pool(4096 * 1000);
+    let row: Vec<u8> = (0..1024u32).flat_map(|x| (0xff00_0000 | x).to_le_bytes()).collect();
+    for y in 0..1000 {
+        pool.file.write_all_at(&row, y * 4096).unwrap();
+    }
+    let buffer = pool.pool.create_buffer(0, 1000, 1000, 4096, wl_shm::Format::Argb8888, &red.handle, ());
+    let viewport = red.viewport(&window.surface);
+    viewport.set_source(10.0, 20.0, 24.0, 30.0);
+    show(&mut shell, &mut red, &window, &buffer, (0, 0, 1000, 1000));
+    let (bytes, size, stride) = pointer_copy(&mut shell).unwrap();
+    assert_eq!((bytes.len(), size, stride), (24 * 30 * 4, (24, 30), 24 * 4));
+    assert!(bytes.chunks_exact(96).all(|seen| seen == &row[40..136]));
+    // Too large, in parts of pixels, or without alpha: such a pointer is drawn.
+    viewport.set_source(0.0, 0.0, 257.0, 30.0);
+    show(&mut shell, &mut red, &window, &buffer, (0, 0, 1, 1));
+    assert_eq!(pointer_copy(&mut shell), None);
+    viewport.set_source(0.5, 0.0, 24.0, 30.0);
+    show(&mut shell, &mut red, &window, &buffer, (0, 0, 1, 1));
+    assert_eq!(pointer_copy(&mut shell), None);
+    viewport.set_source(-1.0, -1.0, -1.0, -1.0);
+    let _pool = red.fill(&window.surface, 24, 24, GREEN);
+    shell.roundtrip(&mut red);
+    assert_eq!(pointer_copy(&mut shell), None);
 }

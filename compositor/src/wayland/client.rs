@@ -284,3 +284,24 @@ impl State {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smithay::backend::allocator::{Fourcc, Modifier};
+
+    #[test]
+    fn what_the_gpu_refused_once_is_remembered_and_the_memory_of_it_is_bounded() {
+        let guest = GuestClient::new(GuestName::new("red").unwrap());
+        let format = |modifier: u64| Format { code: Fourcc::Xrgb8888, modifier: Modifier::from(modifier) };
+        assert!(!guest.is_refused("udmabuf", format(0)));
+        guest.refused("udmabuf", format(0));
+        assert!(guest.is_refused("udmabuf", format(0)));
+        assert!(!guest.is_refused("drm", format(0)) && !guest.is_refused("udmabuf", format(1)));
+        for modifier in 1..1000 {
+            guest.refused("udmabuf", format(modifier));
+        }
+        let remembered = (0..1000).filter(|modifier| guest.is_refused("udmabuf", format(*modifier))).count();
+        assert_eq!(remembered, MAX_REFUSED);
+    }
+}
