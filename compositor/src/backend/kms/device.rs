@@ -57,7 +57,7 @@ const NO_GL: &[&str] = &[
 
 /// What draws, and the displays that it draws on.
 enum Drawing {
-    Pixman(Heads<PixmanRenderer, DumbAllocator, DrmDeviceFd>),
+    Pixman(Box<Heads<PixmanRenderer, DumbAllocator, DrmDeviceFd>>),
     Gles(Box<Heads<GlesRenderer, GbmAllocator<DrmDeviceFd>, GbmFramebufferExporter<DrmDeviceFd>>>),
 }
 
@@ -302,7 +302,8 @@ fn pixman(fd: &DrmDeviceFd) -> Result<Drawing, String> {
         .flat_map(|format| [Modifier::Linear, Modifier::Invalid].map(|modifier| Format { code: format.code, modifier }))
         .collect();
     let fd = fd.clone();
-    Ok(Drawing::Pixman(Heads::new(renderer, formats, None, move || (DumbAllocator::new(fd.clone()), fd.clone()))))
+    let make = move || (DumbAllocator::new(fd.clone()), fd.clone());
+    Ok(Drawing::Pixman(Box::new(Heads::new(renderer, formats, None, make))))
 }
 
 fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {

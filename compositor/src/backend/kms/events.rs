@@ -13,7 +13,7 @@ use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use smithay::reexports::drm::control::crtc;
 use smithay::reexports::input::event::{DeviceEvent, EventTrait};
-use smithay::reexports::input::{Device, Event, Libinput};
+use smithay::reexports::input::{Event, Libinput};
 use smithay::utils::{Clock, Monotonic};
 use std::time::Duration;
 
@@ -328,10 +328,10 @@ impl State {
     fn device_failed(&mut self, why: &str) {
         let Some(kms) = self.kms() else { return };
         // Not heard any more: it may fail again at once, for ever.
-        if let Some(driven) = &kms.driven {
-            if let Err(error) = kms.loop_handle.disable(&driven.source) {
-                tracing::debug!("{error}");
-            }
+        if let Some(driven) = &kms.driven
+            && let Err(error) = kms.loop_handle.disable(&driven.source)
+        {
+            tracing::debug!("{error}");
         }
         kms.trouble(why);
     }
