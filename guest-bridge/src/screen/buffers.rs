@@ -174,7 +174,7 @@ impl Buffers {
                 None => {
                     self.refusals += 1;
                     self.refusals_in_a_row += 1;
-                    tracing::debug!(id, "the compositor refuses a dmabuf; shared memory is used");
+                    tracing::info!(id, "the compositor refuses a dmabuf, its log says why; shared memory is used");
                     entry.import = Import::Refused;
                 }
             },
