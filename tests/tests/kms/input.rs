@@ -160,9 +160,9 @@ fn touch(rig: &Rig, events: &[Value]) -> Result<()> {
     rig.machine.qmp("input-send-event", json!({ "events": events })).map(drop)
 }
 
-/// How many pixels of the shell's own white arrow lie around a place of an output.
-fn arrow(rig: &Rig, head: u32, (x, y): (u32, u32)) -> Result<usize> {
-    let picture = rig.scanned_out(head)?;
+/// How many pixels of the shell's own white arrow lie around a place of what is drawn for an output.
+fn arrow(rig: &Rig, output: &str, (x, y): (u32, u32)) -> Result<usize> {
+    let picture = rig.screenshot(&["--output", output])?;
     let near = (x..(x + 14).min(picture.width)).flat_map(|x| (y..(y + 20).min(picture.height)).map(move |y| (x, y)));
     Ok(near.filter(|(x, y)| picture.at(*x, *y) == WHITE).count())
 }
@@ -174,7 +174,7 @@ fn one_pointer_moves_over_two_outputs() -> Result<()> {
     options.machine.mouse = true;
     options.machine.qemu.extend(PORT.map(str::to_owned));
     options.config = Some(
-        "[output.Virtual-2]\nguest = \"play\"\n[pointer]\nprofile = \"flat\"\n[touch]\noutput = \"Virtual-2\"\n"
+        "[output.Virtual-2]\nguest = \"play\"\nrotation = 90\n[pointer]\nprofile = \"flat\"\n[touch]\noutput = \"Virtual-2\"\n"
             .to_owned(),
     );
     on_rig("one_pointer_moves_over_two_outputs", options, |rig| {
@@ -198,35 +198,35 @@ fn one_pointer_moves_over_two_outputs() -> Result<()> {
             rig.machine.move_pointer_by(90, 0)?;
         }
         let there = (1540 - 1280, 400);
-        let seen = || Ok((arrow(rig, 1, there)? > 50).then_some(()));
+        let seen = || Ok((arrow(rig, "Virtual-2", there)? > 50).then_some(()));
         wait_for("the shell's arrow on the other output", SOON, seen)?;
         ensure!(told(rig, "play").is_empty(), "play was told {:?}", told(rig, "play"));
 
         // A click there moves the focus and reaches nobody; the next one is the guest's.
         rig.machine.click("right")?;
         rig.wait("play", SOON, |status| status.focus.as_ref().is_some_and(|focus| focus.as_str() == "play"))?;
-        wait_place(rig, "play", (axis(there.0, 4, 1016), axis(there.1, 28, 736)))?;
+        wait_place(rig, "play", (axis(there.0, 4, 760), axis(there.1, 28, 992)))?;
         rig.machine.click("middle")?;
         wait_buttons(rig, "play", &["EV key 274 1", "EV key 274 0"])?;
         ensure!(buttons(rig, "work").len() == 3, "work was told {:?}", buttons(rig, "work"));
-        ensure!(arrow(rig, 1, there)? < 50, "the arrow stays in the guest's picture");
+        ensure!(arrow(rig, "Virtual-2", there)? < 50, "the arrow stays in the guest's picture");
 
-        // One finger is the left button; a second one is nothing. QEMU gives all buttons and the wheel to this device from here on.
+        // One finger is the left button, where it touches a display that is turned; a second one is nothing. QEMU gives all buttons and the wheel to this device from here on.
         plug(rig, "virtio-multitouch-pci", "QEMU Virtio MultiTouch")?;
         let at = |slot: u32, axis: &str, value: u32| json!({ "type": "data", "slot": slot, "tracking-id": slot, "axis": axis, "value": value });
         let edge = |slot: u32, word: &str| {
             let id = if word == "end" { -1 } else { i64::from(slot) };
             json!({ "type": word, "slot": slot, "tracking-id": id, "axis": "x", "value": 0 })
         };
-        touch(rig, &[edge(0, "begin"), at(0, "x", 0x4000), at(0, "y", 0x4000)])?;
+        touch(rig, &[edge(0, "begin"), at(0, "x", 0x2000), at(0, "y", 0x4000)])?;
         wait_buttons(rig, "play", &["EV key 274 1", "EV key 274 0", "EV key 272 1"])?;
-        wait_place(rig, "play", (axis(512, 4, 1016), axis(384, 28, 736)))?;
+        wait_place(rig, "play", (axis(384, 4, 760), axis(256, 28, 992)))?;
         touch(rig, &[edge(1, "begin"), at(1, "x", 0x1000), at(1, "y", 0x1000)])?;
         touch(rig, &[edge(1, "end")])?;
         touch(rig, &[edge(0, "end")])?;
         wait_buttons(rig, "play", &["EV key 274 1", "EV key 274 0", "EV key 272 1", "EV key 272 0"])?;
         ensure!(
-            place(rig, "play").is_some_and(|(x, _)| x.abs_diff(axis(512, 4, 1016)) < 80),
+            place(rig, "play").is_some_and(|(x, _)| x.abs_diff(axis(384, 4, 760)) < 80),
             "the second finger moved it"
         );
 
@@ -235,7 +235,7 @@ fn one_pointer_moves_over_two_outputs() -> Result<()> {
         rig.wait("one output", SOON, |status| status.outputs.len() == 1)?;
         rig.machine.press(&["super", "1"])?;
         rig.machine.move_pointer_by(-400, 0)?;
-        wait_place(rig, "work", (axis(1280 - 400, 4, 1272), axis(384, 28, 768)))
+        wait_place(rig, "work", (axis(1280 - 400, 4, 1272), axis(256, 28, 768)))
     })
 }
 
