@@ -17,6 +17,8 @@ use phyllome_protocol::ScanoutId;
 use phyllome_protocol::control::Leds;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -93,6 +95,8 @@ pub struct Qemu {
     pub device: DeviceHandle,
     /// What its monitors are to be; the guest hears of a change.
     modes: watch::Sender<Modes>,
+    /// A screen has said what its windows' sizes are; so will the next one.
+    screen_told: Arc<AtomicBool>,
     /// The lights of its keyboard, once it has said so.
     pub leds: Option<Leds>,
     /// Set by the supervisor when it hears of it.
@@ -106,8 +110,12 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// A scanout's monitor has this mode now.
-    pub fn set_mode(&self, id: ScanoutId, mode: PreferredMode) {
+    /// A scanout's monitor is to have this mode until a screen says what it has. Where one has said so before, the guest keeps
+    /// that: a screen that comes back would otherwise change every monitor twice.
+    pub fn suggest_mode(&self, id: ScanoutId, mode: PreferredMode) {
+        if self.screen_told.load(Ordering::Relaxed) {
+            return;
+        }
         self.device.sender().send(ToDevice::Mode { id, mode });
         want(&self.modes, id, mode);
     }
@@ -139,7 +147,8 @@ impl Recipe<'_> {
         tracing::info!(program = %line.program.display(), args = ?line.args, "starting QEMU");
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
         let modes = watch::Sender::new(self.modes());
-        let device = self.start_device(generation, gpu_socket, &modes)?;
+        let screen_told = Arc::new(AtomicBool::new(false));
+        let device = self.start_device(generation, gpu_socket, &modes, &screen_told)?;
         let words = Words::default();
         let stderr = process.take_stderr();
         let (pid, (killer, waiter)) = (process.id, process.split());
@@ -175,6 +184,7 @@ impl Recipe<'_> {
             killer,
             device,
             modes,
+            screen_told,
             leds: None,
             device_ended: false,
             qmp: None,
@@ -197,6 +207,7 @@ impl Recipe<'_> {
         generation: Generation,
         socket: UnixStream,
         modes: &watch::Sender<Modes>,
+        screen_told: &Arc<AtomicBool>,
     ) -> Result<DeviceHandle, String> {
         let config =
             DeviceConfig { scanouts: self.definition.gpu.scanouts, mode: self.mode, ..DeviceConfig::default() };
@@ -208,11 +219,12 @@ impl Recipe<'_> {
         let device = gpu::spawn(config, socket, frames, self.report.clone())
             .map_err(|error| format!("cannot start the display device: {error}"))?;
         let sender = device.sender();
-        let modes = modes.clone();
+        let (modes, screen_told) = (modes.clone(), screen_told.clone());
         let tell = move |message| {
             // The device knows before the guest asks it.
             sender.send(message);
             if let ToDevice::Mode { id, mode } = message {
+                screen_told.store(true, Ordering::Relaxed);
                 want(&modes, id, mode);
             }
         };

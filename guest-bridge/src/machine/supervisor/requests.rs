@@ -110,7 +110,7 @@ impl Supervisor {
         self.mode = mode(width, height);
         if let Some(qemu) = &self.qemu {
             for id in (0..self.definition.gpu.scanouts).filter_map(ScanoutId::new) {
-                qemu.set_mode(id, self.mode);
+                qemu.suggest_mode(id, self.mode);
             }
         }
         self.input.push(InputEvent::ReleaseAll);
