@@ -132,7 +132,7 @@ fn xorg(text: &str) -> Names {
 
 /// The console's keymap (`KEYMAP=` of vconsole.conf(5)), where its name says which layout of XKB it is.
 fn console(text: &str) -> Names {
-    let keymap = text.lines().filter_map(assignment).filter(|(key, _)| *key == "KEYMAP").last().map(|(_, value)| value);
+    let keymap = text.lines().filter_map(assignment).rfind(|(key, _)| *key == "KEYMAP").map(|(_, value)| value);
     let first = keymap.unwrap_or_default().split(['-', '_']).next().unwrap_or_default();
     let (layout, variant) = match first {
         "uk" => ("gb", ""),

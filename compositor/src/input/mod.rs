@@ -147,8 +147,13 @@ impl State {
     }
 
     fn repeat_key(&mut self) -> TimeoutAction {
-        let shell = self.input_owner() == Owner::Shell && !self.outputs_asleep();
-        let Some((decision, next)) = self.input.repeat.due(Instant::now()).filter(|_| shell) else {
+        let mode = self.shell.mode();
+        let still = |decision: &Decision| match decision {
+            Decision::Chord(_) => mode == Mode::Switcher,
+            _ => mode == Mode::Panel,
+        };
+        let due = self.input.repeat.due(Instant::now()).filter(|(decision, _)| still(decision));
+        let Some((decision, next)) = due.filter(|_| !self.outputs_asleep()) else {
             self.input.repeat.stop();
             self.input.repeat_timer = None;
             return TimeoutAction::Drop;
