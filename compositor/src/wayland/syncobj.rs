@@ -35,7 +35,7 @@ use smithay::wayland::drm_syncobj::{
 };
 use std::collections::HashMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What waits for fences.
 #[derive(Default)]
@@ -105,7 +105,7 @@ impl Fences {
     }
 }
 
-fn open_node(path: &PathBuf) -> Result<DrmDeviceFd, String> {
+fn open_node(path: &Path) -> Result<DrmDeviceFd, String> {
     // Never a node that modes can be set with: opening one could make this descriptor the display's master.
     let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty());
     let fd = fd.map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
