@@ -75,16 +75,35 @@ impl State {
 
     /// Marks one output dirty.
     pub fn queue_redraw_of(&mut self, output: OutputId) {
-        if self.render.asleep || self.index_of(output).is_none() {
-            return;
+        if let Some(at) = self.mark_dirty(output) {
+            self.draw_at(output, at);
         }
-        let Some(at) = self.frames(output).clock.arm(Instant::now()) else { return };
+    }
+
+    /// The same where a source of the loop is being served: what is due is drawn in this turn, once all that came with it is heard. That
+    /// saves a turn, and a timer. (Outside of a turn nothing would wake the loop for it.)
+    fn queue_redraw_in_turn(&mut self, output: OutputId) {
+        match self.mark_dirty(output) {
+            Some(at) if at <= Instant::now() => {
+                self.loop_handle.insert_idle(move |state| state.draw_if_armed(output));
+            }
+            Some(at) => self.draw_at(output, at),
+            None => {}
+        }
+    }
+
+    /// When the output is to be drawn, if that has to be seen to.
+    fn mark_dirty(&mut self, output: OutputId) -> Option<Instant> {
+        if self.render.asleep || self.index_of(output).is_none() {
+            return None;
+        }
+        self.frames(output).clock.arm(Instant::now())
+    }
+
+    fn draw_at(&mut self, output: OutputId, at: Instant) {
         let timer = Timer::from_deadline(at);
         let set = self.loop_handle.insert_source(timer, move |_, _, state| {
-            // A capture may have drawn in the meantime, or the output is gone.
-            if state.render.frames.get(&output).is_some_and(|frames| frames.clock.armed()) {
-                state.draw_now(output);
-            }
+            state.draw_if_armed(output);
             TimeoutAction::Drop
         });
         if let Err(error) = set {
@@ -94,6 +113,13 @@ impl State {
             if self.render.log.allow(Instant::now()) {
                 tracing::error!("no frame can be timed: {error}");
             }
+        }
+    }
+
+    /// A capture may have drawn since the output was armed, or the output is gone.
+    fn draw_if_armed(&mut self, output: OutputId) {
+        if self.render.frames.get(&output).is_some_and(|frames| frames.clock.armed()) {
+            self.draw_now(output);
         }
     }
 
@@ -164,7 +190,7 @@ impl State {
         self.on_display(output, time, sequence, kind);
         let dirty = self.render.frames.get_mut(&output).is_some_and(|frames| frames.clock.flipped(Instant::now()));
         if dirty {
-            self.queue_redraw_of(output);
+            self.queue_redraw_in_turn(output);
         }
     }
 
@@ -249,7 +275,7 @@ impl State {
         // The pointer may have waited over the place for the picture to come.
         self.refresh_pointer();
         for output in outputs {
-            self.queue_redraw_of(output);
+            self.queue_redraw_in_turn(output);
         }
     }
 
