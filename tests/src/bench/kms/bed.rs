@@ -55,6 +55,8 @@ impl Bed {
         let options = MachineOptions {
             programs: programs.into_iter().map(program).collect::<Result<_>>()?,
             gpus: vec![Gpu { outputs: 1, ..Gpu::default() }],
+            cpus: 1,
+            counted: true,
             ..MachineOptions::default()
         };
         let machine = Machine::boot(options)?;

@@ -73,7 +73,9 @@ fn run_all(bed: &mut Bed, runs: &mut Runs, troubles: &mut Troubles) {
                     continue;
                 }
                 let long = round == ROUNDS && compositor == Compositor::Ours;
-                let plan = Plan { pictures: 40, pace: 61, long };
+                // GL in software takes many times as long.
+                let pictures = if renderer == Renderer::Gles { 12 } else { 40 };
+                let plan = Plan { pictures, pace: 61, long };
                 let done = if round == 0 {
                     bed.warm_up(compositor, renderer)
                 } else {
