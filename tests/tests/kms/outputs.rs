@@ -56,6 +56,8 @@ fn guests_stay_where_they_belong_while_displays_come_change_and_go() -> Result<(
     on_rig("guests_stay_where_they_belong_while_displays_come_change_and_go", options, |rig| {
         let log = rig.shell()?.output();
         ensure!(log.contains("output.Virtual-3.guest: there is no guest “nobody”"), "{log}");
+        // QEMU takes a monitor away only if it was ever given a size.
+        rig.machine.set_output(0, Some((1280, 800)))?;
         rig.machine.set_output(1, Some((1024, 768)))?;
         rig.wait("two displays", SOON, has_outputs(&["Virtual-1", "Virtual-2"]))?;
         for (name, _) in [WORK, PLAY] {
@@ -85,6 +87,7 @@ fn guests_stay_where_they_belong_while_displays_come_change_and_go() -> Result<(
 
         // All displays are gone, and back in another order.
         rig.machine.set_output(0, None)?;
+        rig.wait("the second display alone", SOON, has_outputs(&["Virtual-2"]))?;
         rig.machine.set_output(1, None)?;
         rig.wait("no display", SOON, has_outputs(&[]))?;
         rig.machine.set_output(1, Some((800, 600)))?;
