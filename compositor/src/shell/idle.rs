@@ -87,19 +87,19 @@ mod tests {
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
         // Activity at these seconds, and what the timer finds each time it runs out.
-        let table: &[(&[u64], &[(u64, Fired)])] = &[
-            (&[], &[(60, Fired::Sleep)]),
-            (&[59], &[(60, Fired::Wait(at(119))), (119, Fired::Sleep)]),
-            (&[10, 50], &[(60, Fired::Wait(at(110))), (110, Fired::Sleep)]),
+        let table = [
+            (vec![], vec![(60, Fired::Sleep)]),
+            (vec![59], vec![(60, Fired::Wait(at(119))), (119, Fired::Sleep)]),
+            (vec![10, 50], vec![(60, Fired::Wait(at(110))), (110, Fired::Sleep)]),
             // The timer came late: the machine slept.
-            (&[10], &[(9000, Fired::Sleep)]),
+            (vec![10], vec![(9000, Fired::Sleep)]),
         ];
         for (activity, timers) in table {
             let mut idle = Idle::from_minutes(Some(1), start);
             assert_eq!(idle.arm(), Some(at(60)));
             activity.iter().for_each(|second| idle.activity(at(*second)));
-            for (second, expected) in *timers {
-                assert_eq!(idle.fired(at(*second)), *expected, "{activity:?} at {second}");
+            for (second, expected) in timers {
+                assert_eq!(idle.fired(at(second)), expected, "{activity:?} at {second}");
             }
             idle.activity(at(10_000));
             assert_eq!(idle.arm(), Some(at(10_060)), "awake again, the timer runs again");

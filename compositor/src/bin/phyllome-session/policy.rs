@@ -131,7 +131,8 @@ mod tests {
     #[test]
     fn what_follows_from_each_ending() {
         use Ending::{Code, Signal};
-        let table: &[(&[(f64, Ending)], &[&str])] = &[
+        type Row<'a> = (&'a [(f64, Ending)], &'a [&'a str]);
+        let table: &[Row] = &[
             // Endings that are no crashes are passed on at once.
             (&[(9.0, Code(0))], &["finish 0"]),
             (&[(0.1, Code(1))], &["finish 1"]),
