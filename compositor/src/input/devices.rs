@@ -28,6 +28,8 @@ const PARTS: f64 = 120.0;
 pub struct Devices {
     known: Vec<(Device, DeviceId)>,
     last: Option<DeviceId>,
+    /// A pen has woken the displays: until it is taken away it does nothing more.
+    pen_woke: bool,
 }
 
 impl Devices {
@@ -118,6 +120,7 @@ impl State {
             InputEvent::TabletToolProximity { event } => match event.state() {
                 ProximityState::In => self.pen_at(&event, event.time_msec()),
                 ProximityState::Out => {
+                    self.input.devices.pen_woke = false;
                     let id = self.input.devices.id(&event.device());
                     self.release_device_buttons(id, event.time_msec());
                 }
@@ -133,13 +136,13 @@ impl State {
                 self.pen_at(&event, event.time_msec());
                 let id = self.input.devices.id(&event.device());
                 let pressed = TabletToolTipEvent::tip_state(&event) == TabletToolTipState::Down;
-                self.device_button(id, codes::BTN_LEFT, pressed, event.time_msec());
+                self.pen_button(id, codes::BTN_LEFT, pressed, event.time_msec());
             }
             InputEvent::TabletToolButton { event } => {
                 let id = self.input.devices.id(&event.device());
                 if let Some(code) = codes::button_of_pen(TabletToolButtonEvent::button(&event)) {
                     let pressed = TabletToolButtonEvent::button_state(&event) == ButtonState::Pressed;
-                    self.device_button(id, code, pressed, event.time_msec());
+                    self.pen_button(id, code, pressed, event.time_msec());
                 }
             }
             InputEvent::SwitchToggle { event } => {
@@ -173,8 +176,19 @@ impl State {
     }
 
     fn pen_at(&mut self, event: &impl AbsolutePositionEvent<LibinputInputBackend>, time_ms: u32) {
+        self.input.devices.pen_woke |= self.note_activity();
         let place = self.place_of(event, Covers::Desk);
-        self.handle_pointer_motion(place.0, place.1, time_ms);
+        if !self.input.devices.pen_woke {
+            self.handle_pointer_motion(place.0, place.1, time_ms);
+        }
+    }
+
+    /// Its tip, or a button on it.
+    fn pen_button(&mut self, device: DeviceId, code: u32, pressed: bool, time_ms: u32) {
+        self.input.devices.pen_woke |= self.note_activity();
+        if !self.input.devices.pen_woke {
+            self.device_button(device, code, pressed, time_ms);
+        }
     }
 
     /// The place on the plane that a device means which covers a display.

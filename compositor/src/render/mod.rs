@@ -188,7 +188,7 @@ impl State {
     pub fn output_flipped(&mut self, output: OutputId, time: Duration, sequence: u64) {
         let kind = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
         self.on_display(output, time, sequence, kind);
-        let dirty = self.render.frames.get_mut(&output).is_some_and(|frames| frames.clock.flipped(Instant::now()));
+        let dirty = self.render.frames.get_mut(&output).is_some_and(|frames| frames.clock.flipped(time));
         if dirty {
             self.queue_redraw_in_turn(output);
         }

@@ -183,9 +183,7 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
         init: &mut DataInit<'_, Self>,
     ) {
         use zwp_linux_buffer_params_v1::{Error, Request};
-        if !admit(display, client, params) {
-            return;
-        }
+        // First of all what came with it: dropping a descriptor closes it, and of a file that its sender serves that may take for ever.
         let request = match request {
             // smithay seeks in it, which of a file that the sender serves may take for ever.
             Request::Add { fd, .. } if Memory::of(fd.as_fd()) == Memory::Unknown => {
@@ -196,6 +194,9 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
             }
             other => other,
         };
+        if !admit(display, client, params) {
+            return;
+        }
         match &request {
             Request::Add { plane_idx, offset, stride, .. } => {
                 // Every format that is offered has one plane, and smithay takes planes in the order in which they come.

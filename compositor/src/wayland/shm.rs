@@ -47,9 +47,7 @@ impl Dispatch<WlShm, ()> for State {
         display: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        if !admit(display, client, shm) {
-            return;
-        }
+        // First of all what came with it: dropping a descriptor closes it, and of a file that its sender serves that may take for ever.
         let request = match request {
             wl_shm::Request::CreatePool { id, fd, size } => {
                 let memory = Memory::of(fd.as_fd());
@@ -70,10 +68,12 @@ impl Dispatch<WlShm, ()> for State {
             }
             other => other,
         };
-        if let wl_shm::Request::CreatePool { .. } = &request {
-            if !admit_thing(client, shm, Thing::Pool) {
-                return;
-            }
+        if !admit(display, client, shm) {
+            return;
+        }
+        let pool = matches!(request, wl_shm::Request::CreatePool { .. });
+        if pool && !admit_thing(client, shm, Thing::Pool) {
+            return;
         }
         <ShmState as Dispatch<WlShm, (), Self>>::request(state, client, shm, request, data, display, init);
     }

@@ -33,7 +33,7 @@ use smithay::wayland::drm_syncobj::{
     DrmSyncobjCachedState, DrmSyncobjGlobalData, DrmSyncobjHandler, DrmSyncobjState, DrmSyncobjSurfaceData,
     DrmSyncobjTimelineData, supports_syncobj_eventfd,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
@@ -50,11 +50,8 @@ pub struct Fences {
     waiting: HashMap<ObjectId, Waiting>,
 }
 
-#[derive(Default)]
-struct Waiting {
-    commits: usize,
-    events: Vec<RegistrationToken>,
-}
+/// One surface's commits that were not applied yet, oldest first, each with the event that it waits for, if it waits for one.
+type Waiting = VecDeque<Option<RegistrationToken>>;
 
 impl Fences {
     /// Offers explicit fences to connections that come from now on, if the render node with this number can do what they need.
@@ -96,7 +93,7 @@ impl Fences {
     /// Nothing waits.
     #[cfg(test)]
     pub(crate) fn is_quiet(&self) -> bool {
-        self.waiting.values().all(|waiting| waiting.commits == 0)
+        self.waiting.values().all(Waiting::is_empty)
     }
 
     /// The requests that follow are of `client`.
@@ -129,11 +126,8 @@ impl State {
     fn before_commit(&mut self, surface: &WlSurface) {
         let Some(client) = surface.client() else { return };
         let waiting = self.protocols.fences.waiting.entry(surface.id()).or_default();
-        if waiting.commits == 0 {
-            waiting.events.clear();
-        }
-        waiting.commits += 1;
-        if waiting.commits > MAX_WAITING {
+        waiting.push_back(None);
+        if waiting.len() > MAX_WAITING {
             cut(&client, surface, 2, "more pictures of one surface wait for fences than a guest's screen may have");
             return;
         }
@@ -146,28 +140,36 @@ impl State {
             };
             (acquire, dmabuf)
         });
+        // Blocked only once the event is waited for: a fence that nobody waits for would never come. That fails, for instance, for a buffer
+        // whose implicit fence an earlier commit waits for; this commit is behind that one anyway.
         let inserted = match (acquire, dmabuf) {
             (Some(point), _) if point.is_signaled() => return,
             (Some(point), _) => match point.generate_blocker() {
                 Ok((blocker, source)) => {
-                    add_blocker(surface, blocker);
                     let come = move |(), _: &mut (), state: &mut State| {
                         state.fence_came(&client);
                         Ok(())
                     };
-                    self.loop_handle.insert_source(source, come).map_err(|error| error.to_string())
+                    let inserted = self.loop_handle.insert_source(source, come).map_err(|error| error.to_string());
+                    if inserted.is_ok() {
+                        add_blocker(surface, blocker);
+                    }
+                    inserted
                 }
                 // The device is gone: the picture is taken as it is.
                 Err(error) => Err(error.to_string()),
             },
             (None, Some(dmabuf)) => match dmabuf.generate_blocker(Interest::READ) {
                 Ok((blocker, source)) => {
-                    add_blocker(surface, blocker);
                     let come = move |(), _: &mut _, state: &mut State| {
                         state.fence_came(&client);
                         Ok(())
                     };
-                    self.loop_handle.insert_source(source, come).map_err(|error| error.to_string())
+                    let inserted = self.loop_handle.insert_source(source, come).map_err(|error| error.to_string());
+                    if inserted.is_ok() {
+                        add_blocker(surface, blocker);
+                    }
+                    inserted
                 }
                 // The usual case: nobody draws into it.
                 Err(_ready) => return,
@@ -176,8 +178,9 @@ impl State {
         };
         match inserted {
             Ok(token) => {
-                if let Some(waiting) = self.protocols.fences.waiting.get_mut(&surface.id()) {
-                    waiting.events.push(token);
+                let waiting = self.protocols.fences.waiting.get_mut(&surface.id());
+                if let Some(last) = waiting.and_then(VecDeque::back_mut) {
+                    *last = Some(token);
                 }
             }
             Err(error) => tracing::debug!("a fence of a guest cannot be waited for: {error}"),
@@ -187,14 +190,14 @@ impl State {
     /// A commit of `surface` is applied.
     pub(super) fn commit_applied(&mut self, surface: &WlSurface) {
         if let Some(waiting) = self.protocols.fences.waiting.get_mut(&surface.id()) {
-            waiting.commits = waiting.commits.saturating_sub(1);
+            waiting.pop_front();
         }
     }
 
     /// A surface is gone: nothing of it waits any more.
     pub(super) fn forget_commits(&mut self, surface: &WlSurface) {
         if let Some(waiting) = self.protocols.fences.waiting.remove(&surface.id()) {
-            for event in waiting.events {
+            for event in waiting.into_iter().flatten() {
                 self.loop_handle.remove(event);
             }
         }
@@ -233,10 +236,6 @@ impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
         init: &mut DataInit<'_, Self>,
     ) {
         use wp_linux_drm_syncobj_manager_v1::{Error, Request};
-        let timeline = matches!(request, Request::ImportTimeline { .. });
-        if !admit(display, client, manager) || (timeline && !admit_thing(client, manager, Thing::Timeline)) {
-            return;
-        }
         let request = match request {
             // Of any other file not even the closing may be waited for.
             Request::ImportTimeline { fd, .. } if !is_syncobj(fd.as_fd()) => {
@@ -246,6 +245,10 @@ impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
             }
             other => other,
         };
+        let timeline = matches!(request, Request::ImportTimeline { .. });
+        if !admit(display, client, manager) || (timeline && !admit_thing(client, manager, Thing::Timeline)) {
+            return;
+        }
         <DrmSyncobjState as Dispatch<WpLinuxDrmSyncobjManagerV1, (), Self>>::request(
             state, client, manager, request, data, display, init,
         );

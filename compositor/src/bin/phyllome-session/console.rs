@@ -53,7 +53,8 @@ impl Console {
         let terminal = OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open("/dev/tty").ok()?;
         let before = modes(&terminal).ok()?;
         let line = line(&terminal).ok()?;
-        let quiet = Line { c_lflag: line.c_lflag & !libc::ECHO, ..line };
+        // Nor does Ctrl+C, Ctrl+\ or Ctrl+Z that was meant for a guest reach the session while the shell is away.
+        let quiet = Line { c_lflag: line.c_lflag & !(libc::ECHO | libc::ISIG | libc::ICANON), ..line };
         set_line(&terminal, &quiet);
         Some(Self { terminal, before, line })
     }
