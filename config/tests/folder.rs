@@ -245,7 +245,10 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
         ),
         ("[output.A]\nrotation = 45", "line 2, output.A.rotation: 45 is not possible; use one of 0, 90, 180, 270"),
         ("[output.A]\nrotation = \"90\"", "line 2, output.A.rotation: this is a string; use one of 0, 90, 180, 270"),
-        ("[output.A]\nguest = \"../x\"", "line 2, output.A.guest: “../x” is not a guest's name"),
+        (
+            "[output.A]\nguest = \"../x\"",
+            "line 2, output.A.guest: “../x” is not a guest name; use 1 to 48 letters, digits, “.”, “_” or “-”, beginning with a letter or digit",
+        ),
         ("[output.A]\nscale = 1.1", "line 2, output.A.scale: 1.1 is not possible; use 0.5 to 4 in steps of 0.25"),
         ("[output.A]\nscale = nan", "line 2, output.A.scale: NaN is not possible; use 0.5 to 4 in steps of 0.25"),
         (
