@@ -9,7 +9,7 @@ use crate::programs::program;
 use anyhow::{Context, Result, ensure};
 use phyllome_test_machine::{Gpu, Machine, MachineOptions, Process, Program, wait_for};
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// The shell's configuration, seen from inside.
 pub const CONFIG: &str = "/share/config";
@@ -21,10 +21,10 @@ const STATE: &str = "/tmp/bench/state";
 /// QEMU's name leads to the played guest here.
 const PATH: &str = "/tmp/bench/bin:/usr/local/bin:/usr/bin:/usr/sbin";
 /// Software GL on an emulated processor of a busy computer.
-const START: Duration = Duration::from_secs(40);
+const START: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(30);
-/// How long the compositors are watched at rest.
-const SPAN: Duration = Duration::from_secs(10);
+/// How long the compositors are watched at rest, in seconds of the machine's own time.
+const SPAN: u32 = 10;
 
 /// The environment in which phyllome's programs find the played guest.
 pub fn with_environment(program: Program) -> Program {
@@ -108,10 +108,9 @@ impl Bed {
         sample.resident = self.resident(process)?;
         if plan.long {
             self.machine.root(trace::CLEAR)?;
-            let start = Instant::now();
-            self.order("small", plan.pictures, 0)?;
-            let refreshes = start.elapsed().as_secs_f64() * 1000.0 / sample.period;
-            sample.flood = Some(trace::flushes(&self.events()?) as f64 / refreshes);
+            let times = self.order("small", plan.pictures, 0)?;
+            let took = times.last().map_or(0, |last| last.1) - times.first().map_or(0, |first| first.0);
+            sample.flood = Some(trace::flushes(&self.events()?) as f64 * sample.period / milliseconds(took));
             sample.rest = Some(self.rest(process)?);
         }
         if let Some(guest) = guest {
@@ -167,8 +166,7 @@ impl Bed {
         let name = format!("report-{}", self.reports);
         let report = self.machine.share().join("out").join(&name);
         self.machine.sh(&format!("echo /share/out/{name} {change} {pictures} {pace} > {ORDERS}"))?;
-        let limit = SOON + Duration::from_millis(u64::from(pictures * pace)) * 2;
-        wait_for("the guest's report", limit, || Ok(report.exists().then_some(())))?;
+        wait_for("the guest's report", START, || Ok(report.exists().then_some(())))?;
         let times = pairs(&std::fs::read_to_string(report)?);
         ensure!(times.len() == pictures as usize, "the guest's report is short");
         Ok(times)
@@ -196,7 +194,7 @@ impl Bed {
         .or_else(|error| if error.to_string().contains("rest") { Ok(()) } else { Err(error) })?;
         self.machine.root(trace::CLEAR)?;
         let before = self.switches(process)?;
-        std::thread::sleep(SPAN);
+        self.machine.root(&format!("sleep {SPAN}"))?;
         let switches = (self.switches(process)? - before) as f64;
         Ok(Rest { flips: trace::flushes(&self.events()?) as f64, switches })
     }
