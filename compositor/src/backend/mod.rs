@@ -361,6 +361,14 @@ impl Backend {
         }
     }
 
+    /// Whether the page flip that [`Drawn::Queued`] promised is still to come.
+    pub fn is_flipping(&self, output: OutputId) -> bool {
+        match self {
+            Self::Headless(_) | Self::Nested(_) => false,
+            Self::Kms(kms) => kms.is_flipping(output),
+        }
+    }
+
     /// Switches to virtual terminal `number`, where the shell has one itself.
     pub fn change_vt(&self, number: u8) {
         match self {

@@ -71,6 +71,11 @@ impl FrameClock {
         self.phase == Phase::Armed
     }
 
+    /// Whether a flip is waited for.
+    pub fn flipping(&self) -> bool {
+        matches!(self.phase, Phase::Flipping { .. })
+    }
+
     /// Whether anything is to come: a timer, or a flip.
     pub fn busy(&self) -> bool {
         self.phase != Phase::Idle
@@ -152,6 +157,22 @@ mod tests {
         clock.queued();
         assert!(!clock.flipped(Duration::from_secs(2)), "nothing was dirty");
         assert!(!clock.flipped(Duration::from_secs(2)), "a flip that nobody waits for changes nothing");
+    }
+
+    #[test]
+    fn a_flip_that_was_lost_is_waited_for_no_longer() {
+        let start = Instant::now();
+        let mut clock = FrameClock::new(60_000);
+        clock.arm(start);
+        assert!(!clock.flipping());
+        clock.tick(start);
+        clock.queued();
+        assert!(clock.flipping());
+        clock.arm(start);
+        assert!(clock.flipping(), "dirty, and still flipping");
+        clock.disarm();
+        assert!(!clock.flipping());
+        assert!(clock.arm(start).is_some(), "drawn again");
     }
 
     #[test]

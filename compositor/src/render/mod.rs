@@ -237,6 +237,14 @@ impl State {
         for id in gone {
             self.backend.frame_done(id);
         }
+        // A display that was lit anew has lost the frame that was on its way.
+        let lost = |(id, frames): (&OutputId, &Frames)| {
+            (frames.clock.flipping() && !self.backend.is_flipping(*id)).then_some(*id)
+        };
+        let lost: Vec<OutputId> = self.render.frames.iter().filter_map(lost).collect();
+        for id in lost {
+            self.output_not_flipped(id);
+        }
         self.queue_redraw();
     }
 

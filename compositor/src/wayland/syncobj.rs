@@ -42,6 +42,8 @@ use std::path::{Path, PathBuf};
 pub struct Fences {
     /// The render node that explicit fences are of; none where they are not offered.
     node: Option<PathBuf>,
+    /// The last device that was asked whether it can.
+    asked: Option<u64>,
     /// Each connection's timelines.
     explicit: HashMap<ClientId, DrmSyncobjState>,
     /// The connection that is being served.
@@ -54,10 +56,14 @@ pub struct Fences {
 type Waiting = VecDeque<Option<RegistrationToken>>;
 
 impl Fences {
-    /// Offers explicit fences to connections that come from now on, if the render node with this number can do what they need.
+    /// Offers explicit fences to connections that come from now on, if the render node with this number can do what they need; 0: there is
+    /// none yet. What is offered stays, and no device is asked twice.
     pub fn offer(&mut self, device: u64) {
+        if device == 0 || self.node.is_some() || self.asked.replace(device) == Some(device) {
+            return;
+        }
         let path = DrmNode::from_dev_id(device).ok().and_then(|node| node.dev_path_with_type(NodeType::Render));
-        self.node = path.filter(|_| device != 0).filter(|path| match open_node(path) {
+        self.node = path.filter(|path| match open_node(path) {
             Ok(device) => supports_syncobj_eventfd(&device),
             Err(why) => {
                 tracing::info!("explicit fences are not offered to guests: {why}");
@@ -88,6 +94,12 @@ impl Fences {
         if let Some(explicit) = self.explicit.remove(client) {
             display.remove_global::<State>(explicit.into_global());
         }
+    }
+
+    /// Whether they are offered, and the device that was asked last.
+    #[cfg(test)]
+    pub(crate) fn offered(&self) -> (bool, Option<u64>) {
+        (self.node.is_some(), self.asked)
     }
 
     /// Nothing waits.
@@ -252,5 +264,22 @@ impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
         <DrmSyncobjState as Dispatch<WpLinuxDrmSyncobjManagerV1, (), Self>>::request(
             state, client, manager, request, data, display, init,
         );
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_that_comes_later_is_asked_and_each_once() {
+        let mut fences = Fences::default();
+        fences.offer(0);
+        assert_eq!(fences.offered(), (false, None), "the shell started without a device");
+        // No graphics device has this number.
+        fences.offer(1);
+        assert_eq!(fences.offered(), (false, Some(1)));
+        fences.offer(0);
+        assert_eq!(fences.offered(), (false, Some(1)), "away again");
     }
 }

@@ -3,7 +3,9 @@
 //! GLES where GL is real hardware; Pixman with dumb buffers where GL would be software, since that is faster and much smaller, or
 //! where there is no GL. Which it is follows from the kernel's driver where that says enough, so that EGL is not even loaded.
 
-use super::planes::import_node;
+use super::Overdue;
+use super::planes::{Stage, import_node};
+use super::recovery::Remedy;
 use super::session::SeatHandle;
 use super::surface::{Heads, Wiring};
 use crate::backend::headless::egl_is_installed;
@@ -11,7 +13,6 @@ use crate::backend::{Drawn, OutputId, Plane, RendererKind};
 use crate::render::Capture;
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
-use phyllome_protocol::status::Area;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
 use smithay::backend::allocator::dumb::DumbAllocator;
 use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
@@ -23,7 +24,6 @@ use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture, ffi};
 use smithay::backend::renderer::pixman::PixmanRenderer;
 use smithay::backend::renderer::{Bind, ImportDma, ImportMem};
 use smithay::backend::session::{AsErrno, Session};
-use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::drm::Device as _;
 use smithay::reexports::drm::control::{Device as _, crtc};
 use smithay::reexports::pixman::Image;
@@ -167,7 +167,7 @@ impl Gpu {
     }
 
     /// See [`Heads::keep`].
-    pub fn keep(&mut self, keep: impl Fn(&Wiring) -> bool) -> Vec<RegistrationToken> {
+    pub fn keep(&mut self, keep: impl Fn(&Wiring) -> bool) {
         each!(&mut self.drawing, heads => heads.keep(keep))
     }
 
@@ -176,15 +176,20 @@ impl Gpu {
         &mut self,
         name: &str,
         scene: &Scene,
-        area: &Area,
+        stage: &Stage,
         screens: &mut Screens,
     ) -> Result<(Drawn, Plane), String> {
-        each!(&mut self.drawing, heads => heads.draw(name, scene, area, screens))
+        each!(&mut self.drawing, heads => heads.draw(name, scene, stage, screens))
     }
 
     /// See [`Heads::flip_begun`].
-    pub fn flip_begun(&mut self, name: &str, timer: Option<RegistrationToken>) {
-        each!(&mut self.drawing, heads => heads.flip_begun(name, timer))
+    pub fn flip_begun(&mut self, name: &str, overdue: Option<Overdue>) {
+        each!(&mut self.drawing, heads => heads.flip_begun(name, overdue))
+    }
+
+    /// See [`Heads::remedy`].
+    pub fn remedy(&self, name: &str) -> Remedy {
+        each!(&self.drawing, heads => heads.remedy(name))
     }
 
     /// See [`Heads::is_flipping`].
@@ -193,12 +198,12 @@ impl Gpu {
     }
 
     /// See [`Heads::flipped`].
-    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<(String, Option<RegistrationToken>)> {
+    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<String> {
         each!(&mut self.drawing, heads => heads.flipped(crtc))
     }
 
     /// See [`Heads::sleep`].
-    pub fn sleep(&mut self) -> Vec<RegistrationToken> {
+    pub fn sleep(&mut self) {
         each!(&mut self.drawing, heads => heads.sleep())
     }
 

@@ -8,12 +8,6 @@
 pub struct Edid {
     /// Three letters that stand for the maker, such as `DEL`; `None` if they are no letters.
     pub maker: Option<String>,
-    /// The maker's number of the product.
-    pub product: u16,
-    /// The serial number; 0 for none.
-    pub serial: u32,
-    /// The serial number as a text, printable ASCII, at most 13 bytes.
-    pub serial_text: Option<String>,
     /// The product's name, printable ASCII, at most 13 bytes.
     pub name: Option<String>,
     /// Width and height of the picture in millimetres; `None` if it says none, or none that a display can have.
@@ -24,7 +18,6 @@ const BLOCK: usize = 128;
 const HEADER: [u8; 8] = [0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00];
 /// Where the four descriptors begin.
 const DESCRIPTORS: [usize; 4] = [54, 72, 90, 108];
-const TAG_SERIAL: u8 = 0xff;
 const TAG_NAME: u8 = 0xfc;
 /// Millimetres that makers write where they mean an aspect ratio.
 const ASPECT_RATIOS: [(u32, u32); 4] = [(160, 90), (160, 100), (160, 120), (160, 64)];
@@ -56,15 +49,18 @@ impl Edid {
         let byte = |at: usize| block.get(at).copied().unwrap_or(0);
         Ok(Self {
             maker: maker(u16::from_be_bytes([byte(8), byte(9)])),
-            product: u16::from_le_bytes([byte(10), byte(11)]),
-            serial: u32::from_le_bytes([byte(12), byte(13), byte(14), byte(15)]),
-            serial_text: text(block, TAG_SERIAL),
-            name: text(block, TAG_NAME),
+            name: name(block),
             millimetres: detailed_size(block).or_else(|| {
                 let size = (u32::from(byte(21)) * 10, u32::from(byte(22)) * 10);
                 plausible(size)
             }),
         })
+    }
+
+    /// Maker and name for a person, such as `DEL DELL U2720Q`; `None` if it says neither.
+    pub fn title(&self) -> Option<String> {
+        let said: Vec<&str> = [&self.maker, &self.name].into_iter().flatten().map(String::as_str).collect();
+        (!said.is_empty()).then(|| said.join(" "))
     }
 }
 
@@ -83,9 +79,10 @@ fn maker(packed: u16) -> Option<String> {
         .collect()
 }
 
-/// The text of a descriptor of this kind: up to the line feed, without what is not printable.
-fn text(block: &[u8; BLOCK], tag: u8) -> Option<String> {
-    let found = DESCRIPTORS.iter().filter_map(|at| descriptor(block, *at)).find(|d| d.starts_with(&[0, 0, 0, tag]))?;
+/// The text of the descriptor that names the product: up to the line feed, without what is not printable.
+fn name(block: &[u8; BLOCK]) -> Option<String> {
+    let mut all = DESCRIPTORS.iter().filter_map(|at| descriptor(block, *at));
+    let found = all.find(|descriptor| descriptor.starts_with(&[0, 0, 0, TAG_NAME]))?;
     let text: String = found
         .iter()
         .skip(5)
@@ -171,17 +168,14 @@ mod tests {
         let bytes = edid(|block| {
             with_timing(block, (597, 336));
             with_text(block, 72, TAG_NAME, b"DELL U2720Q\n ");
-            with_text(block, 90, TAG_SERIAL, b"7XYZ123456789");
+            with_text(block, 90, 0xff, b"7XYZ123456789");
         });
-        let wanted = Edid {
-            maker: Some("DEL".into()),
-            product: 0x1234,
-            serial: 0x0102_0304,
-            serial_text: Some("7XYZ123456789".into()),
-            name: Some("DELL U2720Q".into()),
-            millimetres: Some((597, 336)),
-        };
-        assert_eq!(Edid::parse(&bytes), Ok(wanted));
+        let wanted =
+            Edid { maker: Some("DEL".into()), name: Some("DELL U2720Q".into()), millimetres: Some((597, 336)) };
+        assert_eq!(Edid::parse(&bytes), Ok(wanted.clone()));
+        assert_eq!(wanted.title().as_deref(), Some("DEL DELL U2720Q"));
+        assert_eq!(Edid { maker: None, ..wanted }.title().as_deref(), Some("DELL U2720Q"));
+        assert_eq!(Edid::default().title(), None);
     }
 
     #[test]
@@ -267,7 +261,7 @@ mod tests {
                 block[20..120].copy_from_slice(&noise[10..]);
             });
             let edid = Edid::parse(&bytes).unwrap();
-            for text in [edid.maker, edid.name, edid.serial_text].into_iter().flatten() {
+            for text in [edid.maker, edid.name].into_iter().flatten() {
                 prop_assert!((1..=13).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text:?}");
             }
             prop_assert!(edid.millimetres.is_none_or(|(w, h)| (20..=25_000).contains(&w) && (20..=25_000).contains(&h)));

@@ -1,21 +1,24 @@
 //! What comes from seat daemon, udev, graphics device and input devices, and what the shell does then.
 
 use super::device::Gpu;
+use super::recovery::GUEST_LIMIT;
 use super::session::{Seat, SeatChange};
 use super::{Devices, Kms, SHORT_PATIENCE};
 use crate::State;
 use crate::backend::{Backend, OutputId};
+use phyllome_protocol::GuestName;
 use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
 use smithay::backend::input::InputEvent;
 use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
 use smithay::backend::udev::{UdevBackend, UdevEvent};
 use smithay::reexports::calloop::generic::Generic;
+use smithay::reexports::calloop::timer::TimeoutAction;
 use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
 use smithay::reexports::drm::control::crtc;
 use smithay::reexports::input::event::{DeviceEvent, EventTrait};
 use smithay::reexports::input::{Event, Libinput};
 use smithay::utils::{Clock, Monotonic};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 type Handle = LoopHandle<'static, State>;
 
@@ -97,8 +100,7 @@ impl Kms {
         self.paused = true;
         if let Some(driven) = &mut self.driven {
             driven.gpu.drm.pause();
-            let timers = driven.gpu.keep(|_| false);
-            self.forget(timers);
+            driven.gpu.keep(|_| false);
         }
         if let Some(devices) = &self.devices {
             devices.context.suspend();
@@ -109,9 +111,11 @@ impl Kms {
     fn resume(&mut self) {
         self.paused = false;
         self.open_devices();
-        if self.retry.is_some() {
-            return;
+        // Somebody looks at the displays now: nothing waits.
+        if self.end_pause() {
+            self.close_gpu();
         }
+        self.barred.clear();
         let resumed = match &mut self.driven {
             Some(driven) => activate(&mut driven.gpu),
             None => self.open_gpu(),
@@ -196,10 +200,8 @@ impl State {
         // Its source is the caller, who removes it.
         kms.seat = None;
         kms.paused = false;
-        kms.failures = 0;
-        if let Some(retry) = kms.retry.take() {
-            kms.loop_handle.remove(retry);
-        }
+        kms.backoff.forget();
+        kms.end_pause();
         kms.trouble(&format!("the seat daemon is gone ({why})"));
     }
 
@@ -242,6 +244,7 @@ impl State {
             Ok(seat) => {
                 kms.paused = !seat.0.is_active();
                 kms.seat = Some(seat);
+                kms.backoff.forget();
                 tracing::info!("the seat is back");
                 true
             }
@@ -256,6 +259,7 @@ impl State {
     fn displays_opened(&mut self) {
         let (formats, device) = self.backend.dmabuf_formats();
         self.protocols.offer_dmabuf(&self.display, formats, device);
+        self.protocols.fences.offer(device);
         self.outputs_changed();
     }
 
@@ -271,32 +275,42 @@ impl State {
         let Some(kms) = self.kms() else { return };
         let ours = kms.driven.as_ref().map(|driven| driven.gpu.number);
         match event {
-            UdevEvent::Added { .. } if ours.is_none() && !kms.paused => kms.trouble("a graphics device has come"),
-            UdevEvent::Added { path, .. } if ours.is_some() => {
+            UdevEvent::Added { .. } if ours.is_none() && !kms.paused => {
+                kms.end_pause();
+                kms.backoff.forget();
+                kms.trouble("a graphics device has come");
+            }
+            UdevEvent::Added { path, .. } if ours.is_some() && kms.log.allow(Instant::now()) => {
                 tracing::info!("{} is not driven: displays of one graphics device are", path.display());
             }
-            UdevEvent::Changed { device_id } if ours == Some(device_id) && !kms.paused && kms.retry.is_none() => {
-                if let Err(why) = kms.settle() {
-                    kms.trouble(&why);
-                }
-                self.outputs_changed();
-            }
+            UdevEvent::Changed { device_id } if ours == Some(device_id) => self.settle_displays(),
             UdevEvent::Removed { device_id } if ours == Some(device_id) => {
-                tracing::warn!("the graphics device is gone");
                 kms.close_gpu();
                 kms.retire_all();
+                // Another one may be there.
+                kms.trouble("the graphics device is gone");
                 self.outputs_changed();
             }
             _ => {}
         }
     }
 
+    /// Displays came, went or changed, or one could not be drawn on.
+    pub(super) fn settle_displays(&mut self) {
+        let Some(kms) = self.kms() else { return };
+        if kms.paused || kms.retry.is_some() {
+            return;
+        }
+        if let Err(why) = kms.settle() {
+            kms.trouble(&why);
+        }
+        self.outputs_changed();
+    }
+
     fn flipped(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
         let Some(kms) = self.kms() else { return };
-        let Some((name, timer)) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc)) else { return };
-        kms.forget(timer.into_iter().collect());
-        kms.failures = 0;
-        kms.cause.clear();
+        let Some(name) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc)) else { return };
+        kms.backoff.note_shown();
         let Some(output) = kms.outputs.iter().find(|output| output.name == name).map(|output| output.id) else {
             return;
         };
@@ -312,17 +326,28 @@ impl State {
         self.output_flipped(output, time, u64::from(sequence));
     }
 
-    /// A frame has been under way for too long.
-    pub(super) fn flip_overdue(&mut self, output: OutputId) {
-        let Some(kms) = self.kms() else { return };
-        let Some(name) = kms.outputs.iter().find(|other| other.id == output).map(|output| &output.name) else { return };
+    /// A frame has been under way for too long. `suspect`: the guest whose GPU work it may wait for, if it was not waited for already. Such
+    /// a guest is composited from now on, and holds up no other display than the one that it is on.
+    pub(super) fn flip_overdue(&mut self, output: OutputId, suspect: Option<GuestName>) -> TimeoutAction {
+        let Some(kms) = self.kms() else { return TimeoutAction::Drop };
+        let Some(name) = kms.outputs.iter().find(|other| other.id == output).map(|output| &output.name) else {
+            return TimeoutAction::Drop;
+        };
         // The display may have been lit anew in the meantime.
         if !kms.driven.as_ref().is_some_and(|driven| driven.gpu.is_flipping(name)) {
-            return;
+            return TimeoutAction::Drop;
         }
-        let why = format!("{name} has not shown a frame for two seconds");
+        if let Some(guest) = suspect {
+            if kms.log.allow(Instant::now()) {
+                tracing::warn!("{name} waits for a picture of {guest}, which is composited for some time from now on");
+            }
+            kms.suspects.blame(&guest, Instant::now());
+            return TimeoutAction::ToDuration(GUEST_LIMIT);
+        }
+        let why = format!("{name} has not shown a frame in time");
         kms.trouble(&why);
         self.output_not_flipped(output);
+        TimeoutAction::Drop
     }
 
     fn device_failed(&mut self, why: &str) {

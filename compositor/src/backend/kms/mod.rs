@@ -11,6 +11,7 @@ mod events;
 pub mod modes;
 pub mod planes;
 mod plugs;
+pub mod recovery;
 mod session;
 mod settle;
 mod surface;
@@ -19,10 +20,14 @@ use super::{Drawn, Output, OutputId, RendererKind};
 use crate::State;
 use crate::render::Capture;
 use crate::render::scene::Scene;
+use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
 use arrange::Order;
 use device::Gpu;
 use phyllome_config::shell::OutputConfig;
+use planes::Stage;
+use plugs::Plug;
+use recovery::{Backoff, Barred, FLIP_LIMIT, Remedy, Suspects};
 use session::Seat;
 pub use session::choose_daemon;
 use smithay::backend::allocator::dmabuf::Dmabuf;
@@ -34,20 +39,10 @@ use smithay::reexports::input::Libinput;
 use smithay::reexports::wayland_server::DisplayHandle;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-/// A page flip that takes longer will never be done.
-const FLIP_LIMIT: Duration = Duration::from_secs(2);
-
-/// Pauses before everything is opened anew: one after the other, the last one for ever.
-const PAUSES: [Duration; 6] = [
-    Duration::from_millis(200),
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-    Duration::from_secs(30),
-];
+/// Most lines of log a minute about displays that come, go and change.
+const LINES: u32 = 40;
 
 /// How long a start waits for the session to become active; one that is switched away from starts without displays.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -65,6 +60,18 @@ const SEAT_PAUSE: Duration = Duration::from_secs(1);
 struct Devices {
     context: Libinput,
     source: RegistrationToken,
+}
+
+/// The timer of a frame that is under way; dropped, it is not set any more.
+struct Overdue {
+    loop_handle: LoopHandle<'static, State>,
+    timer: RegistrationToken,
+}
+
+impl Drop for Overdue {
+    fn drop(&mut self) {
+        self.loop_handle.remove(self.timer);
+    }
 }
 
 /// The open device, and its place in the loop.
@@ -90,9 +97,13 @@ pub struct Kms {
     /// Another session is switched to, or none was active yet.
     paused: bool,
     retry: Option<RegistrationToken>,
-    failures: usize,
-    /// The last cause of trouble that was told; empty when there is none.
-    cause: String,
+    backoff: Backoff,
+    /// Displays on which nothing could be drawn, until something else is plugged in or all is opened anew.
+    barred: BTreeMap<String, Barred>,
+    /// What was plugged in at the last look.
+    seen: Vec<Plug>,
+    suspects: Suspects,
+    log: LogLimit,
 }
 
 impl Kms {
@@ -124,8 +135,11 @@ impl Kms {
             asleep: false,
             paused: !active,
             retry: None,
-            failures: 0,
-            cause: String::new(),
+            backoff: Backoff::default(),
+            barred: BTreeMap::new(),
+            seen: Vec::new(),
+            suspects: Suspects::default(),
+            log: LogLimit::new(LINES),
         };
         events::watch_udev(loop_handle, udev)?;
         if active {
@@ -155,26 +169,65 @@ impl Kms {
         let Some(output) = self.outputs.get(index) else { return Ok(Drawn::Asleep) };
         let (id, name, area) = (output.id, output.name.clone(), output.layout().area);
         let Some(driven) = &mut self.driven else { return Ok(Drawn::Asleep) };
-        let drawn = driven.gpu.draw(&name, scene, &area, screens);
+        let mut stage = Stage::of(scene, &area, screens);
+        let late = |guest| self.suspects.has(guest, Instant::now());
+        stage.late = scene.picture.as_ref().is_some_and(late);
+        let drawn = driven.gpu.draw(&name, scene, &stage, screens);
         if let (Ok((_, plane)), Some(output)) = (&drawn, self.outputs.get_mut(index)) {
             output.plane = *plane;
         }
         match drawn {
             Ok((Drawn::Queued, _)) => {
+                // The frame may wait for what the guest lets its GPU do.
+                let mut suspect = scene.picture.clone().filter(|_| stage.picture.is_some_and(|shape| shape.imported));
                 let overdue = Timer::from_duration(FLIP_LIMIT);
-                let timer = self.loop_handle.insert_source(overdue, move |_, (), state| {
-                    state.flip_overdue(id);
-                    TimeoutAction::Drop
-                });
-                driven.gpu.flip_begun(&name, timer.ok());
+                let timer = self
+                    .loop_handle
+                    .insert_source(overdue, move |_, (), state| state.flip_overdue(id, suspect.take()))
+                    .ok();
+                let loop_handle = self.loop_handle.clone();
+                driven.gpu.flip_begun(&name, timer.map(|timer| Overdue { loop_handle, timer }));
                 Ok(Drawn::Queued)
             }
             Ok((drawn, _)) => Ok(drawn),
             Err(why) => {
-                self.trouble(&why);
+                self.draw_failed(&name, &why);
                 Ok(Drawn::Asleep)
             }
         }
+    }
+
+    /// Nothing can be drawn on display `name`. If it never could since it was lit, it alone is the worse for it.
+    fn draw_failed(&mut self, name: &str, why: &str) {
+        let Some(driven) = &mut self.driven else { return };
+        let Remedy::Bar(how) = driven.gpu.remedy(name) else { return self.trouble(why) };
+        driven.gpu.keep(|wiring| wiring.name != name);
+        self.barred.insert(name.to_owned(), how);
+        if self.log.allow(Instant::now()) {
+            match how {
+                Barred::Asked => {
+                    tracing::warn!("{why}; it is lit in its own mode, not in the one that shell.toml asks for")
+                }
+                Barred::Dark => tracing::warn!(
+                    "{why}; it stays dark until displays are plugged in or out: ask for a smaller mode under [output.{name}] \
+                     of shell.toml, or of another display"
+                ),
+            }
+        }
+        // Not now: the outputs are being drawn.
+        let soon = self.loop_handle.insert_source(Timer::immediate(), |_, (), state| {
+            state.settle_displays();
+            TimeoutAction::Drop
+        });
+        if let Err(error) = soon {
+            self.trouble(&format!("{name} is dark, and no timer can be set: {error}"));
+        }
+    }
+
+    pub(super) fn is_flipping(&self, id: OutputId) -> bool {
+        let output = self.outputs.iter().find(|output| output.id == id);
+        let driven = self.driven.as_ref();
+        output.zip(driven).is_some_and(|(output, driven)| driven.gpu.is_flipping(&output.name))
     }
 
     pub(super) fn frame_done(&mut self, output: OutputId) {
@@ -219,8 +272,7 @@ impl Kms {
             && !self.paused
             && let Some(driven) = &mut self.driven
         {
-            let timers = driven.gpu.sleep();
-            self.forget(timers);
+            driven.gpu.sleep();
         }
     }
 
@@ -228,12 +280,6 @@ impl Kms {
     pub(super) fn change_vt(&self, number: u8) {
         if let Some((seat, _)) = &self.seat {
             seat.switch_to(i32::from(number));
-        }
-    }
-
-    fn forget(&self, timers: Vec<RegistrationToken>) {
-        for timer in timers {
-            self.loop_handle.remove(timer);
         }
     }
 
@@ -247,7 +293,7 @@ impl Kms {
         let mut handle = seat.handle();
         let mut reason = None;
         // What draws by itself and fails again and again is given up for what needs no GPU.
-        let gives_up = self.wanted.is_none() && self.failures >= MAX_GLES_FAILURES;
+        let gives_up = self.wanted.is_none() && self.backoff.failures(Instant::now()) >= MAX_GLES_FAILURES;
         let wanted = if gives_up { Some(RendererKind::Pixman) } else { self.wanted };
         let mut paths = paths.into_iter();
         for path in &mut paths {
@@ -278,10 +324,10 @@ impl Kms {
 
     /// Closes the device; outputs stay.
     fn close_gpu(&mut self) {
+        self.barred.clear();
         if let Some(Driven { mut gpu, source }) = self.driven.take() {
             gpu.drm.pause();
-            let timers = gpu.keep(|_| false);
-            self.forget(timers);
+            gpu.keep(|_| false);
             self.loop_handle.remove(source);
             let mut handle = self.seat.as_ref().map(|(seat, _)| seat.handle());
             gpu.close(handle.as_mut());
@@ -293,17 +339,11 @@ impl Kms {
         if self.retry.is_some() {
             return;
         }
-        let pause = match &self.seat {
-            Some(_) => PAUSES.get(self.failures).or(PAUSES.last()).copied().unwrap_or(SEAT_PAUSE),
-            None => SEAT_PAUSE,
-        };
-        // A cause that stays is not said again and again.
-        if self.cause != why {
+        let (pause, is_new) = self.backoff.failed(why, Instant::now());
+        // A seat daemon that comes back is not kept waiting.
+        let pause = if self.seat.is_some() { pause } else { SEAT_PAUSE };
+        if is_new {
             tracing::warn!("{why}; the display is opened anew as soon as it can be");
-            why.clone_into(&mut self.cause);
-        }
-        if self.seat.is_some() {
-            self.failures = self.failures.saturating_add(1);
         }
         let timer = self.loop_handle.insert_source(Timer::from_duration(pause), |_, (), state| {
             state.open_anew();
@@ -313,6 +353,12 @@ impl Kms {
             Ok(timer) => self.retry = Some(timer),
             Err(error) => tracing::error!("the display is lost, and no timer can be set: {error}"),
         }
+    }
+
+    /// The pause after [`Kms::trouble`] is over before its time. Whether there was one.
+    fn end_pause(&mut self) -> bool {
+        let retry = self.retry.take();
+        retry.inspect(|retry| self.loop_handle.remove(*retry)).is_some()
     }
 }
 

@@ -46,6 +46,8 @@ pub enum Why {
     TooLarge,
     /// The display refused it when it was tried.
     Refused,
+    /// A frame with a buffer of this guest in it was overdue.
+    Late,
 }
 
 impl fmt::Display for Why {
@@ -64,6 +66,7 @@ impl fmt::Display for Why {
             Self::ReachesOut => "it reaches out of the guest's area",
             Self::TooLarge => "it is larger than the plane",
             Self::Refused => "the display refused it",
+            Self::Late => "its guest held up a display",
         })
     }
 }
@@ -176,12 +179,14 @@ pub struct Stage {
     pub picture_covered: bool,
     /// The same of the pointer.
     pub pointer_covered: bool,
+    /// The guest's pictures have held up a display: the display itself is not to read them.
+    pub late: bool,
 }
 
 impl Stage {
     /// Nothing of a guest.
     pub fn empty(area: Area) -> Self {
-        Self { area, picture: None, pointer: None, picture_covered: false, pointer_covered: false }
+        Self { area, picture: None, pointer: None, picture_covered: false, pointer_covered: false, late: false }
     }
 
     /// That of `scene`, whose guest's area is `area`.
@@ -251,6 +256,9 @@ pub fn choose(stage: &Stage, hardware: &Hardware, upright: bool, settled: bool) 
             return Err(Why::NoPlane);
         }
         display?;
+        if stage.late {
+            return Err(Why::Late);
+        }
         // smithay 0.7.0 punches the hole for an underlay through what is composited above it.
         if stage.picture_covered {
             return Err(Why::Covered);
@@ -406,6 +414,12 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_that_held_up_a_display_is_composited_and_keeps_its_pointers_plane() {
+        let late = Stage { late: true, ..stage(PICTURE, Some(POINTER)) };
+        assert_eq!(both(&late, &ALL), (Err(Why::Late), Ok(())));
+    }
+
+    #[test]
     fn what_only_touches_does_not_cover() {
         assert!(overlap((0, 0, 10, 10), (9, 9, 5, 5)));
         assert!(!overlap((0, 0, 10, 10), (10, 0, 5, 5)));
@@ -443,7 +457,7 @@ mod tests {
             let shape = Shape { place: (x, y, w, h), exact, upright, opaque, imported };
             let stage = Stage {
                 area: AREA, picture: Some(shape), pointer: Some(shape),
-                picture_covered: covered, pointer_covered: covered,
+                picture_covered: covered, pointer_covered: covered, late: false,
             };
             let hardware = Hardware { overlay, cursor: cursor.then_some((64, 64)) };
             let flags = choose(&stage, &hardware, !turned, settled).flags();

@@ -8,7 +8,7 @@ use smithay::reexports::drm::control::{Device, Mode, ModeFlags, ModeTypeFlags, c
 use std::io;
 
 /// One connector.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plug {
     /// The kernel's name, such as `HDMI-A-1`.
     pub name: String,

@@ -6,15 +6,17 @@ use super::device::Gpu;
 use super::edid::{Edid, default_scale};
 use super::modes;
 use super::plugs::{Plug, mode_infos, plugs, refresh_mhz};
+use super::recovery::Barred;
 use super::surface::Wiring;
 use crate::State;
 use crate::backend::{Output, OutputInfo, arrange};
 use crate::render::turned::{transform_of, turned_size};
+use crate::wayland::quota::LogLimit;
 use phyllome_config::shell::OutputConfig;
 use smithay::backend::drm::DrmDevice;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::drm::control::{Device as _, connector, crtc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A guest may bind an output at the moment at which it goes; its global stays so long.
 const GLOBAL_STAYS: Duration = Duration::from_secs(5);
@@ -26,54 +28,67 @@ impl Kms {
         let gpu = &mut driven.gpu;
         let found =
             plugs(&gpu.drm).map_err(|error| format!("{} says nothing of its displays: {error}", gpu.path.display()))?;
-        let settings = &self.settings;
-        let is_wanted = |plug: &&Plug| plug.connected && !settings.get(&plug.name).is_some_and(|set| set.disabled);
+        // What could not be lit may be now that something else is there.
+        if found != self.seen {
+            self.barred.clear();
+        }
+        let (settings, barred, log) = (&self.settings, &self.barred, &mut self.log);
+        let is_wanted = |plug: &&Plug| {
+            plug.connected
+                && !settings.get(&plug.name).is_some_and(|set| set.disabled)
+                && barred.get(&plug.name) != Some(&Barred::Dark)
+        };
         let wanted: Vec<&Plug> = found.iter().filter(is_wanted).collect();
         let before = gpu.wirings();
         let assigned = assign(&connected(&wanted, &before));
         for (_, why) in &assigned.left_out {
-            tracing::warn!("{why}");
+            warn(log, why);
         }
         let find = |connector: connector::Handle| wanted.iter().copied().find(|plug| plug.connector == connector);
         let pairs: Vec<(&Plug, crtc::Handle)> =
             assigned.pairs.into_iter().filter_map(|(connector, crtc)| Some((find(connector)?, crtc))).collect();
-        let gone = gpu.keep(|wiring| pairs.iter().any(|(plug, crtc)| plug.name == wiring.name && *crtc == wiring.crtc));
+        let path = |wiring: &Wiring| (wiring.connector, wiring.crtc);
+        gpu.keep(|wiring| pairs.iter().any(|(plug, crtc)| (plug.connector, *crtc) == path(wiring)));
         if before.is_empty() && is_littered(&gpu.drm, &pairs) {
             // What another program left there must not lie beside or over the shell's picture.
             if let Err(error) = gpu.drm.reset_state() {
-                tracing::warn!("what another program left on the displays cannot be removed: {error}");
+                warn(log, &format!("what another program left on the displays cannot be removed: {error}"));
             }
         }
         let mut lit = Vec::new();
         for (plug, crtc) in pairs {
             let set = settings.get(&plug.name).cloned().unwrap_or_default();
-            lit.extend(light(gpu, plug, crtc, &set));
+            lit.extend(light(gpu, plug, crtc, &set, barred.contains_key(&plug.name), log));
         }
-        let dark = gpu.keep(|wiring| lit.iter().any(|info| info.name == wiring.name));
-        self.forget(gone);
-        self.forget(dark);
+        gpu.keep(|wiring| lit.iter().any(|lit| lit.info.name == wiring.name));
+        self.seen = found;
         self.take_over(&lit);
         Ok(())
     }
 
     /// Makes the outputs what is lit.
-    fn take_over(&mut self, lit: &[OutputInfo]) {
+    fn take_over(&mut self, lit: &[Lit]) {
         let (stay, go): (Vec<_>, Vec<_>) = std::mem::take(&mut self.outputs)
             .into_iter()
-            .partition(|output| lit.iter().any(|info| info.name == output.name));
+            .partition(|output| lit.iter().any(|lit| lit.info.name == output.name));
         self.outputs = stay;
         for output in go {
-            tracing::info!("{} is gone", output.name);
+            if self.log.allow(Instant::now()) {
+                tracing::info!("{} is gone", output.name);
+            }
             self.retire(&output);
         }
-        for info in lit {
+        for Lit { info, title } in lit {
             if let Some(output) = self.outputs.iter_mut().find(|output| output.name == info.name) {
                 output.change(info);
                 continue;
             }
             let (width, height) = info.size;
             let hertz = f64::from(info.refresh_mhz) / 1000.0;
-            tracing::info!("{}: {width} × {height} at {hertz} Hz", info.name);
+            if self.log.allow(Instant::now()) {
+                let title = title.as_deref().unwrap_or("a display that does not say which");
+                tracing::info!("{} ({title}): {width} × {height} at {hertz} Hz", info.name);
+            }
             let names = self.outputs.iter().map(|output| output.name.as_str());
             let index = self.order.place(names, &info.name);
             self.outputs.insert(index, Output::new(&self.display, info.clone()));
@@ -111,34 +126,58 @@ impl Kms {
     }
 }
 
-/// Lights one display in the mode that is asked for, else in the one that it prefers.
-fn light(gpu: &mut Gpu, plug: &Plug, crtc: crtc::Handle, set: &OutputConfig) -> Option<OutputInfo> {
+/// A display that is lit.
+struct Lit {
+    info: OutputInfo,
+    /// Maker and name, as it says itself.
+    title: Option<String>,
+}
+
+/// One more line, if not too many came lately: displays can come and go as fast as they like.
+fn warn(log: &mut LogLimit, what: &str) {
+    if log.allow(Instant::now()) {
+        tracing::warn!("{what}");
+    }
+}
+
+/// Lights one display in the mode that is asked for, else in the one that it prefers. `barred`: only in that one.
+fn light(
+    gpu: &mut Gpu,
+    plug: &Plug,
+    crtc: crtc::Handle,
+    set: &OutputConfig,
+    barred: bool,
+    log: &mut LogLimit,
+) -> Option<Lit> {
     let infos = mode_infos(&plug.modes);
-    let asked = modes::choose(&plug.name, &infos, set.mode.as_ref());
+    let asked = modes::choose(&plug.name, &infos, set.mode.as_ref().filter(|_| !barred));
     let usual = modes::choose(&plug.name, &infos, None).filter(|usual| asked.as_ref() != Some(usual));
     let transform = transform_of(set.rotation);
-    for chosen in asked.into_iter().chain(usual) {
+    let own = usual.is_none();
+    for (chosen, asked) in asked.map(|chosen| (chosen, !own)).into_iter().chain(usual.map(|chosen| (chosen, false))) {
         let Some(mode) = plug.modes.get(chosen.index).copied() else { continue };
-        let wiring = Wiring { name: plug.name.clone(), connector: plug.connector, crtc, mode, transform };
+        let wiring = Wiring { name: plug.name.clone(), connector: plug.connector, crtc, mode, asked, transform };
         if let Err(why) = gpu.light(wiring) {
-            tracing::warn!("{} cannot be lit in mode {}: {why}", plug.name, mode.name().to_string_lossy());
+            warn(log, &format!("{} cannot be lit in mode {}: {why}", plug.name, mode.name().to_string_lossy()));
             continue;
         }
         if let Some(why) = chosen.why_not_asked {
-            tracing::warn!("{why}");
+            warn(log, &why);
         }
         let size = (u32::from(mode.size().0), u32::from(mode.size().1));
-        let millimetres = millimetres(plug);
-        return Some(OutputInfo {
+        let edid = edid(plug, log);
+        let millimetres = edid.as_ref().and_then(|edid| edid.millimetres.or(known(plug)));
+        let info = OutputInfo {
             name: plug.name.clone(),
             size: turned_size(size, transform),
             scale: set.scale.unwrap_or_else(|| default_scale(size, millimetres)),
             refresh_mhz: refresh_mhz(&mode),
             transform,
             millimetres: turned_size(millimetres.unwrap_or_default(), transform),
-        });
+        };
+        return Some(Lit { info, title: edid.and_then(|edid| edid.title()) });
     }
-    tracing::warn!("{} stays dark: the display offers no mode that can be used", plug.name);
+    warn(log, &format!("{} stays dark: the display offers no mode that can be used", plug.name));
     None
 }
 
@@ -155,18 +194,18 @@ fn connected(wanted: &[&Plug], running: &[Wiring]) -> Vec<Connected<connector::H
     wanted.iter().map(one).collect()
 }
 
-/// What the display itself says, else what the kernel knows.
-fn millimetres(plug: &Plug) -> Option<(u32, u32)> {
+/// What the display says of itself: nothing, if it is silent; `None` if it cannot be used.
+fn edid(plug: &Plug, log: &mut LogLimit) -> Option<Edid> {
     if plug.edid.is_empty() {
-        return Some(plug.millimetres).filter(|size| *size != (0, 0));
+        return Some(Edid::default());
     }
-    match Edid::parse(&plug.edid) {
-        Ok(edid) => edid.millimetres.or(Some(plug.millimetres).filter(|size| *size != (0, 0))),
-        Err(why) => {
-            tracing::warn!("{}: what the display says of itself cannot be used: {why}", plug.name);
-            None
-        }
-    }
+    let parsed = Edid::parse(&plug.edid);
+    parsed.inspect_err(|why| warn(log, &format!("{} {why}", plug.name))).ok()
+}
+
+/// The size that the kernel knows, in millimetres.
+fn known(plug: &Plug) -> Option<(u32, u32)> {
+    Some(plug.millimetres).filter(|size| *size != (0, 0))
 }
 
 /// Whether something is shown that the shell will not replace: on other CRTCs, from other CRTCs, or on planes over its picture.

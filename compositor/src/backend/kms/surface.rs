@@ -2,7 +2,10 @@
 //!
 //! Only what changed is drawn, an unchanged frame submits nothing, and no frame is drawn while the one before is on its way.
 
+use super::Overdue;
+use super::connectors::{Step, step};
 use super::planes::{Hardware, Planner, Stage};
+use super::recovery::{Progress, Remedy, remedy};
 use crate::backend::{Drawn, OutputId, Plane, painter};
 use crate::render::Capture;
 use crate::render::elements::{Piece, Textures, ground};
@@ -10,7 +13,6 @@ use crate::render::own::ImportOwn;
 use crate::render::scene::Scene;
 use crate::render::turned::turn;
 use crate::wayland::screens::Screens;
-use phyllome_protocol::status::Area;
 use smithay::backend::allocator::dmabuf::{AsDmabuf, Dmabuf};
 use smithay::backend::allocator::gbm::GbmDevice;
 use smithay::backend::allocator::{Allocator, Buffer, Format, Fourcc};
@@ -20,7 +22,6 @@ use smithay::backend::drm::{DrmDevice, DrmDeviceFd};
 use smithay::backend::renderer::element::RenderElement;
 use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscreen, Renderer, RendererSuper, Texture};
 use smithay::output::OutputModeSource;
-use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::drm::control::{Mode, connector, crtc};
 use smithay::utils::{Physical, Size, Transform};
 use std::error::Error;
@@ -91,6 +92,8 @@ pub struct Wiring {
     pub crtc: crtc::Handle,
     /// Its mode.
     pub mode: Mode,
+    /// The mode was asked for; by itself the display would have another.
+    pub asked: bool,
     /// How what is drawn is turned on its way to the display.
     pub transform: Transform,
 }
@@ -117,11 +120,9 @@ where
     wiring: Wiring,
     compositor: DrmCompositor<A, F, (), DrmDeviceFd>,
     /// The timer that runs while a page flip is under way.
-    flip: Option<RegistrationToken>,
-    flipping: bool,
+    overdue: Option<Overdue>,
+    progress: Progress,
     planner: Planner,
-    /// A frame of this mode is on the display.
-    settled: bool,
 }
 
 /// Makes what each display needs of its own.
@@ -171,13 +172,17 @@ where
     /// Lights a display, or changes how it is lit. What it shows comes with its next frame.
     pub fn light(&mut self, drm: &mut DrmDevice, wiring: Wiring) -> Result<(), String> {
         if let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == wiring.name) {
-            if head.wiring.mode == wiring.mode && head.wiring.transform == wiring.transform {
-                return Ok(());
-            }
-            if head.wiring.mode == wiring.mode || head.compositor.use_mode(wiring.mode).is_ok() {
+            let state = |w: &Wiring| ((w.connector, w.crtc), w.mode, w.transform);
+            let changed = match step(state(&head.wiring), state(&wiring)) {
+                Step::Stay => return Ok(()),
+                Step::Turn => true,
+                Step::Mode => head.compositor.use_mode(wiring.mode).is_ok(),
+                Step::Anew => false,
+            };
+            if changed {
                 head.compositor.set_output_mode_source(wiring.mode_source());
                 head.compositor.reset_buffers();
-                head.settled = false;
+                head.progress.changed();
                 head.wiring = wiring;
                 return Ok(());
             }
@@ -207,78 +212,73 @@ where
         let mut hardware = Hardware::of(compositor.surface(), (cursor.w, cursor.h));
         hardware.cursor = hardware.cursor.filter(|_| self.cursors.is_some());
         let planner = Planner::new(hardware);
-        self.heads.push(Head { wiring, compositor, flip: None, flipping: false, planner, settled: false });
+        self.heads.push(Head { wiring, compositor, overdue: None, progress: Progress::default(), planner });
         self.textures.keep_pointers(self.heads.iter().any(|head| head.planner.has_cursor()));
         Ok(())
     }
 
-    /// Switches off the displays that are not to be kept; gives the timers of their flips.
-    pub fn keep(&mut self, keep: impl Fn(&Wiring) -> bool) -> Vec<RegistrationToken> {
-        let mut timers = Vec::new();
-        self.heads.retain_mut(|head| {
-            let stays = keep(&head.wiring);
-            if !stays {
-                timers.extend(head.flip.take());
-            }
-            stays
-        });
-        timers
+    /// Switches off the displays that are not to be kept.
+    pub fn keep(&mut self, keep: impl Fn(&Wiring) -> bool) {
+        self.heads.retain(|head| keep(&head.wiring));
     }
 
-    /// Draws what of `scene`, whose guest is in `area`, changed since the last frame of display `name`. Tells where the guest's pixels went.
+    /// Draws what of `scene`, which is `stage` to planes, changed since the last frame of display `name`. Tells where the guest's pixels
+    /// went.
     pub fn draw(
         &mut self,
         name: &str,
         scene: &Scene,
-        area: &Area,
+        stage: &Stage,
         screens: &mut Screens,
     ) -> Result<(Drawn, Plane), String> {
         let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) else {
             return Ok((Drawn::Asleep, Plane::default()));
         };
         let pieces = self.textures.pieces(&mut self.renderer, scene, screens);
-        let stage = Stage::of(scene, area, screens);
-        let drawn = put(&mut self.renderer, head, &stage, &pieces);
+        let drawn = put(&mut self.renderer, head, stage, &pieces);
         self.textures.note_failures(&pieces);
         drawn
     }
 
-    /// A frame of display `name` is under way since now; `timer` says when it is overdue.
-    pub fn flip_begun(&mut self, name: &str, timer: Option<RegistrationToken>) {
+    /// A frame of display `name` is under way since now; `overdue` says when it is that.
+    pub fn flip_begun(&mut self, name: &str, overdue: Option<Overdue>) {
         if let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) {
-            head.flip = timer;
+            head.overdue = overdue;
         }
+    }
+
+    /// What is done about display `name`, on which nothing can be drawn.
+    pub fn remedy(&self, name: &str) -> Remedy {
+        let Some(head) = self.heads.iter().find(|head| head.wiring.name == name) else { return Remedy::Reopen };
+        remedy(head.progress.is_settled(), head.wiring.asked, self.heads.len() > 1)
     }
 
     /// Whether a frame of display `name` is under way.
     pub fn is_flipping(&self, name: &str) -> bool {
-        self.heads.iter().any(|head| head.wiring.name == name && head.flipping)
+        self.heads.iter().any(|head| head.wiring.name == name && head.progress.is_flipping())
     }
 
-    /// The frame that `crtc` was given is on its display. Gives the display's name, if a frame was waited for, and the timer.
-    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<(String, Option<RegistrationToken>)> {
-        let head = self.heads.iter_mut().find(|head| head.wiring.crtc == crtc && head.flipping)?;
-        head.flipping = false;
-        head.settled = true;
+    /// The frame that `crtc` was given is on its display. Gives the display's name, if a frame was waited for.
+    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<String> {
+        let head = self.heads.iter_mut().find(|head| head.wiring.crtc == crtc && head.progress.is_flipping())?;
+        head.progress.done();
+        head.overdue = None;
         if let Err(error) = head.compositor.frame_submitted() {
             tracing::warn!("{}: {error}", head.wiring.name);
         }
-        Some((head.wiring.name.clone(), head.flip.take()))
+        Some(head.wiring.name.clone())
     }
 
-    /// Switches every display off; the next frame switches it on. Gives the timers of flips.
-    pub fn sleep(&mut self) -> Vec<RegistrationToken> {
-        let mut timers = Vec::new();
+    /// Switches every display off; the next frame switches it on.
+    pub fn sleep(&mut self) {
         for head in &mut self.heads {
-            head.flipping = false;
-            head.settled = false;
-            timers.extend(head.flip.take());
+            head.progress = Progress::default();
+            head.overdue = None;
             if let Err(error) = head.compositor.clear() {
                 tracing::warn!("{} cannot be switched off: {error}", head.wiring.name);
             }
             head.compositor.reset_buffers();
         }
-        timers
     }
 
     /// Drops textures that an output used before and uses no more.
@@ -310,7 +310,7 @@ where
     Piece<R::TextureId>: RenderElement<R>,
 {
     let transform = head.wiring.transform;
-    let choice = head.planner.choose(stage, pieces, transform == Transform::Normal, head.settled);
+    let choice = head.planner.choose(stage, pieces, transform == Transform::Normal, head.progress.is_settled());
     if transform == Transform::Normal {
         return submit(renderer, head, pieces, choice.flags(), pieces);
     }
@@ -346,6 +346,6 @@ where
     }
     drop(frame);
     head.compositor.queue_frame(()).map_err(|error| why(&error))?;
-    head.flipping = true;
+    head.progress.begun();
     Ok((Drawn::Queued, plane))
 }
