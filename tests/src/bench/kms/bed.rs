@@ -49,14 +49,14 @@ pub struct Bed {
 }
 
 impl Bed {
-    /// Boots it.
-    pub fn boot() -> Result<Self> {
+    /// Boots it. `counted`: time runs as instructions do.
+    pub fn boot(counted: bool) -> Result<Self> {
         let programs = ["phyllome-shell", "phyllome", "phyllome-guest", "played-guest"];
         let options = MachineOptions {
             programs: programs.into_iter().map(program).collect::<Result<_>>()?,
             gpus: vec![Gpu { outputs: 1, ..Gpu::default() }],
-            cpus: 1,
-            counted: true,
+            cpus: if counted { 1 } else { 2 },
+            counted,
             ..MachineOptions::default()
         };
         let machine = Machine::boot(options)?;
