@@ -51,6 +51,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut stage = Stage::new(arguments.guests.into())?;
     let backend = match arguments.backend.as_str() {
         "auto" if has_display() => "nested",
+        "auto" if on_console() => "kms",
         "auto" => "headless",
         other => other,
     };
@@ -96,6 +97,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 fn has_display() -> bool {
     ["WAYLAND_DISPLAY", "DISPLAY"].iter().any(|name| std::env::var_os(name).is_some_and(|value| !value.is_empty()))
+}
+
+/// Whether this is a text console in front of a display that can be taken.
+fn on_console() -> bool {
+    let terminal = fs::read_link("/proc/self/fd/0").unwrap_or_default();
+    let number = terminal.to_str().and_then(|name| name.strip_prefix("/dev/tty"));
+    let console = number.is_some_and(|number| !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()));
+    console && fs::read_dir("/dev/dri").is_ok_and(|mut nodes| nodes.next().is_some())
 }
 
 /// Starts the guests and says what a person can do.
