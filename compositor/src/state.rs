@@ -162,7 +162,8 @@ fn start_backend(
     match choice {
         BackendChoice::Headless { sizes, renderer } => {
             let settings = |number: usize| config.outputs.get(&format!("HEADLESS-{}", number + 1));
-            let outputs = sizes.iter().enumerate().map(|(number, size)| Headless::info(number, *size, settings(number)));
+            let outputs =
+                sizes.iter().enumerate().map(|(number, size)| Headless::info(number, *size, settings(number)));
             Ok((Backend::Headless(Box::new(Headless::new(display, outputs.collect(), *renderer)?)), None))
         }
         BackendChoice::Nested { size } => {

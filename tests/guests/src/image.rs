@@ -117,7 +117,8 @@ pub fn compile_static(source: &Path, cache: &Path) -> Result<Vec<u8>> {
         .arg(&target)
         .arg(source)
         .current_dir(crate::repository());
-    output(&mut command).with_context(|| format!("{} does not compile (it needs the static C library)", source.display()))?;
+    output(&mut command)
+        .with_context(|| format!("{} does not compile (it needs the static C library)", source.display()))?;
     let program = fs::read(&target).with_context(|| format!("cannot read {}", target.display()))?;
     let _ = fs::remove_file(&target);
     Ok(program)

@@ -112,7 +112,7 @@ pub fn table(bench: &Bench) -> String {
     for row in &bench.rows {
         let number = |v: Option<f64>| v.map_or("-".to_owned(), |v| format!("{v:.2}"));
         out += &format!(
-            "{:<36} {:>12} {:<11} {:>12} {:>7} {:>7.2}  {:<5} {}{}\n",
+            "{:<36} {:>12} {:<11} {:>12} {:>7} {:>7.2}  {:<5} {} {}\n",
             row.name,
             number(row.value),
             row.unit,

@@ -110,7 +110,9 @@ impl Bed {
             self.machine.root(trace::CLEAR)?;
             let times = self.order("small", plan.pictures, 0)?;
             let took = times.last().map_or(0, |last| last.1) - times.first().map_or(0, |first| first.0);
-            sample.flood = Some(trace::flushes(&self.events()?) as f64 * sample.period / milliseconds(took));
+            // The first of them waited for no other.
+            let paced = trace::flushes(&self.events()?).saturating_sub(1) as f64;
+            sample.flood = Some(paced * sample.period / milliseconds(took).max(sample.period));
             sample.rest = Some(self.rest(process)?);
         }
         if let Some(guest) = guest {

@@ -80,17 +80,15 @@ pub fn start_to_first_flush(events: &[Event], pid: i32) -> Option<u64> {
     first.at.checked_sub(events.get(start)?.at)
 }
 
-/// From each of these times to the end of the first flip that was begun after it, in nanoseconds. Without one before the next time, it
-/// is left out.
+/// From each of these times to the end of the first flip that was begun after it, in nanoseconds: the least that it can have been where
+/// another picture was still being drawn at that time.
 pub fn flips_after(events: &[Event], times: &[u64]) -> Vec<u64> {
-    let flip = |from: u64, until: u64| {
+    let flip = |from: u64| {
         let mut later = events.iter().filter(|event| event.at >= from);
-        let begun = later.find(|event| event.what == What::Flush)?;
-        let done = later.find(|event| event.what == What::Flipped)?;
-        (begun.at < until).then(|| done.at - from)
+        later.find(|event| event.what == What::Flush)?;
+        later.find(|event| event.what == What::Flipped).map(|done| done.at - from)
     };
-    let next = times.iter().skip(1).copied().chain([u64::MAX]);
-    times.iter().zip(next).filter_map(|(from, until)| flip(*from, until)).collect()
+    times.iter().filter_map(|from| flip(*from)).collect()
 }
 
 /// Pictures that went to the display.
@@ -136,7 +134,7 @@ mod tests {
         let events = parse(TRACE);
         assert_eq!(flips_after(&events, &[54_050_000_000, 54_999_000_000]), [26_050_000, 14_000_000]);
         // The second was shown with the first.
-        assert_eq!(flips_after(&events, &[54_050_000_000, 54_060_000_000]), [16_050_000]);
+        assert_eq!(flips_after(&events, &[54_050_000_000, 54_060_000_000]), [26_050_000, 16_050_000]);
         assert_eq!(flips_after(&events, &[56_000_000_000]), []);
         assert_eq!(flushes(&events), 3);
     }
