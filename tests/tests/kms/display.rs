@@ -191,7 +191,10 @@ fn ensure_sentence(what: &str, (code, said): (i32, String), words: &[&str]) -> R
     let last = said.lines().last().unwrap_or_default();
     ensure!(code == 1, "{what}: exit code {code}: {said}");
     ensure!(last.starts_with("phyllome-shell: ") && !said.contains("panicked"), "{what}: {said}");
-    words.iter().try_for_each(|word| Ok(ensure!(last.contains(word), "{what}: “{word}” is not in: {said}")))
+    for word in words {
+        ensure!(last.contains(word), "{what}: “{word}” is not in: {said}");
+    }
+    Ok(())
 }
 
 #[test]
