@@ -51,6 +51,9 @@ pub fn rows() -> Vec<Row> {
 }
 
 /// `PHYLLOME_BENCH_ONLY=cage,pixman` leaves the others out: for whoever looks for a cause.
+/// One of a sample's bursts.
+type BurstOf = fn(&Sample) -> &Burst;
+
 fn wanted(compositor: Compositor, renderer: Renderer) -> bool {
     let Ok(only) = std::env::var("PHYLLOME_BENCH_ONLY") else { return true };
     let words: Vec<_> = only.split(',').collect();
@@ -138,7 +141,7 @@ fn rows_of(renderer: Renderer, runs: &Runs, troubles: &Troubles) -> Vec<Row> {
         }
     };
     let mut rows = Vec::new();
-    let changes: [(&str, fn(&Sample) -> &Burst); 2] = [("whole", |s| &s.whole), ("small", |s| &s.small)];
+    let changes: [(&str, BurstOf); 2] = [("whole", |s| &s.whole), ("small", |s| &s.small)];
     for (change, burst) in changes {
         let flips = |figures: &Figures, part: f64| figures.refreshes(|sample| &burst(sample).flips, part);
         rows.push(alone(&format!("flip_{change}_p99"), "refreshes", flips(&ours, 0.99), FLIP_GOAL));
