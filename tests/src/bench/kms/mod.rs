@@ -50,10 +50,10 @@ pub fn rows() -> Vec<Row> {
     RENDERERS.into_iter().flat_map(|renderer| rows_of(renderer, &runs, &troubles)).collect()
 }
 
-/// `PHYLLOME_BENCH_ONLY=cage,pixman` leaves the others out: for whoever looks for a cause.
 /// One of a sample's bursts.
 type BurstOf = fn(&Sample) -> &Burst;
 
+/// `PHYLLOME_BENCH_ONLY=cage,pixman` leaves the others out: for whoever looks for a cause.
 fn wanted(compositor: Compositor, renderer: Renderer) -> bool {
     let Ok(only) = std::env::var("PHYLLOME_BENCH_ONLY") else { return true };
     let words: Vec<_> = only.split(',').collect();
