@@ -100,9 +100,11 @@ impl Bed {
         let guest = self.start_guest(compositor)?;
         let state = self.machine.read_text("/sys/kernel/debug/dri/0/state")?;
         sample.period = milliseconds(trace::period(&state).context("the kernel names no mode")?);
-        // Not measured: the first pictures make textures and the like.
-        self.order("whole", 4, plan.pace)?;
-        self.order("small", 2, plan.pace)?;
+        // Not measured: the first pictures make textures, and GL compiles for them.
+        for change in ["whole", "small"] {
+            self.order(change, 3, plan.pace)?;
+            self.last_picture(process)?;
+        }
         sample.whole = self.burst(process, "whole", plan)?;
         sample.small = self.burst(process, "small", plan)?;
         sample.resident = self.resident(process)?;
@@ -178,11 +180,24 @@ impl Bed {
         self.machine.root(trace::CLEAR)?;
         let before = self.cpu(process)?;
         let times = self.order(change, plan.pictures, plan.pace)?;
-        let cpu = milliseconds(self.cpu(process)? - before) / f64::from(plan.pictures);
+        let events = self.last_picture(process)?;
+        let cpu = milliseconds(self.cpu(process)? - before) / trace::flushes(&events) as f64;
         let flushed: Vec<u64> = times.iter().map(|(flushed, _)| *flushed).collect();
-        let flips = trace::flips_after(&self.events()?, &flushed).into_iter().map(milliseconds).collect();
+        let flips = trace::flips_after(&events, &flushed).into_iter().map(milliseconds).collect();
         let fences = times.iter().map(|(flushed, fenced)| milliseconds(fenced - flushed)).collect();
         Ok(Burst { cpu, flips, fences })
+    }
+
+    /// Waits until the last picture is on the display and the compositor is at rest, and gives all that came to the display. A slow
+    /// renderer is still at work when the guest has done, and shows some pictures together.
+    fn last_picture(&self, process: &Process) -> Result<Vec<Event>> {
+        let mut last = (0, 0);
+        wait_for("the last picture", START, || {
+            self.machine.root("sleep 0.5")?;
+            let events = self.events()?;
+            let now = (trace::flushes(&events), self.cpu(process)?);
+            Ok((std::mem::replace(&mut last, now) == now && now.0 > 0).then_some(events))
+        })
     }
 
     /// Waits until nothing happens for a second, and counts what happens after that.

@@ -3,7 +3,7 @@
 /// What a burst of pictures cost.
 #[derive(Clone, Debug, Default)]
 pub struct Burst {
-    /// Processor time of the compositor for each, in milliseconds.
+    /// Processor time of the compositor for each picture that went to the display, in milliseconds.
     pub cpu: f64,
     /// From the guest's flush to the end of the page flip, in milliseconds.
     pub flips: Vec<f64>,

@@ -75,8 +75,8 @@ fn run_all(bed: &mut Bed, renderer: Renderer, runs: &mut Runs, troubles: &mut Tr
                 continue;
             }
             let long = round == ROUNDS && compositor == Compositor::Ours;
-            // GL in software takes many times as long.
-            let pictures = if renderer == Renderer::Gles { 12 } else { 40 };
+            // GL in software takes seconds for one here.
+            let pictures = if renderer == Renderer::Gles { 6 } else { 40 };
             let plan = Plan { pictures, pace: 61, long };
             let done = if round == 0 {
                 bed.warm_up(compositor, renderer)
