@@ -7,4 +7,5 @@
 pub mod frames;
 pub mod gpu;
 pub mod machine;
+pub mod renderer;
 pub mod screen;
