@@ -50,6 +50,8 @@ impl Launcher {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let mut command = Command::new(&self.program);
         command.args(["--user", "--scope", "--collect", "--quiet", "--slice=app-phyllome.slice"]);
+        // A guest has a minute to power off; some distributions give less by themselves.
+        command.arg("--property=TimeoutStopSec=75");
         command.arg(format!("--unit=phyllome-guest-{name}-{:x}{:08x}.scope", now.tv_sec, now.tv_nsec));
         command.arg(format!("--description=Guest {name} of Phyllome Shell")).arg("--").arg(program);
         command
@@ -216,7 +218,7 @@ mod tests {
         let asked = std::fs::read_to_string(dir.path().join("asked")).unwrap();
         assert!(
             asked
-                .starts_with("--user --scope --collect --quiet --slice=app-phyllome.slice --unit=phyllome-guest-work-")
+                .starts_with("--user --scope --collect --quiet --slice=app-phyllome.slice --property=TimeoutStopSec=75 --unit=phyllome-guest-work-")
         );
         assert!(asked.ends_with(" -- /bin/sh -c echo $$; exit 3\n"), "{asked}");
     }

@@ -19,6 +19,7 @@ use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 #[derive(Parser)]
 #[command(version, about = "Runs one guest of Phyllome Shell, in the shell or in any Wayland desktop")]
@@ -39,6 +40,9 @@ enum Task {
         /// Open no window; show the guest only where the control socket says
         #[arg(long)]
         control_only: bool,
+        /// How long the guest has to power off once phyllome-guest is asked to end (SIGTERM, Ctrl-C); asked again, it ends at once
+        #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
+        stop_timeout: u64,
     },
     /// Print the QEMU command line of a guest; start nothing
     CommandLine {
@@ -100,7 +104,9 @@ fn main() -> ExitCode {
 
 fn execute(task: Task) -> anyhow::Result<ExitCode> {
     match task {
-        Task::Run { guest, size, control_only } => run(&guest, size, control_only),
+        Task::Run { guest, size, control_only, stop_timeout } => {
+            run(&guest, size, control_only, Duration::from_secs(stop_timeout))
+        }
         Task::CommandLine { guest } => print_command_line(&guest),
         Task::Device { socket_path, scanouts, present_at_once } => {
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
@@ -126,7 +132,7 @@ fn find(guest: &Path, places: &Places) -> anyhow::Result<(GuestName, PathBuf)> {
     Ok((name, file))
 }
 
-fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool) -> anyhow::Result<ExitCode> {
+fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Duration) -> anyhow::Result<ExitCode> {
     let (definition, places) = load(which)?;
     let runtime = RuntimeDir::open()?;
     let window = if control_only { None } else { wayland_display()? };
@@ -135,7 +141,7 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool) -> anyhow::R
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     // A shell reads it from the control socket.
     let notice: fn(&str) = if control_only { |_| {} } else { |sentence| eprintln!("note: {sentence}") };
-    let options = Options { definition, places, runtime, size, window, awaited: control_only, notice };
+    let options = Options { definition, places, runtime, size, window, patience, awaited: control_only, notice };
     let work = tokio::task::LocalSet::new();
     let ending = executor.block_on(work.run_until(supervisor::run(options)));
     // Tasks that still wait for a peer end with the process.

@@ -12,6 +12,11 @@ use std::time::Duration;
 
 /// An internal error this soon after QEMU's start is KVM's failure even if the firmware has already drawn something.
 const FIRMWARE_TIME: Duration = Duration::from_secs(30);
+/// The message while a guest has time to power off because this process is to end.
+const LEAVING: &str =
+    "the guest was asked to power off, and is ended if it takes too long; a second signal ends it at once";
+/// The power button, for a guest that may be paused and would never see it.
+const POWER_BUTTON: &[&str] = &["cont", "system_powerdown"];
 
 /// Whether the host offers KVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +64,10 @@ pub enum Event {
     DeviceFailed(String),
     /// QEMU hung up on the device, which is normal when it ends.
     DeviceHungUp,
-    /// This process is asked to end.
+    /// This process is asked to end. The guest gets its power button and time; asked again, it gets no more.
     Terminate,
+    /// The time of [`Action::EndLater`] is over.
+    TimeIsUp,
 }
 
 /// How a process ended.
@@ -98,6 +105,10 @@ pub enum Action {
     QueryStatus,
     /// End QEMU by `quit`; by a signal if it does not end soon or cannot be asked.
     End,
+    /// Let the guest power off by itself: these QMP commands in order.
+    PowerOff(&'static [&'static str]),
+    /// Say [`Event::TimeIsUp`] if QEMU has not ended after the time that a guest has to power off.
+    EndLater,
     /// End QEMU by a signal at once.
     KillNow,
     /// End QEMU by a signal if it does not end by itself soon.
@@ -132,6 +143,8 @@ pub struct Lifecycle {
     /// QEMU is being ended in order to start under TCG.
     falling_back: Option<String>,
     ending: Option<Ending>,
+    /// This process is to end once the guest is off.
+    leaving: bool,
     shutdown: Option<(bool, String)>,
     /// Why something looked wrong shortly before the end.
     suspicion: Option<String>,
@@ -141,6 +154,8 @@ pub struct Lifecycle {
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Ending {
     Asked,
+    /// The guest did not power off in time.
+    Late,
     Failed(String),
 }
 
@@ -167,6 +182,7 @@ impl Lifecycle {
             notice,
             falling_back: None,
             ending: None,
+            leaving: false,
             shutdown: None,
             suspicion: None,
         })
@@ -182,6 +198,7 @@ impl Lifecycle {
             notice: None,
             falling_back: None,
             ending: None,
+            leaving: false,
             shutdown: None,
             suspicion: None,
         }
@@ -212,11 +229,8 @@ impl Lifecycle {
                 let sentence = format!("the display device failed ({why}), and QEMU cannot go on without it");
                 self.end_because(sentence, Action::KillNow)
             }
-            Event::Terminate => {
-                self.ending.get_or_insert(Ending::Asked);
-                self.enter(GuestState::Stopping, None);
-                vec![Action::End]
-            }
+            Event::Terminate => self.leave(),
+            Event::TimeIsUp => self.end_now(Ending::Late),
             Event::Qmp(event) => self.handle_qmp(event),
             Event::Status { word, pictured, age, words } => self.handle_status(&word, pictured, age, words),
             Event::CannotStart(why) => self.finish(GuestState::Crashed, Some(why)),
@@ -230,10 +244,8 @@ impl Lifecycle {
         match (request, self.state) {
             (_, Stopped | Crashed) => Err("the guest does not run".into()),
             (Request::Kill, _) => {
-                self.ending = Some(Ending::Asked);
-                self.falling_back = None;
-                self.enter(Stopping, None);
-                Ok(Carry::Act(vec![Action::End]))
+                self.ending = None;
+                Ok(Carry::Act(self.end_now(Ending::Asked)))
             }
             (_, Starting) => Err("the guest is still starting; wait a moment, or kill it".into()),
             (Request::Shutdown, InternalError) => {
@@ -242,11 +254,14 @@ impl Lifecycle {
             (Request::Shutdown, state) => {
                 self.enter(Stopping, None);
                 // A paused guest would never see its power button.
-                Ok(Carry::Qmp(if state == Paused { &["cont", "system_powerdown"] } else { &["system_powerdown"] }))
+                Ok(Carry::Qmp(if state == Paused { POWER_BUTTON } else { &["system_powerdown"] }))
             }
             // QEMU does not go on by itself after an internal error.
             (Request::Reset, InternalError | Paused) => Ok(Carry::Qmp(&["system_reset", "cont"])),
             (Request::Reset, _) => Ok(Carry::Qmp(&["system_reset"])),
+            (Request::Pause, _) if self.leaving => {
+                Err("the guest has to power off, because its process was asked to end; it cannot pause now".into())
+            }
             (Request::Pause, Paused) | (Request::Resume, Running | Stopping) => Ok(Carry::Nothing),
             (Request::Pause, Running | Stopping) => Ok(Carry::Qmp(&["stop"])),
             (Request::Resume, Paused) => Ok(Carry::Qmp(&["cont"])),
@@ -265,6 +280,23 @@ impl Lifecycle {
     fn suspect(&mut self, why: String) -> Vec<Action> {
         self.suspicion.get_or_insert(why);
         vec![Action::KillSoon]
+    }
+
+    /// The guest powers off in its own time, if it can.
+    fn leave(&mut self) -> Vec<Action> {
+        let hears = matches!(self.state, GuestState::Running | GuestState::Paused | GuestState::Stopping);
+        if std::mem::replace(&mut self.leaving, true) || self.ending.is_some() || !hears {
+            return self.end_now(Ending::Asked);
+        }
+        self.enter(GuestState::Stopping, Some(LEAVING.into()));
+        vec![Action::PowerOff(POWER_BUTTON), Action::EndLater]
+    }
+
+    fn end_now(&mut self, why: Ending) -> Vec<Action> {
+        self.ending.get_or_insert(why);
+        self.falling_back = None;
+        self.enter(GuestState::Stopping, None);
+        vec![Action::End]
     }
 
     fn end_because(&mut self, sentence: String, action: Action) -> Vec<Action> {
@@ -299,6 +331,10 @@ impl Lifecycle {
             return Vec::new();
         }
         match word {
+            // What has stopped for good does not power off.
+            "internal-error" | "guest-panicked" | "io-error" if self.leaving => return self.end_now(Ending::Asked),
+            // The answer may be older than the power button.
+            _ if self.leaving => {}
             // A guest that was asked to shut down runs on for a while.
             "running" | "suspended" if self.state == GuestState::Stopping => {}
             "running" | "suspended" => self.enter(GuestState::Running, None),
@@ -340,6 +376,9 @@ impl Lifecycle {
         }
         let (state, message) = match (self.ending.take(), self.shutdown.take(), how) {
             (Some(Ending::Asked), _, _) => (GuestState::Stopped, None),
+            (Some(Ending::Late), _, _) => {
+                (GuestState::Stopped, Some("the guest did not power off in time and was ended".into()))
+            }
             (Some(Ending::Failed(why)), _, _) => (GuestState::Crashed, Some(why)),
             (None, Some((_, reason)), Exit::Code(0)) => ended_with(&reason),
             (None, None, Exit::Code(0)) if self.state == GuestState::Stopping => (GuestState::Stopped, None),

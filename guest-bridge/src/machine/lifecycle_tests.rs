@@ -131,7 +131,11 @@ fn every_end_has_its_state() {
         (vec![Event::QmpLost("it hung".into()), exit(Exit::Overdue, None)], Crashed, Some("it hung")),
         (vec![Event::DeviceHungUp, exit(Exit::Signal(6), Some("assert"))], Crashed, Some("signal 6: assert")),
         (vec![Event::DeviceFailed("bad".into()), exit(Exit::Signal(9), None)], Crashed, Some("display device")),
-        (vec![Event::Terminate, exit(Exit::Code(0), None)], Stopped, None),
+        (vec![Event::Terminate, shutdown("guest-shutdown"), exit(Exit::Code(0), None)], Stopped, None),
+        (vec![Event::Terminate, Event::TimeIsUp, exit(Exit::Code(0), None)], Stopped, Some("in time")),
+        (vec![Event::Terminate, Event::TimeIsUp, exit(Exit::Overdue, None)], Stopped, Some("in time")),
+        (vec![Event::Terminate, Event::Terminate, exit(Exit::Code(0), None)], Stopped, None),
+        (vec![Event::Terminate, exit(Exit::Signal(11), None)], Crashed, Some("signal 11")),
         (vec![Event::DeviceHungUp, shutdown("guest-shutdown"), exit(Exit::Code(0), None)], Stopped, None),
         (vec![Event::CannotStart("qemu is missing".into())], Crashed, Some("qemu is missing")),
     ] {
@@ -190,4 +194,51 @@ fn a_guest_that_ran_well_under_kvm_clears_kvm() {
     life.handle(shutdown("guest-shutdown"));
     let actions = life.handle(Event::Exited { how: Exit::Code(0), words: None, pictured: true });
     assert_eq!(actions, [Action::Remember(Verdict::Works), Action::Finish]);
+}
+
+#[test]
+fn a_guest_has_time_to_power_off_when_its_process_is_asked_to_end() {
+    let button = Action::PowerOff(&["cont", "system_powerdown"]);
+    for before in ["running", "paused"] {
+        let mut life = running(Wish::Tcg);
+        life.handle(late_status(before));
+        assert_eq!(life.handle(Event::Terminate), [button.clone(), Action::EndLater], "{before}");
+        assert!(life.state() == Stopping && life.message().unwrap().contains("second signal"));
+        // Older answers of QEMU do not undo it.
+        for word in ["paused", "running"] {
+            assert_eq!((life.handle(late_status(word)), life.state()), (vec![], Stopping));
+        }
+        assert!(life.request(Request::Pause).is_err());
+        assert_eq!(life.request(Request::Resume), Ok(Carry::Nothing));
+        assert_eq!(life.handle(Event::Terminate), [Action::End], "asked again");
+    }
+    let mut life = running(Wish::Tcg);
+    life.request(Request::Shutdown).unwrap();
+    assert_eq!(life.handle(Event::Terminate), [button, Action::EndLater], "it may not have listened the first time");
+}
+
+#[test]
+fn what_cannot_power_off_is_ended_at_once() {
+    let mut starting = started(Wish::Tcg, KvmFact::Offered);
+    assert_eq!(starting.handle(Event::Terminate), [Action::End]);
+    let mut failed = running(Wish::Tcg);
+    failed.handle(late_status("internal-error"));
+    assert_eq!(failed.handle(Event::Terminate), [Action::End]);
+    for word in ["internal-error", "guest-panicked", "io-error"] {
+        let mut life = running(Wish::Tcg);
+        life.handle(Event::Terminate);
+        assert_eq!(life.handle(late_status(word)), [Action::End], "{word}");
+    }
+    let mut killed = running(Wish::Tcg);
+    killed.request(Request::Kill).unwrap();
+    assert_eq!(killed.handle(Event::Terminate), [Action::End]);
+}
+
+#[test]
+fn a_guest_that_would_start_again_without_kvm_does_not_when_its_process_is_to_end() {
+    let mut life = running(Wish::Auto);
+    assert_eq!(life.handle(status("internal-error")), [Action::KillNow]);
+    assert_eq!(life.handle(Event::Terminate), [Action::End]);
+    assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
+    assert_eq!(life.state(), Stopped);
 }

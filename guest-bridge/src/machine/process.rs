@@ -1,7 +1,8 @@
 //! QEMU as a child process: its sockets, its words, its end.
 //!
 //! The child inherits exactly the sockets that its command line names and standard error; it dies with this process; what it
-//! writes is bounded on disk and in memory. It is ended through a pidfd, so never another process by mistake.
+//! writes is bounded on disk and in memory. It is ended through a pidfd, so never another process by mistake, and is deaf to the polite
+//! signals: systemd sends those to every process of a unit, where they are for phyllome-guest alone, which gives the guest time.
 
 use super::command_line::CommandLine;
 use super::lifecycle::Exit;
@@ -85,7 +86,7 @@ pub fn start(line: &CommandLine, sockets: Sockets) -> Result<(Process, [UnixStre
     command.process_group(0).kill_on_drop(true);
     let numbers = sockets.child_numbers();
     let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only system calls that are safe there are made (fcntl, prctl, getppid); nothing is
+    // SAFETY: between fork and exec only system calls that are safe there are made (fcntl, prctl, getppid, sigprocmask); nothing is
     // allocated and no lock is taken. The descriptors stay open until `sockets` is dropped, after the exec.
     unsafe {
         command.pre_exec(move || prepare_child(numbers, parent));
@@ -108,12 +109,27 @@ fn prepare_child(numbers: [RawFd; 3], parent: Pid) -> io::Result<()> {
     // that is opened here is closed on exec anyway.
     // SAFETY: the call touches no memory and closes nothing; it only marks descriptors.
     unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    deafen()?;
     for number in numbers {
         // SAFETY: the number is that of a descriptor that `Sockets` holds open across this call.
         let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::empty())?;
     }
     Ok(())
+}
+
+/// Blocks the signals that ask a process to end; what is blocked stays so across exec.
+fn deafen() -> io::Result<()> {
+    // SAFETY: all-zero bytes are a valid sigset_t; the calls only write to it, and are async-signal-safe.
+    let result = unsafe {
+        let mut asks: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut asks);
+        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
+            libc::sigaddset(&raw mut asks, signal);
+        }
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const asks, std::ptr::null_mut())
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl Process {

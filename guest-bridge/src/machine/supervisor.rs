@@ -48,6 +48,8 @@ pub struct Options {
     pub size: Option<(u32, u32)>,
     /// A Wayland connection to show the guest on at once.
     pub window: Option<UnixStream>,
+    /// How long the guest has to power off when this process is asked to end.
+    pub patience: Duration,
     /// Somebody is about to connect to the control socket, so a guest that crashes before waits a moment to tell him.
     pub awaited: bool,
     /// Called with each sentence on the state of a guest that lives on.
@@ -101,6 +103,8 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         mode,
         qemu: None,
         generation: 0,
+        patience: options.patience,
+        end_at: None,
         kill_at: None,
         overdue: false,
         input: InputQueue::default(),
@@ -134,6 +138,14 @@ pub async fn run(options: Options) -> Result<Ending, String> {
     }
     supervisor.farewell(&mut sources, awaited).await;
     Ok(Ending { state: supervisor.life.state(), message: supervisor.life.message().map(Into::into) })
+}
+
+/// Never, without a time.
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn mode(width: u32, height: u32) -> PreferredMode {
@@ -176,6 +188,9 @@ struct Supervisor {
     mode: PreferredMode,
     qemu: Option<Qemu>,
     generation: Generation,
+    patience: Duration,
+    /// The guest's time to power off is over then.
+    end_at: Option<Instant>,
     kill_at: Option<Instant>,
     /// QEMU was killed because it had not ended by itself in time.
     overdue: bool,
@@ -205,12 +220,7 @@ impl Supervisor {
                 None => std::future::pending().await,
             }
         };
-        let kill_time = async {
-            match self.kill_at {
-                Some(time) => tokio::time::sleep_until(time).await,
-                None => std::future::pending().await,
-            }
-        };
+        let (kill_time, end_time) = (until(self.kill_at), until(self.end_at));
         let report_time = async {
             if self.changed {
                 tokio::time::sleep_until(self.next_report).await;
@@ -237,6 +247,11 @@ impl Supervisor {
                 self.kill_at = None;
                 self.overdue = true;
                 self.kill();
+            }
+            () = end_time => {
+                self.end_at = None;
+                tracing::warn!(seconds = self.patience.as_secs(), "the guest did not power off in time");
+                self.event(Event::TimeIsUp);
             }
             () = report_time => {}
             () = sources.signals.any() => self.event(Event::Terminate),
@@ -294,6 +309,13 @@ impl Supervisor {
                 }
                 None => self.kill(),
             },
+            Action::PowerOff(commands) => {
+                // Nobody can tell a guest whose QEMU does not answer: as if asked twice.
+                if self.tell_qemu(commands, None).is_err() {
+                    self.event(Event::Terminate);
+                }
+            }
+            Action::EndLater => self.end_at = Some(Instant::now() + self.patience),
             Action::KillNow => self.kill(),
             Action::KillSoon => {
                 self.kill_at.get_or_insert(Instant::now() + END_TIME);

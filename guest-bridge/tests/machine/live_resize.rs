@@ -2,33 +2,12 @@
 //!
 //! The guests are the tiny Linux guests of the tests; where their kernel is not there yet, it is fetched.
 
-use super::bridge::{Bridge, eventually};
+use super::bridge::Bridge;
+use super::linux::{linux, serial, wait_for};
 use phyllome_protocol::control::{Leds, Request};
 use phyllome_test_guests::Mode;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-
-fn linux(mode: Mode, scanouts: u32) -> String {
-    let kernel = phyllome_test_guests::guest_kernel().expect("the guest kernel, or the network to fetch it");
-    let initrd = phyllome_test_guests::guest_initrd().expect("the guest image can be made");
-    let cmdline = phyllome_test_guests::cmdline("work", "red", mode);
-    format!(
-        "profile = \"linux\"\nmemory = \"256MiB\"\ncpus = 1\n[machine]\naccel = \"tcg\"\nfirmware = \"none\"\n[boot]\nkernel = \"{}\"\n\
-         initrd = \"{}\"\ncmdline = \"{cmdline}\"\n[network]\nmode = \"none\"\n[gpu]\nscanouts = {scanouts}\n",
-        kernel.display(),
-        initrd.display()
-    )
-}
-
-fn serial(bridge: &Bridge) -> String {
-    std::fs::read(bridge.state_folder().join("serial.log"))
-        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
-        .unwrap_or_default()
-}
-
-fn wait_for(bridge: &Bridge, line: &str) {
-    eventually(line, || serial(bridge).contains(line));
-}
 
 #[test]
 fn a_running_guest_takes_the_mode_of_its_new_screen() {

@@ -3,6 +3,8 @@
 //! Each test has folders of its own and ends what it started. Nothing here needs a kernel: the guests run firmware only.
 
 mod bridge;
+mod leaving;
+mod linux;
 mod live_resize;
 
 use bridge::{Bridge, alive, eventually};
@@ -136,16 +138,6 @@ fn qemu_that_hangs_up_and_stays_is_ended() {
     assert_eq!(last.state, GuestState::Crashed);
     assert!(last.message.as_deref().unwrap().starts_with("QEMU hung and was ended: "), "{last:?}");
     assert_eq!(bridge.wait().0, Some(1));
-    assert!(!alive(qemu));
-}
-
-#[test]
-fn a_signal_ends_the_guest_in_order() {
-    let mut bridge = Bridge::start("work", QUIET);
-    let qemu = running(&mut bridge).qemu_pid.unwrap();
-    bridge::kill(bridge.pid(), rustix::process::Signal::TERM);
-    assert_eq!(bridge.last_report().state, GuestState::Stopped);
-    assert_eq!(bridge.wait(), (Some(0), String::new()));
     assert!(!alive(qemu));
 }
 

@@ -40,6 +40,9 @@ impl Supervisor {
                 if let (Some(word), Some(_)) = (status, self.present(generation)) {
                     self.run_state(word);
                 }
+                if let (None, Err(why)) = (asker, &result) {
+                    tracing::warn!(why, "QEMU did not do what it was told");
+                }
                 if let Some((connection, id)) = asker {
                     // Who hears that it is done has heard before what has come of it.
                     self.tell_changes();
@@ -87,7 +90,7 @@ impl Supervisor {
 
     fn exited(&mut self, exit: Exit) {
         let Some(qemu) = self.qemu.take() else { return };
-        self.kill_at = None;
+        (self.kill_at, self.end_at) = (None, None);
         let how = if self.overdue && exit == Exit::Signal(9) { Exit::Overdue } else { exit };
         tracing::info!(?how, "QEMU has ended");
         let (words, pictured) = (qemu.words.explanation(), qemu.pictured);

@@ -85,6 +85,16 @@ impl Supervisor {
         if self.requests_under_way >= MAX_REQUESTS {
             return Err("QEMU is still busy with earlier requests; wait a moment".into());
         }
+        self.tell_qemu(commands, asker)?;
+        Ok(Answer::Later)
+    }
+
+    /// Lets QEMU carry out commands in order. The error is one sentence: it cannot be told.
+    pub(super) fn tell_qemu(
+        &mut self,
+        commands: &'static [&'static str],
+        asker: Option<(u64, u64)>,
+    ) -> Result<(), String> {
         let (generation, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
         self.requests_under_way += 1;
         let happenings = self.happening_sender.clone();
@@ -99,7 +109,7 @@ impl Supervisor {
             let status = if result.is_ok() { qmp.query_status().await.ok() } else { None };
             let _ = happenings.send(Happening::Answered { generation, asker, result, status }).await;
         });
-        Ok(Answer::Later)
+        Ok(())
     }
 
     fn attach(&mut self, width: u32, height: u32, fd: Option<OwnedFd>) -> Result<(), String> {
