@@ -11,6 +11,7 @@ use phyllome_test_guests::repository;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 const BUILD: &str = include_str!("../image/build.sh");
 const CUSTOMIZE: &str = include_str!("../image/customize.sh");
@@ -123,11 +124,15 @@ fn build(work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What earlier builds left that were ended in the middle, and images of other package lists.
+/// What earlier builds left that were ended in the middle, and images of other package lists. Young ones stay: a test that was built
+/// before the list changed runs on one, perhaps.
 fn remove_leftovers(cache: &Path) {
+    const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("new-") || name.starts_with("image-") {
+        let age = || entry.metadata().ok()?.modified().ok()?.elapsed().ok();
+        let is_old_image = name.starts_with("image-") && age().is_some_and(|age| age > YOUNG);
+        if name.starts_with("new-") || is_old_image {
             remove(&entry.path());
         }
     }
