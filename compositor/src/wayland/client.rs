@@ -115,6 +115,11 @@ impl GuestClient {
         self.goes_on(verdict)
     }
 
+    /// This connection's turn took too long, and its socket is shut down.
+    pub fn overran(&self) {
+        self.goes_on(Err(Excess::Time));
+    }
+
     fn goes_on(&self, verdict: Result<(), Excess>) -> bool {
         if let Err(too_much) = verdict
             && !self.cut.swap(true, Ordering::Relaxed)
@@ -289,6 +294,24 @@ impl State {
 mod tests {
     use super::*;
     use smithay::backend::allocator::{Fourcc, Modifier};
+
+    /// What `act` logs.
+    fn logged(act: impl FnOnce()) -> String {
+        let (mut there, here) = std::io::pipe().unwrap();
+        let logger = tracing_subscriber::fmt().with_ansi(false).with_writer(Mutex::new(here)).finish();
+        tracing::subscriber::with_default(logger, act);
+        let mut text = String::new();
+        std::io::Read::read_to_string(&mut there, &mut text).unwrap();
+        text
+    }
+
+    #[test]
+    fn a_connection_that_took_too_long_is_said_to_be_cut_off_once() {
+        let guest = GuestClient::new(GuestName::new("red").unwrap());
+        let log = logged(|| (0..100).for_each(|_| guest.overran()));
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains("the screen of red is cut off") && log.contains("processor time"), "{log}");
+    }
 
     #[test]
     fn what_the_gpu_refused_once_is_remembered_and_the_memory_of_it_is_bounded() {

@@ -12,6 +12,8 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// Processor time that one client may use in one turn, in nanoseconds: at least, and on the slowest processor.
 const MOST: (libc::c_long, libc::c_long) = (200_000_000, 5_000_000_000);
@@ -24,6 +26,8 @@ const NOBODY: i32 = -1;
 thread_local! {
     /// The socket of the client that this thread serves. Without a destructor, so that the signal's handler may read it.
     static SERVED: Cell<i32> = const { Cell::new(NOBODY) };
+    /// Whether that socket was shut down by the handler.
+    static OVERRAN: AtomicBool = const { AtomicBool::new(false) };
     /// This thread's timer.
     static TIMER: Option<libc::timer_t> = make_timer().inspect_err(|error| {
         tracing::error!("guests that flood the shell will not be cut off: {error}");
@@ -59,9 +63,16 @@ pub struct Watch<'a> {
 impl<'a> Watch<'a> {
     /// Begins to watch the client at `socket`.
     pub fn new(socket: BorrowedFd<'a>) -> Self {
+        OVERRAN.with(|overran| overran.store(false, Relaxed));
         SERVED.set(socket.as_raw_fd());
         set_timer(*MOST_HERE.get().unwrap_or(&MOST.0));
         Self { _socket: socket }
+    }
+
+    /// Ends the watch. Whether the client's time was over, and its socket is shut down.
+    pub fn end(self) -> bool {
+        drop(self);
+        OVERRAN.with(|overran| overran.load(Relaxed))
     }
 }
 
@@ -95,9 +106,10 @@ fn install_handler() -> io::Result<()> {
                 // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because `Watch` borrows it and takes it
                 // out of `SERVED` before the borrow ends. signal-hook puts errno back.
                 unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
+                OVERRAN.with(|overran| overran.store(true, Relaxed));
             }
         };
-        // SAFETY: the action only reads a thread-local cell that needs neither initialiser nor destructor and calls shutdown(2), both
+        // SAFETY: the action only touches thread-local cells that need neither initialiser nor destructor and calls shutdown(2), both
         // async-signal-safe; it neither allocates nor panics.
         unsafe { signal_hook::low_level::register(libc::SIGPROF, end_connection) }.map(drop).map_err(|e| e.kind())
     });
@@ -123,6 +135,7 @@ pub fn shut_down(socket: BorrowedFd<'_>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::AsFd;
 
     #[test]
     fn a_slow_processor_gets_more_time_within_bounds() {
@@ -130,5 +143,20 @@ mod tests {
         assert_eq!(budget(1_000_000_000), 2_000_000_000);
         assert_eq!(budget(libc::c_long::MAX), MOST.1);
         assert!(processor_time() > 0);
+    }
+
+    #[test]
+    fn a_turn_that_takes_too_long_is_told_from_one_that_does_not() {
+        let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(!Watch::new(socket.as_fd()).end());
+        let most = std::time::Duration::from_nanos(MOST.1.unsigned_abs());
+        let deadline = std::time::Instant::now() + 20 * most;
+        let watch = Watch::new(socket.as_fd());
+        while !OVERRAN.with(|overran| overran.load(Relaxed)) {
+            assert!(std::time::Instant::now() < deadline, "nobody was cut off");
+        }
+        assert!(watch.end());
+        assert_eq!(std::io::Read::read(&mut &socket, &mut [0]).unwrap(), 0, "the socket is shut down");
+        assert!(!Watch::new(socket.as_fd()).end(), "the next turn is another");
     }
 }

@@ -171,7 +171,9 @@ impl State {
         self.protocols.fences.serve(Some(client.clone()));
         let served = server.backend().dispatch_single_client(self, client.clone());
         self.protocols.fences.serve(None);
-        drop(watch);
+        if watch.end() {
+            guest.overran();
+        }
         match served {
             Ok(requests) => {
                 if !guest.holds_few(open) || !guest.served(&self.display, client, requests) {

@@ -84,6 +84,8 @@ pub enum Excess {
     Planes,
     /// More than [`MAX_DESCRIPTORS`].
     Descriptors,
+    /// More of the shell's processor time in one turn than one connection may use.
+    Time,
 }
 
 impl std::fmt::Display for Excess {
@@ -98,6 +100,7 @@ impl std::fmt::Display for Excess {
             Self::Refusals => write!(f, "more than {MAX_REFUSALS} buffers that cannot be imported"),
             Self::Planes => write!(f, "more than {MAX_PLANES} planes of unfinished buffers"),
             Self::Descriptors => write!(f, "more than {MAX_DESCRIPTORS} file descriptors"),
+            Self::Time => write!(f, "so much of the shell's processor time at once"),
         }
     }
 }
