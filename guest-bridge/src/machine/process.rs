@@ -119,7 +119,7 @@ fn prepare_child(numbers: [RawFd; 3], parent: Pid) -> io::Result<()> {
 }
 
 /// Blocks the signals that ask a process to end; what is blocked stays so across exec.
-fn deafen() -> io::Result<()> {
+pub(crate) fn deafen() -> io::Result<()> {
     // SAFETY: all-zero bytes are a valid sigset_t; the calls only write to it, and are async-signal-safe.
     let result = unsafe {
         let mut asks: libc::sigset_t = std::mem::zeroed();

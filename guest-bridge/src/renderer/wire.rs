@@ -10,6 +10,8 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The number of the renderer's end of the connection when it starts; phyllome-guest opens nothing else for it but 0 to 2.
+pub const SOCKET: i32 = 3;
 /// Most bytes of a packet, in both directions.
 pub const MAX_PACKET: usize = 64 << 10;
 /// Most bytes that [`Request::Part`]s may gather for one request: the longest SUBMIT_3D.
