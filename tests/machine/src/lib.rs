@@ -28,6 +28,7 @@ pub mod image;
 mod initrd;
 mod keys;
 mod machine;
+mod monitors;
 mod options;
 pub mod picture;
 mod program;

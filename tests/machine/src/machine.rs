@@ -6,7 +6,7 @@ use crate::options::{Init, MachineOptions};
 use crate::picture::Picture;
 use crate::program::{Output, Process, Program};
 use crate::qmp::Qmp;
-use crate::{image, initrd, keys, vnc};
+use crate::{image, initrd, keys};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -213,9 +213,9 @@ impl Machine {
         })
     }
 
-    /// Plugs a monitor of this size into an output of the first display device, gives it another size, or unplugs it.
-    pub fn set_output(&self, head: u32, size: Option<(u16, u16)>) -> Result<()> {
-        vnc::set_size(&self.folder.path().join(format!("vnc-0-{head}")), size)
+    /// Where the size of the monitor on an output of the first display device is told to QEMU.
+    pub(crate) fn monitor_socket(&self, head: u32) -> PathBuf {
+        self.folder.path().join(format!("vnc-0-{head}"))
     }
 
     // Keys and pointers.

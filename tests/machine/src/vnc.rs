@@ -11,8 +11,8 @@ const ENCODING_EXTENDED_DESKTOP_SIZE: i32 = -308;
 const SET_ENCODINGS: u8 = 2;
 const SET_DESKTOP_SIZE: u8 = 251;
 
-/// Connects, sends the size, waits until QEMU has taken it, and goes.
-pub fn set_size(socket: &Path, size: Option<(u16, u16)>) -> Result<()> {
+/// Connects, sends the size, waits until QEMU has taken it, and goes. `again`: QEMU tells the device although it has done so before.
+pub fn set_size(socket: &Path, size: Option<(u16, u16)>, again: bool) -> Result<()> {
     let mut stream = UnixStream::connect(socket).with_context(|| format!("cannot reach {}", socket.display()))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
     handshake(&mut stream).context("QEMU's VNC server does not speak as expected")?;
@@ -23,17 +23,16 @@ pub fn set_size(socket: &Path, size: Option<(u16, u16)>) -> Result<()> {
     stream.write_all(&message)?;
 
     let (width, height) = size.unwrap_or((0, 0));
-    let mut message = vec![SET_DESKTOP_SIZE, 0];
-    message.extend_from_slice(&width.to_be_bytes());
-    message.extend_from_slice(&height.to_be_bytes());
-    message.extend_from_slice(&[1, 0]); // one screen
-    message.extend_from_slice(&[0; 8]); // its id and position
-    message.extend_from_slice(&width.to_be_bytes());
-    message.extend_from_slice(&height.to_be_bytes());
-    message.extend_from_slice(&[0; 4]); // its flags
-    stream.write_all(&message)?;
+    let mut messages = Vec::new();
+    if again {
+        // QEMU passes on what differs from the wish before, once it has read all that has come: only the last of these two.
+        messages.extend(wish(width, height.wrapping_add(1)));
+    }
+    messages.extend(wish(width, height));
+    stream.write_all(&messages)?;
 
     // Replies are updates of one rectangle each, of the encoding that was asked for: x says why, y says whether it was granted.
+    let mut answers = if again { 2 } else { 1 };
     for _ in 0..8 {
         let mut update = [0; 16];
         stream.read_exact(&mut update).context("QEMU does not say whether it took the size")?;
@@ -49,13 +48,27 @@ pub fn set_size(socket: &Path, size: Option<(u16, u16)>) -> Result<()> {
         const BY_THIS_CLIENT: u16 = 1;
         if word(4) == BY_THIS_CLIENT {
             // QEMU says 4 ("request forwarded") where the guest decides, as here.
-            return match word(6) {
-                0 | 4 => Ok(()),
-                reason => bail!("QEMU refuses the size (reason {reason})"),
-            };
+            ensure!(matches!(word(6), 0 | 4), "QEMU refuses the size (reason {})", word(6));
+            answers -= 1;
+            if answers == 0 {
+                return Ok(());
+            }
         }
     }
     bail!("QEMU does not say whether it took the size")
+}
+
+/// The message that asks for a desktop of this size on one screen.
+fn wish(width: u16, height: u16) -> Vec<u8> {
+    let mut message = vec![SET_DESKTOP_SIZE, 0];
+    message.extend_from_slice(&width.to_be_bytes());
+    message.extend_from_slice(&height.to_be_bytes());
+    message.extend_from_slice(&[1, 0]); // one screen
+    message.extend_from_slice(&[0; 8]); // its id and position
+    message.extend_from_slice(&width.to_be_bytes());
+    message.extend_from_slice(&height.to_be_bytes());
+    message.extend_from_slice(&[0; 4]); // its flags
+    message
 }
 
 /// RFB 3.8 without a password.
