@@ -33,6 +33,7 @@ use std::ffi::{CStr, c_char};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Kernel drivers of displays without any GL hardware behind them.
 const NO_GL: &[&str] = &[
@@ -198,8 +199,8 @@ impl Gpu {
     }
 
     /// See [`Heads::flipped`].
-    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<String> {
-        each!(&mut self.drawing, heads => heads.flipped(crtc))
+    pub fn flipped(&mut self, crtc: crtc::Handle, time: Option<Duration>) -> Option<String> {
+        each!(&mut self.drawing, heads => heads.flipped(crtc, time))
     }
 
     /// See [`Heads::sleep`].

@@ -18,7 +18,7 @@ use smithay::reexports::drm::control::crtc;
 use smithay::reexports::input::event::{DeviceEvent, EventTrait};
 use smithay::reexports::input::{Event, Libinput};
 use smithay::utils::{Clock, Monotonic};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 type Handle = LoopHandle<'static, State>;
 
@@ -309,20 +309,18 @@ impl State {
 
     fn flipped(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
         let Some(kms) = self.kms() else { return };
-        let Some(name) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc)) else { return };
+        let time = match metadata {
+            // Displays without a vblank give no time.
+            Some(DrmEventMetadata { time: DrmEventTime::Monotonic(time), .. }) if !time.is_zero() => Some(time),
+            _ => None,
+        };
+        let Some(name) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc, time)) else { return };
         kms.backoff.note_shown();
         let Some(output) = kms.outputs.iter().find(|output| output.name == name).map(|output| output.id) else {
             return;
         };
-        let now = || Duration::from(Clock::<Monotonic>::new().now());
-        let (time, sequence) = match metadata {
-            // Displays without a vblank give no time.
-            Some(DrmEventMetadata { time: DrmEventTime::Monotonic(time), sequence }) if !time.is_zero() => {
-                (time, sequence)
-            }
-            Some(metadata) => (now(), metadata.sequence),
-            None => (now(), 0),
-        };
+        let time = time.unwrap_or_else(|| Clock::<Monotonic>::new().now().into());
+        let sequence = metadata.map_or(0, |metadata| metadata.sequence);
         self.output_flipped(output, time, u64::from(sequence));
     }
 

@@ -8,6 +8,7 @@ pub mod connectors;
 mod device;
 pub mod edid;
 mod events;
+pub mod flips;
 pub mod modes;
 pub mod planes;
 mod plugs;

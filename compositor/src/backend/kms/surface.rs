@@ -4,6 +4,7 @@
 
 use super::Overdue;
 use super::connectors::{Step, step};
+use super::flips::Flips;
 use super::planes::{Hardware, Planner, Stage};
 use super::recovery::{Progress, Remedy, remedy};
 use crate::backend::{Drawn, OutputId, Plane, painter};
@@ -23,9 +24,10 @@ use smithay::backend::renderer::element::RenderElement;
 use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscreen, Renderer, RendererSuper, Texture};
 use smithay::output::OutputModeSource;
 use smithay::reexports::drm::control::{Mode, connector, crtc};
-use smithay::utils::{Physical, Size, Transform};
+use smithay::utils::{Clock, Monotonic, Physical, Size, Transform};
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
 /// Formats of the shell's own picture, best first. It is opaque everywhere.
 const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
@@ -144,6 +146,7 @@ where
     /// Where buffers of cursor planes come from.
     cursors: Option<GbmDevice<DrmDeviceFd>>,
     heads: Vec<Head<A, F>>,
+    flips: Flips,
 }
 
 impl<R, A, F> Heads<R, A, F>
@@ -161,7 +164,7 @@ where
         make: impl Fn() -> (A, F) + 'static,
     ) -> Self {
         let textures = Textures::default();
-        Self { renderer, textures, make: Box::new(make), formats, cursors, heads: Vec::new() }
+        Self { renderer, textures, make: Box::new(make), formats, cursors, heads: Vec::new(), flips: Flips::default() }
     }
 
     /// How every lit display is driven.
@@ -187,7 +190,7 @@ where
                 return Ok(());
             }
             // What cannot be changed while it is lit may be lit anew.
-            self.heads.retain(|head| head.wiring.name != wiring.name);
+            self.keep(|kept| kept.name != wiring.name);
         }
         let surface =
             drm.create_surface(wiring.crtc, wiring.mode, &[wiring.connector]).map_err(|error| error.to_string())?;
@@ -219,7 +222,11 @@ where
 
     /// Switches off the displays that are not to be kept.
     pub fn keep(&mut self, keep: impl Fn(&Wiring) -> bool) {
-        self.heads.retain(|head| keep(&head.wiring));
+        for head in self.heads.extract_if(.., |head| !keep(&head.wiring)) {
+            if head.progress.is_flipping() {
+                self.flips.given_up(head.wiring.crtc.into());
+            }
+        }
     }
 
     /// Draws what of `scene`, which is `stage` to planes, changed since the last frame of display `name`. Tells where the guest's pixels
@@ -234,6 +241,7 @@ where
         let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) else {
             return Ok((Drawn::Asleep, Plane::default()));
         };
+        self.flips.begun(head.wiring.crtc.into(), Clock::<Monotonic>::new().now().into());
         let pieces = self.textures.pieces(&mut self.renderer, scene, screens);
         let drawn = put(&mut self.renderer, head, stage, &pieces);
         self.textures.note_failures(&pieces);
@@ -258,9 +266,13 @@ where
         self.heads.iter().any(|head| head.wiring.name == name && head.progress.is_flipping())
     }
 
-    /// The frame that `crtc` was given is on its display. Gives the display's name, if a frame was waited for.
-    pub fn flipped(&mut self, crtc: crtc::Handle) -> Option<String> {
-        let head = self.heads.iter_mut().find(|head| head.wiring.crtc == crtc && head.progress.is_flipping())?;
+    /// A frame that `crtc` was given is on its display since `time`, if that is known. Gives the display's name, if the frame was waited for.
+    pub fn flipped(&mut self, crtc: crtc::Handle, time: Option<Duration>) -> Option<String> {
+        let head = self.heads.iter_mut().find(|head| head.wiring.crtc == crtc && head.progress.is_flipping());
+        if self.flips.is_former(crtc.into(), head.is_some(), time) {
+            return None;
+        }
+        let head = head?;
         head.progress.done();
         head.overdue = None;
         if let Err(error) = head.compositor.frame_submitted() {
@@ -272,6 +284,9 @@ where
     /// Switches every display off; the next frame switches it on.
     pub fn sleep(&mut self) {
         for head in &mut self.heads {
+            if head.progress.is_flipping() {
+                self.flips.given_up(head.wiring.crtc.into());
+            }
             head.progress = Progress::default();
             head.overdue = None;
             if let Err(error) = head.compositor.clear() {
