@@ -126,7 +126,12 @@ impl Gpu {
         let (drm, notifier) =
             DrmDevice::new(fd.clone(), false).map_err(|error| format!("{place} cannot be driven: {error}"))?;
         if !drm.is_atomic() {
-            tracing::info!("{place}: the driver has no atomic mode setting; the older way is used, without planes");
+            // smithay reads the variable.
+            let why = match std::env::var_os("SMITHAY_USE_LEGACY") {
+                Some(_) => "SMITHAY_USE_LEGACY is set",
+                None => "the driver has no atomic one",
+            };
+            tracing::info!("{place}: the older way of mode setting is used, without planes: {why}");
         }
         let drawing = drawing(&fd, wanted).map_err(|error| format!("{place}: {error}"))?;
         let number = drm.device_id();
