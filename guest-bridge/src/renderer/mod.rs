@@ -3,4 +3,13 @@
 //! C libraries are loaded in `phyllome-renderer` only. It serves one guest, trusts nothing that it is told, and may die at any
 //! time; phyllome-guest trusts nothing that it says, and starts another.
 
+pub mod client;
+mod conversation;
+mod deaths;
+mod files;
+mod keeper;
+pub mod launch;
+mod packets;
+pub mod server;
 pub mod wire;
+mod words;

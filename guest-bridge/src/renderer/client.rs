@@ -1,0 +1,514 @@
+//! phyllome-guest's end of a renderer: asks, hears, watches, ends and starts it again. Lives on the device's thread.
+//!
+//! Nothing here blocks: requests are queued and go once per turn ([`Client::flush`]), events come by [`Client::turn`] whenever
+//! [`Client::fd`] is readable or [`Client::deadline`] has passed. The renderer is taken for hostile: what it says is checked by
+//! [`super::conversation`], its silence runs into [`Patience`], and the worst that it can do is to be ended.
+
+pub use super::conversation::{Answer, Capset, Happened, Ticket};
+
+use super::conversation::{Conversation, files_of};
+use super::deaths::Deaths;
+use super::keeper::Process;
+use super::launch::Launch;
+use super::packets::{Incoming, Outgoing, Received};
+use super::wire::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS, Piece, Request};
+use rustix::event::epoll;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// Bytes and requests beyond which [`Client::has_room`] says no.
+const ROOM_BYTES: usize = 16 << 20;
+const ROOM_OPEN: usize = 1024;
+/// Bounds of what is kept whatever the caller does.
+const MOST_BYTES: usize = ROOM_BYTES + 4 * MAX_BULK;
+const MOST_OPEN: usize = 8 * ROOM_OPEN;
+const MOST_FENCES: usize = 16 << 10;
+/// Packets that are read before the device's other work gets its turn.
+const TURN: usize = 32;
+/// Asked of the kernel for packets that the renderer has not read.
+const SEND_BUFFER: usize = 1 << 20;
+
+/// How long a renderer may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// To start.
+    pub start: Duration,
+    /// To answer the oldest request, or to take bytes off a full socket.
+    pub answer: Duration,
+    /// To signal another fence while some are outstanding.
+    pub fence: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self { start: seconds(10), answer: seconds(15), fence: seconds(30) }
+    }
+}
+
+/// Why a request was not sent. Nothing is sent then, not even in part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unsent {
+    /// There is no renderer now.
+    #[error("there is no renderer")]
+    Gone,
+    /// Too much is on its way; [`Client::has_room`] said so.
+    #[error("the renderer is too far behind")]
+    Full,
+    /// Longer than the protocol allows, or with another number of descriptors.
+    #[error("the request does not follow the protocol")]
+    Unfit,
+    /// The host has no descriptor left.
+    #[error("no descriptor is left")]
+    Host,
+}
+
+/// The renderer will not be started any more: it died too often within a short time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the renderer died three times within a minute, so 3D is off until the guest is started again")]
+pub struct Off;
+
+/// Where renderers come from.
+enum Source {
+    Launch(Launch),
+    /// For tests: gives our end of a connection to a stand-in.
+    Given(Box<dyn FnMut() -> io::Result<OwnedFd> + Send>),
+}
+
+/// The connection to a renderer that has not died.
+#[derive(Debug)]
+struct Link {
+    socket: OwnedFd,
+    process: Option<Process>,
+    /// The socket was full.
+    blocked: bool,
+}
+
+/// Since when something is waited for; each begins anew when there is progress.
+#[derive(Debug, Default)]
+struct Waits {
+    start: Option<Instant>,
+    answer: Option<Instant>,
+    fence: Option<Instant>,
+    sending: Option<Instant>,
+}
+
+/// A renderer, from the holder's point of view the same one across restarts. Dropping it ends the process.
+pub struct Client {
+    source: Source,
+    patience: Patience,
+    /// Holds what belongs to the present link.
+    epoll: OwnedFd,
+    link: Option<Link>,
+    talk: Conversation,
+    capsets: Vec<Capset>,
+    driver: String,
+    outgoing: Outgoing,
+    incoming: Incoming,
+    waits: Waits,
+    /// A death that no turn has told yet.
+    untold: Option<(Instant, String)>,
+    deaths: Deaths,
+    tickets: u64,
+    restarts: u32,
+    bulk: Vec<u8>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Client").field("link", &self.link).field("restarts", &self.restarts).finish_non_exhaustive()
+    }
+}
+
+/// A renderer that was just started.
+#[derive(Debug)]
+pub struct Starting(Client);
+
+impl Starting {
+    /// Waits until it is ready. The error is one sentence: why there is no 3D. Needs a tokio runtime with I/O and time; dropping the
+    /// future ends the renderer.
+    pub async fn ready(self) -> Result<Client, String> {
+        let Self(mut client) = self;
+        let host = |error: io::Error| format!("cannot wait for the renderer: {error}");
+        let epoll = client.epoll.try_clone().map_err(host)?;
+        // SAFETY: the descriptor is this duplicate's own, always the same, and open until the registration is dropped with it.
+        let registered = unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) };
+        let readable = registered.map_err(|error| host(error.into()))?;
+        loop {
+            // Nothing was asked, so there is nothing else that can happen; what dies is ready no more.
+            match client.turn(Instant::now()).pop() {
+                Some(Happened::Ready) => return Ok(client),
+                Some(Happened::Died { why, .. }) => return Err(why),
+                Some(Happened::Answered { .. } | Happened::Fenced(_)) | None => {}
+            }
+            let deadline = client.deadline().unwrap_or_else(Instant::now);
+            tokio::select! {
+                ready = readable.readable() => ready.map_err(host)?.clear_ready(),
+                () = tokio::time::sleep_until(deadline.into()) => {}
+            }
+        }
+    }
+}
+
+impl Client {
+    /// Starts a renderer. Fails where the host gives no descriptor or thread.
+    pub fn start(launch: Launch) -> io::Result<Starting> {
+        Self::start_with(launch, Patience::default())
+    }
+
+    /// The same with other patience.
+    pub fn start_with(launch: Launch, patience: Patience) -> io::Result<Starting> {
+        Self::new(Source::Launch(launch), patience)
+    }
+
+    /// For tests: a stand-in is the renderer. `connect` is called for each start and gives our end of a `SOCK_SEQPACKET` connection.
+    pub fn over(
+        connect: impl FnMut() -> io::Result<OwnedFd> + Send + 'static,
+        patience: Patience,
+    ) -> io::Result<Starting> {
+        Self::new(Source::Given(Box::new(connect)), patience)
+    }
+
+    fn new(source: Source, patience: Patience) -> io::Result<Starting> {
+        let mut client = Self {
+            source,
+            patience,
+            epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
+            link: None,
+            talk: Conversation::default(),
+            capsets: Vec::new(),
+            driver: String::new(),
+            outgoing: Outgoing::default(),
+            incoming: Incoming::default(),
+            waits: Waits::default(),
+            untold: None,
+            deaths: Deaths::default(),
+            tickets: 0,
+            restarts: 0,
+            bulk: Vec::new(),
+        };
+        client.connect(Instant::now())?;
+        Ok(Starting(client))
+    }
+
+    fn connect(&mut self, now: Instant) -> io::Result<()> {
+        let (socket, process) = match &mut self.source {
+            Source::Given(connect) => (connect()?, None),
+            Source::Launch(launch) => {
+                let flags = SocketFlags::CLOEXEC;
+                let (here, there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+                (here, Some(Process::start(launch.clone(), there)?))
+            }
+        };
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        // The kernel gives what the system's limit allows.
+        rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
+        let data = epoll::EventData::new_u64(0);
+        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+        if let Some(process) = &process {
+            epoll::add(&self.epoll, process, data, epoll::EventFlags::IN)?;
+        }
+        self.talk = Conversation { memfd_pictures: self.talk.memfd_pictures, ..Conversation::default() };
+        self.waits = Waits { start: Some(now), ..Waits::default() };
+        self.link = Some(Link { socket, process, blocked: false });
+        Ok(())
+    }
+
+    /// For tests on hosts that have no dmabufs: pictures in sealed memory are taken, too.
+    pub fn take_memfd_pictures(&mut self) {
+        self.talk.memfd_pictures = true;
+    }
+
+    /// What the library offers, as it was when the first renderer got ready.
+    pub fn capsets(&self) -> &[Capset] {
+        &self.capsets
+    }
+
+    /// What draws, such as `llvmpipe (LLVM 19.1.7)`.
+    pub fn driver(&self) -> &str {
+        &self.driver
+    }
+
+    /// The process's id, while there is one.
+    pub fn pid(&self) -> Option<u32> {
+        self.link.as_ref()?.process.as_ref()?.pid()
+    }
+
+    /// How often a renderer was started again.
+    pub fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    /// Whether a renderer runs, or starts, to which requests can be sent.
+    pub fn is_alive(&self) -> bool {
+        self.link.is_some()
+    }
+
+    /// Readable when [`Self::turn`] has something to do. The same descriptor across restarts.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+
+    /// When [`Self::turn`] is to be called even if nothing happens.
+    pub fn deadline(&self) -> Option<Instant> {
+        if let Some((since, _)) = &self.untold {
+            return Some(*since);
+        }
+        self.limits().into_iter().filter_map(|(limit, _)| limit).min()
+    }
+
+    /// Whether more may be asked: less than 16 MiB are unsent and less than 1024 requests unanswered. Fences have a bound of
+    /// their own.
+    pub fn has_room(&self) -> bool {
+        self.outgoing.bytes() < ROOM_BYTES && self.talk.open() < ROOM_OPEN && self.talk.fences() < MOST_FENCES
+    }
+
+    /// Queues a request that has an answer, with its descriptors (one per region of memory, one of a file or target, else none),
+    /// which are duplicated. Its bulk, if it has one, has at most [`MAX_INLINE`] bytes; for more see [`Self::submit`],
+    /// [`Self::attach`] and [`Self::create_blob`].
+    pub fn send(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>]) -> Result<Ticket, Unsent> {
+        self.admit(0)?;
+        if files.len() != files_of(request) || files.len() > MAX_REGIONS {
+            return Err(Unsent::Unfit);
+        }
+        let files: io::Result<Vec<OwnedFd>> = files.iter().map(|file| file.try_clone_to_owned()).collect();
+        let files = files.map_err(|_| Unsent::Host)?;
+        let ticket = Ticket(self.tickets);
+        if matches!(request, Request::Part(_) | Request::Fence { .. } | Request::DropTarget(_))
+            || !self.outgoing.push(request, files)
+        {
+            return Err(Unsent::Unfit);
+        }
+        self.talk.ask(ticket, request);
+        self.tickets += 1;
+        Ok(ticket)
+    }
+
+    /// Queues SUBMIT_3D: at most [`MAX_BULK`] bytes.
+    pub fn submit(&mut self, context: u32, commands: &[u8]) -> Result<Ticket, Unsent> {
+        self.send_bulk(commands, |commands| Request::Submit { context, commands })
+    }
+
+    /// Queues RESOURCE_ATTACH_BACKING.
+    pub fn attach(&mut self, resource: u32, pieces: impl Iterator<Item = Piece>) -> Result<Ticket, Unsent> {
+        self.send_pieces(pieces, |pieces| Request::Attach { resource, pieces })
+    }
+
+    /// Queues RESOURCE_CREATE_BLOB: `request` makes a [`Request::CreateBlob`] of the last bytes of its list of pieces.
+    pub fn create_blob(
+        &mut self,
+        pieces: impl Iterator<Item = Piece>,
+        request: impl FnOnce(&[u8]) -> Request<'_>,
+    ) -> Result<Ticket, Unsent> {
+        self.send_pieces(pieces, request)
+    }
+
+    fn send_pieces(
+        &mut self,
+        pieces: impl Iterator<Item = Piece>,
+        request: impl FnOnce(&[u8]) -> Request<'_>,
+    ) -> Result<Ticket, Unsent> {
+        let mut bulk = std::mem::take(&mut self.bulk);
+        bulk.clear();
+        for piece in pieces.take(MAX_BULK / Piece::BYTES + 1) {
+            bulk.extend_from_slice(&piece.to_bytes());
+        }
+        let sent = self.send_bulk(&bulk, request);
+        bulk.shrink_to(MAX_PACKET);
+        self.bulk = bulk;
+        sent
+    }
+
+    fn send_bulk(&mut self, bulk: &[u8], last: impl FnOnce(&[u8]) -> Request<'_>) -> Result<Ticket, Unsent> {
+        if bulk.len() > MAX_BULK {
+            return Err(Unsent::Unfit);
+        }
+        // The rest is for what messages have besides bulk.
+        self.admit(bulk.len() + MAX_PACKET)?;
+        let (parts, rest) = bulk.split_at(bulk.len().saturating_sub(1) / MAX_INLINE * MAX_INLINE);
+        let last = last(rest);
+        if !matches!(last, Request::Submit { .. } | Request::Attach { .. } | Request::CreateBlob { .. }) {
+            return Err(Unsent::Unfit);
+        }
+        for part in parts.chunks(MAX_INLINE) {
+            // A part of that length fits into every packet of its own.
+            self.outgoing.push(&Request::Part(part), Vec::new());
+        }
+        self.send(&last, &[])
+    }
+
+    /// Queues a fence: [`Happened::Fenced`] comes once everything before it is done. `fence` must not be under way.
+    pub fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
+        self.admit(0)?;
+        if self.talk.fences() >= MOST_FENCES {
+            return Err(Unsent::Full);
+        }
+        if !self.talk.fence(fence) {
+            return Err(Unsent::Unfit);
+        }
+        self.outgoing.push(&Request::Fence { context, ring, fence }, Vec::new());
+        Ok(())
+    }
+
+    /// Queues that a target is not used any more.
+    pub fn drop_target(&mut self, target: u32) -> Result<(), Unsent> {
+        self.admit(0)?;
+        self.outgoing.push(&Request::DropTarget(target), Vec::new());
+        Ok(())
+    }
+
+    fn admit(&self, bytes: usize) -> Result<(), Unsent> {
+        if self.link.is_none() {
+            Err(Unsent::Gone)
+        } else if self.outgoing.bytes() + bytes > MOST_BYTES || self.talk.open() >= MOST_OPEN {
+            Err(Unsent::Full)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Sends what is queued, as far as the socket takes it: once at the end of each turn of the device's.
+    pub fn flush(&mut self, now: Instant) {
+        let trouble = self.send_queued(now).err();
+        if let Some(error) = trouble {
+            // What the renderer said before it closed is still to be heard, so the turn decides.
+            self.untold.get_or_insert_with(|| (now, format!("the renderer does not listen: {error}")));
+        }
+        self.begin_waits(now);
+    }
+
+    fn send_queued(&mut self, now: Instant) -> io::Result<()> {
+        let Some(link) = &mut self.link else { return Ok(()) };
+        // Before it is ready it does not listen.
+        if self.talk.ready.is_none() || self.untold.is_some() {
+            return Ok(());
+        }
+        if self.outgoing.send(&link.socket)? > 0 {
+            self.waits.sending = Some(now);
+        }
+        let blocked = self.outgoing.bytes() > 0;
+        if blocked != link.blocked {
+            let out = if blocked { epoll::EventFlags::OUT } else { epoll::EventFlags::empty() };
+            epoll::modify(&self.epoll, &link.socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN | out)?;
+            link.blocked = blocked;
+        }
+        Ok(())
+    }
+
+    fn begin_waits(&mut self, now: Instant) {
+        let ready = self.talk.ready.is_some();
+        let since = |wait: &mut Option<Instant>, waits: bool| *wait = wait.filter(|_| waits).or(waits.then_some(now));
+        since(&mut self.waits.answer, ready && self.talk.open() > 0);
+        since(&mut self.waits.fence, ready && self.talk.fences() > 0);
+        since(&mut self.waits.sending, ready && self.outgoing.bytes() > 0);
+    }
+
+    fn limits(&self) -> [(Option<Instant>, &'static str); 4] {
+        let Patience { start, answer, fence } = self.patience;
+        let limit = |since: Option<Instant>, patience| since.and_then(|since| since.checked_add(patience));
+        [
+            (limit(self.waits.start, start), "the renderer did not get ready"),
+            (limit(self.waits.answer, answer), "the renderer did not answer"),
+            (limit(self.waits.sending, answer), "the renderer did not listen"),
+            (limit(self.waits.fence, fence), "a fence of the renderer's did not signal"),
+        ]
+    }
+
+    /// Hears what the renderer said, looks at the clock, and sends what is queued. Call it when [`Self::fd`] is readable or
+    /// [`Self::deadline`] has passed; bounded.
+    pub fn turn(&mut self, now: Instant) -> Vec<Happened> {
+        let mut happened = Vec::new();
+        let mut end = self.hear(&mut happened);
+        if end.is_none() {
+            self.flush(now);
+            // What it said before it closed explains more than that it did.
+            let untold = self.untold.take();
+            end = untold.map(|(_, why)| self.hear(&mut happened).unwrap_or(why));
+        }
+        if end.is_none() {
+            let late = self.limits().into_iter().find(|(limit, _)| limit.is_some_and(|limit| limit <= now));
+            end = late.map(|(_, what)| format!("{what} in time, so it was ended"));
+        }
+        if let Some(why) = end {
+            self.die(why, now, &mut happened);
+        }
+        happened
+    }
+
+    /// Reads; why the renderer has ended or is to, if so.
+    fn hear(&mut self, happened: &mut Vec<Happened>) -> Option<String> {
+        let link = self.link.as_ref()?;
+        let ended = link.process.as_ref().and_then(|process| process.end());
+        for _ in 0..TURN {
+            let (count, files) = match self.incoming.receive(&link.socket) {
+                Ok(Received::Packet(count, files)) => (count, files),
+                Ok(Received::Nothing) => return ended.map(str::to_owned),
+                Ok(Received::Closed) => return Some(ended.unwrap_or("the renderer closed its connection").to_owned()),
+                Ok(Received::TooMuch) => {
+                    return Some("the renderer sent more than its protocol allows, so it was ended".into());
+                }
+                Err(error) => return Some(format!("the renderer cannot be heard: {error}")),
+            };
+            let (open, fences, was_ready) = (self.talk.open(), self.talk.fences(), self.talk.ready.is_some());
+            if let Err(ends) = self.talk.hear(self.incoming.bytes(count), files, happened) {
+                return Some(ends.to_string());
+            }
+            // Progress; what is still waited for is waited for from now on.
+            if self.talk.open() < open {
+                self.waits.answer = None;
+            }
+            if self.talk.fences() < fences {
+                self.waits.fence = None;
+            }
+            if let Some(driver) = self.talk.ready.as_ref().filter(|_| !was_ready) {
+                self.waits.start = None;
+                self.driver.clone_from(driver);
+                let capsets = std::mem::take(&mut self.talk.capsets);
+                let same = |(one, other): (&Capset, &Capset)| (one.id, one.version) == (other.id, other.version);
+                if self.restarts == 0 {
+                    self.capsets = capsets;
+                } else if self.capsets.len() != capsets.len() || !self.capsets.iter().zip(&capsets).all(same) {
+                    return Some("the renderer that was started again offers another 3D than before".to_owned());
+                }
+            }
+        }
+        None
+    }
+
+    /// The renderer's end: closes, kills, and tells.
+    fn die(&mut self, why: String, now: Instant, happened: &mut Vec<Happened>) {
+        if let Some(link) = self.link.take() {
+            // Both were added. Somebody else may hold the connection open, so closing it would not take it out.
+            let _ = epoll::delete(&self.epoll, &link.socket);
+            if let Some(process) = &link.process {
+                let _ = epoll::delete(&self.epoll, process);
+            }
+        }
+        self.deaths.record(now);
+        self.outgoing.clear();
+        self.waits = Waits::default();
+        self.untold = None;
+        let (tickets, fences) = self.talk.abandon();
+        happened.push(Happened::Died { why, tickets, fences });
+    }
+
+    /// Starts a renderer again after [`Happened::Died`]; [`Happened::Ready`] comes once it is ready, and requests wait for that. With a
+    /// renderer that lives nothing is done. A start that fails is a death.
+    pub fn restart(&mut self, now: Instant) -> Result<(), Off> {
+        if self.link.is_some() {
+            return Ok(());
+        }
+        if self.deaths.off() {
+            return Err(Off);
+        }
+        self.restarts = self.restarts.saturating_add(1);
+        if let Err(error) = self.connect(now) {
+            self.untold = Some((now, format!("the renderer cannot be started: {error}")));
+        }
+        Ok(())
+    }
+}
