@@ -4,14 +4,14 @@
 //! loaded only if GLES is asked for.
 
 use super::kms::arrange::Order;
-use super::painter::Painter;
+use super::painter::{Painter, import_into_pixman};
 use super::{Output, OutputId, OutputInfo, RendererKind, arrange};
 use crate::render::Capture;
 use crate::render::scene::Scene;
 use crate::render::turned::{transform_of, turned_size};
 use crate::wayland::screens::Screens;
 use phyllome_config::shell::OutputConfig;
-use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
+use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Format, Fourcc};
 use smithay::backend::egl::native::EGLSurfacelessDisplay;
 use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
@@ -145,27 +145,19 @@ impl Headless {
 
     pub(super) fn offscreen(
         &mut self,
-        width: u32,
-        height: u32,
+        size: (u32, u32),
         scene: &Scene,
         screens: &mut Screens,
     ) -> Result<Capture, String> {
         match &mut self.canvases {
-            Canvases::Pixman(painter) => painter.offscreen((width, height), scene, screens),
-            Canvases::Gles(painter, _) => painter.offscreen((width, height), scene, screens),
+            Canvases::Pixman(painter) => painter.offscreen(size, scene, screens),
+            Canvases::Gles(painter, _) => painter.offscreen(size, scene, screens),
         }
     }
 
     pub(super) fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
         match &mut self.canvases {
-            Canvases::Pixman(painter) => {
-                // Pixman reads between two of these; a memfd does not know them.
-                dmabuf
-                    .sync_plane(0, DmabufSyncFlags::START | DmabufSyncFlags::READ)
-                    .and_then(|()| dmabuf.sync_plane(0, DmabufSyncFlags::END | DmabufSyncFlags::READ))
-                    .map_err(|_| "Pixman reads only real dmabufs".to_owned())?;
-                painter.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
-            }
+            Canvases::Pixman(painter) => import_into_pixman(&mut painter.renderer, dmabuf),
             Canvases::Gles(painter, _) => {
                 painter.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
             }

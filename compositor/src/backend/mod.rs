@@ -312,17 +312,11 @@ impl Backend {
     }
 
     /// Draws `scene` where nobody sees it and returns its pixels.
-    pub fn offscreen(
-        &mut self,
-        width: u32,
-        height: u32,
-        scene: &Scene,
-        screens: &mut Screens,
-    ) -> Result<Capture, String> {
+    pub fn offscreen(&mut self, size: (u32, u32), scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {
         match self {
-            Self::Headless(headless) => headless.offscreen(width, height, scene, screens),
-            Self::Nested(nested) => nested.offscreen(width, height, scene, screens),
-            Self::Kms(kms) => kms.offscreen(width, height, scene, screens),
+            Self::Headless(headless) => headless.offscreen(size, scene, screens),
+            Self::Nested(nested) => nested.offscreen(size, scene, screens),
+            Self::Kms(kms) => kms.offscreen(size, scene, screens),
         }
     }
 

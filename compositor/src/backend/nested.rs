@@ -7,6 +7,7 @@ use crate::State;
 use crate::render::Capture;
 use crate::render::elements::{Textures, ground};
 use crate::render::scene::Scene;
+use crate::turns::Sources;
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Format, Fourcc};
@@ -19,7 +20,6 @@ use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
 use smithay::backend::renderer::{ImportDma, ImportMem};
 use smithay::backend::winit::{self, WinitEvent, WinitEventLoop, WinitGraphicsBackend, WinitInput};
-use smithay::reexports::calloop::LoopHandle;
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::reexports::winit::dpi::PhysicalSize;
 use smithay::reexports::winit::window::Window;
@@ -128,19 +128,18 @@ impl Nested {
 
     pub(super) fn read(&mut self, scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {
         let size = self.outputs.first().map_or((1, 1), |output| output.size);
-        self.offscreen(size.0, size.1, scene, screens)
+        self.offscreen(size, scene, screens)
     }
 
     pub(super) fn offscreen(
         &mut self,
-        width: u32,
-        height: u32,
+        size: (u32, u32),
         scene: &Scene,
         screens: &mut Screens,
     ) -> Result<Capture, String> {
         self.window_is_current = false;
         let renderer = self.window.renderer();
-        offscreen::<GlesRenderer, GlesTexture>(renderer, &mut self.textures, (width, height), scene, screens)
+        offscreen::<GlesRenderer, GlesTexture>(renderer, &mut self.textures, size, scene, screens)
     }
 
     pub(super) fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
@@ -174,7 +173,7 @@ fn steps(scale: f64) -> f64 {
 
 impl State {
     /// Listens to the window.
-    pub fn watch_window(loop_handle: &LoopHandle<'static, State>, events: WinitEventLoop) -> Result<(), String> {
+    pub fn watch_window(loop_handle: &Sources, events: WinitEventLoop) -> Result<(), String> {
         loop_handle
             .insert_source(events, |event, (), state| state.window_event(event))
             .map(drop)
@@ -195,7 +194,7 @@ impl State {
                 let time = self.now_ms();
                 self.handle_input_lost(time);
             }
-            WinitEvent::CloseRequested => self.loop_signal.stop(),
+            WinitEvent::CloseRequested => self.loop_handle.stop(),
             WinitEvent::Input(event) => self.window_input(event),
         }
     }

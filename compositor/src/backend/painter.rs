@@ -8,9 +8,11 @@ use crate::render::scene::Scene;
 use crate::render::turned::{turn, turned_size, upright};
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::Fourcc;
+use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::element::RenderElement;
-use smithay::backend::renderer::{Bind, ExportMem, ImportAll, Offscreen, Renderer, Texture};
+use smithay::backend::renderer::pixman::PixmanRenderer;
+use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscreen, Renderer, Texture};
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 
 /// A buffer that stands for an output.
@@ -171,4 +173,14 @@ where
         Capture::new(&upright(pixels, size, canvas.transform), width, height)
     };
     capture.map_err(|error| format!("the picture could not be copied: {error}"))
+}
+
+/// Tries to import a dmabuf into Pixman; the error says why it cannot be.
+pub fn import_into_pixman(renderer: &mut PixmanRenderer, dmabuf: &Dmabuf) -> Result<(), String> {
+    // Pixman reads between two of these; a memfd does not know them.
+    dmabuf
+        .sync_plane(0, DmabufSyncFlags::START | DmabufSyncFlags::READ)
+        .and_then(|()| dmabuf.sync_plane(0, DmabufSyncFlags::END | DmabufSyncFlags::READ))
+        .map_err(|_| "Pixman reads only real dmabufs".to_owned())?;
+    renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
 }

@@ -318,7 +318,7 @@ impl State {
         let (width, height) = self.protocols.screens.area(name, None);
         let area = Area { x: 0, y: 0, width, height };
         let scene = Scene::of_surface(&surface, wanted, &area).ok_or_else(none)?;
-        self.backend.offscreen(width, height, &scene, &mut self.protocols.screens)
+        self.backend.offscreen((width, height), &scene, &mut self.protocols.screens)
     }
 
     /// Every output, for `phyllome status`.

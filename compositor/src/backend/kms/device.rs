@@ -9,11 +9,12 @@ use super::recovery::Remedy;
 use super::session::SeatHandle;
 use super::surface::{Heads, Wiring};
 use crate::backend::headless::egl_is_installed;
+use crate::backend::painter::import_into_pixman;
 use crate::backend::{Drawn, OutputId, Plane, RendererKind};
 use crate::render::Capture;
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
-use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
+use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::dumb::DumbAllocator;
 use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
 use smithay::backend::allocator::{Format, Fourcc, Modifier};
@@ -229,14 +230,7 @@ impl Gpu {
     /// Tries to import a dmabuf; the error says why it cannot be.
     pub fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
         match &mut self.drawing {
-            Drawing::Pixman(heads) => {
-                // Pixman reads between two of these; a memfd does not know them.
-                dmabuf
-                    .sync_plane(0, DmabufSyncFlags::START | DmabufSyncFlags::READ)
-                    .and_then(|()| dmabuf.sync_plane(0, DmabufSyncFlags::END | DmabufSyncFlags::READ))
-                    .map_err(|_| "Pixman reads only real dmabufs".to_owned())?;
-                heads.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
-            }
+            Drawing::Pixman(heads) => import_into_pixman(&mut heads.renderer, dmabuf),
             Drawing::Gles(heads) => {
                 heads.renderer.import_dmabuf(dmabuf, None).map(drop).map_err(|error| error.to_string())
             }

@@ -239,18 +239,17 @@ impl Kms {
 
     pub(super) fn read(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {
         let size = self.outputs.get(index).map(|output| output.size).ok_or("no display is plugged in")?;
-        self.offscreen(size.0, size.1, scene, screens)
+        self.offscreen(size, scene, screens)
     }
 
     pub(super) fn offscreen(
         &mut self,
-        width: u32,
-        height: u32,
+        size: (u32, u32),
         scene: &Scene,
         screens: &mut Screens,
     ) -> Result<Capture, String> {
         let driven = self.driven.as_mut().ok_or("the display is lost and not yet back")?;
-        driven.gpu.offscreen((width, height), scene, screens)
+        driven.gpu.offscreen(size, scene, screens)
     }
 
     pub(super) fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
