@@ -151,7 +151,7 @@ fn names(folder: &Path, wanted: impl Fn(&str) -> bool) -> Vec<String> {
 }
 
 /// The beginning of a file's text.
-fn words(path: &Path) -> Option<String> {
+pub(super) fn words(path: &Path) -> Option<String> {
     let mut text = String::new();
     fs::File::open(path).ok()?.take(MAX_WORDS).read_to_string(&mut text).ok()?;
     Some(text)
@@ -161,7 +161,7 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())
 }
 
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     crate::guests::life::printable(text, 60)
 }
 

@@ -6,6 +6,7 @@ mod display;
 pub mod egl;
 mod host;
 mod kvm;
+mod linger;
 mod qemu;
 
 use serde::Serialize;
@@ -68,7 +69,7 @@ pub fn run(egl_probe: &[&Path]) -> Vec<Check> {
     checks.extend([host::guest_program(), host::runtime_folder(), host::udmabuf(), host::render_node()]);
     checks.push(host::egl(egl_probe));
     checks.extend(display::checks(&display::Roots::host()));
-    checks.push(host::memlock());
+    checks.extend([host::memlock(), linger::check()]);
     checks
 }
 

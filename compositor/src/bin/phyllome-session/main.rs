@@ -1,7 +1,7 @@
 //! The login session: sets up its environment, runs phyllome-shell on the display, and brings it back when it crashes.
 //!
-//! Started by a login manager or on a bare console. It decides nothing about guests: they run on by themselves. When to start again is
-//! [`policy`]'s; what it leaves behind is a text console and no shell.
+//! Started by a login manager or on a bare console. It decides nothing about guests: they run on by themselves, until the person's last
+//! session ends if logind is told nothing else. When to start again is [`policy`]'s; what it leaves behind is a text console and no shell.
 
 mod console;
 mod environment;
@@ -39,7 +39,8 @@ Without --backend the shell is started with --backend kms.
   -h, --help             Print help
   -V, --version          Print version
 
-Exit codes: the shell's own; 4 if the session gave up. Guests run on in every case.";
+Exit codes: the shell's own; 4 if the session gave up. Guests run on, unless logind ends them with your last session:
+`phyllome doctor` says whether it does.";
 
 /// SIGTERM, SIGINT and SIGHUP, each on a socket that is readable once it came.
 struct Signals([(Signal, UnixStream); 3]);
