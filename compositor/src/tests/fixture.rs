@@ -21,9 +21,22 @@ use std::io::{Read, Seek};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
+use wayland_client::protocol::wl_output::Transform;
 
 /// How long a test waits for anything before it fails.
 pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Every way in which a picture can be turned.
+pub const TRANSFORMS: [Transform; 8] = [
+    Transform::Normal,
+    Transform::_90,
+    Transform::_180,
+    Transform::_270,
+    Transform::Flipped,
+    Transform::Flipped90,
+    Transform::Flipped180,
+    Transform::Flipped270,
+];
 
 /// The shell.
 pub struct Fixture {

@@ -1,9 +1,9 @@
 //! The frame against clients that ask for every size, offset, scale, transform and viewport there is.
 
-use super::fixture::{Fixture, Shot, name};
+use super::fixture::{Fixture, Shot, TRANSFORMS, name};
 use super::show::shown;
 use phyllome_protocol::status::Area;
-use wayland_client::protocol::{wl_output, wl_shm};
+use wayland_client::protocol::wl_shm;
 use wayland_protocols::xdg::shell::client::{xdg_positioner, xdg_wm_base};
 
 const GREEN: u32 = 0x00_ff_00;
@@ -38,17 +38,7 @@ fn tp02_no_scale_transform_or_viewport_touches_the_band() {
     let (mut red, window, _pool) = shown!(shell, "red", GREEN);
     let (proper, area) = proper_frame(&mut shell);
     let viewport = red.viewport(&window.surface);
-    let transforms = [
-        wl_output::Transform::Normal,
-        wl_output::Transform::_90,
-        wl_output::Transform::_180,
-        wl_output::Transform::_270,
-        wl_output::Transform::Flipped,
-        wl_output::Transform::Flipped90,
-        wl_output::Transform::Flipped180,
-        wl_output::Transform::Flipped270,
-    ];
-    for (number, transform) in transforms.into_iter().enumerate() {
+    for (number, transform) in TRANSFORMS.into_iter().enumerate() {
         for scale in [1, 2, 8] {
             for destination in [(-1, -1), (1, 1), (5000, 5000), (i32::MAX, 1), (i32::MAX, i32::MAX)] {
                 window.surface.set_buffer_transform(transform);

@@ -1,7 +1,7 @@
 //! Displays that are turned: what the person sees is the same as on one that is not, and guests never hear of it.
 
 use super::client::{Client, Pool, Window};
-use super::fixture::{Fixture, Shot};
+use super::fixture::{Fixture, Shot, TRANSFORMS};
 use crate::backend::RendererKind;
 use crate::backend::headless::Headless;
 use phyllome_config::shell::{OutputConfig, Rotation};
@@ -9,16 +9,6 @@ use std::os::unix::fs::FileExt;
 use wayland_client::protocol::{wl_output, wl_shm};
 
 const TURNS: [Rotation; 3] = [Rotation::Quarter, Rotation::Half, Rotation::ThreeQuarters];
-const TRANSFORMS: [wl_output::Transform; 8] = [
-    wl_output::Transform::Normal,
-    wl_output::Transform::_90,
-    wl_output::Transform::_180,
-    wl_output::Transform::_270,
-    wl_output::Transform::Flipped,
-    wl_output::Transform::Flipped90,
-    wl_output::Transform::Flipped180,
-    wl_output::Transform::Flipped270,
-];
 
 /// A display that shows 640 × 480 to a person who turned it.
 fn turned(renderer: RendererKind, rotation: Rotation) -> Result<Fixture, String> {

@@ -5,7 +5,8 @@
     clippy::all,
     clippy::todo,
     clippy::undocumented_unsafe_blocks,
-    clippy::unwrap_used
+    clippy::unwrap_used,
+    reason = "generated code"
 )]
 
 slint::include_modules!();

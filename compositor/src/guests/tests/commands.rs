@@ -1,0 +1,163 @@
+//! What is asked on the shell's control socket, and who hears the answer.
+
+use super::{Host, Line, Peer, name, refusal};
+use phyllome_protocol::control::{FromGuest, Request};
+use phyllome_protocol::framing;
+use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
+use phyllome_protocol::status::{GuestState, Mode};
+use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn an_answer_reaches_the_one_who_asked_and_a_foreign_one_nobody() {
+    let mut host = Host::started("exit 9");
+    let (mut work, play) = (Peer::of(&mut host, "work"), Peer::of(&mut host, "play"));
+    let mut tool = host.tool();
+    tool.send(&Command::Pause { name: name("work") });
+    let asked = work.asked(&mut host);
+    assert_eq!(asked.request, Request::Pause);
+    // Another guest answers in its place.
+    play.line.send(&FromGuest::Refused { id: asked.id, reason: "ha".into() });
+    work.line.send(&FromGuest::Done { id: asked.id });
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    host.wait_state("work", GuestState::Paused);
+    assert!(refusal(host.ask(Command::Pause { name: name("work") })).contains("paused already"));
+}
+
+#[test]
+fn tp20_pause_all_asks_every_guest_even_if_one_refuses() {
+    let mut host = Host::started("exit 9");
+    let (mut work, mut play) = (Peer::of(&mut host, "work"), Peer::of(&mut host, "play"));
+    let mut tool = host.tool();
+    tool.send(&Command::PauseAll);
+    let (first, second) = (work.asked(&mut host), play.asked(&mut host));
+    work.line.send(&FromGuest::Refused { id: first.id, reason: "QEMU does not answer".into() });
+    play.line.send(&FromGuest::Done { id: second.id });
+    assert_eq!(refusal(tool.next(&mut host).unwrap()), "QEMU does not answer");
+    host.wait_state("play", GuestState::Paused);
+}
+
+#[test]
+fn status_goes_out_although_a_guest_does_not_tell_its_counters() {
+    let mut host = Host::started("exit 9");
+    let _mute = Peer::of(&mut host, "work");
+    let Reply::Status(status) = host.ask(Command::Status) else { panic!("no status") };
+    assert_eq!(status.guests[0].state, GuestState::Running);
+    assert_eq!(status.guests[0].qemu_pid, Some(2));
+}
+
+#[test]
+fn tp20_a_guest_that_never_answers_is_asked_a_bounded_number_of_times() {
+    let mut host = Host::started("exit 9");
+    let _mute = Peer::of(&mut host, "work");
+    let mut play = Peer::of(&mut host, "play");
+    for _ in 0..3 {
+        assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+    }
+    assert_eq!(
+        host.state.guests.pending.values().filter(|p| p.name == name("work")).count(),
+        1,
+        "one question for reports"
+    );
+    let asked: Vec<_> = (0..100).map(|_| host.state.ask_guest(&name("work"), Request::Shutdown, None)).collect();
+    assert_eq!(asked.iter().filter(|result| result.is_ok()).count(), crate::guests::MAX_PENDING - 1);
+    let tool = host.tool();
+    tool.send(&Command::Shutdown { name: name("play") });
+    assert_eq!(play.asked(&mut host).request, Request::Shutdown, "other guests are not held up");
+}
+
+#[test]
+fn events_tell_of_focus_mode_and_states() {
+    let mut host = Host::started("exit 9");
+    let mut tool = host.tool();
+    tool.send(&Command::Events);
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    let peer = Peer::of(&mut host, "work");
+    host.ask(Command::Switch { name: name("work") });
+    host.ask(Command::Panel { show: true });
+    peer.report(GuestState::Stopping);
+    let mut seen: Vec<Event> = Vec::new();
+    let wanted = Event::State { name: name("work"), state: GuestState::Stopping, message: None };
+    while !seen.contains(&wanted) {
+        seen.push(tool.next(&mut host).unwrap());
+    }
+    assert!(seen.contains(&Event::Focus { name: Some(name("work")) }), "{seen:?}");
+    assert!(seen.contains(&Event::Mode { mode: Mode::Panel }), "{seen:?}");
+    assert!(seen.contains(&Event::Focus { name: None }), "{seen:?}");
+}
+
+#[test]
+fn several_commands_on_one_connection_are_answered_in_order() {
+    let mut host = Host::started("exit 9");
+    let _mute = Peer::of(&mut host, "work");
+    let mut tool = host.tool();
+    tool.send(&Command::Status);
+    tool.send(&Command::Kill { name: name("play") });
+    tool.send(&Command::Panel { show: true });
+    assert!(matches!(tool.next(&mut host).unwrap(), Reply::Status(_)));
+    assert_eq!(refusal(tool.next(&mut host).unwrap()), "play is not running");
+    assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
+}
+
+#[test]
+fn tp20_many_commands_at_once_are_one_command_in_a_turn() {
+    const MANY: usize = 150;
+    let mut host = Host::started("exit 9");
+    let mut tool = host.tool();
+    let target = CaptureTarget::Default;
+    let bytes = framing::encode(&Command::Screenshot { target }).unwrap().repeat(MANY);
+    (&tool.stream).write_all(&bytes).unwrap();
+    let mut other = host.tool();
+    other.send(&Command::Panel { show: true });
+    assert_eq!(other.next::<Reply>(&mut host).unwrap(), Reply::Done);
+    let mut answered = 0;
+    let mut count = |tool: &mut Line| {
+        while tool.decoder.receive(&tool.stream).unwrap() {
+            while let Some(reply) = tool.decoder.next_message::<Reply>().unwrap() {
+                assert!(matches!(reply, Reply::Screenshot { .. }), "{reply:?}");
+                assert!(tool.decoder.take_fd().is_some());
+                answered += 1;
+            }
+        }
+        answered
+    };
+    assert!(count(&mut tool) < MANY / 2, "the other one did not wait for all of them");
+    host.wait("all answers", |_| count(&mut tool) == MANY);
+}
+
+#[test]
+fn a_hundred_idle_connections_keep_nobody_out() {
+    let mut host = Host::started("exit 9");
+    let idle: Vec<_> = (0..100).map(|_| (host.tool(), host.turn())).collect();
+    assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
+    assert_eq!(idle.len(), 100);
+    assert!(host.state.control.client_count() <= 32);
+}
+
+#[test]
+fn test_input_needs_its_flag_and_goes_the_way_of_a_device() {
+    let tap = |keys: [&str; 2]| {
+        let keys = keys.map(str::to_owned).to_vec();
+        Command::Input { input: TestInput::Tap { keys } }
+    };
+    let mut host = Host::with("exit 9", false);
+    host.start();
+    assert!(refusal(host.ask(tap(["super", "escape"]))).contains("--allow-test-input"));
+    let mut host = Host::started("exit 9");
+    assert_eq!(host.ask(tap(["super", "escape"])), Reply::Done);
+    assert_eq!(host.state.shell.mode(), Mode::Panel);
+    assert_eq!(host.ask(tap(["super", "2"])), Reply::Done);
+    assert_eq!((host.shown().as_deref(), host.state.shell.mode()), (Some("play"), Mode::Guest));
+    assert!(refusal(host.ask(tap(["super", "nokey"]))).contains("nokey"));
+    let text = "Ab\n".to_owned();
+    assert_eq!(host.ask(Command::Input { input: TestInput::Type { text } }), Reply::Done);
+}
+
+#[test]
+fn the_sockets_mode_keeps_others_out_and_it_goes_when_the_shell_ends() {
+    let mut host = Host::started("exit 9");
+    let path = host.state.guests.options.runtime.shell_socket();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    host.state.stop_control();
+    assert!(!path.exists() && host.folder.path().exists());
+}
