@@ -29,6 +29,8 @@ const MOST_OPEN: usize = 8 * ROOM_OPEN;
 const MOST_FENCES: usize = 16 << 10;
 /// Packets that are read before the device's other work gets its turn.
 const TURN: usize = 32;
+/// How long a process may live on without its connection.
+const END: Duration = Duration::from_millis(500);
 /// Asked of the kernel for packets that the renderer has not read.
 const SEND_BUFFER: usize = 1 << 20;
 
@@ -86,6 +88,8 @@ struct Link {
     process: Option<Process>,
     /// The socket was full.
     blocked: bool,
+    /// The other end is closed; how its process ended is about to be known.
+    closed: bool,
 }
 
 /// Since when something is waited for; each begins anew when there is progress.
@@ -95,6 +99,7 @@ struct Waits {
     answer: Option<Instant>,
     fence: Option<Instant>,
     sending: Option<Instant>,
+    end: Option<Instant>,
 }
 
 /// A renderer, from the holder's point of view the same one across restarts. Dropping it ends the process.
@@ -212,9 +217,9 @@ impl Client {
         if let Some(process) = &process {
             epoll::add(&self.epoll, process, data, epoll::EventFlags::IN)?;
         }
-        self.talk = Conversation { memfd_pictures: self.talk.memfd_pictures, ..Conversation::default() };
+        self.talk = self.talk.anew();
         self.waits = Waits { start: Some(now), ..Waits::default() };
-        self.link = Some(Link { socket, process, blocked: false });
+        self.link = Some(Link { socket, process, blocked: false, closed: false });
         Ok(())
     }
 
@@ -384,7 +389,7 @@ impl Client {
     fn send_queued(&mut self, now: Instant) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
         // Before it is ready it does not listen.
-        if self.talk.ready.is_none() || self.untold.is_some() {
+        if self.talk.ready.is_none() || self.untold.is_some() || link.closed {
             return Ok(());
         }
         if self.outgoing.send(&link.socket)? > 0 {
@@ -407,10 +412,11 @@ impl Client {
         since(&mut self.waits.sending, ready && self.outgoing.bytes() > 0);
     }
 
-    fn limits(&self) -> [(Option<Instant>, &'static str); 4] {
+    fn limits(&self) -> [(Option<Instant>, &'static str); 5] {
         let Patience { start, answer, fence } = self.patience;
         let limit = |since: Option<Instant>, patience| since.and_then(|since| since.checked_add(patience));
         [
+            (limit(self.waits.end, END), "the renderer closed its connection and did not end"),
             (limit(self.waits.start, start), "the renderer did not get ready"),
             (limit(self.waits.answer, answer), "the renderer did not answer"),
             (limit(self.waits.sending, answer), "the renderer did not listen"),
@@ -422,12 +428,15 @@ impl Client {
     /// [`Self::deadline`] has passed; bounded.
     pub fn turn(&mut self, now: Instant) -> Vec<Happened> {
         let mut happened = Vec::new();
-        let mut end = self.hear(&mut happened);
+        let mut end = self.hear(now, &mut happened);
         if end.is_none() {
             self.flush(now);
-            // What it said before it closed explains more than that it did.
-            let untold = self.untold.take();
-            end = untold.map(|(_, why)| self.hear(&mut happened).unwrap_or(why));
+            // What it said before it closed, and how it ended, explain more than that it closed.
+            if let Some((_, why)) = self.untold.take() {
+                end = self.hear(now, &mut happened);
+                let explains_itself = self.link.as_ref().is_some_and(|link| link.closed);
+                end = end.or((!explains_itself).then_some(why));
+            }
         }
         if end.is_none() {
             let late = self.limits().into_iter().find(|(limit, _)| limit.is_some_and(|limit| limit <= now));
@@ -440,13 +449,21 @@ impl Client {
     }
 
     /// Reads; why the renderer has ended or is to, if so.
-    fn hear(&mut self, happened: &mut Vec<Happened>) -> Option<String> {
-        let link = self.link.as_ref()?;
-        let ended = link.process.as_ref().and_then(|process| process.end());
+    fn hear(&mut self, now: Instant, happened: &mut Vec<Happened>) -> Option<String> {
+        let link = self.link.as_mut()?;
+        let ended = link.process.as_ref().and_then(Process::end);
+        if link.closed {
+            return ended.map(str::to_owned);
+        }
         for _ in 0..TURN {
             let (count, files) = match self.incoming.receive(&link.socket) {
                 Ok(Received::Packet(count, files)) => (count, files),
                 Ok(Received::Nothing) => return ended.map(str::to_owned),
+                Ok(Received::Closed) if link.process.is_some() && ended.is_none() => {
+                    let _ = epoll::delete(&self.epoll, &link.socket);
+                    (link.closed, self.waits.end) = (true, Some(now));
+                    return None;
+                }
                 Ok(Received::Closed) => return Some(ended.unwrap_or("the renderer closed its connection").to_owned()),
                 Ok(Received::TooMuch) => {
                     return Some("the renderer sent more than its protocol allows, so it was ended".into());

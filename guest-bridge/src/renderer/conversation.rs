@@ -141,6 +141,11 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
+    /// A talk with the next renderer.
+    pub(super) fn anew(&self) -> Self {
+        Self { memfd_pictures: self.memfd_pictures, ..Self::default() }
+    }
+
     /// `request` is to be sent. `false` if nobody will ever answer it.
     pub(super) fn ask(&mut self, ticket: Ticket, request: &Request<'_>) -> bool {
         let expected = expected(request);
