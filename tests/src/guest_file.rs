@@ -8,42 +8,29 @@ use std::path::{Path, PathBuf};
 
 /// The name and the TOML text of a guest with this slot, colour and mode; `more` stands at the end of the file.
 pub fn guest_file(name: &str, slot: u32, color: &str, mode: Mode, more: &str) -> Result<(String, String)> {
-    let text = format!(
-        r#"profile = "linux"
-slot = {slot}
-memory = "256MiB"
-cpus = 1
-
-[label]
-color = "{color}"
-
-[machine]
-accel = "tcg"
-firmware = "none"
-
-[boot]
-kernel = "{}"
-initrd = "{}"
-cmdline = "{}"
-
-[network]
-mode = "none"
-{more}"#,
+    let boot = format!(
+        "kernel = \"{}\"\ninitrd = \"{}\"\ncmdline = \"{}\"",
         phyllome_test_guests::guest_kernel()?.display(),
         phyllome_test_guests::guest_initrd()?.display(),
         phyllome_test_guests::cmdline(name, color, mode),
     );
-    Ok((name.to_owned(), text))
+    Ok((name.to_owned(), text(slot, color, "256MiB", &boot, more)))
 }
 
 /// The name and the TOML text of a played guest (see [`crate::played`]): the same as [`guest_file`] to all who look at it, without a
 /// kernel, with its picture in milliseconds. QEMU's name must lead to `played-guest`: see [`qemu_of_played_guests`].
 pub fn played_guest_file(name: &str, slot: u32, color: &str, mode: Mode, more: &str) -> (String, String) {
+    let cmdline = phyllome_test_guests::cmdline(name, color, mode);
     // Any file will do for a kernel; this one is on every machine.
-    let text = format!(
+    let boot = format!("kernel = \"/proc/version\"\ncmdline = \"{cmdline} {PLAYED}\"");
+    (name.to_owned(), text(slot, color, "64MiB", &boot, more))
+}
+
+fn text(slot: u32, color: &str, memory: &str, boot: &str, more: &str) -> String {
+    format!(
         r#"profile = "linux"
 slot = {slot}
-memory = "64MiB"
+memory = "{memory}"
 cpus = 1
 
 [label]
@@ -54,15 +41,12 @@ accel = "tcg"
 firmware = "none"
 
 [boot]
-kernel = "/proc/version"
-cmdline = "{} {PLAYED}"
+{boot}
 
 [network]
 mode = "none"
-{more}"#,
-        phyllome_test_guests::cmdline(name, color, mode),
-    );
-    (name.to_owned(), text)
+{more}"#
+    )
 }
 
 /// Makes `folder/qemu-system-x86_64` lead to `played-guest`; put the folder that comes back first into `PATH` of the shell

@@ -11,8 +11,9 @@ mod hotplug;
 mod input;
 mod options;
 mod sys;
+mod words;
 
-use options::{Mode, Options};
+use options::Options;
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -21,6 +22,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
+use words::Mode;
 
 /// Writes one line to the serial line.
 pub fn serial(line: &str) {

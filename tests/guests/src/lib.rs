@@ -8,41 +8,13 @@ pub mod distribution;
 pub mod image;
 pub mod kernel;
 pub mod modules;
+#[path = "../guest/words.rs"]
+pub mod words;
 
 use anyhow::{Context, Result};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-
-/// What a guest does once it is up; the word of `phyllome.mode=`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A shell prompt below the guest's name; each typed line goes to the serial line as `TYPED: line`.
-    Prompt,
-    /// A moving bar, drawn straight on the DRM device of every connected screen, with exact damage. What is typed still goes to a shell.
-    Animate,
-    /// The same by full-frame page flips.
-    Flip,
-    /// The name, and then nothing is drawn any more.
-    Quiet,
-    /// Restarts the machine two seconds after it is ready, each time.
-    Reboot,
-    /// Prints every input event, on the screen and to the serial line: `EV key CODE VALUE`, `EV abs …`, `EV rel …`.
-    Evdev,
-}
-
-impl Mode {
-    /// The word on the kernel's command line.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Prompt => "prompt",
-            Self::Animate => "animate",
-            Self::Flip => "flip",
-            Self::Quiet => "quiet",
-            Self::Reboot => "reboot",
-            Self::Evdev => "evdev",
-        }
-    }
-}
+pub use words::Mode;
 
 /// The line that a guest writes to its serial line when its picture is up and it listens.
 pub fn ready_line(name: &str) -> String {

@@ -4,13 +4,14 @@
 
 mod measure;
 
-use super::options::{Mode, Options};
+use super::options::Options;
 use super::pattern::{Part, Pattern};
 use super::qmp::Monitor;
 use super::{News, Serial};
 use crate::frontend::session::layout;
 use crate::frontend::{self, Bytes, OK_NODATA, Rect, Session, response_type};
 use anyhow::{Context, Result, ensure};
+use phyllome_test_guests::Mode;
 use serde_json::json;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};

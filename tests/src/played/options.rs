@@ -2,6 +2,7 @@
 //!
 //! Pure. A guest is played when its kernel's command line says `phyllome.played=1`; the other words are the tiny guests' own.
 
+use phyllome_test_guests::{Mode, words};
 use std::collections::BTreeMap;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
@@ -10,23 +11,6 @@ use std::time::Duration;
 /// The word that makes a guest a played one.
 pub const PLAYED: &str = "phyllome.played=1";
 
-/// What a played guest does, as the tiny guests do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// A picture that stands still; each typed line goes to the serial port as `TYPED: line`.
-    Prompt,
-    /// A block moves, and exactly what changes is transferred and flushed, every [`Options::pace`].
-    Animate,
-    /// Two whole pictures in turn, each flushed as soon as the one before is presented.
-    Flip,
-    /// A picture that stands still.
-    Quiet,
-    /// Restarts two seconds after it is ready, each time.
-    Reboot,
-    /// A picture that stands still.
-    Evdev,
-}
-
 /// All that matters of the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -34,7 +18,8 @@ pub struct Options {
     pub name: String,
     /// The ground of the picture.
     pub color: [u8; 3],
-    /// What it does.
+    /// What it does, of what the tiny guests do; for the others the picture stands still. [`Mode::Flip`]: each picture is flushed as soon as the
+    /// one before is presented.
     pub mode: Mode,
     /// Time between two pictures of [`Mode::Animate`]: `phyllome.pace=` in milliseconds.
     pub pace: Duration,
@@ -71,8 +56,8 @@ impl Options {
         let outputs = device.and_then(|device| field(device, "max_outputs")).and_then(|text| text.parse().ok());
         Ok(Some(Self {
             name: word("phyllome.name").unwrap_or("guest").to_owned(),
-            color: word("phyllome.color").and_then(color).unwrap_or([0x75; 3]),
-            mode: word("phyllome.mode").and_then(mode).unwrap_or(Mode::Prompt),
+            color: word("phyllome.color").and_then(words::color).unwrap_or([0x75; 3]),
+            mode: word("phyllome.mode").and_then(Mode::from_word).unwrap_or(Mode::Prompt),
             pace: Duration::from_millis(word("phyllome.pace").and_then(|ms| ms.parse().ok()).unwrap_or(33)),
             orders: word("phyllome.orders").map(PathBuf::from),
             scanouts: outputs.unwrap_or(1).clamp(1, 16),
@@ -95,35 +80,6 @@ fn field<'a>(value: &'a str, key: &str) -> Option<&'a str> {
 fn socket(value: &str) -> Option<(&str, RawFd)> {
     value.strip_prefix("socket,")?;
     Some((field(value, "id")?, field(value, "fd")?.parse().ok()?))
-}
-
-fn mode(word: &str) -> Option<Mode> {
-    Some(match word {
-        "prompt" => Mode::Prompt,
-        "animate" => Mode::Animate,
-        "flip" => Mode::Flip,
-        "quiet" => Mode::Quiet,
-        "reboot" => Mode::Reboot,
-        "evdev" => Mode::Evdev,
-        _ => return None,
-    })
-}
-
-/// The shell's own eight colours by name, or `#rrggbb`.
-pub fn color(word: &str) -> Option<[u8; 3]> {
-    let rgb = match word {
-        "red" => 0xc6_2828,
-        "orange" => 0xef_6c00,
-        "yellow" => 0xf9_c80e,
-        "green" => 0x2e_7d32,
-        "blue" => 0x15_65c0,
-        "purple" => 0x6a_1b9a,
-        "gray" => 0x75_7575,
-        "black" => 0x00_0000,
-        hex => u32::from_str_radix(hex.strip_prefix('#').unwrap_or(hex), 16).ok().filter(|rgb| *rgb <= 0xff_ffff)?,
-    };
-    let [_, red, green, blue] = u32::to_be_bytes(rgb);
-    Some([red, green, blue])
 }
 
 #[cfg(test)]

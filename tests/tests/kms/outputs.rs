@@ -4,10 +4,10 @@
 use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::Status;
+use phyllome_test_guests::words::color;
 use phyllome_test_guests::{Mode, ready_line};
 use phyllome_test_machine::picture::rgb;
 use phyllome_test_machine::wait_for;
-use phyllome_tests::played::options::color;
 use phyllome_tests::played::pattern::Pattern;
 
 /// Name, colour, and the colour of its frame.
