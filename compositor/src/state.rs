@@ -129,6 +129,7 @@ impl State {
         };
         state.outputs_changed();
         state.watch_idle();
+        state.watch_suspend();
         crate::wayland::guard::started();
         Ok(state)
     }

@@ -56,6 +56,10 @@ pub const UP: u32 = 103;
 pub const END: u32 = 107;
 /// KEY_DOWN.
 pub const DOWN: u32 = 108;
+/// Keys of the computer itself, which it heeds whoever is in front: KEY_POWER, KEY_SLEEP, KEY_WAKEUP, KEY_SUSPEND.
+pub const OF_COMPUTER: [u32; 4] = [116, 142, WAKEUP, 205];
+/// KEY_WAKEUP, which the kernel sends when the power button has ended a suspend.
+pub const WAKEUP: u32 = 143;
 /// KEY_LEFTMETA.
 pub const LEFT_META: u32 = 125;
 /// KEY_RIGHTMETA.

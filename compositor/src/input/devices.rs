@@ -75,8 +75,13 @@ impl State {
             InputEvent::Keyboard { event } => {
                 let id = self.input.devices.id(&event.device());
                 // smithay's key codes are xkb's: 8 above evdev's.
-                if let Some(code) = event.key_code().raw().checked_sub(8) {
-                    self.device_key(id, code, event.state() == KeyState::Pressed, event.time_msec());
+                let pressed = event.state() == KeyState::Pressed;
+                match event.key_code().raw().checked_sub(8) {
+                    Some(codes::WAKEUP) if pressed => self.computer_woke(),
+                    // A guest would switch itself off where the computer is only to sleep.
+                    Some(code) if codes::OF_COMPUTER.contains(&code) => drop(self.note_activity()),
+                    Some(code) => self.device_key(id, code, pressed, event.time_msec()),
+                    None => {}
                 }
             }
             InputEvent::PointerMotion { event } => {

@@ -437,7 +437,8 @@ fn arguments(options: &MachineOptions, folder: &Path, image: &image::Image, init
     add("initrd", initrd.display().to_string());
     add("append", kernel.join(" "));
     add("drive", format!("id=root,file={},format=raw,if=none,snapshot=on,discard=unmap", image.disk().display()));
-    add("virtfs", format!("local,path={},mount_tag=share,security_model=none,multidevs=remap", path("share")));
+    add("fsdev", format!("local,id=share,path={},security_model=none,multidevs=remap", path("share")));
+    add("device", "virtio-9p-pci,fsdev=share,mount_tag=share".to_owned());
     add("chardev", format!("socket,id=agent,path={},server=on,wait=off", path("agent")));
     add("qmp", format!("unix:{},server=on,wait=off", path("qmp")));
     add("serial", format!("file:{}", path("serial.log")));
@@ -460,8 +461,31 @@ fn arguments(options: &MachineOptions, folder: &Path, image: &image::Image, init
             add("device", device.to_owned());
         }
     }
+    if options.suspends {
+        behind_ports(&mut arguments);
+    }
     arguments.extend(options.qemu.iter().cloned());
     arguments
+}
+
+/// Puts every device behind a PCIe port of its own: only there it has power states. Displays and input devices are reset on a suspend, as
+/// real ones are; all others are not, because the kernel cannot set up a shared folder or a port again that programs use.
+fn behind_ports(arguments: &mut Vec<String>) {
+    let mut ports = Vec::new();
+    for device in arguments.iter_mut().filter(|argument| argument.starts_with("virtio-")) {
+        let Some((kind, _)) = device.split_once("-pci") else { continue };
+        let is_reset =
+            ["gpu", "keyboard", "tablet", "mouse", "multitouch"].contains(&kind.trim_start_matches("virtio-"));
+        let number = ports.len() / 2 + 1;
+        device.push_str(&format!(",bus=port{number}"));
+        if !is_reset {
+            device.push_str(",x-pcie-pm-no-soft-reset=on");
+        }
+        let chassis = 100 + number;
+        ports.extend(["-device".to_owned(), format!("pcie-root-port,id=port{number},chassis={chassis}")]);
+    }
+    // A port is there before what is behind it.
+    arguments.splice(0..0, ports);
 }
 
 /// Copies a program without its debug information, which is most of it.

@@ -51,6 +51,8 @@ pub struct MachineOptions {
     pub mouse: bool,
     /// Whether there is a touch screen.
     pub touch: bool,
+    /// Whether it can be suspended: all devices but displays and input devices keep their state over it then.
+    pub suspends: bool,
     /// The first process.
     pub init: Init,
     /// Whether seatd is started (only by the tests' own first process).
@@ -76,6 +78,7 @@ impl Default for MachineOptions {
             tablet: true,
             mouse: false,
             touch: false,
+            suspends: false,
             init: Init::Agent,
             seatd: true,
             programs: Vec::new(),

@@ -9,4 +9,5 @@ mod nested;
 mod outputs;
 mod rig;
 mod session;
+mod sleep;
 mod units;

@@ -214,6 +214,11 @@ impl Gpu {
         each!(&mut self.drawing, heads => heads.sleep())
     }
 
+    /// See [`Heads::forget`].
+    pub fn forget(&mut self) {
+        each!(&mut self.drawing, heads => heads.forget())
+    }
+
     /// See [`Heads::frame_done`].
     pub fn frame_done(&mut self, output: OutputId) {
         each!(&mut self.drawing, heads => heads.frame_done(output))

@@ -295,6 +295,16 @@ impl State {
         }
     }
 
+    /// The computer was suspended. Monitors may be others now, and a graphics device may have forgotten what it showed.
+    pub(crate) fn displays_woke(&mut self) {
+        let Some(kms) = self.kms() else { return };
+        if let Some(driven) = &mut kms.driven {
+            driven.gpu.forget();
+        }
+        self.settle_displays();
+        self.queue_redraw();
+    }
+
     /// Displays came, went or changed, or one could not be drawn on.
     pub(super) fn settle_displays(&mut self) {
         let Some(kms) = self.kms() else { return };

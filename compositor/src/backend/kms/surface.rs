@@ -296,6 +296,13 @@ where
         }
     }
 
+    /// What displays were given to show is not relied on: their next frame is drawn as a whole, into new buffers.
+    pub fn forget(&mut self) {
+        for head in &mut self.heads {
+            head.compositor.reset_buffers();
+        }
+    }
+
     /// Drops textures that an output used before and uses no more.
     pub fn frame_done(&mut self, output: OutputId) {
         self.textures.sweep(output);

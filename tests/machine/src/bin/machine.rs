@@ -69,6 +69,9 @@ struct Arguments {
     /// Also a touch screen
     #[arg(long)]
     touch: bool,
+    /// Can be suspended
+    #[arg(long)]
+    suspends: bool,
     /// Make the image where it is not there yet, print where it is, and boot nothing
     #[arg(long)]
     image: bool,
@@ -98,6 +101,7 @@ fn main() -> Result<()> {
     options.init = if arguments.systemd { Init::Systemd } else { Init::Agent };
     options.seatd = !arguments.no_seat;
     (options.mouse, options.touch, options.memory_mib) = (arguments.mouse, arguments.touch, arguments.memory);
+    options.suspends = arguments.suspends;
     (options.qemu, options.kernel) = (arguments.qemu, arguments.kernel);
 
     let machine = Machine::boot(options)?;

@@ -1,0 +1,164 @@
+//! The computer is suspended and wakes up, by its power button: guests, displays, keys and the shell are as they were before.
+//!
+//! It is suspended to idle, as today's laptops are: programs are frozen, devices are in their power states, and the button alone is heard.
+
+use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
+use anyhow::{Context, Result, bail, ensure};
+use phyllome_protocol::status::{Area, GuestStatus, Status};
+use phyllome_test_guests::Mode;
+use phyllome_test_machine::picture::{Picture, rgb};
+use phyllome_test_machine::{Program, wait_for};
+use serde_json::json;
+use std::time::Duration;
+
+/// The colour of “work”.
+const GREEN: &str = "#2e7d32";
+/// The colour of “play”.
+const BLUE: &str = "#1565c0";
+
+/// How a guest would be told of the button that wakes the computer up.
+const POWER_KEYS: [&str; 2] = ["EV key 116 ", "EV key 143 "];
+
+/// So long the computer sleeps, once its programs stand still.
+const NAP: Duration = Duration::from_secs(3);
+
+/// A machine that can be suspended. `keeps`: its graphics device still knows afterwards what it has shown.
+fn options(keeps: bool) -> Result<RigOptions> {
+    let guests = [guest("work", 1, "green", Mode::Prompt), guest("play", 2, "blue", Mode::Animate)];
+    let mut options = RigOptions::new(&guests)?;
+    options.machine.suspends = true;
+    if keeps {
+        options.machine.qemu.extend(["-set", "device.gpu0.x-pcie-pm-no-soft-reset=on"].map(str::to_owned));
+    }
+    Ok(options)
+}
+
+/// Suspends the computer, does something to it meanwhile, and wakes it up. Done when its programs run again.
+fn suspend(rig: &Rig, meanwhile: impl Fn(&Rig) -> Result<()>) -> Result<()> {
+    let machine = &rig.machine;
+    let suspended = || -> Result<u32> { Ok(machine.read_text("/sys/power/suspend_stats/success")?.parse()?) };
+    machine.root("modprobe button")?;
+    let before = suspended()?;
+    // A button that is pressed while devices are still on their way keeps the computer awake.
+    for _ in 0..3 {
+        let command = Program::script("echo freeze > /sys/power/state").user("root");
+        let command = machine.spawn("suspend", &command)?;
+        let moment = Duration::from_secs(1);
+        wait_for("programs to stand still", SOON, || {
+            Ok(machine.run_within(&Program::script("true"), moment).is_err().then_some(()))
+        })?;
+        meanwhile(rig)?;
+        std::thread::sleep(NAP);
+        machine.qmp("system_powerdown", json!({}))?;
+        command.wait(SOON)?;
+        if suspended()? == before + 1 {
+            return Ok(());
+        }
+    }
+    bail!("it did not sleep: {}", machine.root("dmesg | tail -n 40")?)
+}
+
+/// Starts both guests; “work” is in front and draws nothing by itself.
+fn start(rig: &Rig) -> Result<[GuestStatus; 2]> {
+    for name in ["play", "work"] {
+        rig.run(&["start", name])?;
+        rig.wait_serial(name, &phyllome_test_guests::ready_line(name), SOON)?;
+        rig.wait(&format!("a picture of {name}"), SOON, |status| {
+            status.guests.iter().any(|g| g.name.as_str() == name && !g.scanouts.is_empty())
+        })?;
+    }
+    rig.run(&["switch", "work"])?;
+    shown(rig, GREEN)?;
+    Ok([rig.guest("work")?, rig.guest("play")?])
+}
+
+/// Waits until the display shows what the shell says, framed in this colour.
+fn shown(rig: &Rig, colour: &str) -> Result<Picture> {
+    let mut last = None;
+    let same = wait_for("the display to show what the shell says", SOON, || {
+        let (said, seen) = (rig.screenshot(&[])?, rig.scanned_out(0)?);
+        let same = said == seen && seen.edge().iter().all(|pixel| *pixel == rgb(colour));
+        last = Some((said.colours(), seen.colours()));
+        Ok(same.then_some(seen))
+    });
+    same.with_context(|| format!("colours said and seen: {last:?}"))
+}
+
+/// They are the guests that were there before, running.
+fn same_guests(rig: &Rig, before: &[GuestStatus; 2]) -> Result<()> {
+    let same = |status: &Status| {
+        before.iter().all(|old| {
+            let new = status.guests.iter().find(|guest| guest.name == old.name);
+            new.is_some_and(|new| (new.pid, new.qemu_pid, new.state) == (old.pid, old.qemu_pid, old.state))
+        })
+    };
+    rig.wait("the same guests", SOON, same).map(drop)
+}
+
+/// How often the threads of the shell took the processor in two seconds.
+fn switches(rig: &Rig) -> Result<i64> {
+    let pid = rig.shell()?.pid();
+    let count = format!("cat /proc/{pid}/task/*/status | awk '/ctxt_switches/ {{ n += $2 }} END {{ print n }}'");
+    let counts = rig.machine.root(&format!("{count}; sleep 2; {count}"))?;
+    let counts: Vec<i64> = counts.lines().map(str::parse).collect::<Result<_, _>>()?;
+    Ok(counts.last().context("no count")? - counts.first().context("no count")?)
+}
+
+/// The part of a picture in which nothing is but the guest's own.
+fn inside(picture: &Picture) -> Picture {
+    picture.crop(Area { x: 4, y: 28, width: picture.width - 8, height: picture.height - 32 })
+}
+
+fn is_as_before(rig: &Rig, before: &[GuestStatus; 2], picture: &Picture, typed: &str) -> Result<()> {
+    let seen = shown(rig, GREEN)?;
+    ensure!(inside(&seen) == inside(picture), "the guest's picture is another one");
+    same_guests(rig, before)?;
+    let lit = rig.machine.read_text("/sys/class/drm/card0-Virtual-1/dpms")?;
+    ensure!(lit == "On", "the display is {lit}");
+    rig.machine.type_text(&format!("{typed}\n"))?;
+    rig.wait_serial("work", &format!("TYPED: {typed}\n"), SOON)?;
+    for key in POWER_KEYS {
+        ensure!(!rig.serial("work").contains(key), "the guest was told of the computer's own key: {key}");
+    }
+    rig.machine.press(&["super", "2"])?;
+    let moving = |seen: &Picture| seen.edge().iter().all(|pixel| *pixel == rgb(BLUE)) && seen.colours() > 8;
+    let first = rig.machine.wait_picture("the other guest", 0, SOON, moving)?;
+    rig.machine.wait_picture("the other guest's next picture", 0, SOON, |seen| moving(seen) && *seen != first)?;
+    rig.machine.press(&["super", "1"])?;
+    shown(rig, GREEN)?;
+    Ok(())
+}
+
+#[test]
+fn a_suspend_and_a_resume_leave_guests_displays_and_keys_as_they_were() -> Result<()> {
+    let mut options = options(true)?;
+    options.config = Some("idle_minutes = 1\n".to_owned());
+    on_rig("a_suspend_and_a_resume_leave_guests_displays_and_keys_as_they_were", options, |rig| {
+        let before = start(rig)?;
+        for typed in ["once", "twice"] {
+            let picture = shown(rig, GREEN)?;
+            // A key that is held when it falls asleep is not held any more when it wakes up.
+            rig.machine.key("super", true)?;
+            suspend(rig, |_| Ok(()))?;
+            rig.machine.key("super", false)?;
+            is_as_before(rig, &before, &picture, typed)?;
+        }
+        wait_for("a shell at rest", SOON, || Ok((switches(rig)? == 0).then_some(())))?;
+        let log = rig.shell()?.output();
+        ensure!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_graphics_device_that_forgets_all_in_its_sleep_shows_all_again() -> Result<()> {
+    on_rig("a_graphics_device_that_forgets_all_in_its_sleep_shows_all_again", options(false)?, |rig| {
+        let before = start(rig)?;
+        let picture = shown(rig, GREEN)?;
+        suspend(rig, |rig| {
+            let dark = |seen: &Picture| seen.count(rgb(GREEN)) == 0;
+            rig.machine.wait_picture("a display that is off", 0, SOON, dark).map(drop)
+        })?;
+        is_as_before(rig, &before, &picture, "forgotten")
+    })
+}
