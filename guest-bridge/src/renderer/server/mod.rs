@@ -1,0 +1,247 @@
+//! The process that draws: phyllome-renderer, from its start to the end of its connection.
+//!
+//! It believes nothing that a guest can have chosen ([`state`], [`checks`]), but the library that it drives is large C code which
+//! reads the guest's commands; whoever takes this process over that way has what its sandbox leaves it, and phyllome-guest
+//! believes it nothing either. One thread of ours waits for requests and for fences, and sleeps while there are none. `unsafe` is
+//! in [`virgl`], [`memory`] and [`incoming`] only.
+
+mod checks;
+mod fences;
+mod formats;
+mod incoming;
+mod memory;
+mod state;
+mod virgl;
+
+pub use incoming::inherit;
+
+use super::packets::Outgoing;
+use super::wire::{self, Event, MAX_CAPSETS, Request};
+use incoming::{Incoming, Received};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use state::{Broken, State};
+use std::ffi::c_int;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+use virgl::{
+    ASYNC_FENCE_CB, DRM, RENDER_SERVER, THREAD_SYNC, USE_EGL, USE_EXTERNAL_BLOB, USE_GLES, USE_SURFACELESS, VENUS,
+    Virgl,
+};
+
+/// The library's name.
+pub const LIBRARY: &str = "libvirglrenderer.so.1";
+/// The ids of the capsets that may be offered: virgl, virgl2, Venus, DRM native contexts.
+const CAPSETS: [u32; 4] = [CAPSET_VIRGL, CAPSET_VIRGL2, CAPSET_VENUS, CAPSET_DRM];
+const CAPSET_VIRGL: u32 = 1;
+const CAPSET_VIRGL2: u32 = 2;
+const CAPSET_VENUS: u32 = 4;
+const CAPSET_DRM: u32 = 6;
+/// How long requests are served before the answers to them go out.
+const TURN: Duration = Duration::from_millis(4);
+/// No request is taken while so many bytes of answers wait for phyllome-guest to take them.
+const MAX_UNSENT: usize = 1 << 20;
+/// How often a library without a descriptor for it is asked for fences, while there are any.
+const FENCE_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_500_000 };
+
+/// Which contexts a guest may have beside virgl's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// Vulkan by Venus.
+    pub venus: bool,
+    /// The GPU's native contexts.
+    pub drm: bool,
+}
+
+/// How to start.
+#[derive(Debug)]
+pub struct Options {
+    /// The library's name or path: [`LIBRARY`] but in tests.
+    pub library: String,
+    /// The GPU; `None` draws on the CPU.
+    pub node: Option<OwnedFd>,
+    /// What to offer if the library can.
+    pub wishes: Wishes,
+}
+
+/// Why the process ends otherwise than by the end of its connection.
+#[derive(Debug, thiserror::Error)]
+#[allow(missing_docs, reason = "the messages say it")]
+pub enum End {
+    #[error("{0}")]
+    Unable(String),
+    #[error(transparent)]
+    Broken(#[from] Broken),
+    #[error("the connection to phyllome-guest failed: {0}")]
+    Connection(#[from] Errno),
+}
+
+/// The flags that the library is initialised with, those to be tried first first.
+fn attempts(wishes: Wishes, has_node: bool) -> Vec<c_int> {
+    let windowing: &[c_int] =
+        if has_node { &[USE_EGL, USE_EGL | USE_SURFACELESS] } else { &[USE_EGL | USE_SURFACELESS] };
+    let venus = if wishes.venus { VENUS | RENDER_SERVER | ASYNC_FENCE_CB } else { 0 };
+    let drm = if wishes.drm { DRM | ASYNC_FENCE_CB } else { 0 };
+    let mut more = vec![THREAD_SYNC | venus | drm, THREAD_SYNC | venus, THREAD_SYNC | drm, THREAD_SYNC, 0];
+    more.dedup();
+    let with = |more: c_int| windowing.iter().flat_map(move |base| [base | more, base | more | USE_GLES]);
+    let mut all: Vec<c_int> = Vec::new();
+    for flags in more.into_iter().flat_map(with).map(|flags| flags | USE_EXTERNAL_BLOB) {
+        if !all.contains(&flags) {
+            all.push(flags);
+        }
+    }
+    all
+}
+
+/// The capsets that are asked for.
+fn wanted(wishes: Wishes) -> impl Iterator<Item = u32> {
+    CAPSETS.into_iter().filter(move |&id| match id {
+        CAPSET_VENUS => wishes.venus,
+        CAPSET_DRM => wishes.drm,
+        _ => true,
+    })
+}
+
+/// Starts the library, then serves phyllome-guest until it closes its end. `initialised` is called once the library runs and
+/// before any byte of the guest's is read: whatever the process needs no more from there on may be taken from it there; its
+/// error is a sentence.
+pub fn run(socket: &OwnedFd, options: Options, initialised: impl FnOnce() -> Result<(), String>) -> Result<(), End> {
+    let mut out = Outgoing::default();
+    let started = start(options, &mut out).and_then(|state| initialised().map(|()| state));
+    match started {
+        Ok(state) => serve(socket, state, out),
+        Err(why) => {
+            let mut out = Outgoing::default();
+            out.push(&Event::Unable(shorten(&why, 1024)), Vec::new());
+            // It has ended already if it does not take this.
+            let _ = out.send(socket);
+            Err(End::Unable(why))
+        }
+    }
+}
+
+fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {
+    let attempts = attempts(options.wishes, options.node.is_some());
+    let virgl = Virgl::start(&options.library, options.node, &attempts)?;
+    let mut offered = Vec::new();
+    for id in wanted(options.wishes).take(MAX_CAPSETS) {
+        if let Some((version, data)) = virgl.capset(id)
+            && out.push(&Event::Capset { id, version, data: &data }, Vec::new())
+        {
+            offered.push(id);
+        }
+    }
+    if offered.is_empty() {
+        return Err(
+            "3D cannot start: virglrenderer offers no capability set; install one that was built with OpenGL".into()
+        );
+    }
+    out.push(&Event::Ready { driver: shorten(&virgl.driver(), 256) }, Vec::new());
+    Ok(State::new(virgl, offered))
+}
+
+/// At most `most` bytes, cut between characters.
+fn shorten(text: &str, most: usize) -> &str {
+    let end = (0..=most.min(text.len())).rev().find(|&end| text.is_char_boundary(end)).unwrap_or(0);
+    text.get(..end).unwrap_or_default()
+}
+
+fn serve(socket: &OwnedFd, mut state: State, mut out: Outgoing) -> Result<(), End> {
+    let mut incoming = Incoming::default();
+    let (fences, wake) = state.descriptors();
+    loop {
+        if let Err(error) = out.send(socket) {
+            return if matches!(error, Errno::PIPE | Errno::CONNRESET) { Ok(()) } else { Err(error.into()) };
+        }
+        let mut events = if out.bytes() < MAX_UNSENT { PollFlags::IN } else { PollFlags::empty() };
+        if out.bytes() > 0 {
+            events |= PollFlags::OUT;
+        }
+        let mut polled = vec![PollFd::new(socket, events), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
+        polled.extend(fences.map(|fences| PollFd::from_borrowed_fd(fences, PollFlags::IN)));
+        let timeout = state.must_poll().then_some(FENCE_INTERVAL);
+        match poll(&mut polled, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let ready = |at: usize| polled.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        let (requests, woken) = (polled.first().map(|fd| fd.revents()).unwrap_or(PollFlags::empty()), ready(1));
+        let look = ready(2) || state.must_poll();
+        if look || woken {
+            state.tell_fences(look, &mut out);
+        }
+        if requests.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+            && !turn(socket, &mut incoming, &mut state, &mut out)?
+        {
+            return Ok(());
+        }
+    }
+}
+
+/// Serves what has come, for a while; `false` at the end of the connection.
+fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, out: &mut Outgoing) -> Result<bool, End> {
+    let end = Instant::now() + TURN;
+    while out.bytes() < MAX_UNSENT {
+        let (count, files) = match incoming.receive(socket.as_fd())? {
+            Received::Packet(count, files) => (count, files),
+            Received::Nothing => break,
+            Received::Closed => return Ok(false),
+        };
+        serve_packet(incoming.bytes(count), files, state, out)?;
+        if Instant::now() >= end {
+            break;
+        }
+    }
+    Ok(true)
+}
+
+fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State, out: &mut Outgoing) -> Result<(), Broken> {
+    let mut files = Some(files);
+    while !packet.is_empty() {
+        let (request, rest) = wire::take::<Request<'_>>(packet).ok_or(Broken("bytes that are no message"))?;
+        packet = rest;
+        // They belong to the only message of their packet.
+        let files = files.take().unwrap_or_default();
+        if !files.is_empty() && !packet.is_empty() {
+            return Err(Broken("a message after one with descriptors"));
+        }
+        state.serve(request, files, out)?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn virgl_alone_is_tried_on_the_gpu_first_and_without_threads_last() {
+        let all = attempts(Wishes::default(), true);
+        assert_eq!(all.first(), Some(&(USE_EGL | THREAD_SYNC | USE_EXTERNAL_BLOB)));
+        assert_eq!(all.last(), Some(&(USE_EGL | USE_SURFACELESS | USE_GLES | USE_EXTERNAL_BLOB)));
+        assert_eq!(all.len(), 8);
+        assert!(attempts(Wishes::default(), false).iter().all(|flags| flags & USE_SURFACELESS != 0));
+    }
+
+    #[test]
+    fn venus_and_native_contexts_are_given_up_one_by_one() {
+        let all = attempts(Wishes { venus: true, drm: true }, false);
+        let kinds: Vec<c_int> = all.iter().map(|flags| flags & (VENUS | DRM)).collect();
+        assert_eq!(kinds, [VENUS | DRM, VENUS | DRM, VENUS, VENUS, DRM, DRM, 0, 0, 0, 0]);
+        let venus = all.iter().filter(|&flags| flags & VENUS != 0);
+        assert!(venus.into_iter().all(|flags| flags & RENDER_SERVER != 0 && flags & ASYNC_FENCE_CB != 0));
+    }
+
+    #[test]
+    fn only_what_is_wished_for_is_offered() {
+        assert_eq!(wanted(Wishes::default()).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(wanted(Wishes { venus: true, drm: true }).collect::<Vec<_>>(), [1, 2, 4, 6]);
+    }
+
+    #[test]
+    fn long_sentences_are_cut_between_characters() {
+        assert_eq!(shorten("äöü", 3), "ä");
+        assert_eq!(shorten("abc", 256), "abc");
+    }
+}
