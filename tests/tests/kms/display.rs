@@ -16,7 +16,7 @@ fn outputs(status: &Status) -> Vec<(&str, u32, u32)> {
 }
 
 /// Waits until the output shows exactly what the shell says that it shows, with the frame on its outermost ring; gives that.
-fn wait_same(rig: &Rig, head: u32, output: &str) -> Result<Picture> {
+pub fn wait_same(rig: &Rig, head: u32, output: &str) -> Result<Picture> {
     let mut last = String::new();
     let same = wait_for(&format!("{output} to show what the shell says"), SOON, || {
         let (said, shown) = (rig.screenshot(&["--output", output])?, rig.scanned_out(head)?);
@@ -26,10 +26,15 @@ fn wait_same(rig: &Rig, head: u32, output: &str) -> Result<Picture> {
     let shown = same.context(last)?;
     let status = rig.status()?;
     let own = status.outputs.iter().find(|other| other.name == output).context("the output is gone")?;
-    ensure!(shown.edge().iter().all(|pixel| *pixel == rgb(HOST)), "the frame of {output} is not whole");
+    ensure!(is_framed(&shown), "the frame of {output} is not whole");
     ensure!((shown.width, shown.height) == (own.width, own.height), "{output} has another size");
     ensure!(shown.colours() > 8, "{output} shows no message");
     Ok(shown)
+}
+
+/// Whether the shell's own frame is on every pixel of the outermost ring.
+fn is_framed(picture: &Picture) -> bool {
+    picture.edge().iter().all(|pixel| *pixel == rgb(HOST))
 }
 
 /// How often all threads of the shell were woken up or took the processor in so many seconds, by a count of the kernel's.
@@ -96,6 +101,81 @@ fn gles_draws_the_same_and_turns_it() -> Result<()> {
 }
 
 #[test]
+fn without_atomic_mode_setting_it_shows_the_same() -> Result<()> {
+    for renderer in ["pixman", "gles"] {
+        let mut options = RigOptions::new(&[])?.shell(&["--renderer", renderer]);
+        options.variables = vec![("SMITHAY_USE_LEGACY", "1")];
+        on_rig("without_atomic_mode_setting_it_shows_the_same", options, |rig| {
+            let log = rig.shell()?.output();
+            let said =
+                log.lines().filter(|line| line.contains("the older way of mode setting is used, without planes"));
+            ensure!(said.count() == 1, "{log}");
+            ensure!(rig.status()?.renderer == renderer);
+            wait_same(rig, 0, "Virtual-1")?;
+
+            rig.machine.set_output(1, Some((800, 600)))?;
+            rig.wait("a second output", SOON, |status| outputs(status).last() == Some(&("Virtual-2", 800, 600)))?;
+            wait_same(rig, 1, "Virtual-2")?;
+            rig.machine.set_output(0, Some((1152, 720)))?;
+            rig.wait("another mode", SOON, |status| outputs(status).first() == Some(&("Virtual-1", 1152, 720)))?;
+            let message = wait_same(rig, 0, "Virtual-1")?;
+            wait_same(rig, 1, "Virtual-2")?;
+            rig.machine.press(&["super", "esc"])?;
+            rig.machine.wait_picture("the panel", 0, SOON, |picture| *picture != message)?;
+            let panel = wait_same(rig, 0, "Virtual-1")?;
+
+            rig.machine.vt_switch(2)?;
+            rig.machine.wait_picture("another terminal", 0, SOON, |seen| !is_framed(seen))?;
+            rig.machine.vt_switch(1)?;
+            rig.machine.wait_picture("the shell again", 0, SOON, |seen| *seen == panel)?;
+            wait_same(rig, 1, "Virtual-2")?;
+            rig.machine.set_output(1, None)?;
+            rig.wait("one output", SOON, |status| status.outputs.len() == 1)?;
+            wait_same(rig, 0, "Virtual-1")?;
+            ensure!(rig.shell()?.ended()?.is_none());
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_frame_that_never_comes_onto_the_display_is_not_waited_for_for_ever() -> Result<()> {
+    let name = "a_frame_that_never_comes_onto_the_display_is_not_waited_for_for_ever";
+    on_rig(name, RigOptions::new(&[])?, |rig| {
+        let message = wait_same(rig, 0, "Virtual-1")?;
+        let toggle = |what: &str, done: &dyn Fn(&Picture) -> bool| {
+            rig.machine.press(&["super", "esc"])?;
+            rig.machine.wait_picture(what, 0, SOON, done)
+        };
+        // All buffers are there after this.
+        let panel = toggle("the panel", &|seen| *seen != message)?;
+        toggle("the message", &|seen| *seen == message)?;
+
+        // The kernel takes the next frame, as it says, and never tells of it.
+        let pid = rig.shell()?.pid();
+        let script = format!("exec strace -f -p {pid} -P /dev/dri/card0 -e trace=ioctl -e inject=ioctl:retval=0");
+        let strace = rig.machine.spawn("strace", &Program::script(&script).user("root"))?;
+        strace.wait_output("attached", SOON)?;
+        rig.machine.press(&["super", "esc"])?;
+        strace.wait_output("DRM_IOCTL_MODE_ATOMIC", SOON)?;
+        ensure!(rig.scanned_out(0)? == message, "the frame was shown");
+        strace.signal(2)?;
+        strace.wait(SOON)?;
+        rig.machine.wait_picture("the panel all the same", 0, SOON, |seen| *seen == panel)?;
+        wait_same(rig, 0, "Virtual-1")?;
+        let log = rig.shell()?.output();
+        let said = log.lines().filter(|line| line.contains("Virtual-1 has not shown a frame in time"));
+        ensure!(said.count() == 1, "{log}");
+        // It is as lively as before, and as quiet.
+        toggle("the message again", &|seen| *seen == message)?;
+        wait_for("a shell at rest", SOON, || Ok((wake_ups(rig, 2)? == 0).then_some(())))?;
+        ensure!(rig.shell()?.ended()?.is_none());
+        Ok(())
+    })
+}
+
+#[test]
 fn monitors_and_graphics_devices_come_go_and_change() -> Result<()> {
     on_rig("monitors_and_graphics_devices_come_go_and_change", RigOptions::new(&[])?, |rig| {
         rig.machine.set_output(1, Some((1024, 768)))?;
@@ -142,14 +222,14 @@ fn terminals_are_switched_and_the_seat_daemon_restarts() -> Result<()> {
         let pid = rig.shell()?.pid();
         for _ in 0..3 {
             rig.machine.vt_switch(2)?;
-            rig.machine.wait_picture("another terminal", 0, SOON, |seen| seen.colours() < 16)?;
+            rig.machine.wait_picture("another terminal", 0, SOON, |seen| !is_framed(seen))?;
             ensure!(rig.machine.read_text("/sys/class/tty/tty0/active")? == "tty2");
             rig.machine.vt_switch(1)?;
             rig.machine.wait_picture("the shell again", 0, SOON, |seen| *seen == picture)?;
         }
         // A monitor that is changed meanwhile is found changed.
         rig.machine.vt_switch(2)?;
-        rig.machine.wait_picture("another terminal", 0, SOON, |seen| seen.colours() < 16)?;
+        rig.machine.wait_picture("another terminal", 0, SOON, |seen| !is_framed(seen))?;
         rig.machine.set_output(0, Some((1024, 768)))?;
         rig.machine.vt_switch(1)?;
         rig.wait("another mode", SOON, |status| outputs(status) == [("Virtual-1", 1024, 768)])?;

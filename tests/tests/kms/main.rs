@@ -3,6 +3,7 @@
 
 mod buffers;
 mod display;
+mod edid;
 mod input;
 mod machine;
 mod nested;

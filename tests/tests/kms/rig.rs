@@ -77,6 +77,8 @@ pub struct RigOptions {
     pub machine: MachineOptions,
     /// More arguments of phyllome-shell, such as `--renderer pixman`.
     pub shell: Vec<String>,
+    /// More variables of its environment.
+    pub variables: Vec<(&'static str, &'static str)>,
     /// The text of `shell.toml`, if there is one.
     pub config: Option<String>,
     /// Names and texts of guest files.
@@ -89,7 +91,8 @@ impl RigOptions {
     /// With these guests.
     pub fn new(guests: &[(String, String)]) -> Result<Self> {
         let machine = MachineOptions::with_shell()?;
-        Ok(Self { machine, shell: Vec::new(), config: None, guests: guests.to_vec(), start: true })
+        let (shell, variables, guests) = (Vec::new(), Vec::new(), guests.to_vec());
+        Ok(Self { machine, shell, variables, config: None, guests, start: true })
     }
 
     /// With more arguments of phyllome-shell.
@@ -143,6 +146,7 @@ impl Rig<'_> {
         let mut arguments = vec!["--backend", "kms"];
         arguments.extend(self.options.shell.iter().map(String::as_str));
         let program = self.program("phyllome-shell", &arguments);
+        let program = self.options.variables.iter().fold(program, |program, (name, value)| program.env(name, value));
         self.starts += 1;
         let shell = self.machine.spawn(&format!("shell-{}", self.starts), &program)?;
         let answers = wait_for("an answer of the shell", SOON, || {
