@@ -21,7 +21,8 @@ fn is_leaving(report: &Report) -> bool {
 }
 
 fn running(bridge: &mut Bridge) -> u32 {
-    bridge.report_until("the guest runs", |report| report.state == GuestState::Running).qemu_pid.unwrap()
+    let report = bridge.report_until("the guest runs", |report| report.state == GuestState::Running);
+    report.qemu_pid.expect("a guest that runs has a QEMU")
 }
 
 /// How it ended: its last message; nothing is left and nothing was printed.
