@@ -180,6 +180,12 @@ pub struct Card {
     file: File,
 }
 
+impl AsRawFd for Card {
+    fn as_raw_fd(&self) -> c_int {
+        self.file.as_raw_fd()
+    }
+}
+
 impl Card {
     /// Opens the first one.
     pub fn open() -> io::Result<Self> {
@@ -237,12 +243,17 @@ impl Card {
         Ok(screens)
     }
 
+    /// The number of a framebuffer of 32 bits a pixel around a buffer (a GEM handle) with rows of `pitch` bytes.
+    pub fn framebuffer(&self, handle: u32, width: u32, height: u32, pitch: u32) -> io::Result<u32> {
+        let mut fb = AddFb { width, height, pitch, bpp: 32, depth: 24, handle, ..Default::default() };
+        self.call(0xae, &mut fb)?;
+        Ok(fb.fb_id)
+    }
+
     fn buffer(&self, width: u32, height: u32) -> io::Result<Buffer> {
         let mut dumb = CreateDumb { width, height, bpp: 32, ..Default::default() };
         self.call(0xb2, &mut dumb)?;
-        let mut fb =
-            AddFb { width, height, pitch: dumb.pitch, bpp: 32, depth: 24, handle: dumb.handle, ..Default::default() };
-        self.call(0xae, &mut fb)?;
+        let fb_id = self.framebuffer(dumb.handle, width, height, dumb.pitch)?;
         let mut map = MapDumb { handle: dumb.handle, ..Default::default() };
         self.call(0xb3, &mut map)?;
         let length = dumb.size as usize;
@@ -253,7 +264,7 @@ impl Card {
         }
         // SAFETY: the mapping is page-aligned, `length` bytes long, unmapped only when the `Buffer` is gone, and nothing else of this process refers to it.
         let pixels = unsafe { std::slice::from_raw_parts_mut(at.cast::<u32>(), length / 4) };
-        Ok(Buffer { fb_id: fb.fb_id, handle: dumb.handle, stride: dumb.pitch as usize / 4, pixels })
+        Ok(Buffer { fb_id, handle: dumb.handle, stride: dumb.pitch as usize / 4, pixels })
     }
 
     /// Gives the buffers of a screen back. What is on show goes off, unless another buffer was shown before.
@@ -270,12 +281,17 @@ impl Card {
 
     /// Shows a screen's first buffer.
     pub fn show(&self, screen: &Screen) -> io::Result<()> {
+        self.show_framebuffer(screen, screen.buffers.first().map_or(0, |buffer| buffer.fb_id))
+    }
+
+    /// Sets a screen's mode with a framebuffer.
+    pub fn show_framebuffer(&self, screen: &Screen, fb_id: u32) -> io::Result<()> {
         let mut connector = screen.connector_id;
         let mut crtc = Crtc {
             connectors: std::ptr::from_mut(&mut connector) as u64,
             count_connectors: 1,
             crtc_id: screen.crtc_id,
-            fb_id: screen.buffers.first().map_or(0, |buffer| buffer.fb_id),
+            fb_id,
             mode_valid: 1,
             mode: screen.mode,
             ..Default::default()
@@ -296,8 +312,12 @@ impl Card {
 
     /// Shows another of a screen's buffers at the next refresh and waits for it.
     pub fn flip(&self, screen: &Screen, buffer: usize) -> io::Result<()> {
+        self.flip_to(screen, screen.buffers.get(buffer).map_or(0, |buffer| buffer.fb_id))
+    }
+
+    /// Shows a framebuffer at the next refresh and waits for it.
+    pub fn flip_to(&self, screen: &Screen, fb_id: u32) -> io::Result<()> {
         const WITH_EVENT: u32 = 1;
-        let fb_id = screen.buffers.get(buffer).map_or(0, |buffer| buffer.fb_id);
         let mut flip = PageFlip { crtc_id: screen.crtc_id, fb_id, flags: WITH_EVENT, ..Default::default() };
         self.call(0xb0, &mut flip)?;
         let mut event = [0; 1024];

@@ -1,14 +1,25 @@
 #!/bin/busybox sh
 # First process of the initial RAM disk: finds the disk and the shared folder, leaves the agent in /run/machine, and hands over.
-# Kernel command line: machine.init=agent (the agent is process 1) or machine.init=systemd.
+# Kernel command line: machine.init=agent (the agent is process 1) or machine.init=systemd; machine.agent=ADDRESS:PORT where the test is
+# reached over a network, as in a guest of the shell, which has neither a port nor a shared folder.
 export PATH=/bin
 busybox mount -t devtmpfs dev /dev
 busybox mount -t proc proc /proc
 busybox mount -t sysfs sys /sys
 busybox mount -t tmpfs -o mode=755 run /run
-while read -r module; do
-    busybox insmod "/modules/$module" || echo "machine: cannot load $module"
+network=no
+case " $(busybox cat /proc/cmdline) " in
+    *" machine.agent="*) network=yes ;;
+esac
+while read -r first second; do
+    [ "$first" = network ] && [ "$network" = no ] && continue
+    busybox insmod "/modules/${second:-$first}" || echo "machine: cannot load ${second:-$first}"
 done < /modules/list
+if [ "$network" = yes ]; then
+    # What QEMU's own network gives each guest.
+    busybox ip address add 10.0.2.15/24 dev eth0
+    busybox ip link set eth0 up
+fi
 
 tries=0
 until busybox mount -t ext4 -o noatime /dev/vda /root; do
@@ -19,7 +30,7 @@ until busybox mount -t ext4 -o noatime /dev/vda /root; do
     fi
     busybox sleep 0.1
 done
-busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=client share /root/share ||
+[ "$network" = yes ] || busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,access=client share /root/share ||
     echo "machine: there is no shared folder"
 
 busybox mkdir -p /run/machine /run/systemd/system/multi-user.target.wants

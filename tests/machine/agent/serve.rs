@@ -6,13 +6,17 @@
 use crate::{sys, users, wire};
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
 
 const PORT: &str = "/dev/virtio-ports/agent";
+
+type Writer = Mutex<Box<dyn Write + Send>>;
 
 type Fields = Vec<Vec<u8>>;
 
@@ -23,19 +27,30 @@ struct Children {
     change: Condvar,
 }
 
-/// Serves until the port is closed.
+/// Serves until the connection is closed.
 pub fn run() -> io::Result<()> {
-    let port = find_port()?;
-    let mut requests = File::options().read(true).write(true).open(port)?;
-    let answers = Arc::new(Mutex::new(requests.try_clone()?));
+    let cmdline = fs::read_to_string("/proc/cmdline")?;
+    let word = |key: &str| cmdline.split_whitespace().find_map(|word| word.strip_prefix(key));
+    let (mut requests, answers, is_port): (Box<dyn Read>, Box<dyn Write + Send>, _) = match word("machine.agent=") {
+        Some(address) => {
+            let stream = reach(address)?;
+            (Box::new(stream.try_clone()?), Box::new(stream), false)
+        }
+        None => {
+            let port = File::options().read(true).write(true).open(find_port()?)?;
+            (Box::new(port.try_clone()?), Box::new(port), true)
+        }
+    };
+    let answers = Arc::new(Mutex::new(answers));
     let children = Arc::new(Children::default());
-    answer(&answers, b"0", &Ok(vec![b"ready".to_vec()]));
+    let secret = word("machine.word=").unwrap_or_default();
+    answer(&answers, b"0", &Ok(vec![b"ready".to_vec(), secret.as_bytes().to_vec()]));
     loop {
         let request = match wire::read(&mut requests) {
             Ok(request) => request,
             // Nobody is at the other end: a port says so by an end of file.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
-                std::thread::sleep(std::time::Duration::from_millis(20));
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && is_port => {
+                std::thread::sleep(Duration::from_millis(20));
                 continue;
             }
             Err(error) => return Err(error),
@@ -45,6 +60,18 @@ pub fn run() -> io::Result<()> {
             let Some((id, request)) = request.split_first() else { return };
             answer(&answers, id, &perform(request, &children));
         });
+    }
+}
+
+/// Connects to the test outside, over the guest's network.
+fn reach(address: &str) -> io::Result<TcpStream> {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        match TcpStream::connect(address) {
+            Ok(stream) => return stream.set_nodelay(true).map(|()| stream),
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(100)),
+        }
     }
 }
 
@@ -58,7 +85,7 @@ fn find_port() -> io::Result<String> {
     Ok(PORT.to_owned())
 }
 
-fn answer(port: &Mutex<File>, id: &[u8], result: &io::Result<Fields>) {
+fn answer(port: &Writer, id: &[u8], result: &io::Result<Fields>) {
     let words;
     let (verdict, fields): (&[u8], Vec<&[u8]>) = match result {
         Ok(fields) => (b"ok", fields.iter().map(Vec::as_slice).collect()),
@@ -68,7 +95,7 @@ fn answer(port: &Mutex<File>, id: &[u8], result: &io::Result<Fields>) {
         }
     };
     let Ok(mut port) = port.lock() else { return };
-    if let Err(error) = wire::write(&mut *port, &[&[id, verdict][..], &fields].concat()) {
+    if let Err(error) = wire::write(&mut **port, &[&[id, verdict][..], &fields].concat()) {
         eprintln!("machine-agent: cannot answer: {error}");
     }
 }

@@ -9,7 +9,7 @@ use std::io::{self, Read, Write};
 pub const LONGEST: usize = 256 << 20;
 
 /// Reads one frame. `UnexpectedEof` at the end.
-pub fn read(port: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
+pub fn read(port: &mut (impl Read + ?Sized)) -> io::Result<Vec<Vec<u8>>> {
     let mut length = [0; 4];
     port.read_exact(&mut length)?;
     let length = u32::from_le_bytes(length) as usize;
@@ -32,7 +32,7 @@ pub fn read(port: &mut impl Read) -> io::Result<Vec<Vec<u8>>> {
 }
 
 /// Writes one frame.
-pub fn write(port: &mut impl Write, fields: &[&[u8]]) -> io::Result<()> {
+pub fn write(port: &mut (impl Write + ?Sized), fields: &[&[u8]]) -> io::Result<()> {
     let length: usize = fields.iter().map(|field| field.len() + 4).sum();
     let mut frame = Vec::with_capacity(length + 4);
     frame.extend_from_slice(&(length as u32).to_le_bytes());

@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use std::collections::HashMap;
+use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,14 +11,14 @@ use std::time::Duration;
 
 #[path = "../agent/wire.rs"]
 #[allow(dead_code, reason = "the agent uses all of it")]
-mod wire;
+pub(crate) mod wire;
 
 type Fields = Vec<Vec<u8>>;
 type Waiting = Arc<Mutex<HashMap<Vec<u8>, mpsc::Sender<Fields>>>>;
 
 /// A connection to the agent.
 pub struct Agent {
-    stream: Mutex<UnixStream>,
+    stream: Mutex<Box<dyn Write + Send>>,
     waiting: Waiting,
     next: AtomicU64,
     ready: Mutex<mpsc::Receiver<Fields>>,
@@ -27,7 +28,12 @@ impl Agent {
     /// Connects to QEMU's end of the port; the agent itself may come later.
     pub fn connect(socket: &Path) -> Result<Self> {
         let stream = UnixStream::connect(socket).with_context(|| format!("cannot reach {}", socket.display()))?;
-        let mut answers = stream.try_clone()?;
+        let answers = stream.try_clone()?;
+        Ok(Self::over(answers, Box::new(stream)))
+    }
+
+    /// An agent at the other end of a stream.
+    pub fn over(mut answers: impl Read + Send + 'static, stream: Box<dyn Write + Send>) -> Self {
         let waiting = Waiting::default();
         let (sender, ready) = mpsc::channel();
         lock(&waiting).insert(b"0".to_vec(), sender);
@@ -45,7 +51,7 @@ impl Agent {
             // Dropping the senders tells all who wait.
             lock(&others).clear();
         });
-        Ok(Self { stream: Mutex::new(stream), waiting, next: AtomicU64::new(1), ready: Mutex::new(ready) })
+        Self { stream: Mutex::new(stream), waiting, next: AtomicU64::new(1), ready: Mutex::new(ready) }
     }
 
     /// Whether the agent has said that it listens, within this time. Once only.
@@ -61,7 +67,7 @@ impl Agent {
         lock(&self.waiting).insert(id.clone(), sender);
         {
             let mut stream = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
-            wire::write(&mut *stream, &[&[id.as_slice()][..], request].concat()).context("the machine is gone")?;
+            wire::write(&mut **stream, &[&[id.as_slice()][..], request].concat()).context("the machine is gone")?;
         }
         let mut fields = match answer.recv_timeout(limit) {
             Ok(fields) => fields,

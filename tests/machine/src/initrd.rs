@@ -8,10 +8,21 @@ use phyllome_test_guests::image::{Hash, busybox, compile_static};
 use phyllome_test_guests::modules::collect_wanted;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// What must be there before the root disk's own modules can be loaded.
-const MODULES: &[(&str, &str)] =
-    &[("virtio_pci", ""), ("virtio_blk", ""), ("virtio_console", ""), ("ext4", ""), ("9pnet_virtio", ""), ("9p", "")];
+/// What must be there before the root disk's own modules can be loaded; `network` is for guests that are reached over one.
+const MODULES: &[(&str, &str)] = &[
+    ("virtio_pci", ""),
+    ("virtio_blk", ""),
+    ("virtio_console", ""),
+    ("ext4", ""),
+    ("9pnet_virtio", ""),
+    ("9p", ""),
+    ("virtio_net", "network"),
+];
+
+/// Initial RAM disks of other versions that are younger than this may be about to be booted.
+const YOUNG: Duration = Duration::from_secs(60 * 60);
 
 /// Sources of what is in it, relative to this crate; a change of one makes a new initial RAM disk.
 const SOURCES: [&str; 8] =
@@ -59,7 +70,8 @@ pub fn ensure(image: &Image) -> Result<PathBuf> {
     }
 
     for old in fs::read_dir(&cache)?.flatten() {
-        if old.file_name().to_string_lossy().starts_with("initrd-") {
+        let age = || old.metadata().ok()?.modified().ok()?.elapsed().ok();
+        if old.file_name().to_string_lossy().starts_with("initrd-") && age().is_some_and(|age| age > YOUNG) {
             let _ = fs::remove_file(old.path());
         }
     }

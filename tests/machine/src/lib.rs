@@ -34,8 +34,10 @@ pub mod picture;
 mod program;
 pub mod programs;
 mod qmp;
+mod remote;
 mod vnc;
 
 pub use machine::{Machine, wait_for};
 pub use options::{Gpu, Init, MachineOptions};
 pub use program::{Output, Process, Program};
+pub use remote::{Listener, Parts, Remote, RemoteProcess};

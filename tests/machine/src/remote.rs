@@ -1,0 +1,202 @@
+//! The agent in a guest of the shell, which has the machine's disk but neither its port nor its shared folder: it connects to the test over
+//! the guest's network, and says a word that only its kernel's command line held.
+//!
+//! The listening socket is this computer's loopback, which QEMU's user network shows a guest as 10.0.2.2.
+
+use crate::agent::{Agent, wire};
+use crate::image::{self, Image};
+use crate::initrd;
+use crate::program::{Output, Process, Program};
+use anyhow::{Context, Result, bail, ensure};
+use std::fs;
+use std::io::Read;
+use std::net::{Ipv4Addr, TcpListener};
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+const SOON: Duration = Duration::from_secs(60);
+
+/// What a guest boots: the machine's kernel and initial RAM disk, and a disk of its own over the machine's.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The kernel.
+    pub kernel: PathBuf,
+    /// The initial RAM disk.
+    pub initrd: PathBuf,
+    /// A qcow2 image in the folder that was asked for; what the guest writes stays in it.
+    pub disk: PathBuf,
+}
+
+/// Waits for a guest's agent.
+pub struct Listener {
+    socket: TcpListener,
+    word: String,
+}
+
+impl Listener {
+    /// Begins to listen on a free port.
+    pub fn open() -> Result<Self> {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("cannot listen on the loopback")?;
+        socket.set_nonblocking(true)?;
+        let mut bytes = [0; 16];
+        fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+        Ok(Self { socket, word: bytes.iter().map(|byte| format!("{byte:02x}")).collect() })
+    }
+
+    /// What the guest's disk and kernel are: the image is made first where there is none. The disk is written to `folder`.
+    pub fn parts(&self, folder: &Path) -> Result<Parts> {
+        let image = image::ensure()?;
+        let disk = folder.join("root.qcow2");
+        overlay(&image, &disk)?;
+        Ok(Parts { kernel: image.kernel(), initrd: initrd::ensure(&image)?, disk })
+    }
+
+    /// The kernel's command line that leads the guest's agent here.
+    pub fn cmdline(&self) -> Result<String> {
+        let port = self.socket.local_addr()?.port();
+        Ok(format!(
+            "console=tty0 console=ttyS0 loglevel=4 panic=-1 mitigations=off nokaslr tsc=reliable audit=0 selinux=0 apparmor=0 \
+             machine.init=agent machine.agent=10.0.2.2:{port} machine.word={}",
+            self.word
+        ))
+    }
+
+    /// The agent, if it connects within this time. `look` is asked ten times a second whether the guest is still there.
+    pub fn accept(&self, limit: Duration, mut look: impl FnMut() -> Result<()>) -> Result<Remote> {
+        let deadline = Instant::now() + limit;
+        loop {
+            match self.socket.accept() {
+                Ok((stream, _)) => {
+                    stream.set_nonblocking(false)?;
+                    stream.set_nodelay(true)?;
+                    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                    // Whoever does not know the word is not the guest.
+                    let first = wire::read(&mut &stream).unwrap_or_default();
+                    if first.get(3).is_some_and(|word| *word == self.word.as_bytes()) {
+                        stream.set_read_timeout(None)?;
+                        let agent = Agent::over(stream.try_clone()?, Box::new(stream));
+                        return Ok(Remote { agent: Arc::new(agent), next: AtomicU32::new(0) });
+                    }
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                Err(error) => return Err(error).context("cannot wait for the guest's agent"),
+            }
+            look()?;
+            ensure!(Instant::now() < deadline, "the guest's agent is silent after {limit:?}");
+        }
+    }
+}
+
+/// A disk over the machine's, which stays as it is.
+fn overlay(image: &Image, disk: &Path) -> Result<()> {
+    let mut command = Command::new("qemu-img");
+    command.args(["create", "-q", "-f", "qcow2", "-F", "raw", "-b"]).arg(image.disk()).arg(disk);
+    let done = command.output().context("cannot run qemu-img; `cargo xtask setup` installs it")?;
+    ensure!(done.status.success(), "qemu-img: {}", String::from_utf8_lossy(&done.stderr).trim());
+    Ok(())
+}
+
+/// A guest with its agent. As in the machine, users are `root` and `person`.
+pub struct Remote {
+    agent: Arc<Agent>,
+    next: AtomicU32,
+}
+
+impl Remote {
+    /// Runs a program to its end, for at most a minute.
+    pub fn run(&self, program: &Program) -> Result<Output> {
+        self.run_within(program, SOON)
+    }
+
+    /// Runs a program to its end. Past the limit it is an error and the program goes on.
+    pub fn run_within(&self, program: &Program, limit: Duration) -> Result<Output> {
+        let answer = self.ask(&program.request("run", "", ""), limit)?;
+        let text =
+            |at: usize| answer.get(at).map(|f| String::from_utf8_lossy(f).into_owned()).context("half an answer");
+        Ok(Output { status: text(0)?.parse()?, stdout: text(1)?, stderr: text(2)? })
+    }
+
+    /// Runs a script for `/bin/sh` as user `person`; gives what it prints, or an error if it does not end with 0.
+    pub fn sh(&self, script: &str) -> Result<String> {
+        self.run(&Program::script(script))?.ok().with_context(|| format!("`{script}` in the guest"))
+    }
+
+    /// The same as root.
+    pub fn root(&self, script: &str) -> Result<String> {
+        self.run(&Program::script(script).user("root"))?.ok().with_context(|| format!("`{script}` in the guest"))
+    }
+
+    /// Starts a program that goes on; what it writes to both its outputs is read by [`RemoteProcess::output`].
+    pub fn spawn(&self, name: &str, program: &Program) -> Result<RemoteProcess> {
+        let log = format!("/tmp/out-{}-{name}.log", self.next.fetch_add(1, Ordering::Relaxed));
+        let answer = self.ask(&program.request("spawn", &log, &log), SOON)?;
+        let pid = String::from_utf8_lossy(answer.first().context("no process id")?).parse()?;
+        let process = Process { agent: self.agent.clone(), pid, name: name.to_owned(), log: PathBuf::new() };
+        Ok(RemoteProcess { process, log })
+    }
+
+    /// A file's content.
+    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
+        let answer = self.agent.ask(&[b"read", path.as_bytes()], SOON);
+        answer.with_context(|| format!("{path} in the guest"))?.into_iter().next().context("an empty answer")
+    }
+
+    /// Writes a file as root, with this mode.
+    pub fn write(&self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
+        let mode = format!("{mode:o}");
+        let request = [b"write".as_slice(), path.as_bytes(), mode.as_bytes(), content];
+        self.agent.ask(&request, SOON).with_context(|| format!("{path} in the guest")).map(drop)
+    }
+
+    fn ask(&self, request: &[Vec<u8>], limit: Duration) -> Result<Vec<Vec<u8>>> {
+        let fields: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
+        self.agent.ask(&fields, limit)
+    }
+}
+
+/// A program that was started in a guest and goes on.
+pub struct RemoteProcess {
+    process: Process,
+    log: String,
+}
+
+impl Deref for RemoteProcess {
+    type Target = Process;
+
+    fn deref(&self) -> &Process {
+        &self.process
+    }
+}
+
+impl RemoteProcess {
+    /// What it has written so far, both outputs.
+    pub fn output(&self) -> Result<String> {
+        let answer = self.process.agent.ask(&[b"read", self.log.as_bytes()], SOON)?;
+        Ok(String::from_utf8_lossy(answer.first().context("an empty answer")?).into_owned())
+    }
+
+    /// Waits until its output holds a text, and gives all of it. An error if it ends before.
+    pub fn wait_output(&self, text: &str, limit: Duration) -> Result<String> {
+        let deadline = Instant::now() + limit;
+        loop {
+            let ended = self.process.ended()?;
+            let output = self.output()?;
+            if output.contains(text) {
+                return Ok(output);
+            }
+            if let Some(status) = ended {
+                bail!("{} ended with {status} and had not said {text:?}; it said: {output}", self.process.name);
+            }
+            if Instant::now() > deadline {
+                bail!("{} did not say {text:?} within {limit:?}; it said: {output}", self.process.name);
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+}
