@@ -136,6 +136,7 @@ fn started(definition: &GuestDefinition, dir: &Path) -> Qemu {
         vars: dir.join("vars.fd"),
         gpu_fd: GPU_FD,
         dbus_display: true,
+        three_d: false,
         qmp_fd: theirs.as_raw_fd(),
         serial: SerialSink::File(dir.join("serial,1.log")),
         tpm_socket: None,

@@ -172,6 +172,9 @@ pub struct GpuStatus {
     pub renderer: String,
     /// The renderer process's id, where there is one.
     pub renderer_pid: Option<u32>,
+    /// Why the guest has nothing better than `renderer`: one sentence, where there is something to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// How often the renderer was started again.
     pub renderer_restarts: u32,
     /// virtio-gpu features that the guest has acknowledged.

@@ -58,6 +58,8 @@ enum Task {
         scanouts: u32,
         #[arg(long)]
         present_at_once: bool,
+        #[arg(long = "3d")]
+        three_d: bool,
     },
 }
 
@@ -108,9 +110,9 @@ fn execute(task: Task) -> anyhow::Result<ExitCode> {
             run(&guest, size, control_only, Duration::from_secs(stop_timeout))
         }
         Task::CommandLine { guest } => print_command_line(&guest),
-        Task::Device { socket_path, scanouts, present_at_once } => {
+        Task::Device { socket_path, scanouts, present_at_once, three_d } => {
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
-            gpu::run_device(&socket_path, DeviceConfig { scanouts, ..DeviceConfig::default() }, screen)?;
+            gpu::run_device(&socket_path, DeviceConfig { scanouts, ..DeviceConfig::default() }, screen, three_d)?;
             Ok(ExitCode::SUCCESS)
         }
     }

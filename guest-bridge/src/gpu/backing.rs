@@ -7,6 +7,7 @@
 use super::class::Class;
 use super::memory::Memory;
 use super::wire::MemEntry;
+use crate::renderer::wire;
 use vm_memory::{GuestMemoryRegion, MemoryRegionAddress, MmapRegion, VolatileMemory, VolatileSlice};
 
 /// Contiguous guest memory.
@@ -73,6 +74,22 @@ impl Backing {
         let mut backing = Self { spans, pieces: Vec::new(), entries: count, length: 0, generation: 0 };
         backing.resolve(memory)?;
         Ok(backing)
+    }
+
+    /// Bytes in all.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The pieces as the renderer is told of them.
+    pub fn wire_pieces(&self) -> impl Iterator<Item = wire::Piece> {
+        const MOST: u64 = u32::MAX as u64 & !0xfff;
+        self.spans.iter().flat_map(|&Span { address, length }| {
+            (0..length.div_ceil(MOST)).map(move |index| {
+                let start = index * MOST;
+                wire::Piece { address: address.wrapping_add(start), length: (length - start).min(MOST) as u32 }
+            })
+        })
     }
 
     /// How many entries the guest gave.

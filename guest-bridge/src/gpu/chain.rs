@@ -120,6 +120,11 @@ impl Chain {
         Ok(())
     }
 
+    /// Where the response goes, for one that is written later.
+    pub fn response_place(&self) -> Self {
+        Self { readable: Vec::new(), writable: self.writable.clone() }
+    }
+
     /// How many bytes the response may have.
     pub fn room(&self) -> u64 {
         self.writable.iter().map(|piece| u64::from(piece.length)).sum()
@@ -242,8 +247,8 @@ mod tests {
 
     #[test]
     fn a_request_is_copied_no_further_than_the_longest_command() {
-        let memory = memory(&[(0x1000, 0x1000), (0x10_0000, 0x10_0000)]);
-        describe(&memory, 0x1000, 0, 0x10_0000, 0x10_0000, NEXT, 1);
+        let memory = memory(&[(0x1000, 0x1000), (0x10_0000, 0x80_0000)]);
+        describe(&memory, 0x1000, 0, 0x10_0000, 0x80_0000, NEXT, 1);
         describe(&memory, 0x1000, 1, 0, u32::MAX, 0, 0);
         let mut chain = Chain::default();
         chain.walk(&memory, RING, 0, true).unwrap();

@@ -13,17 +13,19 @@ use super::memory::Memory;
 use super::pacing::{Lane, Waits};
 use super::quota::{Quota, Usage};
 use super::resource::{Layout, Resource};
-use super::scanout::{Scanout, Shown};
+use super::scanout::Scanout;
+use super::shows::scanout_status;
+use super::three_d::{ThreeD, Token};
 use super::wire::{
-    Command, CursorPlace, Header, MemEntries, QueueKind, Refusal, Response, Status, WireRect, decode, feature,
+    Command, Command3d, Header, MemEntries, QueueKind, Refusal, Response, Status, WireRect, decode, feature,
 };
-use crate::frames::{GpuReport, Picture, Rect, ToDevice, ToScreen};
+use crate::frames::{GpuReport, Rect, ToDevice};
+use crate::renderer::client::Client;
+use crate::renderer::wire::{Box3d, Transfer3d};
 use phyllome_protocol::ScanoutId;
 use phyllome_protocol::ids::MAX_SCANOUTS;
-use phyllome_protocol::status::ScanoutStatus;
 use std::collections::HashMap;
 use std::fs::File;
-use tokio::sync::mpsc::Sender;
 
 /// What is to be done with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,34 +34,38 @@ pub enum Outcome {
     Answer,
     /// It goes back when these batches were presented, or from the slow timer.
     Hold(Waits),
+    /// It goes back when the 3D half says so of this token, and then these batches were presented.
+    Forwarded(Token, Waits),
 }
 
 /// Why a command is refused.
-type Refused = (Status, Class);
-type Done = Result<Outcome, Refused>;
+pub type Refused = (Status, Class);
+/// What becomes of a command.
+pub type Done = Result<Outcome, Refused>;
 
 /// The device's whole state.
 #[derive(Debug)]
 pub struct Device {
-    quota: Quota,
-    usage: Usage,
-    features: u64,
-    resources: HashMap<u32, Resource>,
-    scanouts: Vec<Scanout>,
-    lanes: Vec<Lane>,
-    udmabuf: Option<File>,
-    errors: Errors,
-    copied_bytes: u64,
+    pub(super) quota: Quota,
+    pub(super) usage: Usage,
+    pub(super) features: u64,
+    pub(super) resources: HashMap<u32, Resource>,
+    pub(super) scanouts: Vec<Scanout>,
+    pub(super) lanes: Vec<Lane>,
+    pub(super) three_d: Option<ThreeD>,
+    pub(super) udmabuf: Option<File>,
+    pub(super) errors: Errors,
+    pub(super) copied_bytes: u64,
     /// [`ToScreen::Reset`] is still to be said.
-    reset_due: bool,
+    pub(super) reset_due: bool,
     /// Something of the report other than counters has changed.
-    layout_changed: bool,
-    counters_changed: bool,
+    pub(super) layout_changed: bool,
+    pub(super) counters_changed: bool,
 }
 
 impl Device {
-    /// A device that no driver has touched. Opens /dev/udmabuf where there is one.
-    pub fn new(config: &DeviceConfig) -> Self {
+    /// A device that no driver has touched, with 3D if there is a renderer. Opens /dev/udmabuf where there is one.
+    pub fn new(config: &DeviceConfig, renderer: Option<Client>) -> Self {
         let mode = clamp(config.mode);
         let ids = (0..config.scanouts.clamp(1, MAX_SCANOUTS)).filter_map(ScanoutId::new);
         let scanouts: Vec<_> = ids.map(|id| Scanout::new(id, mode)).collect();
@@ -70,6 +76,7 @@ impl Device {
             resources: HashMap::new(),
             lanes: vec![Lane::default(); scanouts.len()],
             scanouts,
+            three_d: renderer.map(|client| ThreeD::new(client, &config.quota)),
             udmabuf: open_udmabuf(),
             errors: Errors::default(),
             copied_bytes: 0,
@@ -77,6 +84,17 @@ impl Device {
             layout_changed: true,
             counters_changed: false,
         }
+    }
+
+    /// The features that depend on the renderer.
+    pub fn offered(&self) -> u64 {
+        let virgl = self.three_d.as_ref().is_some_and(ThreeD::has_virgl);
+        if virgl { feature::VIRGL } else { 0 }
+    }
+
+    /// How many capsets it has: `num_capsets` of the configuration space.
+    pub fn capset_count(&self) -> u32 {
+        self.three_d.as_ref().map_or(0, |three_d| three_d.capsets().len() as u32)
     }
 
     /// How many scanouts it has.
@@ -106,6 +124,9 @@ impl Device {
         self.reset_due |= self.scanouts.iter().any(Scanout::is_announced);
         self.resources.clear();
         self.usage = Usage::default();
+        if let Some(three_d) = &mut self.three_d {
+            three_d.reset();
+        }
         for (scanout, lane) in self.scanouts.iter_mut().zip(&mut self.lanes) {
             scanout.reset(lane);
         }
@@ -136,40 +157,17 @@ impl Device {
         }
     }
 
-    /// Says to the screen what there is to say, as far as the channel has room. `true` if something is left for later.
-    pub fn publish(&mut self, to_screen: &Sender<ToScreen>) -> bool {
-        if self.reset_due {
-            if to_screen.try_send(ToScreen::Reset).is_err() {
-                return !to_screen.is_closed();
-            }
-            self.reset_due = false;
-        }
-        for (scanout, lane) in self.scanouts.iter_mut().zip(&mut self.lanes) {
-            while scanout.has_message(lane) {
-                // Nobody else sends, so a slot that is free now is free for the message.
-                if to_screen.capacity() == 0 || to_screen.is_closed() {
-                    return !to_screen.is_closed();
-                }
-                let Some(message) = scanout.next_message(lane) else { break };
-                if to_screen.try_send(message).is_err() {
-                    return !to_screen.is_closed();
-                }
-            }
-        }
-        false
-    }
-
     /// Brings the report up to date. Costs a few counters, unless scanouts, features or errors have changed.
     pub fn report(&mut self, report: &mut GpuReport) {
         report.copied_bytes = self.copied_bytes;
-        report.resource_bytes = self.usage.bytes();
+        report.resource_bytes = self.usage.bytes() + self.three_d.as_ref().map_or(0, ThreeD::bytes);
         if let Some(errors) = self.errors.take_changed() {
             report.gpu.errors = errors;
         }
         if std::mem::take(&mut self.layout_changed) {
             report.gpu.transport = "vhost-user-gpu".to_owned();
-            report.gpu.renderer = "2d".to_owned();
-            let names = [(feature::EDID, "edid"), (feature::RESOURCE_UUID, "resource_uuid")];
+            self.report_renderer(&mut report.gpu);
+            let names = [(feature::VIRGL, "virgl"), (feature::EDID, "edid"), (feature::RESOURCE_UUID, "resource_uuid")];
             let acknowledged = names.into_iter().filter(|(bit, _)| self.features & bit != 0);
             report.gpu.features = acknowledged.map(|(_, name)| name.to_owned()).collect();
             report.scanouts = self.scanouts.iter().filter_map(scanout_status).collect();
@@ -197,6 +195,10 @@ impl Device {
             Ok(command) => self.command(memory, &header, command, response),
             Err(refusal) => Err(refused(refusal)),
         };
+        let done = match (&mut self.three_d, done) {
+            (Some(three_d), Ok(outcome)) => Ok(three_d.in_order(&header, outcome)),
+            (_, done) => done,
+        };
         done.unwrap_or_else(|(status, class)| {
             self.errors.count(class);
             response.status(&header, status);
@@ -219,18 +221,21 @@ impl Device {
             Command::ResourceCreate2d { resource, format, width, height } => {
                 self.create(resource, format, width, height)
             }
-            Command::ResourceUnref { resource } => self.unref(resource),
+            Command::ResourceUnref { resource } => self.unref(header, resource),
             Command::SetScanout { scanout, resource, rect } => self.set_scanout(scanout, resource, checked(rect)),
             Command::ResourceFlush { resource, rect } => self.flush(resource, &checked(rect), header.fenced()),
             Command::TransferToHost2d { resource, rect, offset } => {
-                self.transfer(memory, resource, &checked(rect), offset)
+                self.transfer(memory, header, resource, &checked(rect), offset)
             }
-            Command::ResourceAttachBacking { resource, entries } => self.attach(memory, resource, &entries),
-            Command::ResourceDetachBacking { resource } => self.detach(resource),
+            Command::ResourceAttachBacking { resource, entries } => self.attach(memory, header, resource, &entries),
+            Command::ResourceDetachBacking { resource } => self.detach(header, resource),
             Command::ResourceAssignUuid { resource } => {
-                let found = self.resources.get_mut(&resource).ok_or(NO_RESOURCE)?;
-                let uuid = found.uuid.get_or_insert_with(random_uuid);
-                response.uuid(header, uuid);
+                let uuid = match (self.resources.get_mut(&resource), &mut self.three_d) {
+                    (Some(found), _) => &mut found.uuid,
+                    (None, Some(three_d)) => three_d.uuid(resource)?,
+                    (None, None) => return Err(NO_RESOURCE),
+                };
+                response.uuid(header, uuid.get_or_insert_with(random_uuid));
                 Ok(Outcome::Answer)
             }
             Command::UpdateCursor { place, resource, hot_x, hot_y } => {
@@ -241,7 +246,35 @@ impl Device {
                 self.scanouts.get(place.scanout as usize).ok_or(NO_SCANOUT)?;
                 Ok(Outcome::Answer)
             }
+            Command::ThreeD(command) => self.command_3d(memory, header, &command, response),
         }
+    }
+
+    fn command_3d(
+        &mut self,
+        memory: &Memory,
+        header: &Header,
+        command: &Command3d<'_>,
+        response: &mut Response,
+    ) -> Done {
+        let three_d = self.three_d.as_mut().ok_or((Status::ErrUnspec, Class::NotNegotiated))?;
+        match *command {
+            Command3d::ResourceCreate3d { resource, .. } if self.resources.contains_key(&resource) => {
+                return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
+            }
+            Command3d::ContextAttachResource { resource } => {
+                if let Some(classic) = self.resources.get(&resource) {
+                    three_d.mirror(resource, classic);
+                }
+            }
+            _ => {}
+        }
+        three_d.command(memory, header, command, response)
+    }
+
+    /// The 3D half, if this is one of its resources.
+    fn of_3d(&mut self, resource: u32) -> Option<&mut ThreeD> {
+        self.three_d.as_mut().filter(|three_d| three_d.has(resource))
     }
 
     /// Where the scanouts are: side by side.
@@ -254,7 +287,7 @@ impl Device {
     }
 
     fn create(&mut self, id: u32, format: u32, width: u32, height: u32) -> Done {
-        if id == 0 || self.resources.contains_key(&id) {
+        if id == 0 || self.resources.contains_key(&id) || self.of_3d(id).is_some() {
             return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
         }
         let format = Format::from_number(format).ok_or((Status::ErrInvalidParameter, Class::Format))?;
@@ -274,20 +307,31 @@ impl Device {
         }
     }
 
-    fn unref(&mut self, id: u32) -> Done {
-        let resource = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
-        self.usage.give_resource(resource.layout.bytes);
-        self.usage.give_entries(resource.backing.as_ref().map_or(0, Backing::entries));
+    fn unref(&mut self, header: &Header, id: u32) -> Done {
+        let mut outcome = Outcome::Answer;
+        if let Some(three_d) = self.of_3d(id) {
+            outcome = three_d.unref(header, id)?;
+        } else {
+            let resource = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
+            self.usage.give_resource(resource.layout.bytes);
+            self.usage.give_entries(resource.backing.as_ref().map_or(0, Backing::entries));
+            if let Some(three_d) = &mut self.three_d {
+                three_d.unmirror(id);
+            }
+        }
         for index in 0..self.scanouts.len() {
             if self.scanouts.get(index).is_some_and(|scanout| scanout.shown.as_ref().is_some_and(|s| s.resource == id))
             {
                 self.turn_off(index);
             }
         }
-        Ok(Outcome::Answer)
+        Ok(outcome)
     }
 
-    fn attach(&mut self, memory: &Memory, id: u32, entries: &MemEntries<'_>) -> Done {
+    fn attach(&mut self, memory: &Memory, header: &Header, id: u32, entries: &MemEntries<'_>) -> Done {
+        if let Some(three_d) = self.of_3d(id) {
+            return three_d.attach(memory, header, id, entries);
+        }
         let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         if resource.backing.is_some() {
             return Err((Status::ErrUnspec, Class::BackingTwice));
@@ -306,99 +350,39 @@ impl Device {
         }
     }
 
-    fn detach(&mut self, id: u32) -> Done {
+    fn detach(&mut self, header: &Header, id: u32) -> Done {
+        if let Some(three_d) = self.of_3d(id) {
+            return three_d.detach(header, id);
+        }
         let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         let backing = resource.backing.take().ok_or((Status::ErrUnspec, Class::BackingMissing))?;
         self.usage.give_entries(backing.entries());
         Ok(Outcome::Answer)
     }
 
-    fn transfer(&mut self, memory: &Memory, id: u32, target: &Rect, offset: u64) -> Done {
+    fn transfer(&mut self, memory: &Memory, header: &Header, id: u32, target: &Rect, offset: u64) -> Done {
+        if let Some(three_d) = self.of_3d(id) {
+            let Rect { x, y, width, height } = *target;
+            let region = Box3d { x, y, z: 0, width, height, depth: 1 };
+            let transfer = Transfer3d { region, offset, ..Transfer3d::default() };
+            // The command is the device's own; its header names no context.
+            return three_d.transfer(memory, &Header { ctx_id: 0, ..*header }, id, transfer, true);
+        }
         let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         let copied = resource.transfer(memory, target, offset).map_err(|class| match class {
             Class::BackingMissing => (Status::ErrUnspec, class),
             class => (Status::ErrInvalidParameter, class),
         })?;
         self.copied_bytes = self.copied_bytes.saturating_add(copied);
-        Ok(Outcome::Answer)
-    }
-
-    fn turn_off(&mut self, index: usize) {
-        if let (Some(scanout), Some(lane)) = (self.scanouts.get_mut(index), self.lanes.get_mut(index)) {
-            scanout.shown = None;
-            lane.abandon();
-            self.layout_changed = true;
-        }
-    }
-
-    fn set_scanout(&mut self, index: u32, id: u32, source: Rect) -> Done {
-        let index = index as usize;
-        let scanout = self.scanouts.get_mut(index).ok_or(NO_SCANOUT)?;
-        if id == 0 {
-            self.turn_off(index);
-            return Ok(Outcome::Answer);
-        }
-        let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
-        if source.width == 0 || source.height == 0 || !resource.layout.contains(&source) {
-            return Err((Status::ErrInvalidParameter, Class::ScanoutRectangle));
-        }
-        let buffer = resource.share(self.udmabuf.as_ref()).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))?;
-        let before = scanout.shown.as_ref().map(|shown| (&shown.picture, shown.format));
-        let same = |picture: &Picture| picture.buffer.id == buffer.id && picture.source == source;
-        if before.is_some_and(|(picture, _)| same(picture)) {
-            return Ok(Outcome::Answer);
-        }
-        let size = |rect: &Rect| (rect.width, rect.height);
-        let same_size = before.is_some_and(|(picture, _)| size(&picture.source) == size(&source));
-        let looks_the_same = same_size
-            && before.is_some_and(|(picture, format)| {
-                format == resource.format.name() && picture.buffer.dmabuf.is_some() == buffer.dmabuf.is_some()
-            });
-        scanout.shown =
-            Some(Shown { resource: id, picture: Picture { buffer, source }, format: resource.format.name() });
-        if let Some(lane) = self.lanes.get_mut(index) {
-            lane.replaced((!same_size).then(|| scanout.whole()));
-        }
-        self.layout_changed |= !looks_the_same;
-        Ok(Outcome::Answer)
-    }
-
-    fn flush(&mut self, id: u32, flushed: &Rect, fenced: bool) -> Done {
-        let resource = self.resources.get(&id).ok_or(NO_RESOURCE)?;
-        if !resource.layout.contains(flushed) {
-            return Err((Status::ErrInvalidParameter, Class::FlushRectangle));
-        }
-        let mut waits = Waits::NOTHING;
-        let mut written = false;
-        for (index, (scanout, lane)) in self.scanouts.iter().zip(&mut self.lanes).enumerate() {
-            if let Some(damage) = scanout.damage(id, flushed) {
-                waits.add(index, lane.flush(damage));
-                written = true;
-            }
-        }
-        if written {
-            resource.written();
-        }
-        let may_hold = fenced && self.features & feature::IN_ORDER == 0 && waits != Waits::NOTHING;
-        Ok(if may_hold { Outcome::Hold(waits) } else { Outcome::Answer })
-    }
-
-    fn update_cursor(&mut self, place: CursorPlace, id: u32, hot_x: u32, hot_y: u32) -> Done {
-        let scanout = self.scanouts.get_mut(place.scanout as usize).ok_or(NO_SCANOUT)?;
-        if id == 0 {
-            scanout.cursor.hide();
-            return Ok(Outcome::Answer);
-        }
-        let resource = self.resources.get(&id).ok_or(NO_RESOURCE)?;
-        if !scanout.cursor.show(resource, hot_x, hot_y) {
-            return Err((Status::ErrInvalidParameter, Class::CursorSize));
+        if let Some(three_d) = &mut self.three_d {
+            three_d.mirror_written(id, resource, target);
         }
         Ok(Outcome::Answer)
     }
 }
 
-const NO_SCANOUT: Refused = (Status::ErrInvalidScanoutId, Class::ScanoutId);
-const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
+pub(super) const NO_SCANOUT: Refused = (Status::ErrInvalidScanoutId, Class::ScanoutId);
+pub(super) const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
 
 fn refused(refusal: Refusal) -> Refused {
     let class = match refusal {
@@ -415,21 +399,6 @@ fn refused(refusal: Refusal) -> Refused {
 fn checked(rect: WireRect) -> Rect {
     let WireRect { x, y, width, height } = rect;
     Rect { x, y, width, height }
-}
-
-fn scanout_status(scanout: &Scanout) -> Option<ScanoutStatus> {
-    let shown = scanout.shown.as_ref()?;
-    Some(ScanoutStatus {
-        id: scanout.id,
-        width: shown.picture.source.width,
-        height: shown.picture.source.height,
-        source: "vhost-user-gpu".to_owned(),
-        buffer: if shown.picture.buffer.dmabuf.is_some() { "dmabuf" } else { "shm" }.to_owned(),
-        format: shown.format.to_owned(),
-        modifier: "LINEAR".to_owned(),
-        flushes: 0,
-        presented: 0,
-    })
 }
 
 /// A random UUID (RFC 9562, version 4).

@@ -1,11 +1,11 @@
 //! The main path and its refusals, against guest memory without files.
 
 use super::*;
-use crate::frames::{CursorImage, PreferredMode, TO_SCREEN_DEPTH};
+use crate::frames::{CursorImage, Picture, PreferredMode, TO_SCREEN_DEPTH, ToScreen};
 use crate::gpu::memory::tests::memory;
 use crate::gpu::wire::{FLAG_FENCE, cmd};
 use std::os::unix::fs::FileExt;
-use tokio::sync::mpsc::{Receiver, channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 use vm_memory::{Bytes, GuestAddress};
 
 const ALL: u64 = feature::EDID | feature::RESOURCE_UUID | feature::VERSION_1;
@@ -22,7 +22,7 @@ struct Bench {
 
 impl Bench {
     fn new(scanouts: u32, quota: Quota) -> Self {
-        let mut device = Device::new(&DeviceConfig { scanouts, quota, ..DeviceConfig::default() });
+        let mut device = Device::new(&DeviceConfig { scanouts, quota, ..DeviceConfig::default() }, None);
         device.set_features(ALL);
         let (sender, screen) = channel(TO_SCREEN_DEPTH);
         let memory = memory(&[(0, 0x1000), (PIXELS, 0x40_0000)]);
@@ -240,7 +240,7 @@ fn every_refusal_has_its_response_and_its_class() {
 
 #[test]
 fn quotas_hold_over_many_rounds_and_give_everything_back() {
-    let mut bench = Bench::new(1, Quota { resources: 3, bytes: 1 << 20, backing_entries: 2 });
+    let mut bench = Bench::new(1, Quota { resources: 3, bytes: 1 << 20, backing_entries: 2, ..Quota::default() });
     for _ in 0..1000 {
         for id in 1..=3 {
             bench.ok(cmd::RESOURCE_CREATE_2D, &[id, 1, 64, 64]);

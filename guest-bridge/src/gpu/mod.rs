@@ -24,6 +24,8 @@ pub mod run;
 mod scanout;
 pub mod server;
 mod service;
+mod shows;
+mod three_d;
 pub mod wire;
 
 pub use quota::Quota;

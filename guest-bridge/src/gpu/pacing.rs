@@ -34,7 +34,8 @@ fn covers(outer: &Rect, inner: &Rect) -> bool {
     within(outer.x, outer.width, inner.x, inner.width) && within(outer.y, outer.height, inner.y, inner.height)
 }
 
-fn union(a: Rect, b: Rect) -> Rect {
+/// The smallest rectangle around both.
+pub fn union(a: Rect, b: Rect) -> Rect {
     let (x, y) = (a.x.min(b.x), a.y.min(b.y));
     let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));
     let bottom = a.y.saturating_add(a.height).max(b.y.saturating_add(b.height));
@@ -81,12 +82,28 @@ impl Damage {
     }
 }
 
+/// A batch whose pixels are fetched.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    #[default]
+    Empty,
+    /// They are on their way.
+    Fetching(Damage, u64),
+    /// They are there.
+    Fetched(Damage, u64),
+}
+
 /// One scanout's batches.
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
     damage: Damage,
     /// The picture was replaced, and the new one has not been flushed yet.
     unflushed: bool,
+    /// The picture's pixels have to be fetched before a batch of them can go.
+    fetched: bool,
+    stage: Stage,
+    /// Counts fetches, so that an answer to one that was given up means nothing.
+    epoch: u64,
     /// Serial of the last batch that went to the screen.
     sent: u64,
     /// All batches up to this one are done.
@@ -109,7 +126,48 @@ impl Lane {
             return self.done;
         }
         self.gathered += 1;
-        self.sent + 1
+        // What is fetched now goes before.
+        self.sent + 1 + u64::from(self.stage != Stage::Empty)
+    }
+
+    /// Whether this lane's pixels have to be fetched ([`Self::fetch`]) from now on.
+    pub fn set_fetched(&mut self, fetched: bool) {
+        self.give_up_fetch();
+        self.fetched = fetched;
+    }
+
+    /// What is to be fetched now, if anything is: nothing is under way, and there is damage. The number comes back in
+    /// [`Self::arrived`].
+    pub fn fetch(&mut self) -> Option<(u64, Vec<Rect>)> {
+        let due = self.fetched && self.stage == Stage::Empty && self.sent == self.done;
+        if !due || self.damage.is_empty() || self.unflushed {
+            return None;
+        }
+        self.epoch += 1;
+        let damage = std::mem::take(&mut self.damage);
+        let rects = damage.rects().to_vec();
+        self.stage = Stage::Fetching(damage, std::mem::take(&mut self.gathered));
+        Some((self.epoch, rects))
+    }
+
+    /// The pixels of that fetch are there.
+    pub fn arrived(&mut self, epoch: u64) {
+        if self.epoch != epoch {
+            return;
+        }
+        self.stage = match std::mem::take(&mut self.stage) {
+            Stage::Fetching(damage, flushes) => Stage::Fetched(damage, flushes),
+            other => other,
+        };
+    }
+
+    /// What was to be fetched is damage again.
+    fn give_up_fetch(&mut self) {
+        if let Stage::Fetching(damage, flushes) | Stage::Fetched(damage, flushes) = std::mem::take(&mut self.stage) {
+            damage.rects().iter().for_each(|&rect| self.damage.add(rect));
+            self.gathered += flushes;
+        }
+        self.epoch += 1;
     }
 
     /// Something else is to be shown (a new screen, a picture again): as a flush that the guest did not ask for.
@@ -123,6 +181,7 @@ impl Lane {
     /// was gathered means nothing any more, and all of it is damage.
     pub fn replaced(&mut self, resized: Option<Rect>) {
         self.unflushed = true;
+        self.give_up_fetch();
         if let Some(whole) = resized {
             self.damage.clear();
             self.damage.add(whole);
@@ -131,7 +190,8 @@ impl Lane {
 
     /// Whether a batch is ready to go: there is damage, and nothing is under way.
     pub fn ready(&self) -> bool {
-        self.sent == self.done && !self.damage.is_empty() && !self.unflushed
+        let there = if self.fetched { matches!(self.stage, Stage::Fetched(..)) } else { !self.damage.is_empty() };
+        self.sent == self.done && there && !self.unflushed
     }
 
     /// Takes the batch that is ready.
@@ -140,6 +200,10 @@ impl Lane {
             return None;
         }
         self.sent += 1;
+        if let Stage::Fetched(damage, flushes) = std::mem::take(&mut self.stage) {
+            self.under_way = flushes;
+            return Some((self.sent, damage.rects().to_vec()));
+        }
         self.under_way = std::mem::take(&mut self.gathered);
         let rects = self.damage.rects().to_vec();
         self.damage.clear();
@@ -157,6 +221,8 @@ impl Lane {
     /// The picture is gone: nothing of it will be presented, and nobody waits for it.
     pub fn abandon(&mut self) {
         self.damage.clear();
+        self.stage = Stage::Empty;
+        self.epoch += 1;
         self.gathered = 0;
         self.under_way = 0;
         self.sent += 1;
@@ -337,6 +403,29 @@ mod tests {
         assert!(!lane.ready());
         lane.flush(rect(1, 1, 2, 2));
         assert_eq!(lane.take(), Some((2, vec![WHOLE])));
+    }
+
+    #[test]
+    fn pixels_that_must_be_fetched_go_once_they_are_there() {
+        let mut lane = Lane::default();
+        lane.set_fetched(true);
+        assert_eq!(lane.flush(rect(0, 0, 2, 2)), 1);
+        let (epoch, rects) = lane.fetch().unwrap();
+        assert_eq!(rects, [rect(0, 0, 2, 2)]);
+        assert_eq!(lane.flush(rect(9, 9, 2, 2)), 2, "what comes while the first is fetched is another batch");
+        assert!(lane.fetch().is_none() && lane.take().is_none());
+        lane.arrived(epoch + 1);
+        assert!(!lane.ready(), "an invented answer");
+        lane.arrived(epoch);
+        assert_eq!(lane.take(), Some((1, vec![rect(0, 0, 2, 2)])));
+        assert!(lane.fetch().is_none(), "one at a time");
+        lane.presented(1);
+        assert_eq!(lane.fetch().unwrap().1, [rect(9, 9, 2, 2)]);
+        lane.replaced(None);
+        lane.flush(rect(0, 0, 1, 1));
+        assert_eq!(lane.fetch().unwrap().1.len(), 2, "what was not fetched of the old picture is fetched of the new");
+        lane.abandon();
+        assert!(!lane.ready() && lane.fetch().is_none());
     }
 
     #[test]

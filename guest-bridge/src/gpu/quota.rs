@@ -2,6 +2,8 @@
 //!
 //! Trusts nothing; every number is a guest's wish. Never overflows, never lets a guest exceed its bounds.
 
+use std::time::{Duration, Instant};
+
 /// The bounds of one guest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -11,11 +13,30 @@ pub struct Quota {
     pub bytes: u64,
     /// Entries of backing memory of all resources together (24 bytes of ours each).
     pub backing_entries: usize,
+    /// 3D contexts at one time.
+    pub contexts: usize,
+    /// 3D resources at one time.
+    pub resources_3d: usize,
+    /// Bytes of all 3D resources together, as their numbers say.
+    pub bytes_3d: u64,
+    /// Entries of backing memory of all 3D resources together.
+    pub entries_3d: usize,
+    /// Command streams (SUBMIT_3D) in a second.
+    pub submits_per_second: u32,
 }
 
 impl Default for Quota {
     fn default() -> Self {
-        Self { resources: 512, bytes: 1 << 30, backing_entries: 1 << 18 }
+        Self {
+            resources: 512,
+            bytes: 1 << 30,
+            backing_entries: 1 << 18,
+            contexts: 256,
+            resources_3d: 16384,
+            bytes_3d: 4 << 30,
+            entries_3d: 1 << 20,
+            submits_per_second: 50_000,
+        }
     }
 }
 
@@ -80,11 +101,50 @@ impl Usage {
     }
 }
 
+/// So many in a second, and as many at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Bucket {
+    per_second: u32,
+    left: u32,
+    since: Option<Instant>,
+}
+
+impl Bucket {
+    /// A full one.
+    pub fn new(per_second: u32) -> Self {
+        Self { per_second, left: per_second, since: None }
+    }
+
+    /// Takes one, if there is one.
+    pub fn take(&mut self, now: Instant) -> bool {
+        let since = *self.since.get_or_insert(now);
+        if now.saturating_duration_since(since) >= Duration::from_secs(1) {
+            (self.since, self.left) = (Some(now), self.per_second);
+        }
+        match self.left.checked_sub(1) {
+            Some(left) => {
+                self.left = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const SMALL: Quota = Quota { resources: 2, bytes: 100, backing_entries: 10 };
+    const SMALL: Quota = Quota {
+        resources: 2,
+        bytes: 100,
+        backing_entries: 10,
+        contexts: 1,
+        resources_3d: 1,
+        bytes_3d: 1,
+        entries_3d: 1,
+        submits_per_second: 1,
+    };
 
     #[test]
     fn resources_stop_at_their_count_and_start_again_when_one_goes() {
@@ -103,6 +163,13 @@ mod tests {
         assert_eq!(usage.take_resource(&SMALL, 41), Err(Exceeded::Bytes));
         assert_eq!(usage.take_resource(&SMALL, u64::MAX), Err(Exceeded::Bytes));
         assert_eq!((usage.bytes(), usage.resources()), (60, 1));
+    }
+
+    #[test]
+    fn a_bucket_is_full_again_after_a_second() {
+        let (mut bucket, now) = (Bucket::new(2), Instant::now());
+        assert!(bucket.take(now) && bucket.take(now) && !bucket.take(now + Duration::from_millis(999)));
+        assert!(bucket.take(now + Duration::from_secs(1)));
     }
 
     #[test]

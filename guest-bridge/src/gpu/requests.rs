@@ -16,7 +16,7 @@ use vhost::vhost_user::message::{
 use vhost::vhost_user::{Error, GpuBackend, Result, VhostUserBackendReqHandlerMut};
 use vm_memory::{GuestAddress, GuestRegionMmap};
 
-/// What the device offers.
+/// What the device offers, whatever the host.
 pub const FEATURES: u64 = feature::EDID
     | feature::RESOURCE_UUID
     | feature::INDIRECT_DESC
@@ -50,6 +50,7 @@ impl Service {
     fn config(&self, offset: u32, size: u32) -> Vec<u8> {
         let mut fields = [0u8; CONFIG_FIELDS];
         fields[8..12].copy_from_slice(&self.device.scanout_count().to_le_bytes());
+        fields[12..16].copy_from_slice(&self.device.capset_count().to_le_bytes());
         let wanted = fields.iter().copied().chain(std::iter::repeat(0));
         wanted.skip(offset as usize).take(size as usize).collect()
     }
@@ -76,7 +77,7 @@ impl VhostUserBackendReqHandlerMut for Service {
     }
 
     fn get_features(&mut self) -> Result<u64> {
-        Ok(FEATURES)
+        Ok(FEATURES | self.device.offered())
     }
 
     /// Bits that were not offered are taken all the same: QEMU passes generic bits of its own on from the driver. None of

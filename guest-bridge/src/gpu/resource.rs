@@ -99,6 +99,11 @@ impl Resource {
         Ok(self.shared.insert(shared).clone())
     }
 
+    /// The memory's file.
+    pub fn memfd(&self) -> &File {
+        &self.memfd
+    }
+
     /// TRANSFER_TO_HOST_2D: copies `target` from the backing, where its first pixel is at `offset` and rows have the
     /// resource's own width. Says how many bytes were copied.
     pub fn transfer(&mut self, memory: &Memory, target: &Rect, offset: u64) -> Result<u64, Class> {

@@ -7,6 +7,8 @@
 use super::formats::Format;
 use super::{DeviceConfig, DeviceSender, spawn};
 use crate::frames::{GpuReport, Picture, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
+use crate::renderer::client::Client;
+use crate::renderer::launch::Launch;
 use anyhow::Context;
 use phyllome_protocol::ScanoutId;
 use std::collections::BTreeMap;
@@ -30,9 +32,10 @@ pub enum NullScreen {
 
 type Pictures = Arc<Mutex<BTreeMap<ScanoutId, Picture>>>;
 
-/// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`) until standard input says `quit`
+/// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`), with 3D by a renderer of its own for each
+/// frontend if `three_d` (`--3d`), until standard input says `quit`
 /// or the process is ended. Blocks. Needs no tokio runtime.
-pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen) -> anyhow::Result<()> {
+pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen, three_d: bool) -> anyhow::Result<()> {
     // Someone else may have set up the log before; theirs serves as well.
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
@@ -55,20 +58,30 @@ pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen) 
     })?;
     for connection in listener.incoming() {
         let connection = connection.context("cannot accept a frontend")?;
-        serve(config, connection, screen, &report, &pictures)?;
+        let renderer = if three_d { Some(renderer()?) } else { None };
+        serve(config, renderer, connection, screen, &report, &pictures)?;
     }
     Ok(())
 }
 
+/// A renderer that is ready.
+fn renderer() -> anyhow::Result<Client> {
+    let executor =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for the renderer")?;
+    let launch = Launch::find().map_err(anyhow::Error::msg)?;
+    executor.block_on(async { Client::start(launch)?.ready().await.map_err(anyhow::Error::msg) })
+}
+
 fn serve(
     config: DeviceConfig,
+    renderer: Option<Client>,
     connection: UnixStream,
     screen: NullScreen,
     report: &SharedGpuReport,
     pictures: &Pictures,
 ) -> anyhow::Result<()> {
     let (to_screen, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
-    let device = spawn(config, connection, to_screen, report.clone()).context("cannot start the device")?;
+    let device = spawn(config, renderer, connection, to_screen, report.clone()).context("cannot start the device")?;
     let (sender, shown) = (device.sender(), pictures.clone());
     let thread = std::thread::spawn(move || watch(from_device, &sender, screen, &shown));
     let end = device.join();

@@ -10,6 +10,7 @@
 use super::DeviceConfig;
 use super::service::Service;
 use crate::frames::{GpuReport, SharedGpuReport, ToDevice, ToScreen};
+use crate::renderer::client::Client;
 use rustix::event::{EventfdFlags, epoll};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use std::io;
@@ -26,8 +27,9 @@ use vhost::vhost_user::{BackendReqHandler, Error};
 const SOCKET: u64 = 0;
 const WAKE: u64 = 1;
 const TIMER: u64 = 2;
+const RENDERER: u64 = 3;
 /// The first queue's kick; the second's follows.
-pub const KICK: u64 = 3;
+pub const KICK: u64 = 4;
 
 /// Why a device ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,10 +146,11 @@ fn broken() -> DeviceEnd {
 
 /// Starts a device on `socket`, our end of a vhost-user connection (QEMU has the other).
 ///
-/// `to_screen` is a channel of [`crate::frames::TO_SCREEN_DEPTH`]; the device never waits for it. `report` starts anew.
+/// `renderer` is one that is ready, or there is no 3D. `to_screen` is a channel of [`crate::frames::TO_SCREEN_DEPTH`]; the device never waits for it. `report` starts anew.
 /// Fails where the host gives no thread, eventfd, timerfd or epoll.
 pub fn spawn(
     config: DeviceConfig,
+    renderer: Option<Client>,
     socket: UnixStream,
     to_screen: tokio::sync::mpsc::Sender<ToScreen>,
     report: SharedGpuReport,
@@ -161,7 +164,10 @@ pub fn spawn(
         epoll::add(&*epoll, fd, epoll::EventData::new_u64(token), epoll::EventFlags::IN)?;
     }
     epoll::add(&*epoll, &socket, epoll::EventData::new_u64(SOCKET), epoll::EventFlags::IN)?;
-    let service = Service::new(&config, epoll.clone(), to_screen.clone(), report.clone())?;
+    if let Some(renderer) = &renderer {
+        epoll::add(&*epoll, renderer.fd(), epoll::EventData::new_u64(RENDERER), epoll::EventFlags::IN)?;
+    }
+    let service = Service::new(&config, renderer, epoll.clone(), to_screen.clone(), report.clone())?;
     *lock(&report) = GpuReport::default();
 
     let (messages, inbox) = mpsc::channel();
@@ -263,6 +269,8 @@ impl Loop {
                     }
                     WAKE => self.messages(),
                     TIMER => self.timer.fired(),
+                    // Every round ends with a look at what it says.
+                    RENDERER => {}
                     kick => lock(&self.service).kicked(kick.saturating_sub(KICK) as usize),
                 }
             }

@@ -19,7 +19,7 @@ fn start() -> Peer {
     let (ours, socket) = UnixStream::pair().unwrap();
     socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
     let (to_screen, screen) = tokio::sync::mpsc::channel(TO_SCREEN_DEPTH);
-    let device = spawn(DeviceConfig::default(), ours, to_screen, SharedGpuReport::default()).unwrap();
+    let device = spawn(DeviceConfig::default(), None, ours, to_screen, SharedGpuReport::default()).unwrap();
     Peer { device, socket, screen }
 }
 

@@ -8,12 +8,15 @@ use super::chain::Chain;
 use super::class::Class;
 use super::device::{Device, Outcome};
 use super::memory::Memory;
-use super::pacing::{Held, SLOW};
+use super::pacing::{Held, SLOW, Waits};
 use super::ring::{Ring, RingError};
+use super::three_d::Token;
 use super::wire::{HEADER, Header, QueueKind, Response, Status};
 use super::{DeviceConfig, server};
 use crate::frames::{SharedGpuReport, ToDevice, ToScreen};
+use crate::renderer::client::Client;
 use rustix::event::epoll;
+use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
@@ -25,6 +28,8 @@ use vm_memory::GuestAddress;
 /// Requests that are served, and how long, before another queue or the connection gets its turn.
 const BUDGET: usize = 256;
 const TURN: Duration = Duration::from_millis(10);
+/// How long a queue that stops waits for the renderer.
+const DRAIN: Duration = Duration::from_secs(2);
 /// Control and cursor.
 pub const QUEUES: usize = 2;
 
@@ -33,6 +38,15 @@ pub const QUEUES: usize = 2;
 struct Fence {
     head: u16,
     length: u32,
+}
+
+/// A command whose response comes with the renderer's answer. What it will say if all is well is written already.
+#[derive(Debug)]
+struct Forwarded {
+    fence: Fence,
+    header: Header,
+    place: Chain,
+    then: Waits,
 }
 
 /// Where queue 0 stopped: what tells a paused machine that goes on from a driver that begins.
@@ -57,6 +71,9 @@ pub struct Service {
     pending: [bool; QUEUES],
     stopped: Option<Position>,
     held: Held<Fence>,
+    forwarded: HashMap<Token, Forwarded>,
+    /// The control queue waits for the renderer to have room.
+    blocked: bool,
     chain: Chain,
     request: Vec<u8>,
     response: Box<Response>,
@@ -71,13 +88,14 @@ impl Service {
     /// A device that nobody is connected to; kicks will be announced on `epoll`.
     pub fn new(
         config: &DeviceConfig,
+        renderer: Option<Client>,
         epoll: Arc<OwnedFd>,
         to_screen: Sender<ToScreen>,
         report: SharedGpuReport,
     ) -> io::Result<Self> {
         let ring = || Ring::new().map_err(io::Error::other);
         Ok(Self {
-            device: Device::new(config),
+            device: Device::new(config, renderer),
             memory: Memory::default(),
             rings: [ring()?, ring()?],
             features: 0,
@@ -87,6 +105,8 @@ impl Service {
             pending: [false; QUEUES],
             stopped: None,
             held: Held::default(),
+            forwarded: HashMap::new(),
+            blocked: false,
             chain: Chain::default(),
             request: Vec::with_capacity(256),
             response: Box::default(),
@@ -139,6 +159,12 @@ impl Service {
         let start = Instant::now();
         while more && left > 0 && start.elapsed() < TURN {
             left -= 1;
+            if index == 0 && !self.device.has_room() {
+                // The renderer's next answer goes on with it.
+                self.blocked = true;
+                more = false;
+                break;
+            }
             let Some(ring) = self.rings.get_mut(index).filter(|ring| ring.runs()) else {
                 more = false;
                 break;
@@ -184,6 +210,57 @@ impl Service {
                     self.give_back(index, fence);
                 }
             }
+            Outcome::Forwarded(token, then) => {
+                let header = Header::parse(&self.request).unwrap_or_default();
+                let place = self.chain.response_place();
+                self.forwarded.insert(token, Forwarded { fence, header, place, then });
+            }
+        }
+    }
+
+    /// Takes what the renderer says and gives back what is done with it.
+    fn renderer_turn(&mut self, now: Instant) {
+        let done = self.device.renderer_turn(now);
+        if done.is_empty() && !self.blocked {
+            return;
+        }
+        for (token, status) in done {
+            let Some(Forwarded { mut fence, header, place, then }) = self.forwarded.remove(&token) else { continue };
+            if status != Status::OkNoData {
+                self.response.status(&header, status);
+                match place.write_response(&self.memory, self.response.bytes()) {
+                    Ok(length) => fence.length = length,
+                    Err(_) => self.device.count_error(Class::RequestAddress),
+                }
+            } else if let Some(waiting) = self.held.hold(fence, then, self.device.lanes(), now) {
+                fence = waiting;
+            } else {
+                continue;
+            }
+            self.give_back(0, fence);
+        }
+        self.notify(0);
+        if self.blocked && self.device.has_room() {
+            self.blocked = false;
+            if let Some(pending) = self.pending.first_mut() {
+                *pending = true;
+            }
+        }
+    }
+
+    /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and must find
+    /// every answer. What it does not answer in time is given back as done.
+    fn drain(&mut self) {
+        let end = Instant::now() + DRAIN;
+        while !self.forwarded.is_empty() {
+            let now = Instant::now();
+            if now >= end || !self.device.wait_for_renderer(end - now) {
+                break;
+            }
+            self.renderer_turn(now);
+        }
+        for (_, forwarded) in std::mem::take(&mut self.forwarded) {
+            self.give_back(0, forwarded.fence);
         }
     }
 
@@ -226,6 +303,9 @@ impl Service {
     /// even if nothing happens.
     pub fn settle(&mut self, now: Instant) -> Option<Instant> {
         self.unsaid = self.device.publish(&self.to_screen);
+        self.renderer_turn(now);
+        // What the renderer has just fetched can be shown.
+        self.unsaid |= self.device.publish(&self.to_screen);
         let due: Vec<Fence> = self.held.release(self.device.lanes(), now).collect();
         if !due.is_empty() {
             for fence in due {
@@ -237,7 +317,7 @@ impl Service {
             self.device.report(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
         }
         let retry = self.unsaid.then_some(now + SLOW);
-        [self.held.deadline(), retry].into_iter().flatten().min()
+        [self.held.deadline(), retry, self.device.renderer_deadline()].into_iter().flatten().min()
     }
 
     /// Starts a ring once all that it needs is there; `false` if its memory is not.
@@ -295,6 +375,11 @@ impl Service {
     pub(super) fn stop(&mut self, index: usize) -> u16 {
         self.unwatch(index);
         if index == 0 {
+            if self.rings.first().is_some_and(Ring::started) {
+                self.drain();
+            }
+            self.forwarded.clear();
+            self.blocked = false;
             let waiting: Vec<Fence> = self.held.release_all().collect();
             if self.rings.first().is_some_and(Ring::started) {
                 for fence in waiting {

@@ -191,6 +191,7 @@ pub async fn host_facts(
         gpu_fd: GPU_FD,
         qmp_fd: QMP_FD,
         dbus_display,
+        three_d: false,
         serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
         tpm_socket: None,
         passt_socket: None,

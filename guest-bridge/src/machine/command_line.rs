@@ -114,6 +114,8 @@ pub struct HostFacts {
     /// Whether QEMU has its D-Bus display (Debian's qemu-system-modules-opengl, Fedora's qemu-ui-dbus): the way of a monitor's new size
     /// to the guest, and of its keyboard's lights back.
     pub dbus_display: bool,
+    /// The device offers VIRGL: a renderer is ready for this start.
+    pub three_d: bool,
     /// The guest's serial port.
     pub serial: SerialSink,
     /// The control socket of this guest's running swtpm.
@@ -182,7 +184,7 @@ pub fn command_line(
     // Nothing that was not asked for: no default devices, no user's configuration, no display of QEMU's own.
     line.flag("-no-user-config").flag("-nodefaults");
     line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    line.option("-vga", "none").option("-display", display(definition, host));
+    line.option("-vga", "none").option("-display", display(host));
 
     machine(&mut line, definition, host, accel, windows)?;
     boot(&mut line, definition);
@@ -202,9 +204,8 @@ fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(),
         return Err(CommandLineError::OldQemu { found: host.qemu_version });
     }
     match definition.gpu.mode {
-        GpuMode::Auto | GpuMode::TwoD => {}
-        GpuMode::ThreeD => return not_yet("gpu.mode", "3d", "use auto or 2d"),
-        GpuMode::Vga => return not_yet("gpu.mode", "vga", "use auto or 2d"),
+        GpuMode::Auto | GpuMode::TwoD | GpuMode::ThreeD => {}
+        GpuMode::Vga => return not_yet("gpu.mode", "vga", "use auto, 3d or 2d"),
     }
     if definition.gpu.transport == Transport::Generic {
         return not_yet("gpu.transport", "generic", "use auto or vhost-user-gpu");
@@ -217,9 +218,8 @@ fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(),
 
 /// QEMU's own display. It shows nothing, but a guest hears of its monitor's new size through it. It cannot be had with a device
 /// that has VIRGL, because QEMU wants a GL context for it then.
-fn display(definition: &GuestDefinition, host: &HostFacts) -> &'static str {
-    let three_d = definition.gpu.mode == GpuMode::ThreeD;
-    if host.dbus_display && !three_d { "dbus,p2p=yes" } else { "none" }
+fn display(host: &HostFacts) -> &'static str {
+    if host.dbus_display && !host.three_d { "dbus,p2p=yes" } else { "none" }
 }
 
 fn machine(

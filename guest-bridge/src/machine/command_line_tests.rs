@@ -16,6 +16,7 @@ fn host() -> HostFacts {
         gpu_fd: GPU_FD,
         qmp_fd: QMP_FD,
         dbus_display: true,
+        three_d: false,
         serial: SerialSink::File("/state/logs/work/serial.log".into()),
         tpm_socket: None,
         passt_socket: None,

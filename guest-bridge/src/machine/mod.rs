@@ -8,6 +8,7 @@ pub mod command_line;
 pub mod control;
 pub mod display;
 pub mod folder;
+pub mod graphics;
 pub mod input;
 pub mod keys;
 pub mod lifecycle;

@@ -11,6 +11,7 @@ use super::process::{self, Killer, Sockets, Words};
 use super::qmp::{Qmp, QmpError, QmpEvent};
 use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
 use crate::gpu::{self, DeviceConfig, DeviceHandle};
+use crate::renderer::client::Client;
 use crate::screen;
 use phyllome_config::GuestDefinition;
 use phyllome_protocol::ScanoutId;
@@ -57,6 +58,8 @@ pub enum Happening {
     },
     /// The first flush of a QEMU.
     Pictured(Generation),
+    /// The renderer for the next start is ready, or why there is none.
+    Prepared(Generation, Result<Client, String>),
     /// A scanout changed its picture.
     ScanoutsChanged,
     /// The guest switched the lights of its keyboard.
@@ -134,21 +137,23 @@ impl Recipe<'_> {
         &self,
         accel: Accel,
         sockets: &Sockets,
+        three_d: bool,
     ) -> Result<super::command_line::CommandLine, CommandLineError> {
         let [gpu_fd, qmp_fd, serial_fd] = sockets.child_numbers();
-        let host = HostFacts { gpu_fd, qmp_fd, serial: SerialSink::Socket(serial_fd), ..self.host.clone() };
+        let host = HostFacts { gpu_fd, qmp_fd, serial: SerialSink::Socket(serial_fd), three_d, ..self.host.clone() };
         command_line(self.definition, &host, accel)
     }
 
-    /// Starts QEMU and its device. The error is one sentence.
-    pub fn start(&self, generation: Generation, accel: Accel) -> Result<Qemu, String> {
+    /// Starts QEMU and its device, which has 3D if there is a renderer. The error is one sentence.
+    pub fn start(&self, generation: Generation, accel: Accel, renderer: Option<Client>) -> Result<Qemu, String> {
         let sockets = Sockets::new().map_err(|error| format!("cannot make QEMU's sockets: {error}"))?;
-        let line = self.command_line(accel, &sockets).map_err(|error| error.to_string())?;
+        let line = self.command_line(accel, &sockets, renderer.is_some()).map_err(|error| error.to_string())?;
         tracing::info!(program = %line.program.display(), args = ?line.args, "starting QEMU");
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
         let modes = watch::Sender::new(self.modes());
         let screen_told = Arc::new(AtomicBool::new(false));
-        let device = self.start_device(generation, gpu_socket, &modes, &screen_told)?;
+        let three_d = renderer.is_some();
+        let device = self.start_device(renderer, generation, gpu_socket, &modes, &screen_told)?;
         let words = Words::default();
         let stderr = process.take_stderr();
         let (pid, (killer, waiter)) = (process.id, process.split());
@@ -164,7 +169,7 @@ impl Recipe<'_> {
             generation,
             qmp_socket,
             self.happenings.clone(),
-            self.host.dbus_display.then(|| (self.modes(), modes.subscribe())),
+            (self.host.dbus_display && !three_d).then(|| (self.modes(), modes.subscribe())),
         ));
         let happenings = self.happenings.clone();
         tokio::spawn(async move {
@@ -204,6 +209,7 @@ impl Recipe<'_> {
 
     fn start_device(
         &self,
+        renderer: Option<Client>,
         generation: Generation,
         socket: UnixStream,
         modes: &watch::Sender<Modes>,
@@ -216,7 +222,7 @@ impl Recipe<'_> {
         if let Ok(mut report) = self.report.lock() {
             *report = crate::frames::GpuReport::default();
         }
-        let device = gpu::spawn(config, socket, frames, self.report.clone())
+        let device = gpu::spawn(config, renderer, socket, frames, self.report.clone())
             .map_err(|error| format!("cannot start the display device: {error}"))?;
         let sender = device.sender();
         let (modes, screen_told) = (modes.clone(), screen_told.clone());

@@ -5,15 +5,16 @@
 
 mod happened;
 mod requests;
+mod start;
 
 use super::checks;
 use super::command_line::{Accel, HostFacts};
 use super::control::{Asked, Listener};
 use super::folder::GuestFolder;
 use super::input::InputQueue;
-use super::lifecycle::{Action, Event, Lifecycle};
+use super::lifecycle::{Action, Event, Exit, Lifecycle};
 use super::peers::Peers;
-use super::qemu::{Generation, Happening, Qemu, Recipe};
+use super::qemu::{Generation, Happening, Qemu};
 use super::qmp::Qmp;
 use super::verdict::Verdicts;
 use crate::frames::{PreferredMode, SharedGpuReport};
@@ -21,7 +22,7 @@ use crate::screen::{self, FromScreen};
 use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::control::Report;
 use phyllome_protocol::runtime::RuntimeDir;
-use phyllome_protocol::status::GuestState;
+use phyllome_protocol::status::{GpuStatus, GuestState};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -102,6 +103,8 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         verdicts,
         mode,
         qemu: None,
+        preparing: None,
+        no_3d: None,
         generation: 0,
         patience: options.patience,
         end_at: None,
@@ -187,6 +190,10 @@ struct Supervisor {
     verdicts: Verdicts,
     mode: PreferredMode,
     qemu: Option<Qemu>,
+    /// 3D is made ready for the QEMU that starts next.
+    preparing: Option<start::Preparing>,
+    /// Why the guest has no 3D: one sentence.
+    no_3d: Option<String>,
     generation: Generation,
     patience: Duration,
     /// The guest's time to power off is over then.
@@ -328,38 +335,10 @@ impl Supervisor {
     fn kill(&mut self) {
         if let Some(qemu) = &self.qemu {
             qemu.killer.kill();
+        } else if self.preparing.take().is_some() {
+            // There is nothing yet that could end.
+            self.event(Event::Exited { how: Exit::Code(0), words: None, pictured: false });
         }
-    }
-
-    fn start(&mut self, accel: Accel) -> Result<(), String> {
-        let host = self.host.take().ok_or("this host was not looked at; start the guest again")?;
-        let started = self.start_on(&host, accel);
-        self.host = Some(host);
-        started
-    }
-
-    fn start_on(&mut self, host: &HostFacts, accel: Accel) -> Result<(), String> {
-        checks::files(&self.definition)?;
-        let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
-        if let Some(files) = firmware {
-            checks::make_vars(files, &host.vars)?;
-        }
-        self.generation = self.generation.wrapping_add(1);
-        let recipe = Recipe {
-            definition: &self.definition,
-            host,
-            logs: &self.logs,
-            mode: self.mode,
-            report: &self.report,
-            screen: &self.screen,
-            happenings: &self.happening_sender,
-        };
-        self.qemu = Some(recipe.start(self.generation, accel)?);
-        self.input.forget();
-        (self.input_under_way, self.status_under_way, self.status_wanted) = (false, false, false);
-        self.overdue = false;
-        self.changed = true;
-        Ok(())
     }
 
     fn query_status(&mut self) {
@@ -416,7 +395,7 @@ impl Supervisor {
             pid: std::process::id(),
             qemu_pid: qemu.map(|qemu| qemu.pid),
             uptime_ms: qemu.map(|qemu| u64::try_from(qemu.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
-            gpu: device.gpu,
+            gpu: GpuStatus { reason: self.no_3d.clone().or(device.gpu.reason), ..device.gpu },
             scanouts: if qemu.is_some() { scanouts } else { Vec::new() },
             leds: qemu.and_then(|qemu| qemu.leds),
         }

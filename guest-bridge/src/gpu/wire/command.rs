@@ -1,5 +1,6 @@
 //! Requests: bytes → [`Command`]. Pure; never allocates, never panics, whatever the bytes.
 
+use super::command_3d::{self, Command3d};
 use super::{FLAG_FENCE, HEADER, MAX_BACKING_ENTRIES, QueueKind, cmd, feature};
 
 /// `virtio_gpu_ctrl_hdr` of a request.
@@ -67,7 +68,7 @@ pub struct CursorPlace {
     pub y: u32,
 }
 
-/// A well-formed 2D command. Ids, sizes and rectangles are still only the guest's words.
+/// A well-formed command. Ids, sizes and rectangles are still only the guest's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the specification's names")]
 pub enum Command<'a> {
@@ -83,9 +84,11 @@ pub enum Command<'a> {
     ResourceAssignUuid { resource: u32 },
     UpdateCursor { place: CursorPlace, resource: u32, hot_x: u32, hot_y: u32 },
     MoveCursor { place: CursorPlace },
+    ThreeD(Command3d<'a>),
 }
 
-/// The entries of RESOURCE_ATTACH_BACKING, as many as were announced: at least 1, at most [`MAX_BACKING_ENTRIES`].
+/// The entries of RESOURCE_ATTACH_BACKING (at least 1) or RESOURCE_CREATE_BLOB, as many as were announced: at most
+/// [`MAX_BACKING_ENTRIES`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct MemEntries<'a>(&'a [u8]);
 
@@ -139,10 +142,10 @@ pub fn decode(bytes: &[u8], queue: QueueKind, features: u64) -> Result<Command<'
         cmd::GET_EDID if features & feature::EDID == 0 => return Err(Refusal::NotNegotiated),
         cmd::RESOURCE_ASSIGN_UUID if features & feature::RESOURCE_UUID == 0 => return Err(Refusal::NotNegotiated),
         cmd::GET_EDID | cmd::RESOURCE_ASSIGN_UUID => {}
-        cmd::GET_CAPSET_INFO..=cmd::SET_SCANOUT_BLOB | cmd::CTX_CREATE..=cmd::RESOURCE_UNMAP_BLOB => {
-            return Err(Refusal::NotNegotiated);
-        }
         _ => {}
+    }
+    if let Some(decoded) = command_3d::decode(header.kind, Reader(at.0), features) {
+        return decoded.map(Command::ThreeD);
     }
     let command = match header.kind {
         cmd::GET_DISPLAY_INFO => Some(Command::GetDisplayInfo),
@@ -163,24 +166,24 @@ pub fn decode(bytes: &[u8], queue: QueueKind, features: u64) -> Result<Command<'
 }
 
 /// Takes little-endian numbers off the front.
-struct Reader<'a>(&'a [u8]);
+pub(super) struct Reader<'a>(&'a [u8]);
 
 impl<'a> Reader<'a> {
-    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
         let (front, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
         Some(front)
     }
 
-    fn u32(&mut self) -> Option<u32> {
+    pub(super) fn u32(&mut self) -> Option<u32> {
         Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
     }
 
-    fn u64(&mut self) -> Option<u64> {
+    pub(super) fn u64(&mut self) -> Option<u64> {
         Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
     }
 
-    fn rect(&mut self) -> Option<WireRect> {
+    pub(super) fn rect(&mut self) -> Option<WireRect> {
         Some(WireRect { x: self.u32()?, y: self.u32()?, width: self.u32()?, height: self.u32()? })
     }
 
@@ -210,8 +213,12 @@ impl<'a> Reader<'a> {
         if count == 0 || count > MAX_BACKING_ENTRIES {
             return Err(Refusal::EntryCount);
         }
-        let entries = self.take(count as usize * 16).map(MemEntries).ok_or(Refusal::Short)?;
+        let entries = self.entries(count).ok_or(Refusal::Short)?;
         Ok(Command::ResourceAttachBacking { resource, entries })
+    }
+
+    pub(super) fn entries(&mut self, count: u32) -> Option<MemEntries<'a>> {
+        self.take((count as usize).checked_mul(16)?).map(MemEntries)
     }
 
     fn cursor_place(&mut self) -> Option<CursorPlace> {

@@ -2,10 +2,11 @@
 
 use super::{FLAG_FENCE, FLAG_INFO_RING_IDX, HEADER, Header, Status};
 use crate::frames::Rect;
+use crate::renderer::wire::MAX_CAPSET;
 use phyllome_protocol::ids::MAX_SCANOUTS;
 
-/// The longest response: GET_EDID's.
-pub const MAX_RESPONSE: usize = HEADER + 8 + EDID_BYTES;
+/// The longest response: GET_CAPSET's.
+pub const MAX_RESPONSE: usize = HEADER + MAX_CAPSET;
 /// Bytes that `virtio_gpu_resp_edid` has for an EDID.
 const EDID_BYTES: usize = 1024;
 
@@ -62,6 +63,27 @@ impl Response {
         for _ in edid.len()..EDID_BYTES {
             self.put(&[0]);
         }
+    }
+
+    /// `virtio_gpu_resp_capset_info`: a capset's id, greatest version and length in bytes.
+    pub fn capset_info(&mut self, request: &Header, id: u32, version: u32, length: u32) {
+        self.status(request, Status::OkCapsetInfo);
+        for word in [id, version, length, 0] {
+            self.u32(word);
+        }
+    }
+
+    /// `virtio_gpu_resp_capset`.
+    pub fn capset(&mut self, request: &Header, data: &[u8]) {
+        self.status(request, Status::OkCapset);
+        self.put(data);
+    }
+
+    /// `virtio_gpu_resp_map_info`: how a blob is to be cached.
+    pub fn map_info(&mut self, request: &Header, cache: u32) {
+        self.status(request, Status::OkMapInfo);
+        self.u32(cache);
+        self.u32(0);
     }
 
     /// `virtio_gpu_resp_resource_uuid`.

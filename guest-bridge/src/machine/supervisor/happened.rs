@@ -55,6 +55,7 @@ impl Supervisor {
                     self.changed = true;
                 }
             }
+            Happening::Prepared(after, renderer) => self.prepared(after, renderer),
             Happening::ScanoutsChanged => self.changed = true,
             Happening::Leds(generation, leds) => {
                 let former = self.present(generation).map(|qemu| qemu.leds.replace(leds));

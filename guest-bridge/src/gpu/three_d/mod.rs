@@ -1,0 +1,449 @@
+//! The 3D half of the device: the guest's contexts and 3D resources as phyllome-guest knows them, and the way to the renderer.
+//!
+//! Every id and number of the guest is checked here before it is sent on; the renderer is told nothing else, and what it says
+//! is believed only as far as an answer goes. Nothing waits: a command that the renderer executes is answered to the guest when
+//! its answer, or its fence, comes. When the renderer dies, whatever waits is answered, contexts and 3D resources are lost,
+//! what is on the screen stays, and another renderer is started.
+
+mod answers;
+mod pictures;
+mod resource;
+
+pub use answers::{News, Token};
+pub use pictures::Fetch;
+pub use resource::Resource3d;
+
+use super::backing::Backing;
+use super::class::Class;
+use super::device::{Done, Outcome, Refused};
+use super::memory::Memory;
+use super::pacing::Waits;
+use super::quota::{Bucket, Quota};
+use super::wire::{Command3d, FLAG_INFO_RING_IDX, Header, MemEntries, Response, Status};
+use crate::renderer::client::{Capset, Client, Ticket, Unsent};
+use crate::renderer::wire::{Create3d, Request, Transfer3d};
+use answers::{Answers, Purpose};
+use pictures::Target;
+use std::collections::{HashMap, HashSet};
+use std::os::fd::BorrowedFd;
+use std::time::Instant;
+
+/// `VIRTIO_GPU_CAPSET_VIRGL` and `_VIRGL2`.
+const VIRGL_CAPSETS: [u32; 2] = [1, 2];
+
+const NO_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::ContextId);
+const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
+const LOST_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::Lost);
+const LOST_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::Lost);
+const BAD_NUMBERS: Refused = (Status::ErrInvalidParameter, Class::ResourceSize);
+const OVER: Refused = (Status::ErrOutOfMemory, Class::Quota);
+
+#[derive(Debug)]
+struct Context {
+    /// It went with a renderer that died.
+    lost: bool,
+    /// The command that made it.
+    made_by: Token,
+}
+
+#[derive(Debug)]
+struct Entry {
+    resource: Resource3d,
+    made_by: Token,
+    /// Where its pixels are read back to, once it was shown.
+    target: Option<Target>,
+}
+
+/// What a command gets that could not be sent on.
+fn unsent(why: Unsent) -> Refused {
+    match why {
+        Unsent::Gone => (Status::ErrUnspec, Class::Renderer),
+        Unsent::Full => OVER,
+        Unsent::Unfit => (Status::ErrInvalidParameter, Class::Renderer),
+        Unsent::Host => (Status::ErrOutOfMemory, Class::HostMemory),
+    }
+}
+
+/// The device's 3D.
+#[derive(Debug)]
+pub struct ThreeD {
+    client: Client,
+    quota: Quota,
+    /// The generation of guest memory that the renderer knows.
+    memory: Option<u64>,
+    contexts: HashMap<u32, Context>,
+    resources: HashMap<u32, Entry>,
+    /// Classic 2D resources that 3D contexts use as well.
+    mirrors: HashSet<u32>,
+    bytes: u64,
+    entries: usize,
+    submits: Bucket,
+    answers: Answers,
+    next_target: u32,
+    cursors: HashMap<u32, pictures::CursorTarget>,
+}
+
+impl ThreeD {
+    /// 3D by this renderer, which has said that it is ready.
+    pub fn new(client: Client, quota: &Quota) -> Self {
+        Self {
+            client,
+            quota: *quota,
+            memory: None,
+            contexts: HashMap::new(),
+            resources: HashMap::new(),
+            mirrors: HashSet::new(),
+            bytes: 0,
+            entries: 0,
+            submits: Bucket::new(quota.submits_per_second),
+            answers: Answers::default(),
+            next_target: 0,
+            cursors: HashMap::new(),
+        }
+    }
+
+    /// What the renderer can do.
+    pub fn capsets(&self) -> &[Capset] {
+        self.client.capsets()
+    }
+
+    /// Whether the guest may be offered VIRGL.
+    pub fn has_virgl(&self) -> bool {
+        self.capsets().iter().any(|capset| VIRGL_CAPSETS.contains(&capset.id))
+    }
+
+    /// The renderer's end of the connection, its process and its history.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Whether more commands can be taken now.
+    pub fn has_room(&self) -> bool {
+        self.client.has_room() && self.answers.has_room()
+    }
+
+    /// Whether there is such a resource, lost or not.
+    pub fn has(&self, resource: u32) -> bool {
+        self.resources.contains_key(&resource)
+    }
+
+    /// Bytes that 3D resources count for.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Executes a command of contexts, capsets or 3D resources.
+    pub fn command(
+        &mut self,
+        memory: &Memory,
+        header: &Header,
+        command: &Command3d<'_>,
+        response: &mut Response,
+    ) -> Done {
+        match *command {
+            Command3d::GetCapsetInfo { index } => {
+                let capset = self.capsets().get(index as usize).ok_or((Status::ErrInvalidParameter, Class::Capset))?;
+                response.capset_info(header, capset.id, capset.version, capset.data.len() as u32);
+                Ok(Outcome::Answer)
+            }
+            Command3d::GetCapset { id, version } => {
+                let mut capsets = self.capsets().iter();
+                let capset = capsets.find(|capset| capset.id == id && version <= capset.version);
+                response.capset(header, &capset.ok_or((Status::ErrInvalidParameter, Class::Capset))?.data);
+                Ok(Outcome::Answer)
+            }
+            Command3d::ContextCreate { flags, name } => self.create_context(header, flags, name),
+            Command3d::ContextDestroy => {
+                let context = self.contexts.remove(&header.ctx_id).ok_or(NO_CONTEXT)?;
+                if context.lost {
+                    return Ok(Outcome::Answer);
+                }
+                // With a renderer that has just died it is gone, too.
+                self.forward(header, &Request::DestroyContext(header.ctx_id)).or(Ok(Outcome::Answer))
+            }
+            Command3d::ContextAttachResource { resource } => self.context_resource(header, resource, true),
+            Command3d::ContextDetachResource { resource } => self.context_resource(header, resource, false),
+            Command3d::ResourceCreate3d { resource, what } => self.create(header, resource, what),
+            Command3d::TransferToHost3d { resource, transfer } => {
+                self.transfer(memory, header, resource, transfer, true)
+            }
+            Command3d::TransferFromHost3d { resource, transfer } => {
+                self.transfer(memory, header, resource, transfer, false)
+            }
+            Command3d::Submit3d { commands } => self.submit(memory, header, commands.0),
+            Command3d::ResourceCreateBlob { .. }
+            | Command3d::SetScanoutBlob { .. }
+            | Command3d::ResourceMapBlob { .. }
+            | Command3d::ResourceUnmapBlob { .. } => Err((Status::ErrUnspec, Class::NotNegotiated)),
+        }
+    }
+
+    fn context(&self, id: u32) -> Result<(), Refused> {
+        match self.contexts.get(&id) {
+            Some(context) if context.lost => Err(LOST_CONTEXT),
+            Some(_) => Ok(()),
+            None => Err(NO_CONTEXT),
+        }
+    }
+
+    fn resource(&self, id: u32) -> Result<&Resource3d, Refused> {
+        match self.resources.get(&id).map(|entry| &entry.resource) {
+            Some(resource) if resource.lost => Err(LOST_RESOURCE),
+            Some(resource) => Ok(resource),
+            None => Err(NO_RESOURCE),
+        }
+    }
+
+    fn create_context(&mut self, header: &Header, flags: u32, name: &[u8]) -> Done {
+        let id = header.ctx_id;
+        if id == 0 || self.contexts.contains_key(&id) {
+            return Err((Status::ErrInvalidContextId, Class::ContextId));
+        }
+        let capset = flags & 0xff;
+        if flags & !0xff != 0 || (capset != 0 && !self.capsets().iter().any(|known| known.id == capset)) {
+            return Err((Status::ErrInvalidParameter, Class::Capset));
+        }
+        if self.contexts.len() >= self.quota.contexts {
+            return Err(OVER);
+        }
+        let request = Request::CreateContext { context: id, flags, name };
+        let (outcome, made_by) = self.forward_made(header, &request, Purpose::Context(id))?;
+        self.contexts.insert(id, Context { lost: false, made_by });
+        Ok(outcome)
+    }
+
+    fn context_resource(&mut self, header: &Header, resource: u32, attach: bool) -> Done {
+        self.context(header.ctx_id)?;
+        match self.resource(resource) {
+            Ok(_) => {}
+            // A classic 2D resource is mirrored by the device before it comes here.
+            Err(_) if self.mirrors.contains(&resource) => {}
+            // What is gone cannot be attached, and needs no detaching.
+            Err(LOST_RESOURCE) if !attach => return Ok(Outcome::Answer),
+            Err(refusal) => return Err(refusal),
+        }
+        let request = Request::ContextResource { context: header.ctx_id, resource, attach };
+        self.forward(header, &request)
+    }
+
+    fn create(&mut self, header: &Header, id: u32, what: Create3d) -> Done {
+        if id == 0 || self.resources.contains_key(&id) {
+            return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
+        }
+        let resource = Resource3d::new(what).ok_or(BAD_NUMBERS)?;
+        let bytes = self.bytes.checked_add(resource.bytes).filter(|&bytes| bytes <= self.quota.bytes_3d).ok_or(OVER)?;
+        if self.resources.len() >= self.quota.resources_3d {
+            return Err(OVER);
+        }
+        let request = Request::Create { resource: id, what };
+        let (outcome, made_by) = self.forward_made(header, &request, Purpose::Resource(id))?;
+        self.bytes = bytes;
+        self.resources.insert(id, Entry { resource, made_by, target: None });
+        Ok(outcome)
+    }
+
+    /// RESOURCE_ATTACH_BACKING of a 3D resource.
+    pub fn attach(&mut self, memory: &Memory, header: &Header, id: u32, entries: &MemEntries<'_>) -> Done {
+        let resource = self.resource(id)?;
+        if resource.backing.is_some() {
+            return Err((Status::ErrUnspec, Class::BackingTwice));
+        }
+        let total =
+            self.entries.checked_add(entries.count()).filter(|&total| total <= self.quota.entries_3d).ok_or(OVER)?;
+        let backing = Backing::new(entries.iter(), memory).map_err(|class| (Status::ErrInvalidParameter, class))?;
+        self.tell_memory(memory);
+        let ticket = self.client.attach(id, backing.wire_pieces()).map_err(unsent)?;
+        self.entries = total;
+        if let Some(entry) = self.resources.get_mut(&id) {
+            entry.resource.backing = Some((entries.count(), backing.length()));
+        }
+        Ok(self.expect(header, ticket, Purpose::Plain).0)
+    }
+
+    /// RESOURCE_DETACH_BACKING of a 3D resource.
+    pub fn detach(&mut self, header: &Header, id: u32) -> Done {
+        let entry = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
+        let (entries, _) = entry.resource.backing.take().ok_or((Status::ErrUnspec, Class::BackingMissing))?;
+        self.entries = self.entries.saturating_sub(entries);
+        if entry.resource.lost {
+            return Ok(Outcome::Answer);
+        }
+        self.forward(header, &Request::Detach(id)).or(Ok(Outcome::Answer))
+    }
+
+    /// RESOURCE_UNREF of a 3D resource.
+    pub fn unref(&mut self, header: &Header, id: u32) -> Done {
+        let entry = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
+        self.bytes = self.bytes.saturating_sub(entry.resource.bytes);
+        self.entries = self.entries.saturating_sub(entry.resource.backing.map_or(0, |(entries, _)| entries));
+        self.drop_target(entry.target);
+        if entry.resource.lost {
+            return Ok(Outcome::Answer);
+        }
+        self.forward(header, &Request::Unref(id)).or(Ok(Outcome::Answer))
+    }
+
+    /// RESOURCE_ASSIGN_UUID of a 3D resource.
+    pub fn uuid(&mut self, id: u32) -> Result<&mut Option<[u8; 16]>, Refused> {
+        self.resource(id)?;
+        self.resources.get_mut(&id).map(|entry| &mut entry.resource.uuid).ok_or(NO_RESOURCE)
+    }
+
+    /// TRANSFER_TO_HOST_3D (`to_host`) or TRANSFER_FROM_HOST_3D.
+    pub fn transfer(&mut self, memory: &Memory, header: &Header, id: u32, transfer: Transfer3d, to_host: bool) -> Done {
+        // Context 0 stands for the device itself, as in the driver's own transfers.
+        if header.ctx_id != 0 {
+            self.context(header.ctx_id)?;
+        }
+        let resource = self.resource(id)?;
+        if resource.backing.is_none() {
+            return Err((Status::ErrUnspec, Class::BackingMissing));
+        }
+        if !resource.allows(&transfer) {
+            return Err((Status::ErrInvalidParameter, Class::TransferBox));
+        }
+        self.tell_memory(memory);
+        let transfer = Transfer3d { context: header.ctx_id, ..transfer };
+        let request = if to_host {
+            Request::TransferTo { resource: id, transfer }
+        } else {
+            Request::TransferFrom { resource: id, transfer }
+        };
+        self.forward(header, &request)
+    }
+
+    fn submit(&mut self, memory: &Memory, header: &Header, commands: &[u8]) -> Done {
+        self.context(header.ctx_id)?;
+        if !commands.len().is_multiple_of(4) {
+            return Err((Status::ErrInvalidParameter, Class::Commands));
+        }
+        if !self.submits.take(Instant::now()) {
+            return Err((Status::ErrOutOfMemory, Class::SubmitRate));
+        }
+        self.tell_memory(memory);
+        let ticket = self.client.submit(header.ctx_id, commands).map_err(unsent)?;
+        Ok(self.expect(header, ticket, Purpose::Plain).0)
+    }
+
+    /// The renderer is to know guest memory as it is now, before it is asked to touch it.
+    fn tell_memory(&mut self, memory: &Memory) {
+        if self.memory == Some(memory.generation()) {
+            return;
+        }
+        let (regions, files) = memory.shared();
+        if let Ok(ticket) = self.client.send(&Request::Memory(regions), &files) {
+            self.answers.expect(ticket, Purpose::Silent);
+            self.memory = Some(memory.generation());
+        }
+    }
+
+    fn forward(&mut self, header: &Header, request: &Request<'_>) -> Done {
+        self.forward_made(header, request, Purpose::Plain).map(|(outcome, _)| outcome)
+    }
+
+    fn forward_made(
+        &mut self,
+        header: &Header,
+        request: &Request<'_>,
+        purpose: Purpose,
+    ) -> Result<(Outcome, Token), Refused> {
+        let ticket = self.client.send(request, &[]).map_err(unsent)?;
+        Ok(self.expect(header, ticket, purpose))
+    }
+
+    /// Sends what no command of the guest waits for; `false` if it could not be sent.
+    fn tell(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>], purpose: Purpose) -> bool {
+        let sent = self.client.send(request, files);
+        sent.map(|ticket| self.answers.expect(ticket, purpose)).is_ok()
+    }
+
+    /// The guest's answer comes with the renderer's, and, if the guest wants a fence, after that.
+    fn expect(&mut self, header: &Header, ticket: Ticket, purpose: Purpose) -> (Outcome, Token) {
+        let token = self.answers.expect(ticket, purpose);
+        if header.fenced() {
+            // Without it the answer ends the command.
+            self.fence(header, token);
+        }
+        (Outcome::Forwarded(token, Waits::NOTHING), token)
+    }
+
+    fn fence(&mut self, header: &Header, token: Token) -> bool {
+        let ring = (header.flags & FLAG_INFO_RING_IDX != 0).then_some(header.ring_idx);
+        // Without a ring the fence is on the device's one timeline, whatever the context.
+        let context = if ring.is_some() { header.ctx_id } else { 0 };
+        let fence = self.answers.fence(token);
+        let sent = self.client.fence(context, ring, fence).is_ok();
+        if !sent {
+            self.answers.unfence(fence);
+        }
+        sent
+    }
+
+    /// A fenced command that the device itself has executed keeps its place on the device's timeline: the guest's driver
+    /// takes a fence for a sign that all before it have signalled.
+    pub fn in_order(&mut self, header: &Header, outcome: Outcome) -> Outcome {
+        let waits = match outcome {
+            Outcome::Answer => Waits::NOTHING,
+            Outcome::Hold(waits) => waits,
+            Outcome::Forwarded(..) => return outcome,
+        };
+        if !header.fenced() || !self.answers.any_fence() {
+            return outcome;
+        }
+        let token = self.answers.token();
+        if self.fence(header, token) { Outcome::Forwarded(token, waits) } else { outcome }
+    }
+
+    /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer.
+    pub fn reset(&mut self) {
+        let untouched = self.contexts.is_empty() && self.resources.is_empty() && self.mirrors.is_empty();
+        self.contexts.clear();
+        self.mirrors.clear();
+        self.cursors.clear();
+        let targets: Vec<_> = self.resources.drain().filter_map(|(_, entry)| entry.target).collect();
+        for target in targets {
+            self.drop_target(Some(target));
+        }
+        (self.bytes, self.entries) = (0, 0);
+        self.answers.forget();
+        if !untouched {
+            self.tell(&Request::Reset, &[], Purpose::Silent);
+        }
+    }
+
+    /// Sends what was gathered and takes what the renderer says; what is to be done about it.
+    pub fn turn(&mut self, now: Instant) -> Vec<News> {
+        for happened in self.client.turn(now) {
+            self.happened(happened, now);
+        }
+        self.client.flush(now);
+        self.answers.take_news()
+    }
+
+    /// When [`Self::turn`] is due even if nothing comes.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.client.deadline()
+    }
+
+    /// Readable when [`Self::turn`] is due.
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.client.fd()
+    }
+
+    fn lose_everything(&mut self) {
+        self.memory = None;
+        self.mirrors.clear();
+        self.contexts.values_mut().for_each(|context| context.lost = true);
+        for entry in self.resources.values_mut() {
+            entry.resource.lost = true;
+        }
+        for target in self.resources.values_mut().filter_map(|entry| entry.target.as_mut()) {
+            target.told = false;
+        }
+        self.cursors.clear();
+    }
+}
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;

@@ -1,0 +1,218 @@
+//! Pixels of 3D resources that are shown: read back by the renderer into memory of ours, so that they outlive it.
+//!
+//! Only what the screen is about to show is read, and only where the guest has flushed.
+
+use super::answers::Purpose;
+use super::{LOST_RESOURCE, NO_RESOURCE, ThreeD};
+use crate::frames::{Rect, SharedBuffer};
+use crate::gpu::class::Class;
+use crate::gpu::cursor;
+use crate::gpu::device::{Done, Outcome, Refused};
+use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
+use crate::gpu::pacing::union;
+use crate::gpu::resource::{Layout, Resource};
+use crate::gpu::wire::Status;
+use crate::renderer::wire::{Box3d, Create3d, ReadBack, Request, Transfer3d};
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+
+/// More rectangles than this are read as one.
+const MAX_READS: usize = 4;
+
+/// Memory that a resource's pixels are read back into.
+#[derive(Debug)]
+pub struct Target {
+    memory: Resource,
+    id: u32,
+    /// The renderer that lives now knows it.
+    pub(super) told: bool,
+}
+
+/// The same for a scanout's cursor.
+#[derive(Debug)]
+pub struct CursorTarget {
+    memory: Resource,
+    id: u32,
+    hot: (u32, u32),
+}
+
+/// A scanout whose pixels are to be fetched.
+#[derive(Clone, Debug)]
+pub struct Fetch<'a> {
+    /// The scanout's index.
+    pub scanout: usize,
+    /// Comes back in [`super::News::Fetched`].
+    pub epoch: u64,
+    /// The resource that it shows.
+    pub resource: u32,
+    /// The part of the resource that it shows.
+    pub source: Rect,
+    /// What has changed, in pixels of the scanout.
+    pub damage: &'a [Rect],
+}
+
+fn memory(width: u32, height: u32, format: Format) -> Result<Resource, Refused> {
+    let layout = Layout::new(width, height).ok_or((Status::ErrInvalidParameter, Class::ResourceSize))?;
+    Resource::new(layout, format).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
+}
+
+impl ThreeD {
+    /// The memory that a scanout shows of a resource, made when it is first shown.
+    pub fn picture(&mut self, id: u32, udmabuf: Option<&File>) -> Result<Arc<SharedBuffer>, Refused> {
+        let resource = self.resource(id)?;
+        let unshown = (Status::ErrInvalidParameter, Class::Format);
+        resource.shown_format().ok_or(unshown)?;
+        let (width, height) = (resource.what.width, resource.what.height);
+        let next = self.next_target;
+        let entry = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
+        if entry.target.is_none() {
+            let memory = memory(width, height, Format::B8G8R8X8)?;
+            entry.target = Some(Target { memory, id: next, told: false });
+            self.next_target = next.wrapping_add(1);
+        }
+        let target = entry.target.as_mut().ok_or(NO_RESOURCE)?;
+        target.memory.share(udmabuf).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
+    }
+
+    /// The size of a resource as a picture.
+    pub fn shown_layout(&self, id: u32) -> Result<Layout, Refused> {
+        let what = self.resource(id)?.what;
+        Layout::new(what.width, what.height).ok_or((Status::ErrInvalidParameter, Class::ResourceSize))
+    }
+
+    /// Has pixels read back; bytes that will be copied, or `None` if they cannot be, because the renderer that had them is gone.
+    pub fn fetch(&mut self, fetch: &Fetch<'_>) -> Option<u64> {
+        let entry = self.resources.get_mut(&fetch.resource).filter(|entry| !entry.resource.lost)?;
+        let target = entry.target.as_mut()?;
+        let layout = target.memory.layout;
+        if !std::mem::replace(&mut target.told, true) {
+            let request = Request::Target { target: target.id, length: layout.bytes };
+            // Of a renderer that does not get it the next request fails as well.
+            let sent = self.client.send(&request, &[target.memory.memfd().as_fd()]);
+            self.answers.expect(sent.ok()?, Purpose::Silent);
+        }
+        let whole;
+        let damage = if fetch.damage.len() > MAX_READS {
+            whole = [fetch.damage.iter().copied().reduce(union)?];
+            &whole
+        } else {
+            fetch.damage
+        };
+        let mut bytes = 0;
+        for (index, rect) in damage.iter().enumerate() {
+            let part = ReadBack {
+                x: fetch.source.x.saturating_add(rect.x),
+                y: fetch.source.y.saturating_add(rect.y),
+                width: rect.width,
+                height: rect.height,
+                stride: layout.pitch,
+                offset: 0,
+            };
+            let request = Request::ReadBack { resource: fetch.resource, target: target.id, part };
+            let ticket = self.client.send(&request, &[]).ok()?;
+            let last = index + 1 == damage.len();
+            let purpose = Purpose::Fetch { scanout: fetch.scanout, epoch: fetch.epoch };
+            self.answers.expect(ticket, if last { purpose } else { Purpose::Silent });
+            bytes += u64::from(rect.width) * u64::from(rect.height) * u64::from(BYTES_PER_PIXEL);
+        }
+        Some(bytes)
+    }
+
+    /// The pixels of this resource have been written to its memory.
+    pub fn written(&self, id: u32) {
+        if let Some(target) = self.resources.get(&id).and_then(|entry| entry.target.as_ref()) {
+            target.memory.written();
+        }
+    }
+
+    /// UPDATE_CURSOR with a 3D resource: [`super::News::Cursor`] says when its pixels are there.
+    pub fn read_cursor(&mut self, scanout: u32, id: u32, hot: (u32, u32)) -> Done {
+        let resource = self.resource(id)?;
+        let bad = (Status::ErrInvalidParameter, Class::CursorSize);
+        resource.shown_format().ok_or(bad)?;
+        if (resource.what.width, resource.what.height) != (cursor::SIDE, cursor::SIDE) {
+            return Err(bad);
+        }
+        if !self.cursors.contains_key(&scanout) {
+            let memory = memory(cursor::SIDE, cursor::SIDE, Format::B8G8R8A8)?;
+            let id = self.next_target;
+            self.next_target = id.wrapping_add(1);
+            let request = Request::Target { target: id, length: memory.layout.bytes };
+            self.tell(&request, &[memory.memfd().as_fd()], Purpose::Silent);
+            self.cursors.insert(scanout, CursorTarget { memory, id, hot });
+        }
+        let target = self.cursors.get_mut(&scanout).ok_or(LOST_RESOURCE)?;
+        target.hot = hot;
+        let part = ReadBack {
+            width: cursor::SIDE,
+            height: cursor::SIDE,
+            stride: target.memory.layout.pitch,
+            ..ReadBack::default()
+        };
+        let target = target.id;
+        self.tell(&Request::ReadBack { resource: id, target, part }, &[], Purpose::Cursor(scanout));
+        Ok(Outcome::Answer)
+    }
+
+    /// The memory that a scanout's cursor was read into, and the pixel that points.
+    pub fn cursor(&self, scanout: u32) -> Option<(&Resource, u32, u32)> {
+        self.cursors.get(&scanout).map(|target| (&target.memory, target.hot.0, target.hot.1))
+    }
+
+    pub(super) fn drop_target(&mut self, target: Option<Target>) {
+        if let Some(target) = target.filter(|target| target.told) {
+            // Without a renderer there is nothing to drop.
+            let _ = self.client.drop_target(target.id);
+        }
+    }
+
+    /// A classic 2D resource is to be used by a 3D context: the renderer gets one that looks the same and whose backing is
+    /// our memory. `false` if there is one already.
+    pub fn mirror(&mut self, id: u32, resource: &Resource) -> bool {
+        if !self.mirrors.insert(id) {
+            return false;
+        }
+        let what = Create3d {
+            target: 2,
+            format: resource.format.number(),
+            bind: MIRROR_BIND,
+            width: resource.layout.width,
+            height: resource.layout.height,
+            depth: 1,
+            array_size: 1,
+            flags: TOP_FIRST,
+            ..Default::default()
+        };
+        self.tell(&Request::Create { resource: id, what }, &[], Purpose::Silent);
+        let request = Request::AttachFile { resource: id, length: resource.layout.bytes };
+        self.tell(&request, &[resource.memfd().as_fd()], Purpose::Silent);
+        let Layout { width, height, .. } = resource.layout;
+        self.mirror_written(id, resource, &Rect { x: 0, y: 0, width, height });
+        true
+    }
+
+    /// A part of a classic 2D resource was written to: its mirror, if there is one, follows.
+    pub fn mirror_written(&mut self, id: u32, resource: &Resource, part: &Rect) {
+        if !self.mirrors.contains(&id) || part.width == 0 || part.height == 0 {
+            return;
+        }
+        let pitch = resource.layout.pitch;
+        let offset = u64::from(part.y) * u64::from(pitch) + u64::from(part.x) * u64::from(BYTES_PER_PIXEL);
+        let region = Box3d { x: part.x, y: part.y, z: 0, width: part.width, height: part.height, depth: 1 };
+        let transfer = Transfer3d { context: 0, region, offset, level: 0, stride: pitch, layer_stride: 0 };
+        self.tell(&Request::TransferTo { resource: id, transfer }, &[], Purpose::Silent);
+    }
+
+    /// A classic 2D resource is gone; so is its mirror.
+    pub fn unmirror(&mut self, id: u32) {
+        if self.mirrors.remove(&id) {
+            self.tell(&Request::Unref(id), &[], Purpose::Silent);
+        }
+    }
+}
+
+/// `VIRGL_BIND_RENDER_TARGET | VIRGL_BIND_SAMPLER_VIEW`.
+const MIRROR_BIND: u32 = 1 << 1 | 1 << 3;
+/// `VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP`.
+const TOP_FIRST: u32 = 1;

@@ -1,0 +1,79 @@
+//! Which 3D a guest gets: the choice, which is pure, and the renderer that has to be ready before QEMU starts.
+//!
+//! `gpu.mode = "auto"` takes 3D where a graphics device draws it. Where only the processor could, the guest's own software does
+//! the same work with less that can go wrong, so 3D is made only for `"3d"`. Whatever is missing, a guest that does not insist
+//! on 3D starts without it and says why in its status.
+
+use crate::renderer::client::Client;
+use crate::renderer::launch::Launch;
+use phyllome_config::guest::GpuMode;
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+
+/// Where the kernel has its graphics devices.
+const DRI: &str = "/dev/dri";
+/// The first render node's number, and how many there may be (drm_drv.c).
+const RENDER_NODES: std::ops::Range<u32> = 128..192;
+
+/// What is to be tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// No 3D: one sentence says why.
+    None(&'static str),
+    /// 3D if it works.
+    Try {
+        /// The device that draws; the processor if there is none.
+        node: Option<PathBuf>,
+    },
+    /// 3D, or the guest does not start.
+    Insist {
+        /// The same.
+        node: Option<PathBuf>,
+    },
+}
+
+/// What `mode` means on a host with this render node.
+pub fn wish(mode: GpuMode, node: Option<PathBuf>) -> Wish {
+    match (mode, node) {
+        (GpuMode::TwoD | GpuMode::Vga, _) => Wish::None("the guest's definition asks for no 3D"),
+        (GpuMode::ThreeD, node) => Wish::Insist { node },
+        (GpuMode::Auto, Some(node)) => Wish::Try { node: Some(node) },
+        (GpuMode::Auto, None) => Wish::None(
+            "no graphics device of this host can be used for 3D; gpu.mode = \"3d\" draws with the processor all the same",
+        ),
+    }
+}
+
+/// The first render node that this process may open.
+pub fn render_node() -> Option<PathBuf> {
+    RENDER_NODES
+        .map(|number| Path::new(DRI).join(format!("renderD{number}")))
+        .find(|node| OpenOptions::new().read(true).write(true).open(node).is_ok())
+}
+
+/// Starts a renderer and waits until it is ready. The error is one sentence.
+pub async fn prepare(node: Option<PathBuf>) -> Result<Client, String> {
+    let mut launch = Launch::find()?;
+    if let Some(node) = node {
+        launch.arguments.extend(["--render-node".into(), node.into_os_string()]);
+    }
+    let starting = Client::start(launch).map_err(|error| format!("cannot start the renderer: {error}"))?;
+    let client = starting.ready().await?;
+    tracing::info!(driver = client.driver(), pid = client.pid(), "3D is ready");
+    Ok(client)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn three_d_is_made_where_a_device_draws_it_or_the_person_insists() {
+        let node = Some(PathBuf::from("/dev/dri/renderD128"));
+        assert_eq!(wish(GpuMode::Auto, node.clone()), Wish::Try { node: node.clone() });
+        assert!(matches!(wish(GpuMode::Auto, None), Wish::None(why) if why.contains("gpu.mode = \"3d\"")));
+        assert_eq!(wish(GpuMode::ThreeD, None), Wish::Insist { node: None });
+        assert!(matches!(wish(GpuMode::TwoD, node.clone()), Wish::None(_)));
+        assert!(matches!(wish(GpuMode::Vga, node), Wish::None(_)));
+    }
+}

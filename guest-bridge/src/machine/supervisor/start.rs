@@ -1,0 +1,97 @@
+//! How a guest starts: first its renderer, if it is to have 3D, then QEMU. The loop goes on in the meantime.
+
+use super::{Supervisor, checks};
+use crate::machine::command_line::{Accel, HostFacts};
+use crate::machine::graphics::{self, Wish};
+use crate::machine::lifecycle::Event;
+use crate::machine::qemu::{Generation, Happening, Recipe};
+use crate::renderer::client::Client;
+use tokio::task::JoinHandle;
+
+/// A renderer that is being made ready. Dropping it gives up.
+#[derive(Debug)]
+pub(super) struct Preparing {
+    /// The generation before the one that it is for.
+    after: Generation,
+    accel: Accel,
+    insist: bool,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Preparing {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Supervisor {
+    /// Starts QEMU now, or once its renderer is ready. The error is one sentence.
+    pub(super) fn start(&mut self, accel: Accel) -> Result<(), String> {
+        self.no_3d = None;
+        let (node, insist) = match graphics::wish(self.definition.gpu.mode, graphics::render_node()) {
+            Wish::None(why) => {
+                self.no_3d = Some(why.to_owned());
+                return self.start_with(accel, None);
+            }
+            Wish::Try { node } => (node, false),
+            Wish::Insist { node } => (node, true),
+        };
+        let (happenings, after) = (self.happening_sender.clone(), self.generation);
+        let task = tokio::spawn(async move {
+            let renderer = graphics::prepare(node).await;
+            // Without a loop nobody is left to start.
+            let _ = happenings.send(Happening::Prepared(after, renderer)).await;
+        });
+        self.preparing = Some(Preparing { after, accel, insist, task });
+        Ok(())
+    }
+
+    /// The renderer is ready, or there is none.
+    pub(super) fn prepared(&mut self, after: Generation, renderer: Result<Client, String>) {
+        // That of a start that was given up is ended by being dropped.
+        let Some(preparing) = self.preparing.take_if(|preparing| preparing.after == after) else { return };
+        let started = match renderer {
+            Ok(client) => self.start_with(preparing.accel, Some(client)),
+            Err(why) if preparing.insist => Err(format!("there is no 3D for this guest: {why}")),
+            Err(why) => {
+                tracing::warn!(why, "the guest gets no 3D");
+                self.no_3d = Some(why);
+                self.start_with(preparing.accel, None)
+            }
+        };
+        if let Err(why) = started {
+            self.event(Event::CannotStart(why));
+        }
+    }
+
+    fn start_with(&mut self, accel: Accel, renderer: Option<Client>) -> Result<(), String> {
+        let host = self.host.take().ok_or("this host was not looked at; start the guest again")?;
+        let started = self.start_on(&host, accel, renderer);
+        self.host = Some(host);
+        started
+    }
+
+    fn start_on(&mut self, host: &HostFacts, accel: Accel, renderer: Option<Client>) -> Result<(), String> {
+        checks::files(&self.definition)?;
+        let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
+        if let Some(files) = firmware {
+            checks::make_vars(files, &host.vars)?;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let recipe = Recipe {
+            definition: &self.definition,
+            host,
+            logs: &self.logs,
+            mode: self.mode,
+            report: &self.report,
+            screen: &self.screen,
+            happenings: &self.happening_sender,
+        };
+        self.qemu = Some(recipe.start(self.generation, accel, renderer)?);
+        self.input.forget();
+        (self.input_under_way, self.status_under_way, self.status_wanted) = (false, false, false);
+        self.overdue = false;
+        self.changed = true;
+        Ok(())
+    }
+}
