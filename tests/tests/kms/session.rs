@@ -2,6 +2,7 @@
 //! it all.
 
 use crate::rig::{SOON, guest, log_in, on_machine};
+use crate::sleep::suspend;
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::{GuestState, GuestStatus, Mode, Status};
 use phyllome_test_guests::Mode as Play;
@@ -233,6 +234,37 @@ fn displays_go_off_when_nobody_is_there_and_a_key_that_no_guest_gets_wakes_them(
         session.signal(15)?;
         ensure!(session.wait(SOON)? == 0);
         Ok(())
+    })
+}
+
+#[test]
+fn a_suspend_by_systemd_leaves_session_and_guests_as_they_were() -> Result<()> {
+    let test = "a_suspend_by_systemd_leaves_session_and_guests_as_they_were";
+    let mut options = MachineOptions { suspends: true, ..with_systemd()? };
+    options.qemu.extend(["-set", "device.gpu0.x-pcie-pm-no-soft-reset=on"].map(str::to_owned));
+    on_machine(test, options, |machine| {
+        furnish(machine, Play::Prompt)?;
+        // The button is to wake the computer, and to do nothing if it comes too early.
+        let settings = b"[Login]\nHandlePowerKey=ignore\nHandlePowerKeyLongPress=ignore\n";
+        machine.root("mkdir -p /etc/systemd/logind.conf.d")?;
+        machine.write("/etc/systemd/logind.conf.d/button.conf", 0o644, settings)?;
+        machine.root("systemctl restart systemd-logind && echo s2idle > /sys/power/mem_sleep")?;
+        log_in(machine, "phyllome-session 2> /share/out/session.log")?;
+        wait_status(machine, "the shell on the display", |status| status.backend == "kms")?;
+        machine.sh("phyllome start work && phyllome switch work")?;
+        let pid = find(&wait_status(machine, "work", |status| running(status, "work"))?, "work")?.pid;
+        let shell = machine.sh("pidof phyllome-shell")?;
+        let framed = |picture: &Picture| picture.edge().iter().all(|pixel| *pixel == rgb(RED));
+        machine.wait_picture("the guest's frame", 0, SOON, framed)?;
+        suspend(machine, "systemctl suspend", || Ok(()))?;
+        machine.wait_picture("the guest's frame again", 0, SOON, framed)?;
+        wait_status(machine, "work", |status| {
+            running(status, "work") && find(status, "work").is_ok_and(|w| w.pid == pid)
+        })?;
+        ensure!(machine.sh("pidof phyllome-shell")? == shell, "it is another shell");
+        machine.type_text("after\n")?;
+        let typed = || machine.sh("cat ~/.local/state/phyllome/logs/work/serial.log");
+        wait_for("what was typed", SOON, || Ok(typed()?.contains("TYPED: after").then_some(())))
     })
 }
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use phyllome_protocol::status::{Area, GuestStatus, Status};
 use phyllome_test_guests::Mode;
 use phyllome_test_machine::picture::{Picture, rgb};
-use phyllome_test_machine::{Program, wait_for};
+use phyllome_test_machine::{Machine, Program, wait_for};
 use serde_json::json;
 use std::time::Duration;
 
@@ -18,6 +18,9 @@ const BLUE: &str = "#1565c0";
 
 /// How a guest would be told of the button that wakes the computer up.
 const POWER_KEYS: [&str; 2] = ["EV key 116 ", "EV key 143 "];
+
+/// Suspends the computer where nobody else sees to it.
+const FREEZE: &str = "echo freeze > /sys/power/state";
 
 /// So long the computer sleeps, once its programs stand still.
 const NAP: Duration = Duration::from_secs(3);
@@ -33,25 +36,28 @@ fn options(keeps: bool) -> Result<RigOptions> {
     Ok(options)
 }
 
-/// Suspends the computer, does something to it meanwhile, and wakes it up. Done when its programs run again.
-fn suspend(rig: &Rig, meanwhile: impl Fn(&Rig) -> Result<()>) -> Result<()> {
-    let machine = &rig.machine;
-    let suspended = || -> Result<u32> { Ok(machine.read_text("/sys/power/suspend_stats/success")?.parse()?) };
+/// Suspends the computer by this command of root's, does something to it meanwhile, and wakes it up. Done when its programs run again.
+pub fn suspend(machine: &Machine, command: &str, meanwhile: impl Fn() -> Result<()>) -> Result<()> {
+    let count =
+        |what: &str| -> Result<u32> { Ok(machine.read_text(&format!("/sys/power/suspend_stats/{what}"))?.parse()?) };
     machine.root("modprobe button")?;
-    let before = suspended()?;
+    let before = count("success")?;
     // A button that is pressed while devices are still on their way keeps the computer awake.
     for _ in 0..3 {
-        let command = Program::script("echo freeze > /sys/power/state").user("root");
-        let command = machine.spawn("suspend", &command)?;
+        let failed = count("fail")?;
+        let command = machine.spawn("suspend", &Program::script(command).user("root"))?;
         let moment = Duration::from_secs(1);
         wait_for("programs to stand still", SOON, || {
             Ok(machine.run_within(&Program::script("true"), moment).is_err().then_some(()))
         })?;
-        meanwhile(rig)?;
+        meanwhile()?;
         std::thread::sleep(NAP);
         machine.qmp("system_powerdown", json!({}))?;
         command.wait(SOON)?;
-        if suspended()? == before + 1 {
+        wait_for("the computer to be back", SOON, || {
+            Ok((count("success")? > before || count("fail")? > failed).then_some(()))
+        })?;
+        if count("success")? > before {
             return Ok(());
         }
     }
@@ -139,7 +145,7 @@ fn a_suspend_and_a_resume_leave_guests_displays_and_keys_as_they_were() -> Resul
             let picture = shown(rig, GREEN)?;
             // A key that is held when it falls asleep is not held any more when it wakes up.
             rig.machine.key("super", true)?;
-            suspend(rig, |_| Ok(()))?;
+            suspend(rig.machine, FREEZE, || Ok(()))?;
             rig.machine.key("super", false)?;
             is_as_before(rig, &before, &picture, typed)?;
         }
@@ -155,7 +161,7 @@ fn a_graphics_device_that_forgets_all_in_its_sleep_shows_all_again() -> Result<(
     on_rig("a_graphics_device_that_forgets_all_in_its_sleep_shows_all_again", options(false)?, |rig| {
         let before = start(rig)?;
         let picture = shown(rig, GREEN)?;
-        suspend(rig, |rig| {
+        suspend(rig.machine, FREEZE, || {
             let dark = |seen: &Picture| seen.count(rgb(GREEN)) == 0;
             rig.machine.wait_picture("a display that is off", 0, SOON, dark).map(drop)
         })?;
