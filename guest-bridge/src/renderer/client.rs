@@ -4,14 +4,15 @@
 //! [`Client::fd`] is readable or [`Client::deadline`] has passed. The renderer is taken for hostile: what it says is checked by
 //! [`super::conversation`], its silence runs into [`Patience`], and the worst that it can do is to be ended.
 
+mod asking;
+
 pub use super::conversation::{Answer, Capset, Happened, Ticket};
 
-use super::conversation::{Conversation, files_of};
+use super::conversation::Conversation;
 use super::deaths::Deaths;
 use super::keeper::Process;
 use super::launch::Launch;
 use super::packets::{Incoming, Outgoing, Received};
-use super::wire::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS, Piece, Request};
 use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
@@ -20,13 +21,6 @@ use std::time::{Duration, Instant};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-/// Bytes and requests beyond which [`Client::has_room`] says no.
-const ROOM_BYTES: usize = 16 << 20;
-const ROOM_OPEN: usize = 1024;
-/// Bounds of what is kept whatever the caller does.
-const MOST_BYTES: usize = ROOM_BYTES + 4 * MAX_BULK;
-const MOST_OPEN: usize = 8 * ROOM_OPEN;
-const MOST_FENCES: usize = 16 << 10;
 /// Packets that are read before the device's other work gets its turn.
 const TURN: usize = 32;
 /// How long a process may live on without its connection.
@@ -86,6 +80,8 @@ enum Source {
 struct Link {
     socket: OwnedFd,
     process: Option<Process>,
+    /// The process, if there is one, has begun to run; before, the socket is not listened to.
+    begun: bool,
     /// The socket was full.
     blocked: bool,
     /// The other end is closed; how its process ended is about to be known.
@@ -213,13 +209,13 @@ impl Client {
         // The kernel gives what the system's limit allows.
         rustix::net::sockopt::set_socket_send_buffer_size(&socket, SEND_BUFFER)?;
         let data = epoll::EventData::new_u64(0);
-        epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
-        if let Some(process) = &process {
-            epoll::add(&self.epoll, process, data, epoll::EventFlags::IN)?;
+        match &process {
+            Some(process) => epoll::add(&self.epoll, process, data, epoll::EventFlags::IN)?,
+            None => epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?,
         }
         self.talk = self.talk.anew();
         self.waits = Waits { start: Some(now), ..Waits::default() };
-        self.link = Some(Link { socket, process, blocked: false, closed: false });
+        self.link = Some(Link { socket, begun: process.is_none(), process, blocked: false, closed: false });
         Ok(())
     }
 
@@ -264,116 +260,6 @@ impl Client {
             return Some(*since);
         }
         self.limits().into_iter().filter_map(|(limit, _)| limit).min()
-    }
-
-    /// Whether more may be asked: less than 16 MiB are unsent and less than 1024 requests unanswered. Fences have a bound of
-    /// their own.
-    pub fn has_room(&self) -> bool {
-        self.outgoing.bytes() < ROOM_BYTES && self.talk.open() < ROOM_OPEN && self.talk.fences() < MOST_FENCES
-    }
-
-    /// Queues a request that has an answer, with its descriptors (one per region of memory, one of a file or target, else none),
-    /// which are duplicated. Its bulk, if it has one, has at most [`MAX_INLINE`] bytes; for more see [`Self::submit`],
-    /// [`Self::attach`] and [`Self::create_blob`].
-    pub fn send(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>]) -> Result<Ticket, Unsent> {
-        self.admit(0)?;
-        if files.len() != files_of(request) || files.len() > MAX_REGIONS {
-            return Err(Unsent::Unfit);
-        }
-        let files: io::Result<Vec<OwnedFd>> = files.iter().map(|file| file.try_clone_to_owned()).collect();
-        let files = files.map_err(|_| Unsent::Host)?;
-        let ticket = Ticket(self.tickets);
-        if matches!(request, Request::Part(_) | Request::Fence { .. } | Request::DropTarget(_))
-            || !self.outgoing.push(request, files)
-        {
-            return Err(Unsent::Unfit);
-        }
-        self.talk.ask(ticket, request);
-        self.tickets += 1;
-        Ok(ticket)
-    }
-
-    /// Queues SUBMIT_3D: at most [`MAX_BULK`] bytes.
-    pub fn submit(&mut self, context: u32, commands: &[u8]) -> Result<Ticket, Unsent> {
-        self.send_bulk(commands, |commands| Request::Submit { context, commands })
-    }
-
-    /// Queues RESOURCE_ATTACH_BACKING.
-    pub fn attach(&mut self, resource: u32, pieces: impl Iterator<Item = Piece>) -> Result<Ticket, Unsent> {
-        self.send_pieces(pieces, |pieces| Request::Attach { resource, pieces })
-    }
-
-    /// Queues RESOURCE_CREATE_BLOB: `request` makes a [`Request::CreateBlob`] of the last bytes of its list of pieces.
-    pub fn create_blob(
-        &mut self,
-        pieces: impl Iterator<Item = Piece>,
-        request: impl FnOnce(&[u8]) -> Request<'_>,
-    ) -> Result<Ticket, Unsent> {
-        self.send_pieces(pieces, request)
-    }
-
-    fn send_pieces(
-        &mut self,
-        pieces: impl Iterator<Item = Piece>,
-        request: impl FnOnce(&[u8]) -> Request<'_>,
-    ) -> Result<Ticket, Unsent> {
-        let mut bulk = std::mem::take(&mut self.bulk);
-        bulk.clear();
-        for piece in pieces.take(MAX_BULK / Piece::BYTES + 1) {
-            bulk.extend_from_slice(&piece.to_bytes());
-        }
-        let sent = self.send_bulk(&bulk, request);
-        bulk.shrink_to(MAX_PACKET);
-        self.bulk = bulk;
-        sent
-    }
-
-    fn send_bulk(&mut self, bulk: &[u8], last: impl FnOnce(&[u8]) -> Request<'_>) -> Result<Ticket, Unsent> {
-        if bulk.len() > MAX_BULK {
-            return Err(Unsent::Unfit);
-        }
-        // The rest is for what messages have besides bulk.
-        self.admit(bulk.len() + MAX_PACKET)?;
-        let (parts, rest) = bulk.split_at(bulk.len().saturating_sub(1) / MAX_INLINE * MAX_INLINE);
-        let last = last(rest);
-        if !matches!(last, Request::Submit { .. } | Request::Attach { .. } | Request::CreateBlob { .. }) {
-            return Err(Unsent::Unfit);
-        }
-        for part in parts.chunks(MAX_INLINE) {
-            // A part of that length fits into every packet of its own.
-            self.outgoing.push(&Request::Part(part), Vec::new());
-        }
-        self.send(&last, &[])
-    }
-
-    /// Queues a fence: [`Happened::Fenced`] comes once everything before it is done. `fence` must not be under way.
-    pub fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
-        self.admit(0)?;
-        if self.talk.fences() >= MOST_FENCES {
-            return Err(Unsent::Full);
-        }
-        if !self.talk.fence(fence) {
-            return Err(Unsent::Unfit);
-        }
-        self.outgoing.push(&Request::Fence { context, ring, fence }, Vec::new());
-        Ok(())
-    }
-
-    /// Queues that a target is not used any more.
-    pub fn drop_target(&mut self, target: u32) -> Result<(), Unsent> {
-        self.admit(0)?;
-        self.outgoing.push(&Request::DropTarget(target), Vec::new());
-        Ok(())
-    }
-
-    fn admit(&self, bytes: usize) -> Result<(), Unsent> {
-        if self.link.is_none() {
-            Err(Unsent::Gone)
-        } else if self.outgoing.bytes() + bytes > MOST_BYTES || self.talk.open() >= MOST_OPEN {
-            Err(Unsent::Full)
-        } else {
-            Ok(())
-        }
     }
 
     /// Sends what is queued, as far as the socket takes it: once at the end of each turn of the device's.
@@ -451,8 +337,17 @@ impl Client {
     /// Reads; why the renderer has ended or is to, if so.
     fn hear(&mut self, now: Instant, happened: &mut Vec<Happened>) -> Option<String> {
         let link = self.link.as_mut()?;
+        if let Some(process) = link.process.as_ref().filter(|process| !link.begun && process.begins()) {
+            tracing::debug!(target: "renderer", pid = process.pid(), "the renderer is started");
+            link.begun = true;
+            if let Err(error) =
+                epoll::add(&self.epoll, &link.socket, epoll::EventData::new_u64(0), epoll::EventFlags::IN)
+            {
+                return Some(format!("the renderer cannot be heard: {error}"));
+            }
+        }
         let ended = link.process.as_ref().and_then(Process::end);
-        if link.closed {
+        if link.closed || !link.begun {
             return ended.map(str::to_owned);
         }
         for _ in 0..TURN {

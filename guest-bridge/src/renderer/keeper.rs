@@ -38,11 +38,12 @@ impl Process {
     /// [`Self::end`].
     pub fn start(launch: Launch, socket: OwnedFd) -> io::Result<Self> {
         let (line, other_end) = UnixStream::pair()?;
+        line.set_nonblocking(true)?;
         let shared = Arc::new(Shared::default());
         let told = shared.clone();
         let keep = move || {
             let end = keep(&launch, socket, &other_end, &told.pid).unwrap_or_else(|trouble| trouble);
-            told.pid.store(0, Ordering::Relaxed);
+            told.pid.store(0, Ordering::Release);
             tracing::info!(target: "renderer", "{end}");
             // There is one keeper, so the end is told once; the line closes after it.
             let _ = told.end.set(end);
@@ -51,9 +52,14 @@ impl Process {
         Ok(Self { line, shared })
     }
 
+    /// Whether it has begun to run since the last call: from then on it has an id.
+    pub fn begins(&self) -> bool {
+        matches!(rustix::io::read(&self.line, &mut [0; 1]), Ok(1))
+    }
+
     /// Its id while it runs.
     pub fn pid(&self) -> Option<u32> {
-        Some(self.shared.pid.load(Ordering::Relaxed)).filter(|&pid| pid != 0)
+        Some(self.shared.pid.load(Ordering::Acquire)).filter(|&pid| pid != 0)
     }
 
     /// How it ended, or why it could not start: one sentence.
@@ -63,7 +69,7 @@ impl Process {
 }
 
 impl AsFd for Process {
-    /// Readable once [`Self::end`] says something.
+    /// Readable when [`Self::begins`] is to be asked, and once [`Self::end`] says something.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.line.as_fd()
     }
@@ -86,7 +92,9 @@ fn keep(launch: &Launch, socket: OwnedFd, line: &UnixStream, pid: &AtomicU32) ->
             return Err("the renderer cannot be watched over, so it was ended".to_owned());
         }
     };
-    pid.store(child.id(), Ordering::Relaxed);
+    pid.store(child.id(), Ordering::Release);
+    // Whoever does not want it any more has closed the line, which is seen next.
+    let _ = rustix::net::send(line, b"!", rustix::net::SendFlags::NOSIGNAL);
     watch(&pidfd, output, line);
     // The leader is not reaped, so no other group has its number. There may be nobody left in it.
     let _ = rustix::process::kill_process_group(id, Signal::KILL);
