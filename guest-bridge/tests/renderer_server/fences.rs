@@ -74,3 +74,31 @@ fn the_fences_of_a_context_end_with_it() {
     both.sort_by_key(|said| matches!(said, Some(Said::Done(_))));
     assert!(matches!(both, [Some(Said::Fenced(3)), Some(Said::Done(0))]), "{both:?}");
 }
+
+/// virglrenderer loses the fence that it is waiting for when any context is destroyed.
+#[test]
+fn fences_survive_the_end_of_other_contexts() {
+    let (mut renderer, _ram) = Renderer::with_memory();
+    let side = 2048;
+    assert_eq!(renderer.context(1, 0), 0);
+    assert_eq!(renderer.create(1, texture(B8G8R8A8, side, side)), 0);
+    assert_eq!(renderer.ask(&Request::ContextResource { context: 1, resource: 1, attach: true }), 0);
+    for round in 0..10u64 {
+        assert_eq!(renderer.context(2, 0), 0);
+        let slow: Vec<u32> =
+            (0..10).flat_map(|n| clear(10 + round as u32 * 10 + n, 1, B8G8R8A8, [n as f32 / 16.0; 4])).collect();
+        assert_eq!(renderer.submit(1, &slow), 0);
+        renderer.send(&Request::Fence { context: 0, ring: None, fence: round * 2 });
+        renderer.send(&Request::Fence { context: 1, ring: Some(0), fence: round * 2 + 1 });
+        renderer.send(&Request::DestroyContext(2));
+        let mut came: Vec<u64> = Vec::new();
+        for _ in 0..3 {
+            match renderer.next() {
+                Some(Said::Fenced(fence)) => came.push(fence),
+                other => assert!(matches!(other, Some(Said::Done(0))), "{other:?}"),
+            }
+        }
+        came.sort_unstable();
+        assert_eq!(came, [round * 2, round * 2 + 1]);
+    }
+}

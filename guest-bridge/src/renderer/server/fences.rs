@@ -1,7 +1,8 @@
 //! Which fences have been asked for and not signalled yet. Pure.
 //!
 //! The library has one timeline of its own with 32-bit numbers, of which it may leave out all but the last that has signalled,
-//! and timelines of contexts. A fence that cannot be had from the library is never put here: it is told at once.
+//! and timelines of contexts. On each, a signal stands for all before it. A fence that cannot be had from the library is never
+//! put here: it is told at once.
 
 use super::virgl::Signal;
 use std::collections::{BTreeMap, VecDeque};
@@ -9,14 +10,27 @@ use std::collections::{BTreeMap, VecDeque};
 /// Most fences at one time.
 pub const MAX_FENCES: usize = 1 << 14;
 
+/// A timeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Line {
+    /// The library's own.
+    Global,
+    /// One of a context's.
+    Ring {
+        /// The context.
+        context: u32,
+        /// Its timeline.
+        ring: u8,
+    },
+}
+
 /// All that are outstanding.
 #[derive(Debug, Default)]
 pub struct Fences {
-    /// The library's numbers, and the fences.
-    global: VecDeque<(u32, u64)>,
-    rings: BTreeMap<(u32, u32), VecDeque<u64>>,
+    /// The library's numbers, and the fences, in order. A number without a fence was asked for on behalf of those before it.
+    lines: BTreeMap<Line, VecDeque<(u64, Option<u64>)>>,
     outstanding: usize,
-    last: u32,
+    last: u64,
 }
 
 impl Fences {
@@ -25,55 +39,60 @@ impl Fences {
         self.outstanding
     }
 
-    /// A number for the next fence on the library's own timeline.
-    pub fn next_number(&mut self) -> u32 {
+    /// A number for the next fence.
+    pub fn next_number(&mut self) -> u64 {
         self.last = self.last.wrapping_add(1);
         self.last
     }
 
-    /// The library has been asked for a fence by `number`.
-    pub fn wait_global(&mut self, number: u32, fence: u64) {
-        self.global.push_back((number, fence));
+    /// The library has been asked for a fence by `number`, for `fence` or for those before it.
+    pub fn wait(&mut self, line: Line, number: u64, fence: Option<u64>) {
+        self.lines.entry(line).or_default().push_back((number, fence));
         self.outstanding += 1;
     }
 
-    /// The library has been asked for a fence on a context's timeline.
-    pub fn wait_ring(&mut self, context: u32, ring: u8, fence: u64) {
-        self.rings.entry((context, ring.into())).or_default().push_back(fence);
-        self.outstanding += 1;
+    /// Where something is outstanding.
+    pub fn lines(&self) -> Vec<Line> {
+        self.lines.keys().copied().collect()
     }
 
     /// The fences that are done by this, in their order.
     pub fn done(&mut self, signal: Signal) -> Vec<u64> {
-        let done: Vec<u64> = match signal {
-            Signal::Global(number) => {
-                let count = self.global.iter().position(|(known, _)| *known == number).map_or(0, |at| at + 1);
-                self.global.drain(..count).map(|(_, fence)| fence).collect()
-            }
+        let (line, is_it): (_, &dyn Fn(u64) -> bool) = match signal {
+            Signal::Global(number) => (Line::Global, &move |known| known as u32 == number),
             Signal::Ring { context, ring, fence } => {
-                self.rings.get_mut(&(context, ring)).map_or_else(Vec::new, |line| {
-                    let count = line.iter().position(|known| *known == fence).map_or(0, |at| at + 1);
-                    line.drain(..count).collect()
-                })
+                let Ok(ring) = u8::try_from(ring) else { return Vec::new() };
+                (Line::Ring { context, ring }, &move |known| known == fence)
             }
         };
-        self.outstanding -= done.len();
+        let Some(waiting) = self.lines.get_mut(&line) else { return Vec::new() };
+        let count = waiting.iter().position(|(number, _)| is_it(*number)).map_or(0, |at| at + 1);
+        let done = waiting.drain(..count).filter_map(|(_, fence)| fence).collect();
+        if waiting.is_empty() {
+            self.lines.remove(&line);
+        }
+        self.outstanding -= count;
         done
     }
 
-    /// A context is gone; its fences will not be told by the library.
+    /// The library will not tell of this timeline any more.
+    pub fn forget(&mut self, line: Line) -> Vec<u64> {
+        let waiting = self.lines.remove(&line).unwrap_or_default();
+        self.outstanding -= waiting.len();
+        waiting.into_iter().filter_map(|(_, fence)| fence).collect()
+    }
+
+    /// A context is gone, and its timelines with it.
     pub fn forget_context(&mut self, context: u32) -> Vec<u64> {
-        let lines: Vec<_> = self.rings.range((context, 0)..=(context, u32::MAX)).map(|(key, _)| *key).collect();
-        let done: Vec<u64> = lines.iter().filter_map(|line| self.rings.remove(line)).flatten().collect();
-        self.outstanding -= done.len();
-        done
+        let (first, last) = (Line::Ring { context, ring: 0 }, Line::Ring { context, ring: u8::MAX });
+        let lines: Vec<Line> = self.lines.range(first..=last).map(|(line, _)| *line).collect();
+        lines.into_iter().flat_map(|line| self.forget(line)).collect()
     }
 
     /// Everything that is outstanding, the library's own timeline first.
     pub fn forget_all(&mut self) -> Vec<u64> {
         self.outstanding = 0;
-        let rings = std::mem::take(&mut self.rings);
-        self.global.drain(..).map(|(_, fence)| fence).chain(rings.into_values().flatten()).collect()
+        std::mem::take(&mut self.lines).into_values().flatten().filter_map(|(_, fence)| fence).collect()
     }
 }
 
@@ -81,10 +100,12 @@ impl Fences {
 mod tests {
     use super::*;
 
+    const NONE: [u64; 0] = [];
+
     fn waiting(fences: &mut Fences, fence: u64) -> u32 {
         let number = fences.next_number();
-        fences.wait_global(number, fence);
-        number
+        fences.wait(Line::Global, number, Some(fence));
+        number as u32
     }
 
     #[test]
@@ -92,14 +113,24 @@ mod tests {
         let mut fences = Fences::default();
         let numbers: Vec<u32> = [10, 20, 30].into_iter().map(|fence| waiting(&mut fences, fence)).collect();
         assert_eq!(fences.done(Signal::Global(numbers[1])), [10, 20]);
-        assert_eq!(fences.done(Signal::Global(numbers[0])), [0u64; 0]);
+        assert_eq!(fences.done(Signal::Global(numbers[0])), NONE);
         assert_eq!(fences.done(Signal::Global(numbers[2])), [30]);
+        assert_eq!((fences.outstanding(), fences.lines()), (0, vec![]));
+    }
+
+    #[test]
+    fn a_number_may_stand_for_others_alone() {
+        let mut fences = Fences::default();
+        waiting(&mut fences, 10);
+        let number = fences.next_number();
+        fences.wait(Line::Global, number, None);
+        assert_eq!(fences.done(Signal::Global(number as u32)), [10]);
         assert_eq!(fences.outstanding(), 0);
     }
 
     #[test]
     fn numbers_may_wrap() {
-        let mut fences = Fences { last: u32::MAX - 1, ..Fences::default() };
+        let mut fences = Fences { last: u64::from(u32::MAX) - 1, ..Fences::default() };
         let numbers: Vec<u32> = [1, 2].into_iter().map(|fence| waiting(&mut fences, fence)).collect();
         assert_eq!(numbers, [u32::MAX, 0]);
         assert_eq!(fences.done(Signal::Global(0)), [1, 2]);
@@ -108,13 +139,15 @@ mod tests {
     #[test]
     fn timelines_are_apart_and_end_with_their_context() {
         let mut fences = Fences::default();
-        fences.wait_ring(1, 0, 5);
-        fences.wait_ring(1, 1, 6);
-        fences.wait_ring(2, 0, 7);
-        assert_eq!(fences.done(Signal::Ring { context: 1, ring: 0, fence: 5 }), [5]);
-        assert_eq!(fences.done(Signal::Ring { context: 1, ring: 0, fence: 7 }), [0u64; 0]);
+        for (context, ring, fence) in [(1, 0, 5), (1, 255, 6), (2, 0, 7)] {
+            fences.wait(Line::Ring { context, ring }, fence + 100, Some(fence));
+        }
+        assert_eq!(fences.done(Signal::Ring { context: 1, ring: 0, fence: 105 }), [5]);
+        assert_eq!(fences.done(Signal::Ring { context: 1, ring: 256, fence: 106 }), NONE);
+        assert_eq!(fences.done(Signal::Ring { context: 1, ring: 255, fence: 107 }), NONE);
         assert_eq!(fences.forget_context(1), [6]);
         waiting(&mut fences, 8);
+        assert_eq!(fences.lines(), [Line::Global, Line::Ring { context: 2, ring: 0 }]);
         assert_eq!((fences.forget_all(), fences.outstanding()), (vec![8, 7], 0));
     }
 }

@@ -5,7 +5,7 @@
 //! bytes are bounded here too, far above what phyllome-guest grants a guest.
 
 use super::checks;
-use super::fences::{Fences, MAX_FENCES};
+use super::fences::{Fences, Line, MAX_FENCES};
 use super::formats::Order;
 use super::memory::{Backing, GuestMemory, Map, Target};
 use super::virgl::{Blob, Virgl};
@@ -94,9 +94,7 @@ impl State {
             self.virgl.poll();
         }
         for signal in self.virgl.signals() {
-            for fence in self.fences.done(signal) {
-                out.push(&Event::Fenced(fence), Vec::new());
-            }
+            tell(self.fences.done(signal), out);
         }
     }
 
@@ -213,9 +211,8 @@ impl State {
     fn destroy_context(&mut self, context: u32, out: &mut Outgoing) -> Result<(), Errno> {
         self.contexts.remove(&context).ok_or(Errno::SRCH)?;
         self.virgl.destroy_context(context);
-        for fence in self.fences.forget_context(context) {
-            out.push(&Event::Fenced(fence), Vec::new());
-        }
+        tell(self.fences.forget_context(context), out);
+        self.renew_fences(out);
         Ok(())
     }
 
@@ -358,26 +355,34 @@ impl State {
     }
 
     fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64, out: &mut Outgoing) {
-        let asked = match ring {
-            _ if self.fences.outstanding() >= MAX_FENCES => false,
-            Some(ring) => {
-                let asked = self.contexts.contains_key(&context) && self.virgl.ring_fence(context, ring, fence).is_ok();
-                if asked {
-                    self.fences.wait_ring(context, ring, fence);
-                }
-                asked
-            }
-            None => {
-                let number = self.fences.next_number();
-                let asked = self.virgl.fence(number).is_ok();
-                if asked {
-                    self.fences.wait_global(number, fence);
-                }
-                asked
+        let line = ring.map_or(Line::Global, |ring| Line::Ring { context, ring });
+        if self.fences.outstanding() >= MAX_FENCES || !self.ask_for_fence(line, Some(fence)) {
+            out.push(&Event::Fenced(fence), Vec::new());
+        }
+    }
+
+    /// `false` if the library has none to give.
+    fn ask_for_fence(&mut self, line: Line, fence: Option<u64>) -> bool {
+        let number = self.fences.next_number();
+        let asked = match line {
+            Line::Global => self.virgl.fence(number as u32).is_ok(),
+            Line::Ring { context, ring } => {
+                self.contexts.contains_key(&context) && self.virgl.ring_fence(context, ring, number).is_ok()
             }
         };
-        if !asked {
-            out.push(&Event::Fenced(fence), Vec::new());
+        if asked {
+            self.fences.wait(line, number, fence);
+        }
+        asked
+    }
+
+    /// virglrenderer (seen in 0.10.4, and in the sources of 1.0) forgets the fence that its thread waits for whenever a context
+    /// is destroyed, of whichever context the fence is. Another fence on each timeline stands in for those that may be lost.
+    fn renew_fences(&mut self, out: &mut Outgoing) {
+        for line in self.fences.lines() {
+            if !self.ask_for_fence(line, None) {
+                tell(self.fences.forget(line), out);
+            }
         }
     }
 
@@ -438,9 +443,7 @@ impl State {
             self.virgl.unref(resource);
         }
         self.bytes = 0;
-        for fence in self.fences.forget_all() {
-            out.push(&Event::Fenced(fence), Vec::new());
-        }
+        tell(self.fences.forget_all(), out);
         Ok(())
     }
 }
@@ -450,4 +453,10 @@ fn answer(result: Result<(Event<'static>, Vec<OwnedFd>), Errno>, out: &mut Outgo
         Ok((event, files)) => out.push(&event, files),
         Err(errno) => out.push(&Event::Done(errno.raw_os_error()), Vec::new()),
     };
+}
+
+fn tell(fences: Vec<u64>, out: &mut Outgoing) {
+    for fence in fences {
+        out.push(&Event::Fenced(fence), Vec::new());
+    }
 }
