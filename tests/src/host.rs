@@ -37,6 +37,7 @@ pub struct Host {
     options: HostOptions,
     shell: Option<Child>,
     seen: BTreeSet<u32>,
+    environment: Vec<(String, String)>,
 }
 
 impl Host {
@@ -62,7 +63,7 @@ impl Host {
         if options.played {
             crate::qemu_of_played_guests(&folder.path().join("played"))?;
         }
-        let host = Self { folder, options, shell: None, seen: BTreeSet::new() };
+        let host = Self { folder, options, shell: None, seen: BTreeSet::new(), environment: Vec::new() };
         for (name, text) in guests {
             host.write_guest(name, text)?;
         }
@@ -72,6 +73,11 @@ impl Host {
     /// Writes or replaces a guest's file.
     pub fn write_guest(&self, name: &str, text: &str) -> Result<()> {
         Ok(std::fs::write(self.config().join("guests").join(format!("{name}.toml")), text)?)
+    }
+
+    /// More variables for every program that is started from now on.
+    pub fn set_environment(&mut self, variables: Vec<(String, String)>) {
+        self.environment = variables;
     }
 
     /// The folder that everything lies in.
@@ -113,6 +119,7 @@ impl Host {
             .env("HOME", folder.join("home"))
             .env_remove("WAYLAND_DISPLAY")
             .env_remove("DISPLAY")
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null());
         if self.options.played {
             let path = std::env::var_os("PATH").unwrap_or_default();

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod control;
 pub mod frontend;
+pub mod gl_guest;
 mod guest_file;
 pub mod host;
 pub mod played;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 const GROUPS: [&str; 6] = ["unit", "hostile", "tp", "e2e", "gpu3d", "kms"];
 /// The longest that one executable may take.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
-/// The same for the tests on the KMS test machine, each of which boots one.
+/// The same for the tests on the KMS test machine or on guests with its disk, each of which boots one.
 const KMS_LIMIT: Duration = Duration::from_secs(45 * 60);
 
 /// The task's arguments.
@@ -91,17 +91,17 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     Ok(total.failed.is_empty())
 }
 
-/// Makes the KMS test machine's image for its group where there is none yet. A failure to is one of the tests; where none can be made at
+/// Makes the KMS test machine's image for the groups that boot it where there is none yet. A failure to is one of the tests; where none can be made at
 /// all, each test says so itself.
 fn machine_is_missing(group: &str) -> Option<Outcome> {
-    if group != "kms" || image::find().is_some() || image::obstacle().is_some() {
+    if !["kms", "gpu3d"].contains(&group) || image::find().is_some() || image::obstacle().is_some() {
         return None;
     }
-    println!("kms      makes the image of the KMS test machine, which takes about two minutes, once");
+    println!("{group:8} makes the image of the KMS test machine, which takes about two minutes, once");
     let error = image::ensure().err()?;
     println!("    {error:#}");
     Some(Outcome {
-        failed: vec!["kms: the image of the KMS test machine cannot be made".to_owned()],
+        failed: vec![format!("{group}: the image of the KMS test machine cannot be made")],
         ..Default::default()
     })
 }
@@ -177,12 +177,14 @@ impl Executable {
             "hostile" => Some(processors.min(4)),
             // Each has two emulated processors and deadlines.
             "kms" => Some((processors / 6).max(1)),
+            // Each has two emulated processors, a renderer and deadlines.
+            "gpu3d" => Some((processors / 4).max(1)),
             _ => Some((processors / 2).max(1)),
         }
     }
 
     fn limit(&self) -> Duration {
-        if self.group == "kms" { KMS_LIMIT } else { LIMIT }
+        if ["kms", "gpu3d"].contains(&self.group) { KMS_LIMIT } else { LIMIT }
     }
 
     fn run(&self, part: Option<&str>) -> Result<Outcome> {

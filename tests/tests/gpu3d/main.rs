@@ -1,0 +1,46 @@
+//! 3D in a real Linux guest with Mesa, drawn by phyllome-renderer: what programs inside say of their GL, what is on the screen, and what is
+//! left when the renderer dies.
+//!
+//! Each test boots a guest of its own under TCG. `PHYLLOME_GPU3D=2d` runs what has a meaning without 3D on a 2D guest, where the guest's
+//! own processor draws: for work on the tests themselves.
+
+mod deaths;
+mod desktop;
+mod names;
+mod pictures;
+
+use anyhow::{Result, ensure};
+use phyllome_tests::gl_guest::{GlGuest, GlOptions};
+
+/// Whether the tests run on a guest without 3D, to be tried themselves.
+fn is_rehearsal() -> bool {
+    std::env::var_os("PHYLLOME_GPU3D").is_some_and(|word| word == "2d")
+}
+
+/// What GL's renderer must be called.
+fn renderer_name() -> &'static str {
+    if is_rehearsal() { "llvmpipe" } else { "virgl" }
+}
+
+/// Runs a test on a guest, with its boot time and GPU printed; without what a guest needs it is skipped, and says so.
+fn on_guest(name: &str, options: GlOptions, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
+    if let Some(obstacle) = GlGuest::obstacle() {
+        println!("SKIPPED: {name}: {obstacle}");
+        return Ok(());
+    }
+    let mode = if is_rehearsal() { "2d" } else { options.mode };
+    let mut guest = GlGuest::boot(&GlOptions { mode, ..options })?;
+    let gpu = guest.gpu()?;
+    println!("up after {:.1} s with {}", guest.boot_time().as_secs_f64(), gpu.renderer);
+    ensure!(is_rehearsal() || gpu.renderer.contains("virgl"), "the guest has no 3D: {gpu:?}");
+    let result = test(&mut guest);
+    if result.is_err() {
+        let said = guest.run("dmesg | tail -n 30").map(|output| output.stdout).unwrap_or_default();
+        eprintln!("the guest's kernel: {said}\nthe guest in status: {:?}", guest.status_of_guest());
+        if let Ok(picture) = guest.picture() {
+            let kept = std::env::temp_dir().join(format!("phyllome-{name}.png"));
+            eprintln!("its last picture is {} ({:?})", kept.display(), picture.write(&kept));
+        }
+    }
+    result
+}
