@@ -5,6 +5,7 @@ mod buffers;
 mod display;
 mod edid;
 mod input;
+mod input_devices;
 mod machine;
 mod nested;
 mod outputs;
