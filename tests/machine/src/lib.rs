@@ -24,6 +24,7 @@
 
 mod agent;
 pub mod apt;
+mod clock;
 pub mod image;
 mod initrd;
 mod keys;

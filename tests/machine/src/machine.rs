@@ -6,7 +6,7 @@ use crate::options::{Init, MachineOptions};
 use crate::picture::Picture;
 use crate::program::{Output, Process, Program};
 use crate::qmp::Qmp;
-use crate::{image, initrd, keys};
+use crate::{clock, image, initrd, keys};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 use std::fs::{self, File};
@@ -393,6 +393,9 @@ fn arguments(options: &MachineOptions, folder: &Path, image: &image::Image, init
     // Whether the timer ticks is found out against the processor's speed, which on a busy computer is none: the kernel then takes the timer
     // for broken, and comes up no further.
     kernel.push("no_timer_check");
+    // Counted, time is right by itself.
+    let speed = clock::kilohertz().filter(|_| !options.counted).map(|speed| format!("tsc_early_khz={speed}"));
+    kernel.extend(speed.as_deref());
     kernel.push(match options.init {
         Init::Agent => "machine.init=agent",
         Init::Systemd => "machine.init=systemd",
