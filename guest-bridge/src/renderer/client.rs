@@ -163,7 +163,7 @@ impl Client {
 
     /// The same with other patience.
     pub fn start_with(launch: Launch, patience: Patience) -> io::Result<Starting> {
-        Self::new(Source::Launch(launch), patience)
+        Self::from_source(Source::Launch(launch), patience)
     }
 
     /// For tests: a stand-in is the renderer. `connect` is called for each start and gives our end of a `SOCK_SEQPACKET` connection.
@@ -171,10 +171,10 @@ impl Client {
         connect: impl FnMut() -> io::Result<OwnedFd> + Send + 'static,
         patience: Patience,
     ) -> io::Result<Starting> {
-        Self::new(Source::Given(Box::new(connect)), patience)
+        Self::from_source(Source::Given(Box::new(connect)), patience)
     }
 
-    fn new(source: Source, patience: Patience) -> io::Result<Starting> {
+    fn from_source(source: Source, patience: Patience) -> io::Result<Starting> {
         let mut client = Self {
             source,
             patience,
