@@ -31,7 +31,7 @@ impl Default for Quota {
             resources: 512,
             bytes: 1 << 30,
             backing_entries: 1 << 18,
-            contexts: 256,
+            contexts: 128,
             resources_3d: 16384,
             bytes_3d: 4 << 30,
             entries_3d: 1 << 20,

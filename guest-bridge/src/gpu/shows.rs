@@ -135,11 +135,14 @@ impl Device {
 
     pub(super) fn set_scanout(&mut self, index: u32, id: u32, source: Rect) -> Done {
         let index = index as usize;
-        let scanout = self.scanouts.get_mut(index).ok_or(NO_SCANOUT)?;
+        self.scanouts.get(index).ok_or(NO_SCANOUT)?;
         if id == 0 {
             self.turn_off(index);
             return Ok(Outcome::Answer);
         }
+        let shown =
+            self.scanouts.iter().filter_map(|scanout| Some(scanout.shown.as_ref()?.resource)).collect::<Vec<_>>();
+        let scanout = self.scanouts.get_mut(index).ok_or(NO_SCANOUT)?;
         let of_3d = self.three_d.as_mut().filter(|three_d| three_d.has(id));
         let fetched = of_3d.is_some();
         let layout = match (self.resources.get(&id), &of_3d) {
@@ -154,7 +157,7 @@ impl Device {
         let no_memory = (Status::ErrOutOfMemory, Class::HostMemory);
         let (buffer, format) = match (self.resources.get_mut(&id), of_3d) {
             (Some(resource), _) => (resource.share(udmabuf).map_err(|_| no_memory)?, resource.format.name()),
-            (None, Some(three_d)) => (three_d.picture(id, udmabuf)?, Format::B8G8R8X8.name()),
+            (None, Some(three_d)) => (three_d.picture(id, udmabuf, &shown)?, Format::B8G8R8X8.name()),
             (None, None) => return Err(NO_RESOURCE),
         };
         let before = scanout.shown.as_ref().map(|shown| (&shown.picture, shown.format));

@@ -17,6 +17,8 @@ use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+/// Most resources whose pixels are kept in memory of ours: below what the renderer takes, cursors included.
+const MAX_TARGETS: usize = 40;
 /// More rectangles than this are read as one.
 const MAX_READS: usize = 4;
 
@@ -58,12 +60,14 @@ fn memory(width: u32, height: u32, format: Format) -> Result<Resource, Refused> 
 }
 
 impl ThreeD {
-    /// The memory that a scanout shows of a resource, made when it is first shown.
-    pub fn picture(&mut self, id: u32, udmabuf: Option<&File>) -> Result<Arc<SharedBuffer>, Refused> {
+    /// The memory that a scanout shows of a resource, made when it is first shown. `shown` are the resources of all scanouts:
+    /// their memory stays, where that of others makes room.
+    pub fn picture(&mut self, id: u32, udmabuf: Option<&File>, shown: &[u32]) -> Result<Arc<SharedBuffer>, Refused> {
         let resource = self.resource(id)?;
         let unshown = (Status::ErrInvalidParameter, Class::Format);
         resource.shown_format().ok_or(unshown)?;
         let (width, height) = (resource.what.width, resource.what.height);
+        self.make_room(id, shown);
         let next = self.next_target;
         let entry = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         if entry.target.is_none() {
@@ -73,6 +77,25 @@ impl ThreeD {
         }
         let target = entry.target.as_mut().ok_or(NO_RESOURCE)?;
         target.memory.share(udmabuf).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
+    }
+
+    /// A guest that shows one resource after another gets no more memory for it than for [`MAX_TARGETS`].
+    fn make_room(&mut self, id: u32, shown: &[u32]) {
+        let count = self.resources.values().filter(|entry| entry.target.is_some()).count();
+        if count < MAX_TARGETS {
+            return;
+        }
+        let is_idle =
+            |&(other, entry): &(&u32, &super::Entry)| *other != id && !shown.contains(other) && entry.target.is_some();
+        let oldest = self
+            .resources
+            .iter()
+            .filter(is_idle)
+            .min_by_key(|(_, entry)| entry.target.as_ref().map(|target| target.id));
+        if let Some(oldest) = oldest.map(|(&other, _)| other) {
+            let target = self.resources.get_mut(&oldest).and_then(|entry| entry.target.take());
+            self.drop_target(target);
+        }
     }
 
     /// The size of a resource as a picture.

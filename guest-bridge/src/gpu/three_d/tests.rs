@@ -229,6 +229,28 @@ fn a_shown_texture_is_fetched_before_the_screen_hears_of_it() {
 }
 
 #[test]
+fn a_guest_that_shows_everything_once_keeps_little_memory_for_it() {
+    let mut bench = bench();
+    for id in 1..=100 {
+        bench.texture(id);
+        assert_eq!(bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, id]), OK);
+        bench.status(cmd::RESOURCE_FLUSH, 0, &[0, 0, 64, 32, id, 0]);
+        bench.messages();
+        let asked = bench.asked();
+        let answers = asked.iter().filter(|request| !request.starts_with("DropTarget")).count();
+        bench.answer(&vec![Event::Done(0); answers]);
+        for message in bench.messages() {
+            if let ToScreen::Flush { id, serial, .. } = message {
+                bench.device.message(crate::frames::ToDevice::Presented { id, serial });
+            }
+        }
+    }
+    let kept =
+        bench.device.three_d.as_ref().map(|three_d| three_d.resources.values().filter(|e| e.target.is_some()).count());
+    assert_eq!(kept, Some(40));
+}
+
+#[test]
 fn a_renderer_that_dies_leaves_the_picture_and_answers_for_everything() {
     let mut bench = bench();
     bench.context(1);
