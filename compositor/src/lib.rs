@@ -14,6 +14,7 @@ pub mod panel;
 pub mod render;
 pub mod shell;
 pub mod state;
+pub mod turns;
 pub mod ui;
 pub mod wayland;
 

@@ -8,21 +8,20 @@ use crate::backend::kms::Kms;
 use crate::backend::nested::Nested;
 use crate::backend::{Backend, RendererKind};
 use crate::render::Render;
+use crate::turns::Sources;
 use crate::wayland::Protocols;
 use crate::{control, guests, input, shell, ui};
 use phyllome_config::ShellConfig;
 use phyllome_config::shell::OutputConfig;
 use smithay::backend::winit::WinitEventLoop;
-use smithay::reexports::calloop::{EventLoop, LoopHandle, LoopSignal};
+use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
 use std::collections::BTreeMap;
 
 /// The whole state of the shell.
 pub struct State {
     /// The loop that everything runs on.
-    pub loop_handle: LoopHandle<'static, State>,
-    /// Ends the loop.
-    pub loop_signal: LoopSignal,
+    pub loop_handle: Sources,
     /// The Wayland server.
     pub display: DisplayHandle,
     /// Wayland's protocols, the seat, and what guests show.
@@ -100,7 +99,7 @@ impl State {
     ) -> Result<Self, StartError> {
         let display: Display<State> = Display::new().map_err(|error| StartError::Wayland(error.to_string()))?;
         let handle = display.handle();
-        let loop_handle = event_loop.handle();
+        let loop_handle = Sources::new(event_loop).map_err(|error| StartError::Loop(error.to_string()))?;
         let mut protocols = Protocols::new(display, &config.keyboard)?;
         let (backend, window) = start_backend(&handle, &loop_handle, choice, config).map_err(StartError::Backend)?;
         protocols.offer_shm(backend.shm_formats());
@@ -114,7 +113,6 @@ impl State {
         }
         let mut state = Self {
             loop_handle,
-            loop_signal: event_loop.get_signal(),
             display: handle,
             protocols,
             backend,
@@ -134,8 +132,9 @@ impl State {
         Ok(state)
     }
 
-    /// Sends what waits for the guests; called after every turn of the loop.
+    /// Draws what is due and sends what waits for the guests; called after every turn of the loop.
     pub fn flush(&mut self) {
+        self.draw_due();
         // An error of one client ends that client and is seen when it is read next.
         let _ = self.display.flush_clients();
     }
@@ -156,7 +155,7 @@ impl State {
 
 fn start_backend(
     display: &DisplayHandle,
-    loop_handle: &LoopHandle<'static, State>,
+    loop_handle: &Sources,
     choice: &BackendChoice,
     config: &ShellConfig,
 ) -> Result<(Backend, Option<WinitEventLoop>), String> {

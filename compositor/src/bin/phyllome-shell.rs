@@ -8,7 +8,7 @@ use clap::{Parser, ValueEnum};
 use phyllome_compositor::backend::{RendererKind, kms};
 use phyllome_compositor::shell::Action;
 use phyllome_compositor::state::BackendChoice;
-use phyllome_compositor::{State, control, descriptors, guests};
+use phyllome_compositor::{State, control, descriptors, guests, turns};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::runtime::RuntimeDir;
 use smithay::reexports::calloop::generic::Generic;
@@ -150,7 +150,7 @@ fn watch_signals(event_loop: &EventLoop<'static, State>) -> anyhow::Result<()> {
     }
     let source = Generic::new(told, Interest::READ, Mode::Level);
     let stop = |_, _: &mut _, state: &mut State| {
-        state.loop_signal.stop();
+        state.loop_handle.stop();
         Ok(PostAction::Remove)
     };
     event_loop.handle().insert_source(source, stop).map_err(|e| anyhow::anyhow!("signals cannot be caught: {e}"))?;
@@ -209,7 +209,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
         state.backend_name(),
         state.renderer_name()
     );
-    let ended = event_loop.run(None, &mut state, |state| state.flush());
+    let ended = turns::run(&mut event_loop, &mut state);
     state.stop_control();
     state.detach_all_clients();
     if let Err(error) = ended {

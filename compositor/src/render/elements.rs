@@ -4,6 +4,8 @@
 //! when they are drawn and at no other time. A guest's texture that cannot be read leaves the ground's colour in its place, never
 //! what was there before.
 
+mod band;
+
 use super::cut::{crop, damage_on_screen, extent, whole_inside};
 use super::mapped::Mapping;
 use super::own::ImportOwn;
@@ -14,8 +16,10 @@ use crate::backend::kms::planes::Shape;
 use crate::frame::colors;
 use crate::ui::Pixels;
 use crate::wayland::content::{Content, Upload};
+use crate::wayland::ids::Table;
 use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
+use band::{Ring, Strip};
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryBuffer;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
@@ -30,7 +34,6 @@ use smithay::utils::{Buffer, Physical, Rectangle, Scale, Size, Transform};
 use smithay::wayland::compositor::with_states;
 use smithay::wayland::shm::{BufferAccessError, with_buffer_contents};
 use std::cell::Cell;
-use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -73,13 +76,19 @@ pub struct Piece<T> {
     place: Rectangle<i32, Physical>,
     transform: Transform,
     opaque: bool,
-    /// A guest's: its damage. The shell's own pieces change only as a whole, by a new id.
+    /// A guest's: its damage. The shell's own pieces change only as a whole, by a new id; only a band that is one piece keeps its own.
     damage: Option<DamageSnapshot<i32, Buffer>>,
     failed: Cell<bool>,
     /// Holds what a texture of the shell's own reads from.
-    _pixels: Option<Rc<Pixels>>,
+    pixels: Option<Rc<Pixels>>,
     /// What a texture of a guest's reads from, where the processor reads it.
     mapping: Option<Rc<Mapping>>,
+    /// The parts of a band that is one piece; else none, and `texture` is all.
+    strips: Vec<Strip<T>>,
+    /// A strip of the band.
+    band: bool,
+    /// Counts how often a band that is one piece changed.
+    commit: CommitCounter,
 }
 
 impl<T> Piece<T> {
@@ -105,7 +114,7 @@ impl<T> Element for Piece<T> {
     }
 
     fn current_commit(&self) -> CommitCounter {
-        self.damage.as_ref().map(DamageSnapshot::current_commit).unwrap_or_default()
+        self.damage.as_ref().map_or(self.commit, DamageSnapshot::current_commit)
     }
 
     fn src(&self) -> Rectangle<f64, Buffer> {
@@ -125,6 +134,8 @@ impl<T> Element for Piece<T> {
         let Some(damage) = &self.damage else {
             return if commit == Some(self.current_commit()) {
                 DamageSet::default()
+            } else if !self.strips.is_empty() {
+                self.strips.iter().map(|strip| strip.place).collect()
             } else {
                 DamageSet::from_slice(&[whole])
             };
@@ -140,7 +151,9 @@ impl<T> Element for Piece<T> {
     }
 
     fn opaque_regions(&self, _scale: Scale<f64>) -> OpaqueRegions<i32, Physical> {
-        if self.opaque {
+        if !self.strips.is_empty() {
+            self.strips.iter().map(|strip| strip.place).collect()
+        } else if self.opaque {
             OpaqueRegions::from_slice(&[Rectangle::from_size(self.place.size)])
         } else {
             OpaqueRegions::default()
@@ -169,6 +182,9 @@ impl<T> Piece<T> {
     where
         R: Renderer<TextureId = T>,
     {
+        if !self.strips.is_empty() {
+            return self.draw_strips::<R>(frame, damage);
+        }
         let reading = self.mapping.as_deref().and_then(Mapping::reading);
         let drawn = frame.render_texture_from_to(&self.texture, source, place, damage, opaque, transform, 1.0);
         drop(reading);
@@ -239,16 +255,19 @@ struct Imported<T> {
 
 /// Textures of one renderer.
 pub struct Textures<T> {
-    own: HashMap<Key, Own<T>>,
-    surfaces: HashMap<ObjectId, Imported<T>>,
+    own: Table<Key, Own<T>>,
+    surfaces: Table<ObjectId, Imported<T>>,
     /// Copies of guests' pointers, while they are kept.
     pointers: Option<Pointers>,
+    /// The bands that are one piece.
+    rings: Table<OutputId, Ring>,
     log: LogLimit,
 }
 
 impl<T> Default for Textures<T> {
     fn default() -> Self {
-        Self { own: HashMap::new(), surfaces: HashMap::new(), pointers: None, log: LogLimit::new(10) }
+        let (own, surfaces, rings) = (Table::default(), Table::default(), Table::default());
+        Self { own, surfaces, pointers: None, rings, log: LogLimit::new(10) }
     }
 }
 
@@ -274,7 +293,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                             crop(place, Rectangle::from_size((size.w, size.h).into()).to_f64(), clip)?;
                         let transform = Transform::Normal;
                         let failed = Cell::new(false);
-                        let (opaque, _pixels) = (*opaque, Some(pixels.clone()));
+                        let (opaque, kept) = (*opaque, Some(pixels.clone()));
                         let (part, storage, damage, mapping) = (Part::Shell, Storage::None, None, None);
                         Some(Piece {
                             id,
@@ -287,8 +306,11 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                             opaque,
                             damage,
                             failed,
-                            _pixels,
+                            pixels: kept,
                             mapping,
+                            strips: Vec::new(),
+                            commit: CommitCounter::default(),
+                            band: matches!(key, Key::Strip(..)),
                         })
                     })
                 }
@@ -327,8 +349,11 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                         opaque: !content.has_alpha,
                         damage: Some(content.damage_snapshot()),
                         failed: Cell::new(false),
-                        _pixels: None,
+                        pixels: None,
                         mapping: content.mapping.clone(),
+                        strips: Vec::new(),
+                        commit: CommitCounter::default(),
+                        band: false,
                     })
                 }
             };

@@ -49,6 +49,8 @@ pub struct Render {
     monotonic: Clock<Monotonic>,
     log: LogLimit,
     asleep: bool,
+    /// Outputs that are drawn in this turn.
+    due: Vec<OutputId>,
 }
 
 impl Default for Render {
@@ -60,7 +62,13 @@ impl Default for Render {
 impl Render {
     /// Nothing is drawn yet.
     pub fn new() -> Self {
-        Self { frames: BTreeMap::new(), monotonic: Clock::new(), log: LogLimit::new(10), asleep: false }
+        Self {
+            frames: BTreeMap::new(),
+            monotonic: Clock::new(),
+            log: LogLimit::new(10),
+            asleep: false,
+            due: Vec::new(),
+        }
     }
 }
 
@@ -84,11 +92,17 @@ impl State {
     /// saves a turn, and a timer. (Outside of a turn nothing would wake the loop for it.)
     fn queue_redraw_in_turn(&mut self, output: OutputId) {
         match self.mark_dirty(output) {
-            Some(at) if at <= Instant::now() => {
-                self.loop_handle.insert_idle(move |state| state.draw_if_armed(output));
-            }
+            Some(at) if at <= Instant::now() => self.render.due.push(output),
             Some(at) => self.draw_at(output, at),
             None => {}
+        }
+    }
+
+    /// Draws what this turn has left to draw.
+    pub(crate) fn draw_due(&mut self) {
+        // What was drawn is due again one refresh later at the earliest.
+        while let Some(output) = self.render.due.pop() {
+            self.draw_if_armed(output);
         }
     }
 

@@ -40,7 +40,7 @@ pub const TRANSFORMS: [Transform; 8] = [
 
 /// The shell.
 pub struct Fixture {
-    event_loop: EventLoop<'static, State>,
+    pub(super) event_loop: EventLoop<'static, State>,
     pub state: State,
     _runtime: tempfile::TempDir,
 }

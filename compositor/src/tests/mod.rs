@@ -15,3 +15,4 @@ mod outputs;
 mod pointer;
 mod rotation;
 mod show;
+mod turns;

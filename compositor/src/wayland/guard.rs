@@ -3,8 +3,8 @@
 //!
 //! wayland-backend 0.3 serves a client until its socket is empty, and some requests (`wl_display.sync`, `wl_registry`) are served without
 //! asking the shell, so that a client that writes as fast as it is read could hold the loop for ever. A timer of the thread's processor
-//! time runs while a client is served; its signal shuts down that client's socket, which is all that a handler may do and all that is
-//! needed.
+//! time rings while a client is served; its signal shuts down that client's socket once that is long, which is all that a handler may do
+//! and all that is needed.
 
 use smithay::reexports::rustix;
 use std::cell::Cell;
@@ -12,11 +12,14 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr::null_mut;
 use std::sync::OnceLock;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
+use std::sync::atomic::{AtomicBool, compiler_fence};
 
 /// Processor time that one client may use in one turn, in nanoseconds: at least, and on the slowest processor.
 const MOST: (libc::c_long, libc::c_long) = (200_000_000, 5_000_000_000);
+/// The timer rings so many times in that time. It is never taken back: to set it twice in each turn costs more than that it rings now and
+/// then while nobody is served.
+const PARTS: libc::c_long = 4;
 /// A turn may take this many times what the shell took to start.
 const STARTS: libc::c_long = 2;
 
@@ -28,6 +31,12 @@ thread_local! {
     static SERVED: Cell<i32> = const { Cell::new(NOBODY) };
     /// Whether that socket was shut down by the handler.
     static OVERRAN: AtomicBool = const { AtomicBool::new(false) };
+    /// How often the timer has rung since the client is served.
+    static RINGS: Cell<libc::c_long> = const { Cell::new(0) };
+    /// Whether the timer is set.
+    static IS_SET: Cell<bool> = const { Cell::new(false) };
+    /// The same timer, and after how many nanoseconds it rings, for the signal's handler.
+    static BELL: Cell<(libc::timer_t, libc::c_long)> = const { Cell::new((null_mut(), 0)) };
     /// This thread's timer.
     static TIMER: Option<libc::timer_t> = make_timer().inspect_err(|error| {
         tracing::error!("guests that flood the shell will not be cut off: {error}");
@@ -64,8 +73,18 @@ impl<'a> Watch<'a> {
     /// Begins to watch the client at `socket`.
     pub fn new(socket: BorrowedFd<'a>) -> Self {
         OVERRAN.with(|overran| overran.store(false, Relaxed));
+        RINGS.set(0);
         SERVED.set(socket.as_raw_fd());
-        set_timer(*MOST_HERE.get().unwrap_or(&MOST.0));
+        // From here on the handler sees this client.
+        compiler_fence(SeqCst);
+        if !IS_SET.get()
+            && let Some(timer) = TIMER.with(|timer| *timer)
+        {
+            BELL.set((timer, *MOST_HERE.get().unwrap_or(&MOST.0) / PARTS));
+            IS_SET.set(true);
+            compiler_fence(SeqCst);
+            set_bell();
+        }
         Self { _socket: socket }
     }
 
@@ -78,8 +97,8 @@ impl<'a> Watch<'a> {
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        set_timer(0);
         SERVED.set(NOBODY);
+        compiler_fence(SeqCst);
     }
 }
 
@@ -100,8 +119,16 @@ fn make_timer() -> io::Result<libc::timer_t> {
 fn install_handler() -> io::Result<()> {
     static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
     let installed = INSTALLED.get_or_init(|| {
-        let end_connection = || {
+        let ring = || {
             let socket = SERVED.get();
+            // The first ring may have come at once: it says nothing about this client.
+            let rings = RINGS.get().saturating_add(1);
+            RINGS.set(rings);
+            if socket != NOBODY && rings <= PARTS {
+                set_bell();
+                return;
+            }
+            IS_SET.set(false);
             if socket != NOBODY {
                 // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because `Watch` borrows it and takes it
                 // out of `SERVED` before the borrow ends. signal-hook puts errno back.
@@ -109,22 +136,22 @@ fn install_handler() -> io::Result<()> {
                 OVERRAN.with(|overran| overran.store(true, Relaxed));
             }
         };
-        // SAFETY: the action only touches thread-local cells that need neither initialiser nor destructor and calls shutdown(2), both
-        // async-signal-safe; it neither allocates nor panics.
-        unsafe { signal_hook::low_level::register(libc::SIGPROF, end_connection) }.map(drop).map_err(|e| e.kind())
+        // SAFETY: the action only reads and writes thread-local cells that need neither initialiser nor destructor and calls shutdown(2) and
+        // timer_settime(2), all async-signal-safe; it neither allocates nor panics.
+        unsafe { signal_hook::low_level::register(libc::SIGPROF, ring) }.map(drop).map_err(|e| e.kind())
     });
     installed.map_err(io::Error::from)
 }
 
-fn set_timer(nanoseconds: libc::c_long) {
-    TIMER.with(|timer| {
-        let Some(timer) = timer else { return };
-        let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-        let due = libc::timespec { tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000 };
-        let once = libc::itimerspec { it_interval: none, it_value: due };
-        // SAFETY: the timer is this thread's own and is never deleted; `once` outlives the call; the old value is not asked for.
-        unsafe { libc::timer_settime(*timer, 0, &raw const once, null_mut()) };
-    });
+/// Lets this thread's timer ring once more. Async-signal-safe.
+fn set_bell() {
+    let (timer, nanoseconds) = BELL.get();
+    let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let due = libc::timespec { tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000 };
+    let once = libc::itimerspec { it_interval: none, it_value: due };
+    // SAFETY: the timer is this thread's own, made before anything called this, and is never deleted; `once` outlives the call; the old
+    // value is not asked for.
+    unsafe { libc::timer_settime(timer, 0, &raw const once, null_mut()) };
 }
 
 /// Shuts a socket down both ways. An error means that the other side was faster.

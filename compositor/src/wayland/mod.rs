@@ -9,6 +9,7 @@ pub mod compositor;
 pub mod content;
 pub mod dmabuf;
 pub mod guard;
+pub mod ids;
 pub mod memory;
 pub mod output;
 pub mod presentation;
@@ -28,8 +29,7 @@ use phyllome_protocol::GuestName;
 use screens::Screens;
 use seat::{NoKeymap, SeatDevices};
 use smithay::input::pointer::CursorImageStatus;
-use smithay::reexports::calloop::generic::{Generic, NoIoDrop};
-use smithay::reexports::calloop::{Interest, Mode, PostAction};
+use smithay::reexports::calloop::PostAction;
 use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, Display};
@@ -152,11 +152,9 @@ impl State {
         let client = self.display.insert_client(stream, guest.clone())?;
         let id = client.id();
         self.protocols.fences.begin(&self.display, &client);
-        let source = Generic::new(readable, Interest::READ, Mode::Level);
-        let serve = move |_, socket: &mut NoIoDrop<UnixStream>, state: &mut State| {
-            Ok(state.serve_client((**socket).as_fd(), &id, &guest))
-        };
-        self.loop_handle.insert_source(source, serve).map_err(|error| io::Error::other(error.to_string()))?;
+        let readable = Rc::new(readable);
+        let served = readable.clone();
+        self.loop_handle.join(readable, move |state| state.serve_client(served.as_fd(), &id, &guest))?;
         self.protocols.clients.insert(name.clone(), Connection { client, socket });
         Ok(())
     }

@@ -5,6 +5,7 @@
 
 use super::client::owner_of;
 use super::content::Content;
+use super::ids::Table;
 use crate::render::mapped::Mapping;
 use phyllome_protocol::{GuestName, ScanoutId};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel;
@@ -14,7 +15,7 @@ use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::{BufferAssignment, SurfaceAttributes, with_states};
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 const SCANOUT_PREFIX: &str = "phyllome.scanout.";
@@ -23,9 +24,9 @@ const SCANOUT_PREFIX: &str = "phyllome.scanout.";
 #[derive(Debug, Default)]
 pub struct Screens {
     toplevels: Vec<Toplevel>,
-    contents: HashMap<ObjectId, Content>,
+    contents: Table<ObjectId, Content>,
     /// Buffers that the processor reads because the renderer cannot.
-    mapped: HashMap<ObjectId, Rc<Mapping>>,
+    mapped: Table<ObjectId, Rc<Mapping>>,
     /// A picture was found to be unreadable since this was last asked.
     unreadable: bool,
     areas: Areas,

@@ -9,6 +9,7 @@
 //! nothing is exported.
 
 use super::client::{GuestClient, admit, admit_thing, counted_dispatch, cut};
+use super::ids::Table;
 use super::quota::{MAX_WAITING, Thing};
 use crate::State;
 use crate::descriptors::close_elsewhere;
@@ -49,7 +50,7 @@ pub struct Fences {
     /// The connection that is being served.
     serving: Option<ClientId>,
     /// Each surface's commits that were not applied yet, and what they wait for.
-    waiting: HashMap<ObjectId, Waiting>,
+    waiting: Table<ObjectId, Waiting>,
 }
 
 /// One surface's commits that were not applied yet, oldest first, each with the event that it waits for, if it waits for one.

@@ -19,7 +19,7 @@ use smithay::backend::allocator::dumb::DumbAllocator;
 use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
 use smithay::backend::allocator::{Format, Fourcc, Modifier};
 use smithay::backend::drm::exporter::gbm::GbmFramebufferExporter;
-use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmDeviceNotifier, DrmNode, NodeType};
+use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmNode, NodeType};
 use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture, ffi};
 use smithay::backend::renderer::pixman::PixmanRenderer;
@@ -87,12 +87,8 @@ pub struct Gpu {
 pub type Refusal = String;
 
 impl Gpu {
-    /// Opens a device and makes its renderer. The second part tells of page flips.
-    pub fn open(
-        seat: &mut SeatHandle,
-        path: &Path,
-        wanted: Option<RendererKind>,
-    ) -> Result<(Self, DrmDeviceNotifier), Refusal> {
+    /// Opens a device and makes its renderer.
+    pub fn open(seat: &mut SeatHandle, path: &Path, wanted: Option<RendererKind>) -> Result<Self, Refusal> {
         let place = path.display();
         let opened = seat.open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK);
         let fd = opened.map_err(|error| match error.as_errno() {
@@ -112,7 +108,7 @@ impl Gpu {
         made
     }
 
-    fn on(fd: DrmDeviceFd, path: &Path, wanted: Option<RendererKind>) -> Result<(Self, DrmDeviceNotifier), Refusal> {
+    fn on(fd: DrmDeviceFd, path: &Path, wanted: Option<RendererKind>) -> Result<Self, Refusal> {
         let place = path.display();
         let resources = fd
             .resource_handles()
@@ -124,7 +120,7 @@ impl Gpu {
             return Err(in_use(path));
         }
         // What is on the displays stays until the first frame.
-        let (drm, notifier) =
+        let (drm, _) =
             DrmDevice::new(fd.clone(), false).map_err(|error| format!("{place} cannot be driven: {error}"))?;
         if !drm.is_atomic() {
             // smithay reads the variable.
@@ -136,7 +132,7 @@ impl Gpu {
         }
         let drawing = drawing(&fd, wanted).map_err(|error| format!("{place}: {error}"))?;
         let number = drm.device_id();
-        Ok((Self { path: path.to_owned(), number, drm, drawing }, notifier))
+        Ok(Self { path: path.to_owned(), number, drm, drawing })
     }
 
     /// Closes the device; nothing more is shown on its displays.
@@ -190,7 +186,7 @@ impl Gpu {
     }
 
     /// See [`Heads::flip_begun`].
-    pub fn flip_begun(&mut self, name: &str, overdue: Option<Overdue>) {
+    pub fn flip_begun(&mut self, name: &str, overdue: Overdue) {
         each!(&mut self.drawing, heads => heads.flip_begun(name, overdue))
     }
 

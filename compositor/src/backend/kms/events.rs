@@ -6,24 +6,24 @@ use super::session::{Seat, SeatChange};
 use super::{Devices, Kms, SHORT_PATIENCE};
 use crate::State;
 use crate::backend::{Backend, OutputId};
+use crate::turns::{Place, Sources};
 use phyllome_protocol::GuestName;
-use smithay::backend::drm::{DrmDeviceNotifier, DrmEvent, DrmEventMetadata, DrmEventTime};
+use smithay::backend::drm::DrmDeviceFd;
 use smithay::backend::input::InputEvent;
 use smithay::backend::libinput::{LibinputInputBackend, LibinputSessionInterface};
 use smithay::backend::udev::{UdevBackend, UdevEvent};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::TimeoutAction;
-use smithay::reexports::calloop::{Interest, LoopHandle, Mode, PostAction, RegistrationToken};
-use smithay::reexports::drm::control::crtc;
+use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
+use smithay::reexports::drm::control::{Device as _, Event as DisplayEvent, crtc};
+use smithay::reexports::drm::{Device as _, DriverCapability};
 use smithay::reexports::input::event::{DeviceEvent, EventTrait};
 use smithay::reexports::input::{Event, Libinput};
 use smithay::utils::{Clock, Monotonic};
-use std::time::Instant;
-
-type Handle = LoopHandle<'static, State>;
+use std::time::{Duration, Instant};
 
 /// Listens to the seat daemon.
-pub(super) fn watch_seat(loop_handle: &Handle, seat: &Seat) -> Result<RegistrationToken, String> {
+pub(super) fn watch_seat(loop_handle: &Sources, seat: &Seat) -> Result<RegistrationToken, String> {
     let descriptor = seat.descriptor().map_err(|error| format!("the seat cannot be listened to: {error}"))?;
     let source = Generic::new(descriptor, Interest::READ, Mode::Level);
     let readable = |_, _: &mut _, state: &mut State| {
@@ -33,18 +33,32 @@ pub(super) fn watch_seat(loop_handle: &Handle, seat: &Seat) -> Result<Registrati
 }
 
 /// Listens to udev.
-pub(super) fn watch_udev(loop_handle: &Handle, udev: UdevBackend) -> Result<(), String> {
+pub(super) fn watch_udev(loop_handle: &Sources, udev: UdevBackend) -> Result<(), String> {
     let source = loop_handle.insert_source(udev, |event, _, state| state.udev_said(event));
     source.map(drop).map_err(|error| format!("udev cannot be listened to: {error}"))
 }
 
 /// Listens to a graphics device.
-pub(super) fn watch_gpu(loop_handle: &Handle, notifier: DrmDeviceNotifier) -> Result<RegistrationToken, String> {
-    let source = loop_handle.insert_source(notifier, |event, metadata, state| match event {
-        DrmEvent::VBlank(crtc) => state.flipped(crtc, *metadata),
-        DrmEvent::Error(error) => state.device_failed(&error.to_string()),
-    });
-    source.map_err(|error| format!("the graphics device cannot be listened to: {error}"))
+pub(super) fn watch_gpu(loop_handle: &Sources, device: &DrmDeviceFd) -> Result<Place, String> {
+    // Times of another clock say nothing here; then flips have the time at which they are heard of.
+    let monotonic = device.get_driver_capability(DriverCapability::MonotonicTimestamp).is_ok_and(|is| is == 1);
+    let fd = device.clone();
+    let serve = move |state: &mut State| {
+        match fd.receive_events() {
+            Ok(events) => {
+                for event in events {
+                    if let DisplayEvent::PageFlip(flip) = event {
+                        let time = Some(flip.duration).filter(|time| monotonic && !time.is_zero());
+                        state.flipped(flip.crtc, time, flip.frame);
+                    }
+                }
+            }
+            Err(error) => state.device_failed(&error.to_string()),
+        }
+        PostAction::Continue
+    };
+    let joined = loop_handle.join(device.clone(), serve);
+    joined.map_err(|error| format!("the graphics device cannot be listened to: {error}"))
 }
 
 impl Kms {
@@ -317,20 +331,15 @@ impl State {
         self.outputs_changed();
     }
 
-    fn flipped(&mut self, crtc: crtc::Handle, metadata: Option<DrmEventMetadata>) {
+    /// A frame was shown. Displays without a vblank give no time.
+    fn flipped(&mut self, crtc: crtc::Handle, time: Option<Duration>, sequence: u32) {
         let Some(kms) = self.kms() else { return };
-        let time = match metadata {
-            // Displays without a vblank give no time.
-            Some(DrmEventMetadata { time: DrmEventTime::Monotonic(time), .. }) if !time.is_zero() => Some(time),
-            _ => None,
-        };
         let Some(name) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc, time)) else { return };
         kms.backoff.note_shown();
         let Some(output) = kms.outputs.iter().find(|output| output.name == name).map(|output| output.id) else {
             return;
         };
         let time = time.unwrap_or_else(|| Clock::<Monotonic>::new().now().into());
-        let sequence = metadata.map_or(0, |metadata| metadata.sequence);
         self.output_flipped(output, time, u64::from(sequence));
     }
 
@@ -361,10 +370,8 @@ impl State {
     fn device_failed(&mut self, why: &str) {
         let Some(kms) = self.kms() else { return };
         // Not heard any more: it may fail again at once, for ever.
-        if let Some(driven) = &kms.driven
-            && let Err(error) = kms.loop_handle.disable(&driven.source)
-        {
-            tracing::debug!("{error}");
+        if let Some(driven) = &kms.driven {
+            kms.loop_handle.leave(driven.source);
         }
         kms.trouble(why);
     }

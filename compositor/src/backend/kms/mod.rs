@@ -21,6 +21,7 @@ use super::{Drawn, Output, OutputId, RendererKind};
 use crate::State;
 use crate::render::Capture;
 use crate::render::scene::Scene;
+use crate::turns::{Alarm, Place, Sources};
 use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
 use arrange::Order;
@@ -34,8 +35,8 @@ pub use session::choose_daemon;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Format, Fourcc};
 use smithay::backend::udev::{self, UdevBackend};
+use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
-use smithay::reexports::calloop::{LoopHandle, RegistrationToken};
 use smithay::reexports::input::Libinput;
 use smithay::reexports::wayland_server::DisplayHandle;
 use std::collections::BTreeMap;
@@ -63,28 +64,28 @@ struct Devices {
     source: RegistrationToken,
 }
 
-/// The timer of a frame that is under way; dropped, it is not set any more.
+/// The alarm of a frame that is under way; dropped, it is not set any more.
 struct Overdue {
-    loop_handle: LoopHandle<'static, State>,
-    timer: RegistrationToken,
+    loop_handle: Sources,
+    alarm: Alarm,
 }
 
 impl Drop for Overdue {
     fn drop(&mut self) {
-        self.loop_handle.remove(self.timer);
+        self.loop_handle.clear_alarm(self.alarm);
     }
 }
 
 /// The open device, and its place in the loop.
 struct Driven {
     gpu: Gpu,
-    source: RegistrationToken,
+    source: Place,
 }
 
 /// Displays and devices of one seat.
 pub struct Kms {
     display: DisplayHandle,
-    loop_handle: LoopHandle<'static, State>,
+    loop_handle: Sources,
     settings: BTreeMap<String, OutputConfig>,
     wanted: Option<RendererKind>,
     seat: Option<(Seat, RegistrationToken)>,
@@ -112,7 +113,7 @@ impl Kms {
     /// one sentence; nothing stays open then.
     pub fn new(
         display: &DisplayHandle,
-        loop_handle: &LoopHandle<'static, State>,
+        loop_handle: &Sources,
         settings: BTreeMap<String, OutputConfig>,
         wanted: Option<RendererKind>,
     ) -> Result<Self, String> {
@@ -181,13 +182,9 @@ impl Kms {
             Ok((Drawn::Queued, _)) => {
                 // The frame may wait for what the guest lets its GPU do.
                 let mut suspect = scene.picture.clone().filter(|_| stage.picture.is_some_and(|shape| shape.imported));
-                let overdue = Timer::from_duration(FLIP_LIMIT);
-                let timer = self
-                    .loop_handle
-                    .insert_source(overdue, move |_, (), state| state.flip_overdue(id, suspect.take()))
-                    .ok();
-                let loop_handle = self.loop_handle.clone();
-                driven.gpu.flip_begun(&name, timer.map(|timer| Overdue { loop_handle, timer }));
+                let overdue = Instant::now() + FLIP_LIMIT;
+                let alarm = self.loop_handle.set_alarm(overdue, move |state| state.flip_overdue(id, suspect.take()));
+                driven.gpu.flip_begun(&name, Overdue { loop_handle: self.loop_handle.clone(), alarm });
                 Ok(Drawn::Queued)
             }
             Ok((drawn, _)) => Ok(drawn),
@@ -298,10 +295,10 @@ impl Kms {
         let mut paths = paths.into_iter();
         for path in &mut paths {
             match Gpu::open(&mut handle, &path, wanted) {
-                Ok((gpu, notifier)) => {
+                Ok(gpu) => {
                     self.renderer = gpu.renderer();
                     tracing::info!("{} is driven, drawn by {:?}", path.display(), self.renderer);
-                    let source = events::watch_gpu(&self.loop_handle, notifier)?;
+                    let source = events::watch_gpu(&self.loop_handle, gpu.drm.device_fd())?;
                     self.driven = Some(Driven { gpu, source });
                     for other in paths {
                         tracing::info!("{} is not driven: displays of one graphics device are", other.display());
@@ -328,7 +325,7 @@ impl Kms {
         if let Some(Driven { mut gpu, source }) = self.driven.take() {
             gpu.drm.pause();
             gpu.keep(|_| false);
-            self.loop_handle.remove(source);
+            self.loop_handle.leave(source);
             let mut handle = self.seat.as_ref().map(|(seat, _)| seat.handle());
             gpu.close(handle.as_mut());
         }

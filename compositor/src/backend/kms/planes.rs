@@ -291,6 +291,11 @@ impl Planner {
         self.hardware.cursor.is_some()
     }
 
+    /// Whether a guest's picture may ever have a plane of its own.
+    pub fn has_overlay(&self) -> bool {
+        self.hardware.overlay
+    }
+
     /// What may go onto a plane in the frame of `pieces`.
     pub fn choose<T>(&mut self, stage: &Stage, pieces: &[Piece<T>], upright: bool, settled: bool) -> Choice {
         let mut hardware = self.hardware;

@@ -121,7 +121,7 @@ where
 {
     wiring: Wiring,
     compositor: DrmCompositor<A, F, (), DrmDeviceFd>,
-    /// The timer that runs while a page flip is under way.
+    /// The alarm that is set while a page flip is under way.
     overdue: Option<Overdue>,
     progress: Progress,
     planner: Planner,
@@ -242,16 +242,22 @@ where
             return Ok((Drawn::Asleep, Plane::default()));
         };
         self.flips.begun(head.wiring.crtc.into(), Clock::<Monotonic>::new().now().into());
-        let pieces = self.textures.pieces(&mut self.renderer, scene, screens);
+        let mut pieces = self.textures.pieces(&mut self.renderer, scene, screens);
+        if let Some(output) = scene.output
+            && head.wiring.transform == Transform::Normal
+            && !head.planner.has_overlay()
+        {
+            self.textures.join_band(&mut pieces, output, head.wiring.size());
+        }
         let drawn = put(&mut self.renderer, head, stage, &pieces);
         self.textures.note_failures(&pieces);
         drawn
     }
 
     /// A frame of display `name` is under way since now; `overdue` says when it is that.
-    pub fn flip_begun(&mut self, name: &str, overdue: Option<Overdue>) {
+    pub fn flip_begun(&mut self, name: &str, overdue: Overdue) {
         if let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) {
-            head.overdue = overdue;
+            head.overdue = Some(overdue);
         }
     }
 

@@ -1,0 +1,188 @@
+//! The band as one piece, where no plane of the display may show the guest's picture: smithay's work grows with the number of pieces, and most
+//! frames change nothing of the band.
+//!
+//! The piece reaches over the whole output and is opaque where its strips are; it draws nothing but them, and its damage is theirs.
+
+use super::{Part, Piece, Storage, Textures};
+use crate::backend::OutputId;
+use crate::ui::Pixels;
+use smithay::backend::renderer::element::Id;
+use smithay::backend::renderer::utils::CommitCounter;
+use smithay::backend::renderer::{Frame, Renderer, Texture};
+use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+use std::cell::Cell;
+use std::rc::Rc;
+
+/// One part of a band.
+#[derive(Debug)]
+pub(super) struct Strip<T> {
+    texture: T,
+    /// Inside the piece.
+    pub(super) place: Rectangle<i32, Physical>,
+    _pixels: Option<Rc<Pixels>>,
+}
+
+/// Most bands that are remembered as one piece.
+const MAX_RINGS: usize = 32;
+
+/// A band as one piece.
+pub(super) struct Ring {
+    /// What smithay knows it by.
+    id: Id,
+    /// Its strips.
+    of: Vec<Id>,
+    /// Counts how often they changed.
+    commit: CommitCounter,
+}
+
+fn whole_of(size: Size<i32, Physical>) -> Rectangle<f64, Buffer> {
+    Rectangle::from_size((f64::from(size.w), f64::from(size.h)).into())
+}
+
+impl<T> Piece<T> {
+    /// Draws what of the strips is damaged.
+    pub(super) fn draw_strips<R>(
+        &self,
+        frame: &mut R::Frame<'_, '_>,
+        damage: &[Rectangle<i32, Physical>],
+    ) -> Result<(), R::Error>
+    where
+        R: Renderer<TextureId = T>,
+    {
+        for strip in &self.strips {
+            let inside = damage.iter().filter_map(|part| part.intersection(strip.place));
+            let inside: Vec<_> = inside.map(|part| Rectangle::new(part.loc - strip.place.loc, part.size)).collect();
+            if inside.is_empty() {
+                continue;
+            }
+            let place = Rectangle::new(self.place.loc + strip.place.loc, strip.place.size);
+            let whole = [Rectangle::from_size(place.size)];
+            frame.render_texture_from_to(
+                &strip.texture,
+                whole_of(place.size),
+                place,
+                &inside,
+                &whole,
+                Transform::Normal,
+                1.0,
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl<T: Texture + Clone + 'static> Textures<T> {
+    /// Makes the band among the `pieces` of `output` one piece of its `size`: there is less to be done for few pieces than for many. Not for a
+    /// display on which the guest's picture may have a plane of its own, since the band would lie over all of it.
+    pub fn join_band(&mut self, pieces: &mut Vec<Piece<T>>, output: OutputId, size: Size<i32, Physical>) {
+        let Some(first) = pieces.iter().position(|piece| piece.band) else { return };
+        let count = pieces.iter().filter(|piece| piece.band).count();
+        let Some(band) = pieces.get(first..first + count) else { return };
+        let is_whole = |piece: &Piece<T>| piece.band && piece.source == whole_of(piece.place.size);
+        if !band.iter().all(is_whole) {
+            return;
+        }
+        let ids: Vec<Id> = band.iter().map(|piece| piece.id.clone()).collect();
+        if self.rings.len() > MAX_RINGS {
+            // Of outputs that are long gone, most of them.
+            self.rings.clear();
+        }
+        let ring = self.rings.entry(output).or_insert_with(|| Ring {
+            id: Id::new(),
+            of: Vec::new(),
+            commit: CommitCounter::default(),
+        });
+        if ring.of != ids {
+            ring.of = ids;
+            ring.commit.increment();
+        }
+        let (id, commit) = (ring.id.clone(), ring.commit);
+        let strip = |piece: Piece<T>| Strip { texture: piece.texture, place: piece.place, _pixels: piece.pixels };
+        let strips: Vec<Strip<T>> = pieces.splice(first..first + count, []).map(strip).collect();
+        let Some(texture) = strips.first().map(|strip| strip.texture.clone()) else { return };
+        let joined = Piece {
+            id,
+            part: Part::Shell,
+            storage: Storage::None,
+            texture,
+            source: whole_of(size),
+            place: Rectangle::from_size(size),
+            transform: Transform::Normal,
+            opaque: false,
+            damage: None,
+            failed: Cell::new(false),
+            pixels: None,
+            mapping: None,
+            band: false,
+            strips,
+            commit,
+        };
+        pieces.insert(first, joined);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::render::scene::{Key, Layer, Scene};
+    use crate::wayland::screens::Screens;
+    use phyllome_config::guest::Rgb;
+    use phyllome_protocol::status::Area;
+    use smithay::backend::renderer::element::Element;
+    use smithay::backend::renderer::pixman::{PixmanRenderer, PixmanTexture};
+
+    const STRIPS: [Area; 4] = [
+        Area { x: 0, y: 0, width: 100, height: 10 },
+        Area { x: 0, y: 10, width: 4, height: 86 },
+        Area { x: 96, y: 10, width: 4, height: 86 },
+        Area { x: 0, y: 96, width: 100, height: 4 },
+    ];
+
+    fn pixels(at: &Area) -> Rc<Pixels> {
+        Rc::new(Pixels::filled(at.width, at.height, Rgb(1, 2, 3)))
+    }
+
+    fn scene(output: OutputId, strips: &[Rc<Pixels>]) -> Scene {
+        let layer = |(number, (at, pixels)): (usize, (&Area, &Rc<Pixels>))| Layer::Pixels {
+            key: Key::Strip(output, number),
+            pixels: pixels.clone(),
+            x: at.x as i32,
+            y: at.y as i32,
+            clip: Area { x: 0, y: 0, width: 100, height: 100 },
+            opaque: true,
+        };
+        let layers = STRIPS.iter().zip(strips).enumerate().map(layer).collect();
+        Scene { output: Some(output), layers, ..Scene::default() }
+    }
+
+    #[test]
+    fn a_band_is_one_piece_with_the_damage_and_the_opaque_parts_of_its_strips() {
+        let mut renderer = PixmanRenderer::new().unwrap();
+        let (mut textures, mut screens) = (Textures::<PixmanTexture>::default(), Screens::default());
+        let output = OutputId::unique();
+        let mut strips: Vec<_> = STRIPS.iter().map(pixels).collect();
+        let mut joined = |strips: &[Rc<Pixels>]| {
+            let mut pieces = textures.pieces(&mut renderer, &scene(output, strips), &mut screens);
+            textures.join_band(&mut pieces, output, (100, 100).into());
+            assert_eq!(pieces.len(), 1);
+            pieces.remove(0)
+        };
+        let places: Vec<Rectangle<i32, Physical>> = STRIPS
+            .iter()
+            .map(|at| Rectangle::new((at.x as i32, at.y as i32).into(), (at.width as i32, at.height as i32).into()))
+            .collect();
+        let damage = |piece: &Piece<PixmanTexture>, since| -> Vec<_> {
+            piece.damage_since(1.0.into(), since).into_iter().collect()
+        };
+        let first = joined(&strips);
+        assert_eq!(first.opaque_regions(1.0.into()).into_iter().collect::<Vec<_>>(), places);
+        assert_eq!(damage(&first, None), places);
+        let again = joined(&strips);
+        assert_eq!(again.id(), first.id());
+        assert!(damage(&again, Some(first.current_commit())).is_empty(), "nothing has changed");
+        strips[2] = pixels(&STRIPS[2]);
+        let changed = joined(&strips);
+        assert_eq!(changed.id(), first.id());
+        assert_eq!(damage(&changed, Some(again.current_commit())), places);
+    }
+}
