@@ -240,7 +240,7 @@ impl Renderer {
         self.ask(&Request::Submit { context, commands: last })
     }
 
-    pub fn to_host(&mut self, resource: u32, transfer: Transfer3d) -> i32 {
+    pub fn transfer_to(&mut self, resource: u32, transfer: Transfer3d) -> i32 {
         self.ask(&Request::TransferTo { resource, transfer })
     }
 

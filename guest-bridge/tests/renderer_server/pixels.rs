@@ -34,7 +34,7 @@ fn a_pattern_comes_back_in_every_order_of_bytes_and_rows() {
             let resource = 1 + index as u32 * 2 + flags;
             let what = Create3d { flags, ..texture(format, WIDTH, HEIGHT) };
             renderer.create_backed(resource, what);
-            assert_eq!(renderer.to_host(resource, whole(&what)), 0, "{format} {flags}");
+            assert_eq!(renderer.transfer_to(resource, whole(&what)), 0, "{format} {flags}");
             write(&file, &[0; 1 << 16]);
             assert_eq!(renderer.read_back(resource, 1, all(WIDTH * 4, 0)), 0, "{format} {flags}");
             assert_eq!(shown(&read(&file, picture.len()), false), shown(&picture, swap), "{format} {flags}");
@@ -55,7 +55,7 @@ fn a_part_is_read_to_its_place_and_nothing_else_is_touched() {
     {
         let what = Create3d { flags, ..texture(format, WIDTH, HEIGHT) };
         renderer.create_backed(resource, what);
-        assert_eq!(renderer.to_host(resource, whole(&what)), 0);
+        assert_eq!(renderer.transfer_to(resource, whole(&what)), 0);
         write(&file, &[0xee; 1 << 16]);
         let part = ReadBack { x: 5, y: 3, width: 20, height: 10, stride, offset };
         assert_eq!(renderer.read_back(resource, 1, part), 0);
@@ -86,10 +86,10 @@ fn a_part_is_written_from_its_offset() {
     let region = Box3d { x: 7, y: 9, width: 11, height: 13, depth: 1, z: 0 };
     let stride = WIDTH * 4;
     let offset = u64::from(9 * stride + 7 * 4);
-    assert_eq!(renderer.to_host(1, whole(&what)), 0);
+    assert_eq!(renderer.transfer_to(1, whole(&what)), 0);
     let other: Vec<u8> = pattern(WIDTH, HEIGHT).iter().map(|byte| !byte).collect();
     write(&ram, &other);
-    assert_eq!(renderer.to_host(1, Transfer3d { region, offset, stride, ..Transfer3d::default() }), 0);
+    assert_eq!(renderer.transfer_to(1, Transfer3d { region, offset, stride, ..Transfer3d::default() }), 0);
     assert_eq!(renderer.read_back(1, 1, all(stride, 0)), 0);
     let got = shown(&read(&file, (stride * HEIGHT) as usize), false);
     let (before, after) = (shown(&pattern(WIDTH, HEIGHT), false), shown(&other, false));
@@ -131,7 +131,7 @@ fn a_file_can_be_the_backing() {
     renderer.send_with(&Request::AttachFile { resource: 1, length: picture.len() as u64 }, &[file.as_fd()]);
     assert_eq!(renderer.done(), 0);
     assert_eq!(renderer.target(1, &target, 1 << 16), 0);
-    assert_eq!(renderer.to_host(1, whole(&what)), 0);
+    assert_eq!(renderer.transfer_to(1, whole(&what)), 0);
     assert_eq!(renderer.read_back(1, 1, all(WIDTH * 4, 0)), 0);
     assert_eq!(shown(&read(&target, picture.len()), false), shown(&picture, false));
 }
@@ -148,12 +148,12 @@ fn new_memory_is_used_at_once_and_lost_memory_is_let_go() {
     let picture = pattern(WIDTH, HEIGHT);
     write(&new, &picture);
     assert_eq!(renderer.set_memory(&[Region { address: RAM, length: RAM_SIZE, offset: 0 }], &[&new]), 0);
-    assert_eq!(renderer.to_host(1, whole(&what)), 0);
+    assert_eq!(renderer.transfer_to(1, whole(&what)), 0);
     assert_eq!(renderer.read_back(1, 1, all(WIDTH * 4, 0)), 0);
     assert_eq!(shown(&read(&target, picture.len()), false), shown(&picture, false));
 
     assert_eq!(renderer.set_memory(&[Region { address: RAM, length: 4096, offset: 0 }], &[&new]), 0);
-    assert_ne!(renderer.to_host(1, whole(&what)), 0);
+    assert_ne!(renderer.transfer_to(1, whole(&what)), 0);
     assert_eq!(renderer.set_memory(&[], &[]), 0);
     assert_ne!(renderer.attach(1, &[Piece { address: RAM, length: 4096 }]), 0);
     assert_eq!(renderer.read_back(1, 1, all(WIDTH * 4, 0)), 0);

@@ -11,7 +11,7 @@ fn serves(renderer: &mut Renderer) {
     renderer.create_backed(77, what);
     assert_eq!(renderer.ask(&Request::ContextResource { context: 77, resource: 77, attach: true }), 0);
     assert_eq!(renderer.submit(77, &clear(1, 77, B8G8R8X8, [0.0; 4])), 0);
-    assert_eq!(renderer.to_host(77, Transfer3d { context: 77, ..whole(&what) }), 0);
+    assert_eq!(renderer.transfer_to(77, Transfer3d { context: 77, ..whole(&what) }), 0);
     assert_eq!(renderer.ask(&Request::Unref(77)), 0);
     assert_eq!(renderer.ask(&Request::DestroyContext(77)), 0);
 }
@@ -139,7 +139,7 @@ fn backings_are_of_guest_memory_and_one_at_a_time() {
     assert_ne!(renderer.attach(1, &[good]), 0);
     assert_eq!(renderer.ask(&Request::Detach(1)), 0);
     assert_ne!(renderer.ask(&Request::Detach(1)), 0);
-    assert_ne!(renderer.to_host(1, whole(&texture(B8G8R8X8, 64, 64))), 0);
+    assert_ne!(renderer.transfer_to(1, whole(&texture(B8G8R8X8, 64, 64))), 0);
     for file in [memfd(1 << 16), sealed(1 << 10)] {
         renderer.send_with(&Request::AttachFile { resource: 1, length: 1 << 16 }, &[file.as_fd()]);
         assert_ne!(renderer.done(), 0);
@@ -182,12 +182,12 @@ fn transfers_stay_inside_the_resource_and_its_backing() {
         Transfer3d { context: 1, ..good },
     ]);
     for transfer in bad {
-        assert_ne!(renderer.to_host(1, transfer), 0, "{transfer:?}");
+        assert_ne!(renderer.transfer_to(1, transfer), 0, "{transfer:?}");
         assert_ne!(renderer.ask(&Request::TransferFrom { resource: 1, transfer }), 0, "{transfer:?}");
     }
-    assert_eq!(renderer.to_host(1, good), 0);
+    assert_eq!(renderer.transfer_to(1, good), 0);
     let small = Box3d { width: 32, height: 32, ..good.region };
-    assert_eq!(renderer.to_host(1, Transfer3d { level: 1, region: small, ..good }), 0);
+    assert_eq!(renderer.transfer_to(1, Transfer3d { level: 1, region: small, ..good }), 0);
     serves(&mut renderer);
 }
 

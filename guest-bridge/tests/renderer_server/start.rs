@@ -97,7 +97,7 @@ fn an_idle_renderer_does_not_wake_up() {
     assert_eq!(renderer.context(1, 0), 0);
     let what = texture(1, 64, 64);
     renderer.create_backed(1, what);
-    assert_eq!(renderer.to_host(1, whole(&what)), 0);
+    assert_eq!(renderer.transfer_to(1, whole(&what)), 0);
     renderer.send(&Request::Fence { context: 0, ring: None, fence: 1 });
     assert!(matches!(renderer.next(), Some(Said::Fenced(1))));
     // Whatever its threads still had to do ends; then a second passes without any of them running.
@@ -121,7 +121,7 @@ fn descriptors_do_not_grow() {
         renderer.send_with(&Request::AttachFile { resource: 2, length: 64 * 64 * 4 }, &[file.as_fd()]);
         assert_eq!(renderer.done(), 0);
         assert_eq!(renderer.target(7, &file, 1 << 20), 0);
-        assert_eq!(renderer.to_host(1, whole(&what)), 0);
+        assert_eq!(renderer.transfer_to(1, whole(&what)), 0);
         renderer.send(&Request::Export(1));
         assert!(matches!(renderer.next(), Some(Said::Exported(..) | Said::Done(_))));
         renderer.send(&Request::DropTarget(7));

@@ -103,7 +103,7 @@ pub fn read_back(what: &Create3d, part: &ReadBack, length: u64) -> Result<(u64, 
     }
     inside(what, 0, &Box3d { x: part.x, y: part.y, z: 0, width: part.width, height: part.height, depth: 1 })?;
     let row = u128::from(part.width) * 4;
-    when(part.stride % 4 == 0 && part.offset % 4 == 0 && u128::from(part.stride) >= row)?;
+    when(part.stride.is_multiple_of(4) && part.offset.is_multiple_of(4) && u128::from(part.stride) >= row)?;
     let start = u128::from(part.offset) + u128::from(part.y) * u128::from(part.stride) + u128::from(part.x) * 4;
     let end = start + u128::from(part.height - 1) * u128::from(part.stride) + row;
     when(end <= length.into())?;

@@ -201,7 +201,7 @@ impl Target {
             let start = part.offset + (u64::from(part.y) + row) * u64::from(part.stride) + u64::from(part.x) * 4;
             for column in 0..u64::from(part.width) {
                 let at = start + column * 4;
-                if at % 4 != 0 || at + 4 > self.length {
+                if !at.is_multiple_of(4) || at + 4 > self.length {
                     return;
                 }
                 // SAFETY: four bytes inside the map, at a multiple of four from its page; whoever shares them may change them

@@ -111,14 +111,17 @@ pub fn run(socket: &OwnedFd, options: Options, initialised: impl FnOnce() -> Res
     let started = start(options, &mut out).and_then(|state| initialised().map(|()| state));
     match started {
         Ok(state) => serve(socket, state, out),
-        Err(why) => {
-            let mut out = Outgoing::default();
-            out.push(&Event::Unable(shorten(&why, 1024)), Vec::new());
-            // It has ended already if it does not take this.
-            let _ = out.send(socket);
-            Err(End::Unable(why))
-        }
+        Err(why) => Err(refuse(socket, why)),
     }
+}
+
+/// Tells phyllome-guest that there is no 3D, and why: a sentence.
+pub fn refuse(socket: &OwnedFd, why: String) -> End {
+    let mut out = Outgoing::default();
+    out.push(&Event::Unable(shorten(&why, 1024)), Vec::new());
+    // It has ended already if it does not take this.
+    let _ = out.send(socket);
+    End::Unable(why)
 }
 
 fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {

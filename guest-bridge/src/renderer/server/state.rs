@@ -125,8 +125,14 @@ impl State {
                 self.targets.remove(&target);
                 return Ok(());
             }
-            Request::Export(resource) => return Ok(answer(self.export(resource), out)),
-            Request::Map(resource) => return Ok(answer(self.map(resource), out)),
+            Request::Export(resource) => {
+                answer(self.export(resource), out);
+                return Ok(());
+            }
+            Request::Map(resource) => {
+                answer(self.map(resource), out);
+                return Ok(());
+            }
             Request::Memory(regions) if regions.len() > MAX_REGIONS => {
                 return Err(Broken("too many regions of memory"));
             }
