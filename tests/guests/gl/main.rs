@@ -62,7 +62,7 @@ fn on_screen(file: &str, frames: u32) -> Result<(), Failure> {
     let mut shown: Option<egl::Front> = None;
     for frame in 0..frames.max(1) {
         scene.draw(frame, width, height);
-        if frame + 1 >= frames {
+        if frame + 1 >= frames.max(1) {
             save(file, &scene, width, height)?;
         }
         display.swap()?;

@@ -3,8 +3,8 @@
 //! References are made in the same run, by the same programs in the same guest with `LIBGL_ALWAYS_SOFTWARE=1`: then the guest's own
 //! processor draws, and the picture takes the 2D path. A moving picture is compared in a frame that is stopped.
 
-use crate::{on_guest, renderer_name};
-use anyhow::{Result, ensure};
+use crate::{is_rehearsal, on_guest, renderer_name};
+use anyhow::{Context, Result, ensure};
 use phyllome_tests::gl_guest::compare::{self, Allowed};
 use phyllome_tests::gl_guest::{GL, GlGuest, GlOptions};
 use phyllome_tests::picture::Picture;
@@ -46,13 +46,16 @@ fn gpu3d_a_scene_is_drawn_as_in_software_and_shown_as_drawn() -> Result<()> {
 /// Lets kmscube draw so many frames, and holds it when it is about to end, so that its last frame stays on the screen.
 fn cube(guest: &mut GlGuest, environment: &str, frames: u32) -> Result<Picture> {
     let hold = "strace -f -o /tmp/strace -e trace=exit_group -e inject=exit_group:delay_enter=600000000";
-    let command = format!("rm -f /tmp/strace; {environment} exec {hold} kmscube -c {frames}");
+    // It chooses the largest mode where it is not told, and ends when its standard input does.
+    let mode = "-v $(head -n 1 /sys/class/drm/card0-Virtual-1/modes)";
+    let command = format!("rm -f /tmp/strace; sleep 1000 | {environment} {hold} kmscube {mode} -c {frames}");
     let cube = guest.spawn("kmscube", &command)?;
     let held = "for i in $(seq 1000); do grep -q exit_group /tmp/strace 2>/dev/null && exit 0; sleep 0.1; done; exit 1";
     let held = guest.run(held)?;
     ensure!(held.status == 0, "kmscube draws no {frames} frames: {}", cube.output()?);
     let is_cube = |picture: &Picture| picture.colours() > 64 && is_ground(picture.at(2, 2));
-    let picture = guest.wait_picture("kmscube's cube", is_cube)?;
+    let picture = guest.wait_picture("kmscube's cube", is_cube);
+    let picture = picture.with_context(|| format!("kmscube says {:?}", cube.output()))?;
     guest.run("pkill -KILL strace; pkill -KILL kmscube; while pgrep kmscube; do sleep 0.1; done")?;
     Ok(picture)
 }
@@ -77,22 +80,17 @@ fn gpu3d_kmscube_is_seen_as_in_software() -> Result<()> {
 }
 
 #[test]
-fn gpu3d_glmark2_is_seen_and_ends_with_a_score() -> Result<()> {
-    on_guest("gpu3d_glmark2_is_seen_and_ends_with_a_score", GlOptions::default(), |guest| {
-        let console = guest.wait_console()?;
-        let glmark2 = guest.spawn("glmark2", "exec glmark2-es2-drm -b build:duration=8 -b texture:duration=5")?;
-        // Shaded surfaces have many colours; a console has few.
-        let seen = guest.wait_picture("glmark2's picture", |picture| picture.colours() > 200);
-        let said = glmark2.wait_output("glmark2 Score:", GL)?;
-        let seen = seen?;
-        ensure!(seen.colours() > console.colours());
+fn gpu3d_glmark2_ends_with_a_score() -> Result<()> {
+    on_guest("gpu3d_glmark2_ends_with_a_score", GlOptions::default(), |guest| {
+        // Off screen: on it, it would take the largest mode of all, whatever the monitor prefers.
+        let command = "glmark2-es2-drm --off-screen -b build:duration=5 -b texture:duration=5";
+        let said = guest.run(command)?.ok()?;
         ensure!(said.lines().any(|l| l.contains("GL_RENDERER") && l.contains(renderer_name())), "{said}");
-        let score: u32 =
-            said.rsplit("Score:").next().unwrap_or_default().split_whitespace().next().unwrap_or("0").parse()?;
-        ensure!(score > 0, "{said}");
+        let score = said.rsplit("Score:").next().and_then(|rest| rest.split_whitespace().next());
+        let score: u32 = score.unwrap_or_default().parse().with_context(|| said.clone())?;
+        // Without 3D not even one frame a second is certain.
+        ensure!(score > 0 || is_rehearsal(), "{said}");
         println!("{}", said.lines().filter(|l| l.contains("FPS")).collect::<Vec<_>>().join(", "));
-        ensure!(glmark2.wait(GL)? == 0);
-        // Its end gives the console back.
         guest.wait_console()?;
         Ok(())
     })
