@@ -13,6 +13,9 @@ const NAMES: [&str; 2] = ["first-light", "kms"];
 struct Arguments {
     /// Which; without it, all.
     name: Option<String>,
+    /// kms: only these, joined by commas: phyllome-shell, weston, cage; gles, pixman
+    #[arg(long, value_name = "WORDS", value_delimiter = ',')]
+    only: Vec<String>,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -34,7 +37,7 @@ fn main() -> anyhow::Result<()> {
     anyhow::ensure!(known, "there is no benchmark {}; there are {}", asked.unwrap_or_default(), NAMES.join(", "));
     let mut benches = Vec::new();
     for name in NAMES.into_iter().filter(|name| asked.is_none_or(|asked| asked == *name)) {
-        let rows = if name == "kms" { kms::rows() } else { first_light()? };
+        let rows = if name == "kms" { kms::rows(&arguments.only)? } else { first_light()? };
         let bench = Bench { bench: name.to_owned(), machine: machine(), rows };
         print!("{}", table(&bench));
         benches.push(bench);

@@ -37,6 +37,9 @@ enum Task {
     Bench {
         /// One benchmark; all without it
         name: Option<String>,
+        /// kms: only these, joined by commas: phyllome-shell, weston, cage; gles, pixman
+        #[arg(long, value_name = "WORDS")]
+        only: Option<String>,
         /// Write the rows there as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<PathBuf>,
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
         Task::Setup => setup::run().map(|()| true),
         Task::Demo(arguments) => demo::run(&arguments).map(|()| true),
         Task::Test(arguments) => test::run(&arguments),
-        Task::Bench { name, json } => bench(name, json),
+        Task::Bench { name, only, json } => bench(name, only, json),
         Task::Install(arguments) => install::run(&arguments).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz(&target, seconds),
         Task::Images => images().map(|()| true),
@@ -82,13 +85,16 @@ fn images() -> Result<()> {
     Ok(())
 }
 
-fn bench(name: Option<String>, json: Option<PathBuf>) -> Result<bool> {
+fn bench(name: Option<String>, only: Option<String>, json: Option<PathBuf>) -> Result<bool> {
     setup::run_or_warn();
     for part in cargo::APART {
         cargo::build(&[&["--release", "--bins"], part].concat())?;
     }
     let mut bench = std::process::Command::new(cargo::target_dir().join("release/bench"));
     bench.args(name).current_dir(phyllome_test_guests::repository());
+    if let Some(only) = only {
+        bench.arg("--only").arg(only);
+    }
     if let Some(json) = json {
         bench.arg("--json").arg(std::path::absolute(json)?);
     }

@@ -34,12 +34,20 @@ const FLIP_GOAL: f64 = 2.0;
 type Runs = BTreeMap<(Compositor, Renderer), Vec<Sample>>;
 type Troubles = BTreeMap<(Compositor, Renderer), String>;
 
-/// All rows.
-pub fn rows() -> Vec<Row> {
+/// All rows, or those of the compositors and renderers that `only` names; the error says which word names none.
+pub fn rows(only: &[String]) -> anyhow::Result<Vec<Row>> {
+    let known = |word: &&String| {
+        COMPOSITORS.iter().any(|compositor| compositor.name() == *word)
+            || RENDERERS.iter().any(|renderer| renderer.word() == *word)
+    };
+    if let Some(word) = only.iter().find(|word| !known(word)) {
+        anyhow::bail!("“{word}” is neither a compositor nor a renderer of this benchmark");
+    }
     let (mut runs, mut troubles) = (Runs::new(), Troubles::new());
-    for renderer in RENDERERS {
+    let renderers = RENDERERS.into_iter().filter(|renderer| COMPOSITORS.iter().any(|c| wanted(only, *c, *renderer)));
+    for renderer in renderers.clone() {
         match Bed::boot(renderer == Renderer::Pixman) {
-            Ok(mut bed) => run_all(&mut bed, renderer, &mut runs, &mut troubles),
+            Ok(mut bed) => run_all(&mut bed, renderer, only, &mut runs, &mut troubles),
             Err(error) => {
                 for compositor in COMPOSITORS {
                     troubles.insert((compositor, renderer), format!("there is no machine: {error:#}"));
@@ -47,22 +55,22 @@ pub fn rows() -> Vec<Row> {
             }
         }
     }
-    RENDERERS.into_iter().flat_map(|renderer| rows_of(renderer, &runs, &troubles)).collect()
+    Ok(renderers.flat_map(|renderer| rows_of(renderer, &runs, &troubles)).collect())
 }
 
 /// One of a sample's bursts.
 type BurstOf = fn(&Sample) -> &Burst;
 
-/// `PHYLLOME_BENCH_ONLY=cage,pixman` leaves the others out: for whoever looks for a cause.
-fn wanted(compositor: Compositor, renderer: Renderer) -> bool {
-    let Ok(only) = std::env::var("PHYLLOME_BENCH_ONLY") else { return true };
-    let words: Vec<_> = only.split(',').collect();
-    let named = |all: &[&str], mine: &str| words.contains(&mine) || !words.iter().any(|word| all.contains(word));
+/// Whether `words` name both, or none of a kind.
+fn wanted(words: &[String], compositor: Compositor, renderer: Renderer) -> bool {
+    let named = |all: &[&str], mine: &str| {
+        words.iter().any(|word| word == mine) || !words.iter().any(|word| all.contains(&word.as_str()))
+    };
     named(&COMPOSITORS.map(Compositor::name), compositor.name())
         && named(&RENDERERS.map(Renderer::word), renderer.word())
 }
 
-fn run_all(bed: &mut Bed, renderer: Renderer, runs: &mut Runs, troubles: &mut Troubles) {
+fn run_all(bed: &mut Bed, renderer: Renderer, only: &[String], runs: &mut Runs, troubles: &mut Troubles) {
     let mut failed = false;
     for round in 0..=ROUNDS {
         for compositor in COMPOSITORS {
@@ -70,7 +78,7 @@ fn run_all(bed: &mut Bed, renderer: Renderer, runs: &mut Runs, troubles: &mut Tr
             if troubles.contains_key(&which) {
                 continue;
             }
-            if !wanted(compositor, renderer) {
+            if !wanted(only, compositor, renderer) {
                 troubles.insert(which, "left out".to_owned());
                 continue;
             }
