@@ -8,6 +8,7 @@ mod host;
 mod kvm;
 mod linger;
 mod qemu;
+mod three_d;
 
 use serde::Serialize;
 use std::path::Path;
@@ -67,7 +68,7 @@ pub fn run(egl_probe: &[&Path]) -> Vec<Check> {
     let mut checks = vec![kvm::check()];
     checks.extend(qemu::checks());
     checks.extend([host::guest_program(), host::runtime_folder(), host::udmabuf(), host::render_node()]);
-    checks.push(host::egl(egl_probe));
+    checks.extend([host::egl(egl_probe), three_d::check()]);
     checks.extend(display::checks(&display::Roots::host()));
     checks.extend([host::memlock(), linger::check()]);
     checks

@@ -10,6 +10,7 @@ use phyllome_config::{GuestDefinition, Places, load_guest};
 use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen};
 use phyllome_guest_bridge::machine::checks;
 use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
+use phyllome_guest_bridge::machine::graphics;
 use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
 use phyllome_guest_bridge::machine::supervisor::{self, Options};
 use phyllome_protocol::GuestName;
@@ -49,6 +50,9 @@ enum Task {
         #[command(flatten)]
         guest: Which,
     },
+    /// Say what 3D this host can give a guest, as one line of JSON
+    #[command(name = "probe-3d", hide = true)]
+    Probe3d,
     /// Serve the display device alone, for tests and benchmarks
     #[command(hide = true)]
     Device {
@@ -110,6 +114,7 @@ fn execute(task: Task) -> anyhow::Result<ExitCode> {
             run(&guest, size, control_only, Duration::from_secs(stop_timeout))
         }
         Task::CommandLine { guest } => print_command_line(&guest),
+        Task::Probe3d => probe_3d(),
         Task::Device { socket_path, scanouts, present_at_once, three_d } => {
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
             gpu::run_device(&socket_path, DeviceConfig { scanouts, ..DeviceConfig::default() }, screen, three_d)?;
@@ -194,6 +199,15 @@ fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
     let words = std::iter::once(line.program.as_os_str()).chain(line.args.iter().map(|arg| arg.as_os_str()));
     let quoted: Vec<String> = words.map(quote).collect();
     println!("{}", quoted.join(" "));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn probe_3d() -> anyhow::Result<ExitCode> {
+    let node = graphics::render_node();
+    let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
+    let client = executor.block_on(graphics::prepare(node.clone())).map_err(|why| anyhow!(why))?;
+    let capsets: Vec<u32> = client.capsets().iter().map(|capset| capset.id).collect();
+    println!("{}", serde_json::json!({ "driver": client.driver(), "capsets": capsets, "node": node }));
     Ok(ExitCode::SUCCESS)
 }
 
