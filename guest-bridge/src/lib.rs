@@ -8,4 +8,5 @@ pub mod frames;
 pub mod gpu;
 pub mod machine;
 pub mod renderer;
+pub mod sandbox;
 pub mod screen;

@@ -1,15 +1,19 @@
 //! phyllome-renderer: draws what one guest's 3D contexts ask for. phyllome-guest starts it, on a socket that it inherits.
 //!
 //! Exit status: 0 phyllome-guest has closed the connection, 1 there can be no 3D or something failed, 2 wrong usage. Whatever is
-//! wrong is one sentence on standard error; phyllome-guest is told too if 3D cannot start.
+//! wrong is one sentence on standard error; phyllome-guest is told too if 3D cannot start. Before it loads the library it takes
+//! from itself whatever drawing does not need ([`sandbox`]), and more before it reads anything of the guest's.
 
 use clap::Parser;
 use phyllome_guest_bridge::renderer::server::{self, End, LIBRARY, Options, Wishes};
 use phyllome_guest_bridge::renderer::wire::SOCKET;
+use phyllome_guest_bridge::sandbox::tries::{self, Stage};
+use phyllome_guest_bridge::sandbox::{self, Limits, Needs, Plan};
 use std::fs::{File, OpenOptions};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
 #[derive(Parser)]
 #[command(version, about = "Draws for one guest of Phyllome Shell; phyllome-guest starts it")]
@@ -29,6 +33,15 @@ struct Cli {
     /// The virglrenderer library
     #[arg(long, value_name = "NAME", default_value = LIBRARY, hide = true)]
     library: String,
+    /// Most MiB of memory of its own, beside the guest's and the GPU's
+    #[arg(long, value_name = "MIB", default_value_t = Limits::default().memory >> 20, value_parser = clap::value_parser!(u64).range(256..=1 << 20))]
+    memory: u64,
+    /// Most MiB of address space; as much as there is if not given
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1024..=1 << 27))]
+    address_space: Option<u64>,
+    /// Try what the sandbox forbids, for tests
+    #[arg(long, value_name = "STAGE", hide = true)]
+    r#try: Option<Stage>,
 }
 
 fn main() -> ExitCode {
@@ -46,8 +59,35 @@ fn run(cli: Cli) -> Result<(), End> {
     let socket = server::inherit(cli.socket)
         .map_err(|_| End::Unable("phyllome-renderer is started by phyllome-guest, which gives it a socket".into()))?;
     let node = render_node(&cli.render_node);
+    // What it would keep on the disk cannot be written.
+    // SAFETY: there is one thread.
+    unsafe { std::env::set_var("MESA_SHADER_CACHE_DISABLE", "true") };
+    let limits =
+        Limits { memory: cli.memory << 20, address_space: cli.address_space.map(|mib| mib << 20), ..Limits::default() };
+    let needs = Needs { venus: cli.venus, native: cli.drm };
+    let library = Some(Path::new(&cli.library)).filter(|path| path.is_absolute());
+    let start = Instant::now();
+    let plan = Plan { node: node.as_ref().map(AsFd::as_fd), library, needs, limits };
+    let entered = sandbox::enter(plan).map_err(|error| server::refuse(&socket, error.to_string()))?;
+    let took = start.elapsed();
+    for missing in &entered.missing {
+        eprintln!("sandbox: {missing}");
+    }
+    if cli.r#try == Some(Stage::Early) {
+        tries::run(Stage::Early);
+    }
     let options = Options { library: cli.library, node, wishes: Wishes { venus: cli.venus, drm: cli.drm } };
-    server::run(&socket, options, || Ok(()))
+    server::run(&socket, options, || {
+        let start = Instant::now();
+        entered.tighten().map_err(|error| error.to_string())?;
+        if let Some(stage) = cli.r#try {
+            eprintln!("sandbox: took {} + {} µs", took.as_micros(), start.elapsed().as_micros());
+            if stage != Stage::Early {
+                tries::run(stage);
+            }
+        }
+        Ok(())
+    })
 }
 
 /// The render node that was asked for; a node that does not open is no error, as the CPU can draw too.
