@@ -41,6 +41,8 @@ pub enum When {
     Masked(u8, u32, u32),
     /// All 64 bits of the argument of that index are zero.
     Zero(u8),
+    /// The low 32 bits of the argument of that index are not zero.
+    Some(u8),
 }
 
 /// The low 32 bits of an argument are a value.
@@ -367,8 +369,12 @@ pub fn refused(needs: Needs) -> Vec<Rule> {
     let namespaces = NEW_NAMESPACES.iter().map(|&flag| vec![When::Masked(0, flag as u32, flag as u32)]);
     let processes = Some(vec![When::Masked(0, CLONE_THREAD as u32, 0)]).filter(|_| !needs.venus);
     rules.push((SYS_clone, namespaces.chain(processes).collect()));
-    // Characters that a terminal takes for typed.
-    rules.push((SYS_ioctl, vec![vec![is(1, TIOCSTI as u32)], vec![is(1, TIOCLINUX as u32)]]));
+    // Characters that a terminal takes for typed, and signals and limits for other processes.
+    let commands = [TIOCSTI as u32, TIOCLINUX, FIOSETOWN, SIOCSPGRP];
+    rules.push((SYS_ioctl, commands.into_iter().map(|command| vec![is(1, command)]).collect()));
+    let owners = [F_SETOWN, F_SETOWN_EX, F_SETSIG];
+    rules.push((SYS_fcntl, owners.into_iter().map(|command| vec![is(1, command as u32)]).collect()));
+    rules.push((SYS_prlimit64, vec![vec![When::Some(0)]]));
     rules.extend(x32_only());
     rules
 }
@@ -394,8 +400,13 @@ fn x32_only() -> impl Iterator<Item = Rule> {
 }
 
 const X32: c_long = 0x4000_0000;
-/// `TIOCLINUX`.
-const TIOCLINUX: c_ulong = 0x541c;
+/// `TIOCLINUX`, `FIOSETOWN`, `SIOCSPGRP`.
+const TIOCLINUX: u32 = 0x541c;
+const FIOSETOWN: u32 = 0x8901;
+const SIOCSPGRP: u32 = 0x8902;
+/// `F_SETSIG`, `F_SETOWN_EX`.
+const F_SETSIG: c_int = 10;
+const F_SETOWN_EX: c_int = 15;
 
 #[cfg(test)]
 mod tests {
@@ -413,6 +424,7 @@ mod tests {
         let holds = |when: &When| match *when {
             When::Masked(index, mask, value) => arguments[usize::from(index)] as u32 & mask == value,
             When::Zero(index) => arguments[usize::from(index)] == 0,
+            When::Some(index) => arguments[usize::from(index)] as u32 != 0,
         };
         rules
             .iter()
@@ -451,6 +463,15 @@ mod tests {
         assert!(!says(&venus, SYS_clone, [SIGCHLD as u64, 0, 0, 0, 0, 0]));
     }
 
+    #[test]
+    fn even_the_first_stage_keeps_signals_and_limits_from_other_processes() {
+        let venus = refused(Needs { venus: true, native: true });
+        assert!(says(&venus, SYS_fcntl, [2, F_SETOWN as u64, 1, 0, 0, 0]));
+        assert!(!says(&venus, SYS_fcntl, [2, F_GETFD as u64, 0, 0, 0, 0]));
+        assert!(says(&venus, SYS_prlimit64, [1, 0, 0, 0, 0, 0]) && !says(&venus, SYS_prlimit64, [0; 6]));
+        assert!(says(&venus, SYS_ioctl, [0, u64::from(SIOCSPGRP), 0, 0, 0, 0]));
+    }
+
     #[cfg(target_arch = "x86_64")]
     #[test]
     fn the_x32_convention_is_no_way_round() {
@@ -477,8 +498,7 @@ mod tests {
         let rules = allowed(LATE);
         let fcntl = |command: c_int| says(&rules, SYS_fcntl, [3, command as u64, 1, 0, 0, 0]);
         assert!(fcntl(F_GETFD) && fcntl(F_ADD_SEALS));
-        // F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY.
-        assert!([8, 10, 15, 1024, 1026].into_iter().all(|command| !fcntl(command)));
+        assert!([F_SETOWN, F_SETSIG, F_SETOWN_EX, F_SETLEASE, F_NOTIFY].into_iter().all(|command| !fcntl(command)));
         assert!(says(&rules, SYS_tgkill, [42, 43, 6, 0, 0, 0]) && !says(&rules, SYS_tgkill, [41, 41, 9, 0, 0, 0]));
         assert!(says(&rules, SYS_prlimit64, [0, 7, 0, 1 << 40, 0, 0]));
         assert!(
@@ -490,7 +510,7 @@ mod tests {
         assert!(!says(&rules, SYS_clone, [(thread | CLONE_NEWUSER) as u64, 0, 0, 0, 0, 0]));
         let ioctl = |command: u32| says(&rules, SYS_ioctl, [3, u64::from(command), 0, 0, 0, 0]);
         assert!(ioctl(0xc010_6409) && ioctl(0x4008_6200) && ioctl(0x5421));
-        assert!(!ioctl(TIOCSTI as u32) && !ioctl(TIOCLINUX as u32) && !ioctl(0x8901) && !ioctl(0x8912));
+        assert!(!ioctl(TIOCSTI as u32) && !ioctl(TIOCLINUX) && !ioctl(0x8901) && !ioctl(0x8912));
         let prctl = |option: c_int| says(&rules, SYS_prctl, [option as u64, 0, 0, 0, 0, 0]);
         assert!(prctl(PR_SET_NAME) && !prctl(PR_SET_PDEATHSIG) && !prctl(PR_SET_DUMPABLE) && !prctl(PR_SET_SECCOMP));
     }

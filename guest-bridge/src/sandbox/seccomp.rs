@@ -64,6 +64,7 @@ fn rule(all: &[When]) -> Result<SeccompRule, seccompiler::BackendError> {
             u64::from(value),
         ),
         When::Zero(index) => SeccompCondition::new(index, SeccompCmpArgLen::Qword, SeccompCmpOp::Eq, 0),
+        When::Some(index) => SeccompCondition::new(index, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, 0),
     };
     SeccompRule::new(all.iter().map(condition).collect::<Result<_, _>>()?)
 }

@@ -130,7 +130,7 @@ const TRIES: [Try; 56] = [
     ("list-runtime", || open(c"/run", O_RDONLY | O_DIRECTORY)),
     ("read-other-process", || open(c"/proc/1/status", O_RDONLY)),
     ("read-memory-device", || open(c"/dev/mem", O_RDONLY)),
-    ("open-kvm", || open(c"/dev/kvm", O_RDWR)),
+    ("open-terminal", || open(c"/dev/ptmx", O_RDWR | O_NOCTTY)),
     ("create-file", || open(c"/tmp/phyllome-renderer-was-here", O_WRONLY | O_CREAT)),
     ("create-unnamed-file", || open(c"/tmp", O_WRONLY | O_TMPFILE)),
     ("write-own-memory", || open(c"/proc/self/mem", O_RDWR)),

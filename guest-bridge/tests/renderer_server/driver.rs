@@ -13,7 +13,7 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take. Generous: other tests run on the same processors.
@@ -61,18 +61,29 @@ impl Drop for Renderer {
 impl Renderer {
     /// One that has said nothing yet.
     pub fn bare(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
+        Self::started_by(arguments, |command| {
+            command.envs(environment.iter().copied());
+        })
+    }
+
+    /// As [`Self::bare`], with the command changed.
+    pub fn started_by(arguments: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let flags = SocketFlags::CLOEXEC;
         let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_phyllome-renderer"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_phyllome-renderer"));
+        command
             .args(["--socket", "0", "--render-node", "none"])
             .args(arguments)
-            .env("MESA_SHADER_CACHE_DISABLE", "true")
-            .envs(environment.iter().copied())
-            .stdin(Stdio::from(theirs))
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
+            .env("MESA_SHADER_CACHE_DISABLE", "true");
+        command.stdin(Stdio::from(theirs)).stderr(Stdio::null());
+        change(&mut command);
+        let child = command.spawn().unwrap();
         Self { child, socket: Some(ours), said: VecDeque::new(), capsets: Vec::new(), name: String::new() }
+    }
+
+    /// Where its standard error can be read, if that is a pipe and was not asked for before.
+    pub fn stderr(&mut self) -> Option<ChildStderr> {
+        self.child.stderr.take()
     }
 
     /// One that is ready.
@@ -81,13 +92,17 @@ impl Renderer {
     }
 
     pub fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Self {
-        let mut renderer = Self::bare(arguments, environment);
+        Self::bare(arguments, environment).ready()
+    }
+
+    /// Waits until it is.
+    pub fn ready(mut self) -> Self {
         loop {
-            match renderer.next() {
-                Some(Said::Capset(id, version, bytes)) => renderer.capsets.push((id, version, bytes)),
+            match self.next() {
+                Some(Said::Capset(id, version, bytes)) => self.capsets.push((id, version, bytes)),
                 Some(Said::Ready(name)) => {
-                    renderer.name = name;
-                    return renderer;
+                    self.name = name;
+                    return self;
                 }
                 other => panic!("instead of being ready it said {other:?}"),
             }

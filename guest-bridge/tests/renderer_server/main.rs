@@ -9,4 +9,5 @@ mod fences;
 mod garbage;
 mod pixels;
 mod refusals;
+mod sandbox;
 mod start;
