@@ -4,12 +4,15 @@
 //! the same work with less that can go wrong, so 3D is made only for `"3d"`. Whatever is missing, a guest that does not insist
 //! on 3D starts without it and says why in its status.
 
-use crate::renderer::client::Client;
+use crate::renderer::client::{Client, Patience};
 use crate::renderer::launch::Launch;
 use phyllome_config::guest::GpuMode;
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
+/// A variable for tests: how many deaths within a minute end 3D.
+const DEATHS: &str = "PHYLLOME_TEST_RENDERER_DEATHS";
 /// Where the kernel has its graphics devices.
 const DRI: &str = "/dev/dri";
 /// The first render node's number, and how many there may be (drm_drv.c).
@@ -51,13 +54,20 @@ pub fn render_node() -> Option<PathBuf> {
         .find(|node| OpenOptions::new().read(true).write(true).open(node).is_ok())
 }
 
+/// What the renderer is granted; tests that end it over and over say so.
+fn patience(deaths: Option<OsString>) -> Patience {
+    let deaths = deaths.and_then(|deaths| deaths.to_str()?.parse().ok());
+    Patience { deaths: deaths.unwrap_or(Patience::default().deaths), ..Patience::default() }
+}
+
 /// Starts a renderer and waits until it is ready. The error is one sentence.
 pub async fn prepare(node: Option<PathBuf>) -> Result<Client, String> {
     let mut launch = Launch::find()?;
     if let Some(node) = node {
         launch.arguments.extend(["--render-node".into(), node.into_os_string()]);
     }
-    let starting = Client::start(launch).map_err(|error| format!("cannot start the renderer: {error}"))?;
+    let starting = Client::start_with(launch, patience(std::env::var_os(DEATHS)))
+        .map_err(|error| format!("cannot start the renderer: {error}"))?;
     let client = starting.ready().await?;
     tracing::info!(driver = client.driver(), pid = client.pid(), "3D is ready");
     Ok(client)
@@ -66,6 +76,14 @@ pub async fn prepare(node: Option<PathBuf>) -> Result<Client, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn deaths_are_granted_by_number_only() {
+        assert_eq!(patience(Some("1000".into())).deaths, 1000);
+        for other in [None, Some("many".into())] {
+            assert_eq!(patience(other), Patience::default());
+        }
+    }
 
     #[test]
     fn three_d_is_made_where_a_device_draws_it_or_the_person_insists() {

@@ -9,7 +9,7 @@ mod asking;
 pub use super::conversation::{Answer, Capset, Happened, Ticket};
 
 use super::conversation::Conversation;
-use super::deaths::Deaths;
+use super::deaths::{self, Deaths};
 use super::keeper::Process;
 use super::launch::Launch;
 use super::packets::{Incoming, Outgoing, Received};
@@ -37,12 +37,14 @@ pub struct Patience {
     pub answer: Duration,
     /// To signal another fence while some are outstanding.
     pub fence: Duration,
+    /// So many deaths within a minute end 3D.
+    pub deaths: usize,
 }
 
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { start: seconds(10), answer: seconds(15), fence: seconds(30) }
+        Self { start: seconds(10), answer: seconds(15), fence: seconds(30), deaths: deaths::MOST }
     }
 }
 
@@ -187,7 +189,7 @@ impl Client {
             incoming: Incoming::default(),
             waits: Waits::default(),
             untold: None,
-            deaths: Deaths::default(),
+            deaths: Deaths::new(patience.deaths),
             tickets: 0,
             restarts: 0,
             bulk: Vec::new(),
@@ -299,7 +301,7 @@ impl Client {
     }
 
     fn limits(&self) -> [(Option<Instant>, &'static str); 5] {
-        let Patience { start, answer, fence } = self.patience;
+        let Patience { start, answer, fence, .. } = self.patience;
         let limit = |since: Option<Instant>, patience| since.and_then(|since| since.checked_add(patience));
         [
             (limit(self.waits.end, END), "the renderer closed its connection and did not end"),

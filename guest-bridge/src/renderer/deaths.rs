@@ -1,25 +1,36 @@
 //! When a renderer that died is started again, and when no more. Pure: time is passed in.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many deaths within [`WITHIN`] end 3D for a guest.
+/// So many deaths within [`WITHIN`] end 3D for a guest, unless a test wants it otherwise.
 pub const MOST: usize = 3;
 /// See [`MOST`].
 pub const WITHIN: Duration = Duration::from_secs(60);
 
 /// The last deaths of a guest's renderers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Deaths {
-    last: [Option<Instant>; MOST - 1],
+    most: usize,
+    /// Fewer than `most`, oldest first.
+    last: VecDeque<Instant>,
     off: bool,
 }
 
 impl Deaths {
+    /// None yet; `most` of them within [`WITHIN`] are the end.
+    pub fn new(most: usize) -> Self {
+        Self { most: most.max(1), last: VecDeque::new(), off: false }
+    }
+
     /// A renderer died.
     pub fn record(&mut self, now: Instant) {
-        let [older, newer] = self.last;
-        self.off |= older.is_some_and(|older| now.saturating_duration_since(older) <= WITHIN);
-        self.last = [newer, Some(now)];
+        self.last.push_back(now);
+        if self.last.len() < self.most {
+            return;
+        }
+        let oldest = self.last.pop_front();
+        self.off |= oldest.is_some_and(|oldest| now.saturating_duration_since(oldest) <= WITHIN);
     }
 
     /// Whether there will be no other renderer.
@@ -34,7 +45,7 @@ mod tests {
 
     fn off_after(seconds: &[u64]) -> bool {
         let start = Instant::now();
-        let mut deaths = Deaths::default();
+        let mut deaths = Deaths::new(MOST);
         for second in seconds {
             deaths.record(start + Duration::from_secs(*second));
         }
