@@ -26,6 +26,12 @@ impl DeviceProcess {
         Self::start(program, &["device", "--scanouts", "1"])
     }
 
+    /// Our device with 3D: a renderer for each connection.
+    pub fn ours_with_3d(program: &Path, scanouts: u32) -> Result<Self> {
+        let scanouts = scanouts.to_string();
+        Self::start(program, &["device", "--scanouts", &scanouts, "--present-at-once", "--3d"])
+    }
+
     /// QEMU's own backend, if it is installed.
     pub fn contrib() -> Result<Option<Self>> {
         let places = ["/usr/lib/qemu/vhost-user-gpu", "/usr/libexec/vhost-user-gpu"];
@@ -153,20 +159,30 @@ impl DeviceProcess {
 
     /// Private and shared-anonymous resident memory in KiB, guest memory left out (it is a mapped memfd of ours).
     pub fn rss_anon_kib(&self) -> Result<u64> {
-        let text = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:")).context("no RssAnon")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+        rss_anon_kib(self.child.id())
     }
 
     /// Open descriptors.
     pub fn descriptors(&self) -> Result<usize> {
-        Ok(std::fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+        descriptors(self.child.id())
     }
 
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
+}
+
+/// [`DeviceProcess::rss_anon_kib`] of any process.
+pub fn rss_anon_kib(pid: u32) -> Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:")).context("no RssAnon")?;
+    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+}
+
+/// Open descriptors of any process.
+pub fn descriptors(pid: u32) -> Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 impl Drop for DeviceProcess {

@@ -24,6 +24,11 @@ impl GuestMemory {
         Ok(Self { mmap, file, size })
     }
 
+    /// The same memory for another thread of the guest's.
+    pub fn share(&self) -> Result<Self> {
+        Ok(Self { mmap: self.mmap.clone(), file: self.file.try_clone()?, size: self.size })
+    }
+
     /// Size in bytes.
     pub fn size(&self) -> u64 {
         self.size

@@ -9,6 +9,7 @@ pub mod gpu_socket;
 pub mod memory;
 pub mod queue;
 pub mod session;
+pub mod three_d;
 
 pub use commands::*;
 pub use device::DeviceProcess;

@@ -16,6 +16,9 @@ use vhost::vhost_user::message::{VhostUserConfigFlags, VhostUserProtocolFeatures
 use vhost::vhost_user::{Frontend, VhostUserFrontend};
 use vhost::{VhostBackend, VringConfigData};
 
+/// Commands that are under way at one time in [`Session::ask_all`].
+const SLOTS: u16 = 96;
+
 /// How long a device may take to answer one command here.
 pub const ANSWER: Duration = Duration::from_secs(10);
 
@@ -118,6 +121,12 @@ impl Session {
     pub fn start_queue(&mut self, index: usize) -> Result<()> {
         let queue = if index == 0 { &mut self.control } else { &mut self.cursor };
         queue.restart(&self.memory)?;
+        self.resume_queue(index, 0)
+    }
+
+    /// Enables a queue that goes on where [`Session::stop_queue`] said.
+    pub fn resume_queue(&mut self, index: usize, base: u32) -> Result<()> {
+        let queue = if index == 0 { &mut self.control } else { &mut self.cursor };
         let config = VringConfigData {
             queue_max_size: queue.size,
             queue_size: queue.size,
@@ -128,7 +137,7 @@ impl Session {
             log_addr: None,
         };
         self.frontend.set_vring_num(index, queue.size).context("SET_VRING_NUM")?;
-        self.frontend.set_vring_base(index, 0).context("SET_VRING_BASE")?;
+        self.frontend.set_vring_base(index, u16::try_from(base)?).context("SET_VRING_BASE")?;
         self.frontend.set_vring_addr(index, &config).context("SET_VRING_ADDR")?;
         self.frontend.set_vring_call(index, &queue.call).context("SET_VRING_CALL")?;
         self.frontend.set_vring_kick(index, &queue.kick).context("SET_VRING_KICK")?;
@@ -156,6 +165,29 @@ impl Session {
     /// Like [`Session::call`]; gives the response's type alone.
     pub fn ask(&mut self, request: super::Bytes) -> Result<u32> {
         Ok(response_type(&self.call(&request.build(), 24)?))
+    }
+
+    /// Sends commands on the control queue, many at a time; the types of their responses, in the order of the commands.
+    pub fn ask_all(&mut self, requests: impl IntoIterator<Item = super::Bytes>) -> Result<Vec<u32>> {
+        let mut requests = requests.into_iter().peekable();
+        let mut types = Vec::new();
+        while requests.peek().is_some() {
+            let part: Vec<_> = requests.by_ref().take(usize::from(SLOTS)).collect();
+            for (slot, request) in part.iter().enumerate() {
+                self.enqueue(u16::try_from(slot)?, &request.0, 24)?;
+            }
+            self.control.notify()?;
+            let mut answered = vec![0; part.len()];
+            for _ in 0..part.len() {
+                let (head, _) = self.control.wait(&self.memory, ANSWER)?;
+                let slot = u16::try_from(head / 2)?;
+                let place = answered.get_mut(usize::from(slot)).context("the answer to another command")?;
+                ensure!(*place == 0, "the command of slot {slot} was answered twice");
+                *place = super::response_type(&self.memory.read(response_at(slot), 24)?);
+            }
+            types.extend(answered);
+        }
+        Ok(types)
     }
 
     /// Makes a command available in `slot` (its descriptors are 2·slot and 2·slot+1) and kicks.

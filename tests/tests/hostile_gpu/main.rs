@@ -5,6 +5,7 @@ mod commands;
 mod connection;
 mod limits;
 mod queues;
+mod three_d;
 
 use anyhow::{Result, ensure};
 use phyllome_tests::frontend::session::layout;
