@@ -52,7 +52,7 @@ impl Default for GlOptions {
         Self {
             memory_mib: 1024,
             cpus: 2,
-            mode: "auto",
+            mode: "3d",
             transport: "auto",
             host: HostOptions::default(),
             environment: Vec::new(),
