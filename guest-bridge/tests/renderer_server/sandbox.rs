@@ -217,6 +217,25 @@ fn calls_by_the_conventions_of_a_32_bit_processor_end_it() {
 }
 
 #[test]
+fn for_venus_only_its_own_program_can_be_started_and_in_the_end_none() {
+    let name = "for_venus_only_its_own_program_can_be_started_and_in_the_end_none";
+    let venus = |command: &mut Command| {
+        command.arg("--venus");
+    };
+    let (mut renderer, told) = trying("late", venus);
+    assert_all(&told, CALLS.into_iter().chain(LATE_CALLS));
+    assert_draws(&mut renderer);
+    if landlock() < 6 {
+        println!("SKIPPED: {name} before the library is loaded: this kernel's landlock is of ABI {}", landlock());
+        return;
+    }
+    let (mut renderer, told) = trying("early", venus);
+    assert_all(&told, [("exec", EACCES), ("kill-parent", EPERM), ("fork-into-namespace", EPERM), ("fork", 0)]);
+    assert_all(&told, CALLS.into_iter().filter(|(name, _)| !["exec", "fork"].contains(name)));
+    assert_draws(&mut renderer);
+}
+
+#[test]
 fn every_thread_is_filtered_and_nobody_has_capabilities() {
     let mut renderer = Renderer::start();
     assert_draws(&mut renderer);
