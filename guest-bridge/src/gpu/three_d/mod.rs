@@ -399,7 +399,10 @@ impl ThreeD {
         let untouched = self.contexts.is_empty() && self.resources.is_empty() && self.mirrors.is_empty();
         self.contexts.clear();
         self.mirrors.clear();
-        self.cursors.clear();
+        for (_, cursor) in std::mem::take(&mut self.cursors) {
+            // Without a renderer there is nothing to drop.
+            let _ = self.client.drop_target(cursor.id());
+        }
         let targets: Vec<_> = self.resources.drain().filter_map(|(_, entry)| entry.target).collect();
         for target in targets {
             self.drop_target(Some(target));

@@ -39,6 +39,13 @@ pub struct CursorTarget {
     hot: (u32, u32),
 }
 
+impl CursorTarget {
+    /// Its id at the renderer.
+    pub(super) fn id(&self) -> u32 {
+        self.id
+    }
+}
+
 /// A scanout whose pixels are to be fetched.
 #[derive(Clone, Debug)]
 pub struct Fetch<'a> {
@@ -109,11 +116,12 @@ impl ThreeD {
         let entry = self.resources.get_mut(&fetch.resource).filter(|entry| !entry.resource.lost)?;
         let target = entry.target.as_mut()?;
         let layout = target.memory.layout;
-        if !std::mem::replace(&mut target.told, true) {
+        if !target.told {
             let request = Request::Target { target: target.id, length: layout.bytes };
-            // Of a renderer that does not get it the next request fails as well.
+            // Of a renderer that does not get it the next request fails as well; another flush tries again.
             let sent = self.client.send(&request, &[target.memory.memfd().as_fd()]);
             self.answers.expect(sent.ok()?, Purpose::Silent);
+            target.told = true;
         }
         let whole;
         let damage = if fetch.damage.len() > MAX_READS {

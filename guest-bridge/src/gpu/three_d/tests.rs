@@ -408,3 +408,14 @@ fn another_driver_finds_nothing_of_the_former_one() {
     bench.context(1);
     bench.texture(3);
 }
+
+#[test]
+fn a_driver_that_is_gone_leaves_no_cursor_at_the_renderer() {
+    let mut bench = Bench::new(Quota::default());
+    bench.forwarded(cmd::RESOURCE_CREATE_3D, 0, 0, &[3, 2, 1, 2, 64, 64, 1, 1, 0, 0, 0, 0]);
+    assert_eq!(bench.status(cmd::UPDATE_CURSOR, 0, &[0, 0, 0, 0, 3, 0, 0, 0]), OK);
+    assert!(bench.asked().iter().any(|request| request.starts_with("Target")));
+    bench.device.reset();
+    let asked = bench.asked();
+    assert!(asked.iter().any(|request| request.starts_with("DropTarget")), "{asked:?}");
+}
