@@ -8,8 +8,12 @@
 //! device says again everything that is shown.
 
 use phyllome_protocol::ScanoutId;
-use std::os::fd::OwnedFd;
+use rustix::mm::{MapFlags, ProtFlags};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::ptr::NonNull;
 use std::sync::Arc;
+use vm_memory::VolatileSlice;
 
 /// A rectangle in pixels. Made only by code that has checked that `x + width` and `y + height` do not overflow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,18 +31,101 @@ pub struct Rect {
 pub struct SharedBuffer {
     /// Unique in this process; never used again.
     pub id: u64,
-    /// The memory: sealed against shrinking, `stride * height` bytes at least.
-    pub memfd: OwnedFd,
+    /// The memory: sealed against shrinking, `stride * height` bytes at least. None where the pixels are the guest's own pages; those
+    /// are a dmabuf.
+    pub memfd: Option<OwnedFd>,
     /// The same memory as a dmabuf, where /dev/udmabuf could make one.
     pub dmabuf: Option<OwnedFd>,
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.
     pub height: u32,
-    /// Bytes per row, a multiple of 256.
+    /// Bytes per row: a multiple of 256 in memory of ours, at least 4 for each pixel in the guest's.
     pub stride: u32,
     /// DRM fourcc of the pixels.
     pub fourcc: u32,
+}
+
+impl SharedBuffer {
+    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf cannot be mapped.
+    pub fn reader(&self) -> io::Result<Reader<'_>> {
+        match (&self.memfd, &self.dmabuf) {
+            (Some(memfd), _) => Ok(Reader::File(memfd.as_fd())),
+            (None, Some(dmabuf)) => {
+                let rows = u64::from(self.height.saturating_sub(1)) * u64::from(self.stride);
+                Mapping::new(dmabuf.as_fd(), rows + u64::from(self.width) * 4).map(Reader::Mapped)
+            }
+            (None, None) => Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// Reads a [`SharedBuffer`], which may change meanwhile.
+#[derive(Debug)]
+pub enum Reader<'a> {
+    /// Through the kernel.
+    File(BorrowedFd<'a>),
+    /// A dmabuf, which can be read in no other way. Its pages stay there whatever the guest does.
+    Mapped(Mapping),
+}
+
+impl Reader<'_> {
+    /// Fills `bytes` from `offset` on.
+    pub fn read_exact_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
+        let end = || io::Error::from(io::ErrorKind::UnexpectedEof);
+        let file = match self {
+            Self::File(file) => file,
+            Self::Mapped(mapping) => {
+                let start = usize::try_from(offset).map_err(|_| end())?;
+                let part = mapping.slice().subslice(start, bytes.len()).map_err(|_| end())?;
+                part.copy_to(bytes);
+                return Ok(());
+            }
+        };
+        while !bytes.is_empty() {
+            match rustix::io::pread(file, &mut *bytes, offset) {
+                Ok(0) => return Err(end()),
+                Ok(count) => {
+                    bytes = bytes.get_mut(count..).unwrap_or_default();
+                    offset = offset.saturating_add(count as u64);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A read-only map of a dmabuf, until it is dropped.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+}
+
+impl Mapping {
+    fn new(file: BorrowedFd<'_>, length: u64) -> io::Result<Self> {
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        // SAFETY: a new map at an address that the kernel chooses; the kernel refuses what goes beyond the dmabuf's pages.
+        let start =
+            unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0) }?;
+        let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
+        Ok(Self { start, length })
+    }
+
+    fn slice(&self) -> VolatileSlice<'_> {
+        // SAFETY: `length` bytes from `start` on are mapped while `self` lives; a dmabuf's pages cannot be taken away under a map.
+        // Nothing is written through the slice, and whoever else writes is allowed for by volatile reads.
+        unsafe { VolatileSlice::new(self.start.as_ptr(), self.length) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: exactly what `new` mapped; slices of it do not outlive `self`.
+        let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };
+    }
 }
 
 /// What a scanout shows: a part of a buffer.

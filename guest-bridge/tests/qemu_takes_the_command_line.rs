@@ -137,6 +137,7 @@ fn started(definition: &GuestDefinition, dir: &Path) -> Qemu {
         gpu_fd: GPU_FD,
         dbus_display: true,
         three_d: false,
+        generic_device: false,
         qmp_fd: theirs.as_raw_fd(),
         serial: SerialSink::File(dir.join("serial,1.log")),
         tpm_socket: None,

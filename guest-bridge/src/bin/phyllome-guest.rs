@@ -7,7 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use phyllome_config::guest::Accel as Wish;
 use phyllome_config::{GuestDefinition, Places, load_guest};
-use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen};
+use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen, Transport};
 use phyllome_guest_bridge::machine::checks;
 use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
 use phyllome_guest_bridge::machine::graphics;
@@ -64,6 +64,9 @@ enum Task {
         present_at_once: bool,
         #[arg(long = "3d")]
         three_d: bool,
+        /// As for QEMU's generic vhost-user device
+        #[arg(long)]
+        generic: bool,
     },
 }
 
@@ -115,9 +118,11 @@ fn execute(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::CommandLine { guest } => print_command_line(&guest),
         Task::Probe3d => probe_3d(),
-        Task::Device { socket_path, scanouts, present_at_once, three_d } => {
+        Task::Device { socket_path, scanouts, present_at_once, three_d, generic } => {
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
-            gpu::run_device(&socket_path, DeviceConfig { scanouts, ..DeviceConfig::default() }, screen, three_d)?;
+            let transport = if generic { Transport::Generic } else { Transport::VhostUserGpu };
+            let config = DeviceConfig { scanouts, transport, ..DeviceConfig::default() };
+            gpu::run_device(&socket_path, config, screen, three_d)?;
             Ok(ExitCode::SUCCESS)
         }
     }

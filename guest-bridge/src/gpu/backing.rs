@@ -6,8 +6,10 @@
 
 use super::class::Class;
 use super::memory::Memory;
+use super::udmabuf;
 use super::wire::MemEntry;
 use crate::renderer::wire;
+use std::os::fd::AsFd;
 use vm_memory::{GuestMemoryRegion, MemoryRegionAddress, MmapRegion, VolatileMemory, VolatileSlice};
 
 /// Contiguous guest memory.
@@ -95,6 +97,26 @@ impl Backing {
     /// How many entries the guest gave.
     pub fn entries(&self) -> usize {
         self.entries
+    }
+
+    /// The files that hold `length` bytes from `offset` on, in order, if all of that is whole pages of files.
+    pub fn parts<'m>(&mut self, memory: &'m Memory, offset: u64, length: u64) -> Option<Vec<udmabuf::Part<'m>>> {
+        if self.generation != memory.generation() {
+            self.resolve(memory).ok()?;
+        }
+        let end = offset.checked_add(length).filter(|&end| end <= self.length)?;
+        let mut parts = Vec::new();
+        for piece in self.pieces.iter().filter(|piece| piece.start < end && piece.start + piece.length > offset) {
+            let skip = offset.saturating_sub(piece.start);
+            let size = (end - piece.start).min(piece.length) - skip;
+            let file = memory.region(piece.region)?.file_offset()?;
+            let offset = file.start().checked_add(piece.offset + skip)?;
+            if !offset.is_multiple_of(udmabuf::PAGE) || !size.is_multiple_of(udmabuf::PAGE) {
+                return None;
+            }
+            parts.push(udmabuf::Part { file: file.file().as_fd(), offset, size });
+        }
+        Some(parts)
     }
 
     fn resolve(&mut self, memory: &Memory) -> Result<(), Class> {

@@ -24,6 +24,10 @@ pub enum Class {
     ScanoutId,
     ScanoutRectangle,
     FlushRectangle,
+    BlobSize,
+    BlobKind,
+    BlobImage,
+    Window,
     TransferBox,
     CursorSize,
     Quota,
@@ -62,6 +66,10 @@ impl Class {
         Self::ScanoutId,
         Self::ScanoutRectangle,
         Self::FlushRectangle,
+        Self::BlobSize,
+        Self::BlobKind,
+        Self::BlobImage,
+        Self::Window,
         Self::TransferBox,
         Self::CursorSize,
         Self::Quota,
@@ -99,6 +107,10 @@ impl Class {
             Self::ScanoutId => ("scanout-id", "a scanout that does not exist"),
             Self::ScanoutRectangle => ("scanout-rectangle", "a scanout outside its resource"),
             Self::FlushRectangle => ("flush-rectangle", "a flush outside its resource"),
+            Self::BlobSize => ("blob-size", "a blob that is empty, gigantic or larger than its backing"),
+            Self::BlobKind => ("blob-kind", "a blob of a kind that does not exist or cannot be used so"),
+            Self::BlobImage => ("blob-image", "a picture that does not fit into its blob"),
+            Self::Window => ("window", "a mapping outside the window, over another one, or that is not there"),
             Self::TransferBox => ("transfer-box", "a transfer outside its resource"),
             Self::CursorSize => ("cursor-size", "a cursor that is not 64×64"),
             Self::Quota => ("quota", "more resources, memory or entries than one guest may have"),
@@ -125,10 +137,16 @@ impl Class {
 }
 
 /// How often each class came.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Errors {
     counts: [u64; COUNT],
     changed: bool,
+}
+
+impl Default for Errors {
+    fn default() -> Self {
+        Self { counts: [0; COUNT], changed: false }
+    }
 }
 
 impl Errors {

@@ -4,8 +4,8 @@
 //! Every id, size and rectangle is the guest's wish and is looked up, bounded or refused; nothing a guest sends can panic,
 //! and a command that is refused changes nothing.
 
-use super::DeviceConfig;
 use super::backing::Backing;
+use super::blob::Blob;
 use super::class::{Class, Errors};
 use super::edid::{clamp, edid};
 use super::formats::Format;
@@ -14,11 +14,14 @@ use super::pacing::{Lane, Waits};
 use super::quota::{Quota, Usage};
 use super::resource::{Layout, Resource};
 use super::scanout::Scanout;
+use super::shmem::{Shmem, WINDOW};
 use super::shows::scanout_status;
 use super::three_d::{ThreeD, Token};
+use super::udmabuf;
 use super::wire::{
     Command, Command3d, Header, MemEntries, QueueKind, Refusal, Response, Status, WireRect, decode, feature,
 };
+use super::{DeviceConfig, Transport};
 use crate::frames::{GpuReport, Rect, ToDevice};
 use crate::renderer::client::Client;
 use crate::renderer::wire::{Box3d, Transfer3d};
@@ -26,6 +29,9 @@ use phyllome_protocol::ScanoutId;
 use phyllome_protocol::ids::MAX_SCANOUTS;
 use std::collections::HashMap;
 use std::fs::File;
+
+/// `VIRTIO_GPU_EVENT_DISPLAY`.
+const EVENT_DISPLAY: u32 = 1;
 
 /// What is to be done with a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,7 +55,18 @@ pub struct Device {
     pub(super) quota: Quota,
     pub(super) usage: Usage,
     pub(super) features: u64,
+    pub(super) transport: Transport,
     pub(super) resources: HashMap<u32, Resource>,
+    /// Of guest memory.
+    pub(super) blobs: HashMap<u32, Blob>,
+    /// `events_read` of the configuration space.
+    pub(super) events: u32,
+    /// QEMU is to be told that the configuration space has changed.
+    pub(super) config_changed: bool,
+    /// What is mapped into the guest's window.
+    pub(super) shmem: Shmem,
+    /// A cursor's pixels on their way out of a blob.
+    pub(super) cursor_copy: Option<Resource>,
     pub(super) scanouts: Vec<Scanout>,
     pub(super) lanes: Vec<Lane>,
     pub(super) three_d: Option<ThreeD>,
@@ -67,17 +84,24 @@ impl Device {
     /// A device that no driver has touched, with 3D if there is a renderer. Opens /dev/udmabuf where there is one.
     pub fn new(config: &DeviceConfig, renderer: Option<Client>) -> Self {
         let mode = clamp(config.mode);
+        let with_window = config.transport == Transport::Generic && renderer.is_some();
         let ids = (0..config.scanouts.clamp(1, MAX_SCANOUTS)).filter_map(ScanoutId::new);
         let scanouts: Vec<_> = ids.map(|id| Scanout::new(id, mode)).collect();
         Self {
             quota: config.quota,
             usage: Usage::default(),
             features: 0,
+            transport: config.transport,
             resources: HashMap::new(),
+            blobs: HashMap::new(),
+            events: 0,
+            config_changed: false,
+            shmem: Shmem::new(if with_window { WINDOW } else { 0 }),
+            cursor_copy: None,
             lanes: vec![Lane::default(); scanouts.len()],
             scanouts,
             three_d: renderer.map(|client| ThreeD::new(client, &config.quota)),
-            udmabuf: open_udmabuf(),
+            udmabuf: udmabuf::open(),
             errors: Errors::default(),
             copied_bytes: 0,
             reset_due: false,
@@ -86,10 +110,23 @@ impl Device {
         }
     }
 
-    /// The features that depend on the renderer.
+    /// The features that depend on the renderer and the transport.
     pub fn offered(&self) -> u64 {
         let virgl = self.three_d.as_ref().is_some_and(ThreeD::has_virgl);
-        if virgl { feature::VIRGL } else { 0 }
+        let generic = self.transport == Transport::Generic;
+        let offered =
+            [(virgl, feature::VIRGL), (generic, feature::RESOURCE_BLOB), (virgl && generic, feature::CONTEXT_INIT)];
+        offered.into_iter().filter(|(offered, _)| *offered).fold(0, |bits, (_, bit)| bits | bit)
+    }
+
+    /// `events_read` of the configuration space.
+    pub fn events(&self) -> u32 {
+        self.events
+    }
+
+    /// The driver wrote to `events_clear`.
+    pub fn clear_events(&mut self, events: u32) {
+        self.events &= !events;
     }
 
     /// How many capsets it has: `num_capsets` of the configuration space.
@@ -123,6 +160,9 @@ impl Device {
     pub fn reset(&mut self) {
         self.reset_due |= self.scanouts.iter().any(Scanout::is_announced);
         self.resources.clear();
+        self.blobs.clear();
+        self.shmem.reset();
+        self.events = 0;
         self.usage = Usage::default();
         if let Some(three_d) = &mut self.three_d {
             three_d.reset();
@@ -144,7 +184,12 @@ impl Device {
             }
             ToDevice::Mode { id, mode } => {
                 if let Some(scanout) = self.scanouts.get_mut(id.get() as usize) {
-                    scanout.mode = clamp(mode);
+                    let mode = clamp(mode);
+                    let changed = std::mem::replace(&mut scanout.mode, mode) != mode;
+                    if changed && self.transport == Transport::Generic {
+                        self.events |= EVENT_DISPLAY;
+                        self.config_changed = true;
+                    }
                 }
             }
             ToDevice::Attached(true) => {
@@ -165,9 +210,15 @@ impl Device {
             report.gpu.errors = errors;
         }
         if std::mem::take(&mut self.layout_changed) {
-            report.gpu.transport = "vhost-user-gpu".to_owned();
+            report.gpu.transport = self.transport.name().to_owned();
             self.report_renderer(&mut report.gpu);
-            let names = [(feature::VIRGL, "virgl"), (feature::EDID, "edid"), (feature::RESOURCE_UUID, "resource_uuid")];
+            let names = [
+                (feature::VIRGL, "virgl"),
+                (feature::EDID, "edid"),
+                (feature::RESOURCE_UUID, "resource_uuid"),
+                (feature::RESOURCE_BLOB, "resource_blob"),
+                (feature::CONTEXT_INIT, "context_init"),
+            ];
             let acknowledged = names.into_iter().filter(|(bit, _)| self.features & bit != 0);
             report.gpu.features = acknowledged.map(|(_, name)| name.to_owned()).collect();
             report.scanouts = self.scanouts.iter().filter_map(scanout_status).collect();
@@ -210,6 +261,8 @@ impl Device {
         tracing::trace!(target: "guest", ?command);
         match command {
             Command::GetDisplayInfo => {
+                // What the driver was to look at it has seen.
+                self.events &= !EVENT_DISPLAY;
                 response.display_info(header, self.places());
                 Ok(Outcome::Answer)
             }
@@ -223,6 +276,9 @@ impl Device {
             }
             Command::ResourceUnref { resource } => self.unref(header, resource),
             Command::SetScanout { scanout, resource, rect } => self.set_scanout(scanout, resource, checked(rect)),
+            Command::ResourceFlush { resource, rect } if self.blobs.contains_key(&resource) => {
+                self.flush_blob(memory, resource, &checked(rect), header.fenced())
+            }
             Command::ResourceFlush { resource, rect } => self.flush(resource, &checked(rect), header.fenced()),
             Command::TransferToHost2d { resource, rect, offset } => {
                 self.transfer(memory, header, resource, &checked(rect), offset)
@@ -230,13 +286,18 @@ impl Device {
             Command::ResourceAttachBacking { resource, entries } => self.attach(memory, header, resource, &entries),
             Command::ResourceDetachBacking { resource } => self.detach(header, resource),
             Command::ResourceAssignUuid { resource } => {
-                let uuid = match (self.resources.get_mut(&resource), &mut self.three_d) {
-                    (Some(found), _) => &mut found.uuid,
+                let here = self.resources.get_mut(&resource).map(|found| &mut found.uuid);
+                let here = here.or(self.blobs.get_mut(&resource).map(|found| &mut found.uuid));
+                let uuid = match (here, &mut self.three_d) {
+                    (Some(found), _) => found,
                     (None, Some(three_d)) => three_d.uuid(resource)?,
                     (None, None) => return Err(NO_RESOURCE),
                 };
                 response.uuid(header, uuid.get_or_insert_with(random_uuid));
                 Ok(Outcome::Answer)
+            }
+            Command::UpdateCursor { place, resource, hot_x, hot_y } if self.blobs.contains_key(&resource) => {
+                self.blob_cursor(memory, place, resource, (hot_x, hot_y))
             }
             Command::UpdateCursor { place, resource, hot_x, hot_y } => {
                 self.update_cursor(place, resource, hot_x, hot_y)
@@ -257,14 +318,22 @@ impl Device {
         command: &Command3d<'_>,
         response: &mut Response,
     ) -> Done {
+        if let Some(done) = self.blob_command(memory, header, command, response) {
+            return done;
+        }
         let three_d = self.three_d.as_mut().ok_or((Status::ErrUnspec, Class::NotNegotiated))?;
         match *command {
-            Command3d::ResourceCreate3d { resource, .. } if self.resources.contains_key(&resource) => {
+            Command3d::ResourceCreate3d { resource, .. }
+                if self.resources.contains_key(&resource) || self.blobs.contains_key(&resource) =>
+            {
                 return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
             }
             Command3d::ContextAttachResource { resource } => {
                 if let Some(classic) = self.resources.get(&resource) {
                     three_d.mirror(resource, classic);
+                }
+                if let Some(blob) = self.blobs.get(&resource) {
+                    three_d.mirror_blob(memory, resource, blob);
                 }
             }
             _ => {}
@@ -273,7 +342,7 @@ impl Device {
     }
 
     /// The 3D half, if this is one of its resources.
-    fn of_3d(&mut self, resource: u32) -> Option<&mut ThreeD> {
+    pub(super) fn of_3d(&mut self, resource: u32) -> Option<&mut ThreeD> {
         self.three_d.as_mut().filter(|three_d| three_d.has(resource))
     }
 
@@ -287,7 +356,7 @@ impl Device {
     }
 
     fn create(&mut self, id: u32, format: u32, width: u32, height: u32) -> Done {
-        if id == 0 || self.resources.contains_key(&id) || self.of_3d(id).is_some() {
+        if id == 0 || self.has_resource(id) {
             return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
         }
         let format = Format::from_number(format).ok_or((Status::ErrInvalidParameter, Class::Format))?;
@@ -311,6 +380,9 @@ impl Device {
         let mut outcome = Outcome::Answer;
         if let Some(three_d) = self.of_3d(id) {
             outcome = three_d.unref(header, id)?;
+            self.shmem.forget(id);
+        } else if self.blobs.contains_key(&id) {
+            self.unref_blob(id)?;
         } else {
             let resource = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
             self.usage.give_resource(resource.layout.bytes);
@@ -319,18 +391,17 @@ impl Device {
                 three_d.unmirror(id);
             }
         }
-        for index in 0..self.scanouts.len() {
-            if self.scanouts.get(index).is_some_and(|scanout| scanout.shown.as_ref().is_some_and(|s| s.resource == id))
-            {
-                self.turn_off(index);
-            }
-        }
+        self.turn_off_all(id);
         Ok(outcome)
     }
 
     fn attach(&mut self, memory: &Memory, header: &Header, id: u32, entries: &MemEntries<'_>) -> Done {
         if let Some(three_d) = self.of_3d(id) {
             return three_d.attach(memory, header, id, entries);
+        }
+        if self.blobs.contains_key(&id) {
+            // It had all that it needs from the beginning.
+            return Err((Status::ErrUnspec, Class::BackingTwice));
         }
         let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         if resource.backing.is_some() {
@@ -354,6 +425,9 @@ impl Device {
         if let Some(three_d) = self.of_3d(id) {
             return three_d.detach(header, id);
         }
+        if self.blobs.contains_key(&id) {
+            return self.detach_blob(id);
+        }
         let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         let backing = resource.backing.take().ok_or((Status::ErrUnspec, Class::BackingMissing))?;
         self.usage.give_entries(backing.entries());
@@ -367,6 +441,10 @@ impl Device {
             let transfer = Transfer3d { region, offset, ..Transfer3d::default() };
             // The command is the device's own; its header names no context.
             return three_d.transfer(memory, &Header { ctx_id: 0, ..*header }, id, transfer, true);
+        }
+        if self.blobs.contains_key(&id) {
+            // Its pages are what is shown; drivers say so of cursors all the same.
+            return Ok(Outcome::Answer);
         }
         let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
         let copied = resource.transfer(memory, target, offset).map_err(|class| match class {
@@ -410,12 +488,6 @@ fn random_uuid() -> [u8; 16] {
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     uuid
-}
-
-/// What makes dmabufs of our memory, where this host has it and lets us.
-fn open_udmabuf() -> Option<File> {
-    let opened = File::options().read(true).write(true).open("/dev/udmabuf");
-    opened.inspect_err(|error| tracing::info!("/dev/udmabuf: {error}; pictures go through shared memory")).ok()
 }
 
 #[cfg(test)]

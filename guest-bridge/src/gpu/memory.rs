@@ -23,6 +23,8 @@ pub struct Memory {
     regions: Vec<Region>,
     map: GuestMemoryMmap,
     generation: u64,
+    /// Where the guest has memory that is not its own: begin and length.
+    foreign: Vec<(u64, u64)>,
 }
 
 impl Memory {
@@ -30,6 +32,7 @@ impl Memory {
     pub fn replace(&mut self, regions: Vec<(GuestRegionMmap, u64)>) -> io::Result<()> {
         let regions =
             regions.into_iter().map(|(map, user_address)| Region { map: Arc::new(map), user_address }).collect();
+        self.foreign.clear();
         self.set(regions)
     }
 
@@ -40,8 +43,17 @@ impl Memory {
         self.set(regions)
     }
 
+    /// There is memory of somebody else's: it is not mapped here and holds nothing of the guest's.
+    pub fn add_foreign(&mut self, start: u64, length: u64) {
+        self.foreign.push((start, length));
+    }
+
     /// One region less; fails if there is none with that start and length.
     pub fn remove(&mut self, start: u64, length: u64) -> io::Result<()> {
+        if let Some(index) = self.foreign.iter().position(|&region| region == (start, length)) {
+            self.foreign.swap_remove(index);
+            return Ok(());
+        }
         let is_it = |region: &Region| region.map.start_addr().0 == start && region.map.len() == length;
         let mut regions = self.regions.clone();
         let index = regions.iter().position(is_it).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
@@ -51,6 +63,11 @@ impl Memory {
 
     /// No memory at all.
     pub fn clear(&mut self) {
+        self.foreign.clear();
+        self.clear_own();
+    }
+
+    fn clear_own(&mut self) {
         self.regions.clear();
         self.map = GuestMemoryMmap::new();
         self.generation += 1;
@@ -58,7 +75,7 @@ impl Memory {
 
     fn set(&mut self, mut regions: Vec<Region>) -> io::Result<()> {
         if regions.is_empty() {
-            self.clear();
+            self.clear_own();
             return Ok(());
         }
         regions.sort_by_key(|region| region.map.start_addr());
@@ -69,9 +86,14 @@ impl Memory {
         Ok(())
     }
 
-    /// How many regions.
+    /// How many regions of the guest's own.
     pub fn count(&self) -> usize {
         self.regions.len()
+    }
+
+    /// How many of somebody else's.
+    pub fn foreign_count(&self) -> usize {
+        self.foreign.len()
     }
 
     /// The regions and their files, for another process. A region without a file is left out.

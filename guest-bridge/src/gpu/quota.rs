@@ -78,6 +78,17 @@ impl Usage {
         self.bytes = self.bytes.saturating_sub(bytes);
     }
 
+    /// Takes memory that belongs to no resource of its own.
+    pub fn take_memory(&mut self, quota: &Quota, bytes: u64) -> Result<(), Exceeded> {
+        self.bytes = self.bytes.checked_add(bytes).filter(|&total| total <= quota.bytes).ok_or(Exceeded::Bytes)?;
+        Ok(())
+    }
+
+    /// Gives back what [`Self::take_memory`] took.
+    pub fn give_memory(&mut self, bytes: u64) {
+        self.bytes = self.bytes.saturating_sub(bytes);
+    }
+
     /// Takes `entries` more backing entries.
     pub fn take_entries(&mut self, quota: &Quota, entries: usize) -> Result<(), Exceeded> {
         let total = self.backing_entries.checked_add(entries).filter(|&total| total <= quota.backing_entries);

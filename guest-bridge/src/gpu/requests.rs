@@ -3,8 +3,10 @@
 //! A request that makes no sense is refused, counted, and the connection goes on; the crate that reads messages has checked
 //! their framing. Nothing here waits for QEMU, which waits for us at that moment.
 
+use super::Transport;
 use super::class::Class;
 use super::service::{QUEUES, Service};
+use super::shmem::SHARED_MEMORY_ID;
 use super::wire::feature;
 use std::fs::File;
 use std::io;
@@ -27,8 +29,12 @@ pub const FEATURES: u64 = feature::EDID
 
 /// Most regions of guest memory.
 const MAX_REGIONS: usize = 128;
+/// Most regions that are files of the renderer's, mapped into the guest's window.
+const MAX_FOREIGN: usize = 256;
 /// `virtio_gpu_config` with `blob_alignment`.
 const CONFIG_FIELDS: usize = 20;
+/// Where `events_clear` is in it.
+const EVENTS_CLEAR: usize = 4;
 
 impl Service {
     /// Refuses a request; the connection goes on.
@@ -49,6 +55,7 @@ impl Service {
     /// `virtio_gpu_config` (virtio 1.3, 5.7.4), as many bytes as asked for: QEMU 10 asks for 16 and QEMU 11 for 20.
     fn config(&self, offset: u32, size: u32) -> Vec<u8> {
         let mut fields = [0u8; CONFIG_FIELDS];
+        fields[..4].copy_from_slice(&self.device.events().to_le_bytes());
         fields[8..12].copy_from_slice(&self.device.scanout_count().to_le_bytes());
         fields[12..16].copy_from_slice(&self.device.capset_count().to_le_bytes());
         let wanted = fields.iter().copied().chain(std::iter::repeat(0));
@@ -108,9 +115,16 @@ impl VhostUserBackendReqHandlerMut for Service {
         files: Vec<File>,
         _postcopy: Option<bool>,
     ) -> Result<Option<Vec<u64>>> {
-        let mapped: io::Result<Vec<_>> = regions
-            .iter()
-            .zip(files)
+        let (mut owned, mut foreign) = (Vec::new(), Vec::new());
+        for (region, file) in regions.iter().zip(files) {
+            if self.device.shmem.is_ours(&file) {
+                foreign.push((region.guest_phys_addr, region.memory_size));
+            } else {
+                owned.push((region, file));
+            }
+        }
+        let mapped: io::Result<Vec<_>> = owned
+            .into_iter()
             .map(|(region, file)| Ok((map(region.guest_phys_addr, region.mmap_region(file))?, region.user_addr)))
             .collect();
         if mapped.and_then(|mapped| self.memory.replace(mapped)).is_err() {
@@ -118,11 +132,14 @@ impl VhostUserBackendReqHandlerMut for Service {
             self.memory.clear();
             return self.refuse("the memory table cannot be mapped");
         }
+        for (start, length) in foreign {
+            self.memory.add_foreign(start, length);
+        }
         Ok(None)
     }
 
     fn get_max_mem_slots(&mut self) -> Result<u64> {
-        Ok(MAX_REGIONS as u64)
+        Ok((MAX_REGIONS + MAX_FOREIGN) as u64)
     }
 
     fn add_mem_region(
@@ -131,6 +148,13 @@ impl VhostUserBackendReqHandlerMut for Service {
         file: File,
         _postcopy: Option<bool>,
     ) -> Result<Option<u64>> {
+        if self.device.shmem.is_ours(&file) {
+            if self.memory.foreign_count() >= MAX_FOREIGN {
+                return self.refuse("there are too many mappings of the device's own");
+            }
+            self.memory.add_foreign(region.guest_phys_addr, region.memory_size);
+            return Ok(None);
+        }
         if self.memory.count() >= MAX_REGIONS {
             return self.refuse("there are too many memory regions");
         }
@@ -236,11 +260,17 @@ impl VhostUserBackendReqHandlerMut for Service {
     }
 
     fn get_protocol_features(&mut self) -> Result<VhostUserProtocolFeatures> {
-        Ok(VhostUserProtocolFeatures::MQ
+        let always = VhostUserProtocolFeatures::MQ
             | VhostUserProtocolFeatures::CONFIG
             | VhostUserProtocolFeatures::REPLY_ACK
             | VhostUserProtocolFeatures::RESET_DEVICE
-            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS)
+            | VhostUserProtocolFeatures::CONFIGURE_MEM_SLOTS;
+        let backend = VhostUserProtocolFeatures::BACKEND_REQ | VhostUserProtocolFeatures::BACKEND_SEND_FD;
+        Ok(match self.device.transport {
+            Transport::VhostUserGpu => always,
+            Transport::Generic if self.device.shmem.size() == 0 => always | backend,
+            Transport::Generic => always | backend | VhostUserProtocolFeatures::SHMEM,
+        })
     }
 
     fn set_protocol_features(&mut self, _features: u64) -> Result<()> {
@@ -255,8 +285,10 @@ impl VhostUserBackendReqHandlerMut for Service {
         Ok(self.config(offset, size))
     }
 
-    /// Only `events_clear` can be written, and there are no events.
-    fn set_config(&mut self, _offset: u32, _bytes: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
+    /// Only `events_clear` can be written.
+    fn set_config(&mut self, offset: u32, bytes: &[u8], _flags: VhostUserConfigFlags) -> Result<()> {
+        let clear = EVENTS_CLEAR.checked_sub(offset as usize).and_then(|at| bytes.get(at..)?.first_chunk());
+        self.device.clear_events(clear.map_or(0, |bytes| u32::from_le_bytes(*bytes)));
         Ok(())
     }
 
@@ -291,7 +323,11 @@ impl VhostUserBackendReqHandlerMut for Service {
     }
 
     fn get_shmem_config(&mut self) -> Result<VhostUserShMemConfig> {
-        Err(Error::InvalidOperation("there is no shared memory"))
+        let mut sizes = [0; SHARED_MEMORY_ID as usize + 1];
+        if let Some(window) = sizes.last_mut() {
+            *window = self.device.shmem.size();
+        }
+        Ok(VhostUserShMemConfig::new(u32::from(self.device.shmem.size() > 0), &sizes))
     }
 
     fn set_log_base(&mut self, _log: &VhostUserLog, _file: File) -> Result<()> {

@@ -7,11 +7,12 @@ use super::backing::{Backing, Rows};
 use super::class::Class;
 use super::formats::{BYTES_PER_PIXEL, Format};
 use super::memory::Memory;
+use super::udmabuf;
 use crate::frames::{Rect, SharedBuffer};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
@@ -86,11 +87,10 @@ impl Resource {
         if let Some(shared) = &self.shared {
             return Ok(shared.clone());
         }
-        static NEXT: AtomicU64 = AtomicU64::new(1);
         let shared = Arc::new(SharedBuffer {
-            id: NEXT.fetch_add(1, Ordering::Relaxed),
-            memfd: self.memfd.try_clone()?.into(),
-            dmabuf: udmabuf.and_then(|udmabuf| make_dmabuf(udmabuf, &self.memfd, self.layout.bytes)),
+            id: next_buffer_id(),
+            memfd: Some(self.memfd.try_clone()?.into()),
+            dmabuf: udmabuf.and_then(|udmabuf| udmabuf::make(udmabuf, &self.memfd, self.layout.bytes)),
             width: self.layout.width,
             height: self.layout.height,
             stride: self.layout.pitch,
@@ -126,17 +126,38 @@ impl Resource {
         backing.copy(memory, &self.map, rows)
     }
 
+    /// Copies `target` from pieces of guest memory that are not its own, where the picture's first pixel is at `offset` and
+    /// rows are `stride` bytes apart. Says how many bytes were copied.
+    pub fn copy_from(
+        &self,
+        memory: &Memory,
+        backing: &mut Backing,
+        target: &Rect,
+        (offset, stride): (u64, u32),
+    ) -> Result<u64, Class> {
+        if !self.layout.contains(target) {
+            return Err(Class::TransferBox);
+        }
+        if target.width == 0 || target.height == 0 {
+            return Ok(0);
+        }
+        let pitch = self.layout.pitch as usize;
+        let skipped = u64::from(target.y) * u64::from(stride) + u64::from(target.x * BYTES_PER_PIXEL);
+        let rows = Rows {
+            from: offset.checked_add(skipped).ok_or(Class::BackingShort)?,
+            from_pitch: u64::from(stride),
+            to: target.y as usize * pitch + (target.x * BYTES_PER_PIXEL) as usize,
+            to_pitch: pitch,
+            bytes: (target.width * BYTES_PER_PIXEL) as usize,
+            count: target.height,
+        };
+        backing.copy(memory, &self.map, rows)
+    }
+
     /// Tells a dmabuf's importers that the CPU has written to it. Free on machines whose caches are coherent.
     pub fn written(&self) {
         let Some(dmabuf) = self.shared.as_ref().and_then(|shared| shared.dmabuf.as_ref()) else { return };
-        const DMA_BUF_IOCTL_SYNC: libc::c_ulong = 0x4008_6200;
-        const SYNC_WRITE: u64 = 2;
-        const SYNC_END: u64 = 4;
-        for flags in [SYNC_WRITE, SYNC_WRITE | SYNC_END] {
-            // SAFETY: DMA_BUF_IOCTL_SYNC reads one u64, which lives through the call; the descriptor is open. A failure
-            // leaves what was there before, and a flush cannot be refused for it.
-            unsafe { libc::ioctl(dmabuf.as_raw_fd(), DMA_BUF_IOCTL_SYNC, &raw const flags) };
-        }
+        udmabuf::written(dmabuf);
     }
 
     /// One row's pixels, as B, G, R, A, into `row`; what lies outside the resource stays as it was.
@@ -162,27 +183,10 @@ fn make_memfd() -> rustix::io::Result<OwnedFd> {
     }
 }
 
-/// `struct udmabuf_create` of linux/udmabuf.h.
-#[repr(C)]
-struct UdmabufCreate {
-    memfd: u32,
-    flags: u32,
-    offset: u64,
-    size: u64,
-}
-
-fn make_dmabuf(udmabuf: &File, memfd: &File, size: u64) -> Option<OwnedFd> {
-    const UDMABUF_CREATE: libc::c_ulong = 0x4018_7542;
-    const CLOEXEC: u32 = 1;
-    let request = UdmabufCreate { memfd: memfd.as_raw_fd().try_into().ok()?, flags: CLOEXEC, offset: 0, size };
-    // SAFETY: UDMABUF_CREATE reads one `udmabuf_create`, which lives through the call and has the kernel's layout.
-    let fd = unsafe { libc::ioctl(udmabuf.as_raw_fd(), UDMABUF_CREATE, &raw const request) };
-    if fd < 0 {
-        tracing::debug!(error = %io::Error::last_os_error(), size, "udmabuf refused; the buffer goes through shared memory");
-        return None;
-    }
-    // SAFETY: the ioctl has just returned this descriptor, and nobody else knows it.
-    Some(unsafe { OwnedFd::from_raw_fd(fd) })
+/// A number that no other [`SharedBuffer`] of this process has.
+pub fn next_buffer_id() -> u64 {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    NEXT.fetch_add(1, Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -215,8 +219,8 @@ mod tests {
         resource.read_row(9, &mut row);
         assert_eq!(row, [0; 40]);
         let shared = resource.share(None).unwrap();
-        assert!(rustix::fs::ftruncate(&shared.memfd, 0).is_err());
-        assert!(rustix::fs::ftruncate(&shared.memfd, 1 << 20).is_err());
+        assert!(rustix::fs::ftruncate(shared.memfd.as_ref().unwrap(), 0).is_err());
+        assert!(rustix::fs::ftruncate(shared.memfd.as_ref().unwrap(), 1 << 20).is_err());
         assert_eq!(shared.id, resource.share(None).unwrap().id, "shared once");
     }
 }

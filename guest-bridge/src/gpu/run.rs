@@ -12,9 +12,7 @@ use crate::renderer::launch::Launch;
 use anyhow::Context;
 use phyllome_protocol::ScanoutId;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{BufRead, Write};
-use std::os::unix::fs::FileExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -143,12 +141,12 @@ fn dump(scanout: &str, path: &Path, pictures: &Pictures) -> anyhow::Result<()> {
     let picture = pictures.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
     let Picture { buffer, source } = picture.with_context(|| format!("scanout {id:?} shows nothing"))?;
     let format = Format::from_fourcc(buffer.fourcc).context("the picture's format is unknown")?;
-    let memfd = File::from(buffer.memfd.try_clone()?);
+    let reader = buffer.reader().context("cannot read the picture")?;
     let mut image = format!("P6\n{} {}\n255\n", source.width, source.height).into_bytes();
     let mut row = vec![0; source.width as usize * 4];
     for y in source.y..source.y.saturating_add(source.height) {
         let at = u64::from(y) * u64::from(buffer.stride) + u64::from(source.x) * 4;
-        memfd.read_exact_at(&mut row, at).context("cannot read the picture")?;
+        reader.read_exact_at(&mut row, at).context("cannot read the picture")?;
         for pixel in row.chunks_exact(4) {
             if let Ok(pixel) = <[u8; 4]>::try_from(pixel) {
                 let [b, g, r, _] = format.to_bgra(pixel);

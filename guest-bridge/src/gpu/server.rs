@@ -7,13 +7,15 @@
 //! vhost's request handler is driven here and not by vhost-user-backend's daemon, because that takes no connected socket,
 //! has two threads and a lock around every request, ends its worker for good at the first error, and leaves descriptors open.
 
-use super::DeviceConfig;
 use super::service::Service;
+use super::{DeviceConfig, Transport};
 use crate::frames::{GpuReport, SharedGpuReport, ToDevice, ToScreen};
 use crate::renderer::client::Client;
 use rustix::event::{EventfdFlags, epoll};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
-use std::io;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -28,8 +30,12 @@ const SOCKET: u64 = 0;
 const WAKE: u64 = 1;
 const TIMER: u64 = 2;
 const RENDERER: u64 = 3;
+/// QEMU's socket for requests of ours.
+pub const CHANNEL: u64 = 4;
 /// The first queue's kick; the second's follows.
-pub const KICK: u64 = 4;
+pub const KICK: u64 = 5;
+/// `VHOST_USER_SET_BACKEND_REQ_FD`.
+const SET_BACKEND_REQ_FD: u32 = 21;
 
 /// Why a device ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -181,6 +187,8 @@ pub fn spawn(
         inbox,
         stopping: stopping.clone(),
         service: Arc::new(Mutex::new(service)),
+        socket: socket.try_clone()?,
+        generic: config.transport == Transport::Generic,
     };
     let reader = socket.try_clone()?;
     let thread = std::thread::Builder::new().name("virtio-gpu".to_owned()).spawn(move || {
@@ -198,6 +206,27 @@ pub fn spawn(
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The socket in the next message, if that is the one which brings QEMU's socket for requests of ours. The crate that reads messages gives
+/// such a socket only to a type of its own, which cannot say all that there is to say and waits for every answer.
+fn backend_channel(socket: &UnixStream) -> Option<OwnedFd> {
+    let mut header = [0; 4];
+    let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let (count, _) = rustix::net::recv(socket, &mut header[..], peek).ok()?;
+    if count != header.len() || u32::from_le_bytes(header) != SET_BACKEND_REQ_FD {
+        return None;
+    }
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = peek | RecvFlags::CMSG_CLOEXEC;
+    rustix::net::recvmsg(socket, &mut [IoSliceMut::new(&mut header)], &mut control, flags).ok()?;
+    let rights = control.drain().filter_map(|part| match part {
+        RecvAncillaryMessage::ScmRights(files) => Some(files),
+        _ => None,
+    });
+    // More than one is refused by whoever takes the message.
+    rights.flatten().last()
 }
 
 /// The timer: armed for the earliest deadline, and not at all without one.
@@ -240,6 +269,9 @@ struct Loop {
     inbox: mpsc::Receiver<Message>,
     stopping: Arc<AtomicBool>,
     service: Arc<Mutex<Service>>,
+    /// QEMU's end, to look at messages before they are taken.
+    socket: UnixStream,
+    generic: bool,
 }
 
 impl Loop {
@@ -271,6 +303,7 @@ impl Loop {
                     TIMER => self.timer.fired(),
                     // Every round ends with a look at what it says.
                     RENDERER => {}
+                    CHANNEL => lock(&self.service).channel_readable(),
                     kick => lock(&self.service).kicked(kick.saturating_sub(KICK) as usize),
                 }
             }
@@ -299,6 +332,11 @@ impl Loop {
     }
 
     fn request(&self, requests: &mut BackendReqHandler<Mutex<Service>>) -> Result<(), DeviceEnd> {
+        if self.generic
+            && let Some(channel) = backend_channel(&self.socket)
+        {
+            lock(&self.service).set_channel(channel);
+        }
         let Err(error) = requests.handle_request() else { return Ok(()) };
         if std::mem::take(&mut lock(&self.service).refused) {
             return Ok(());

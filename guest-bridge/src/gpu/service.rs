@@ -10,6 +10,7 @@ use super::device::{Device, Outcome};
 use super::memory::Memory;
 use super::pacing::{Held, SLOW, Waits};
 use super::ring::{Ring, RingError};
+use super::shmem::{Answered, Channel};
 use super::three_d::Token;
 use super::wire::{HEADER, Header, QueueKind, Response, Status};
 use super::{DeviceConfig, server};
@@ -74,6 +75,8 @@ pub struct Service {
     forwarded: HashMap<Token, Forwarded>,
     /// The control queue waits for the renderer to have room.
     blocked: bool,
+    /// QEMU's socket for what the device asks of it.
+    channel: Option<Channel>,
     chain: Chain,
     request: Vec<u8>,
     response: Box<Response>,
@@ -107,6 +110,7 @@ impl Service {
             held: Held::default(),
             forwarded: HashMap::new(),
             blocked: false,
+            channel: None,
             chain: Chain::default(),
             request: Vec::with_capacity(256),
             response: Box::default(),
@@ -225,19 +229,7 @@ impl Service {
             return;
         }
         for (token, status) in done {
-            let Some(Forwarded { mut fence, header, place, then }) = self.forwarded.remove(&token) else { continue };
-            if status != Status::OkNoData {
-                self.response.status(&header, status);
-                match place.write_response(&self.memory, self.response.bytes()) {
-                    Ok(length) => fence.length = length,
-                    Err(_) => self.device.count_error(Class::RequestAddress),
-                }
-            } else if let Some(waiting) = self.held.hold(fence, then, self.device.lanes(), now) {
-                fence = waiting;
-            } else {
-                continue;
-            }
-            self.give_back(0, fence);
+            self.finish(token, Answered::Status(status), now);
         }
         self.notify(0);
         if self.blocked && self.device.has_room() {
@@ -248,16 +240,102 @@ impl Service {
         }
     }
 
+    /// Answers a command that was held, or holds it on until what it flushed is presented.
+    fn finish(&mut self, token: Token, answered: Answered, now: Instant) {
+        let Some(Forwarded { mut fence, header, place, then }) = self.forwarded.remove(&token) else { return };
+        match answered {
+            Answered::Status(Status::OkNoData) => {
+                if let Some(fence) = self.held.hold(fence, then, self.device.lanes(), now) {
+                    self.give_back(0, fence);
+                }
+                return;
+            }
+            Answered::Status(status) => self.response.status(&header, status),
+            Answered::MapInfo(cache) => self.response.map_info(&header, cache),
+        }
+        match place.write_response(&self.memory, self.response.bytes()) {
+            Ok(length) => fence.length = length,
+            Err(_) => self.device.count_error(Class::RequestAddress),
+        }
+        self.give_back(0, fence);
+    }
+
+    /// QEMU gave the socket on which it takes requests of ours; another takes its place.
+    pub fn set_channel(&mut self, socket: OwnedFd) {
+        self.close_channel();
+        let watched = Channel::new(socket).and_then(|channel| {
+            let token = epoll::EventData::new_u64(server::CHANNEL);
+            epoll::add(&*self.epoll, channel.fd(), token, epoll::EventFlags::IN)?;
+            Ok(channel)
+        });
+        match watched {
+            Ok(channel) => self.channel = Some(channel),
+            Err(error) => tracing::warn!(%error, "QEMU's socket for the device's requests is of no use"),
+        }
+    }
+
+    fn close_channel(&mut self) {
+        if let Some(channel) = self.channel.take() {
+            // It was added; its descriptor may live on in QEMU, so closing it would not take it out.
+            let _ = epoll::delete(&*self.epoll, channel.fd());
+            channel.close(&mut self.device.shmem, Instant::now());
+        }
+    }
+
+    /// QEMU said something to a request of ours.
+    pub fn channel_readable(&mut self) {
+        let Some(channel) = &mut self.channel else { return };
+        if let Err(error) = channel.hear(&mut self.device.shmem, Instant::now()) {
+            tracing::debug!(%error, "QEMU's socket for the device's requests is closed");
+            self.close_channel();
+        }
+    }
+
+    /// Asks QEMU what there is to ask, and answers the commands that it has answered.
+    fn qemu_turn(&mut self, now: Instant) {
+        let Some(channel) = &mut self.channel else {
+            self.device.shmem.no_channel(now);
+            return self.answer_mappings(now);
+        };
+        let told = if self.device.config_changed { channel.config_changed() } else { Ok(false) };
+        match told.and_then(|told| channel.ask(&mut self.device.shmem).map(|()| told)) {
+            Ok(told) => self.device.config_changed &= !told,
+            Err(error) => {
+                tracing::debug!(%error, "QEMU takes no more requests of the device's");
+                self.close_channel();
+            }
+        }
+        self.answer_mappings(now);
+    }
+
+    fn answer_mappings(&mut self, now: Instant) {
+        let done = self.device.shmem.turn(now);
+        if done.is_empty() {
+            return;
+        }
+        for (token, answered) in done {
+            self.finish(token, answered, now);
+        }
+        self.notify(0);
+    }
+
     /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and must find
     /// every answer. What it does not answer in time is given back as done.
     fn drain(&mut self) {
         let end = Instant::now() + DRAIN;
-        while !self.forwarded.is_empty() {
+        // QEMU waits for us now, so it will not answer either.
+        while self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none()) {
             let now = Instant::now();
             if now >= end || !self.device.wait_for_renderer(end - now) {
                 break;
             }
             self.renderer_turn(now);
+        }
+        let tokens: Vec<Token> = self.forwarded.keys().copied().collect();
+        for token in tokens {
+            if let Some(promised) = self.device.shmem.promised(token) {
+                self.finish(token, promised, Instant::now());
+            }
         }
         for (_, forwarded) in std::mem::take(&mut self.forwarded) {
             self.give_back(0, forwarded.fence);
@@ -304,6 +382,7 @@ impl Service {
     pub fn settle(&mut self, now: Instant) -> Option<Instant> {
         self.unsaid = self.device.publish(&self.to_screen);
         self.renderer_turn(now);
+        self.qemu_turn(now);
         // What the renderer has just fetched can be shown.
         self.unsaid |= self.device.publish(&self.to_screen);
         let due: Vec<Fence> = self.held.release(self.device.lanes(), now).collect();
@@ -317,7 +396,8 @@ impl Service {
             self.device.report(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
         }
         let retry = self.unsaid.then_some(now + SLOW);
-        [self.held.deadline(), retry, self.device.renderer_deadline()].into_iter().flatten().min()
+        let deadlines = [self.held.deadline(), retry, self.device.renderer_deadline(), self.device.shmem.deadline()];
+        deadlines.into_iter().flatten().min()
     }
 
     /// Starts a ring once all that it needs is there; `false` if its memory is not.

@@ -10,9 +10,10 @@ use super::pacing::Waits;
 use super::scanout::{Scanout, Shown};
 use super::three_d::{Fetch, News, Token};
 use super::wire::{CursorPlace, Status, feature};
-use crate::frames::{Picture, Rect, ToScreen};
+use crate::frames::{Picture, Rect, SharedBuffer, ToScreen};
 use phyllome_protocol::status::{GpuStatus, ScanoutStatus};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
@@ -70,7 +71,11 @@ impl Device {
                         self.errors.count(Class::Renderer);
                         self.counters_changed = true;
                     }
+                    self.shmem.no_file(token);
                     done.push((token, status));
+                }
+                News::Mapped { token, resource, file, size, cache } => {
+                    self.shmem.map(resource, token, file, size, cache);
                 }
                 News::Fetched { scanout, epoch } => {
                     if let (Some(scanout), Some(lane)) = (self.scanouts.get(scanout), self.lanes.get_mut(scanout)) {
@@ -142,7 +147,6 @@ impl Device {
         }
         let shown =
             self.scanouts.iter().filter_map(|scanout| Some(scanout.shown.as_ref()?.resource)).collect::<Vec<_>>();
-        let scanout = self.scanouts.get_mut(index).ok_or(NO_SCANOUT)?;
         let of_3d = self.three_d.as_mut().filter(|three_d| three_d.has(id));
         let fetched = of_3d.is_some();
         let layout = match (self.resources.get(&id), &of_3d) {
@@ -160,10 +164,25 @@ impl Device {
             (None, Some(three_d)) => (three_d.picture(id, udmabuf, &shown)?, Format::B8G8R8X8.name()),
             (None, None) => return Err(NO_RESOURCE),
         };
+        self.show(index, id, buffer, source, format, fetched);
+        Ok(Outcome::Answer)
+    }
+
+    /// A scanout shows this from now on. Both are checked.
+    pub(super) fn show(
+        &mut self,
+        index: usize,
+        id: u32,
+        buffer: Arc<SharedBuffer>,
+        source: Rect,
+        format: &'static str,
+        fetched: bool,
+    ) {
+        let Some(scanout) = self.scanouts.get_mut(index) else { return };
         let before = scanout.shown.as_ref().map(|shown| (&shown.picture, shown.format));
         let same = |picture: &Picture| picture.buffer.id == buffer.id && picture.source == source;
         if before.is_some_and(|(picture, _)| same(picture)) {
-            return Ok(Outcome::Answer);
+            return;
         }
         let size = |rect: &Rect| (rect.width, rect.height);
         let same_size = before.is_some_and(|(picture, _)| size(&picture.source) == size(&source));
@@ -177,7 +196,6 @@ impl Device {
             lane.replaced((!same_size).then(|| scanout.whole()));
         }
         self.layout_changed |= !looks_the_same;
-        Ok(Outcome::Answer)
     }
 
     pub(super) fn flush(&mut self, id: u32, flushed: &Rect, fenced: bool) -> Done {

@@ -6,6 +6,7 @@
 
 use super::command_line::{FirmwareFiles, GPU_FD, HostFacts, QMP_FD, QemuVersion, SerialSink};
 use super::lifecycle::KvmFact;
+use super::transport::GENERIC_DEVICE;
 use super::verdict::{Verdict, Verdicts};
 use phyllome_config::guest::Firmware;
 use phyllome_config::{GuestDefinition, Places};
@@ -44,9 +45,11 @@ pub struct QemuFacts {
     pub version: QemuVersion,
     /// Whether it has its D-Bus display.
     pub dbus_display: bool,
+    /// Whether it has its generic vhost-user device.
+    pub generic_device: bool,
 }
 
-/// QEMU's version and displays, which are asked once and then remembered in `runtime_dir` for as long as the program does not change.
+/// QEMU's version, displays and generic device, which are asked once and then remembered in `runtime_dir` for as long as the program does not change.
 pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
     let meta = qemu.metadata().map_err(|error| format!("cannot look at {}: {error}", qemu.display()))?;
     let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
@@ -58,16 +61,19 @@ pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuF
     {
         return Ok(facts);
     }
-    let (version, displays) = tokio::join!(ask(qemu, &["--version"]), ask(qemu, &["-display", "help"]));
+    let (version, displays, devices) =
+        tokio::join!(ask(qemu, &["--version"]), ask(qemu, &["-display", "help"]), ask(qemu, &["-device", "help"]));
     let version = QemuVersion::parse(&version?)
         .ok_or_else(|| format!("{} does not say its version; install QEMU 10.0 or newer", qemu.display()))?;
     // A display that is a module is listed only where the module can be loaded.
     let dbus_display = displays?.lines().any(|line| line.trim() == "dbus");
-    let facts = QemuFacts { version, dbus_display };
+    let generic_device = devices?.lines().any(|line| line.split('"').nth(1) == Some(GENERIC_DEVICE));
+    let facts = QemuFacts { version, dbus_display, generic_device };
     if let Some(file) = file {
         let new = file.with_extension(format!("new-{}", std::process::id()));
         let displays = if dbus_display { "dbus" } else { "none" };
-        let words = format!("{key}\nQEMU version {version}\n{displays}\n");
+        let devices = if generic_device { "generic" } else { "special" };
+        let words = format!("{key}\nQEMU version {version}\n{displays}\n{devices}\n");
         if let Err(error) = std::fs::write(&new, words).and_then(|()| std::fs::rename(&new, &file)) {
             tracing::debug!(%error, "QEMU's version is not remembered");
         }
@@ -75,15 +81,16 @@ pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuF
     Ok(facts)
 }
 
-/// The facts as they are remembered: a line with the version, a line with the display.
+/// The facts as they are remembered: a line each with the version, the display and the devices.
 fn parse_facts(text: &str) -> Option<QemuFacts> {
-    let (version, display) = text.split_once('\n')?;
-    let dbus_display = match display {
-        "dbus" => true,
-        "none" => false,
-        _ => return None,
+    let mut lines = text.lines();
+    let version = QemuVersion::parse(lines.next()?)?;
+    let mut either = |yes, no| match lines.next()? {
+        word if word == yes => Some(true),
+        word if word == no => Some(false),
+        _ => None,
     };
-    Some(QemuFacts { version: QemuVersion::parse(version)?, dbus_display })
+    Some(QemuFacts { version, dbus_display: either("dbus", "none")?, generic_device: either("generic", "special")? })
 }
 
 /// What QEMU's program prints, bounded in time and size.
@@ -171,7 +178,7 @@ pub async fn host_facts(
     runtime_dir: Option<&Path>,
 ) -> Result<HostFacts, String> {
     let qemu = find_qemu()?;
-    let QemuFacts { version: qemu_version, dbus_display } = qemu_facts(&qemu, runtime_dir).await?;
+    let QemuFacts { version: qemu_version, dbus_display, generic_device } = qemu_facts(&qemu, runtime_dir).await?;
     if !dbus_display {
         tracing::warn!(
             "QEMU has no D-Bus display, so the guest hears of another screen size only when it next asks; \
@@ -192,6 +199,7 @@ pub async fn host_facts(
         qmp_fd: QMP_FD,
         dbus_display,
         three_d: false,
+        generic_device,
         serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
         tpm_socket: None,
         passt_socket: None,
@@ -239,18 +247,18 @@ mod tests {
     fn the_version_is_asked_once() {
         let dir = tempfile::tempdir().unwrap();
         let qemu = dir.path().join("qemu");
-        let script = "#!/bin/sh\necho \"$1\" >> \"$0.asked\"\necho QEMU emulator version 10.0.2\necho dbus\n";
+        let script = "#!/bin/sh\necho \"$1\" >> \"$0.asked\"\necho QEMU emulator version 10.0.2\necho dbus\necho 'name \"vhost-user-test-device-pci\", bus PCI'\n";
         std::fs::write(&qemu, script).unwrap();
         std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for _ in 0..3 {
             let facts = runtime.block_on(qemu_facts(&qemu, Some(dir.path()))).unwrap();
-            assert_eq!((facts.version.major, facts.dbus_display), (10, true));
+            assert_eq!((facts.version.major, facts.dbus_display, facts.generic_device), (10, true, true));
         }
         let asked = std::fs::read_to_string(dir.path().join("qemu.asked")).unwrap();
         let mut asked: Vec<_> = asked.lines().collect();
         asked.sort_unstable();
-        assert_eq!(asked, ["--version", "-display"]);
+        assert_eq!(asked, ["--version", "-device", "-display"]);
     }
 
     #[test]

@@ -5,8 +5,10 @@
 //! the `config` crate, but no path or text may become an option of its own: commas are doubled wherever QEMU splits at them,
 //! and every value stands behind the option that it belongs to.
 
+use super::transport::{self, GENERIC_DEVICE, GENERIC_SINCE};
+use crate::gpu::Transport;
 use phyllome_config::GuestDefinition;
-use phyllome_config::guest::{Disk, DiskBus, Firmware, GpuMode, NetworkMode, Profile, Transport};
+use phyllome_config::guest::{Disk, DiskBus, Firmware, GpuMode, NetworkMode, Profile};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::RawFd;
@@ -116,6 +118,8 @@ pub struct HostFacts {
     pub dbus_display: bool,
     /// The device offers VIRGL: a renderer is ready for this start.
     pub three_d: bool,
+    /// QEMU has its generic vhost-user device.
+    pub generic_device: bool,
     /// The guest's serial port.
     pub serial: SerialSink,
     /// The control socket of this guest's running swtpm.
@@ -125,6 +129,11 @@ pub struct HostFacts {
 }
 
 impl HostFacts {
+    /// Whether QEMU is started with a display of its own, through which a guest hears of its monitor.
+    pub fn has_display(&self, transport: Transport) -> bool {
+        self.dbus_display && !self.three_d && transport == Transport::VhostUserGpu
+    }
+
     /// The firmware files that a guest needs; `None` where QEMU brings its own (BIOS and direct boot).
     pub fn firmware(&self, firmware: Firmware) -> Result<Option<&FirmwareFiles>, CommandLineError> {
         let (files, word) = match firmware {
@@ -155,6 +164,16 @@ pub enum CommandLineError {
         /// The version that is installed.
         found: QemuVersion,
     },
+    /// QEMU has no generic device that a GPU can be attached with.
+    #[error(
+        "gpu.transport = \"generic\" needs QEMU {} or newer with its {}, and this is QEMU {found}; use auto",
+        GENERIC_SINCE,
+        GENERIC_DEVICE
+    )]
+    NoGeneric {
+        /// The version that is installed.
+        found: QemuVersion,
+    },
     /// There is no such firmware on this host.
     #[error(
         "machine.firmware = \"{firmware}\" needs OVMF, which this host does not have; install the ovmf package (edk2-ovmf on Fedora)"
@@ -178,18 +197,19 @@ pub fn command_line(
     accel: Accel,
 ) -> Result<CommandLine, CommandLineError> {
     check_supported(definition, host)?;
+    let transport = transport::choose(definition.gpu.transport, host)?;
     let mut line = Args::default();
     let windows = matches!(definition.profile, Profile::Windows10 | Profile::Windows11);
 
     // Nothing that was not asked for: no default devices, no user's configuration, no display of QEMU's own.
     line.flag("-no-user-config").flag("-nodefaults");
     line.option("-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny");
-    line.option("-vga", "none").option("-display", display(host));
+    line.option("-vga", "none").option("-display", display(host, transport));
 
     machine(&mut line, definition, host, accel, windows)?;
     boot(&mut line, definition);
     control(&mut line, host);
-    gpu(&mut line, definition, host);
+    gpu(&mut line, definition, host, transport);
     input(&mut line, definition);
     disks(&mut line, definition);
     network(&mut line, definition, host, windows)?;
@@ -207,9 +227,6 @@ fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(),
         GpuMode::Auto | GpuMode::TwoD | GpuMode::ThreeD => {}
         GpuMode::Vga => return not_yet("gpu.mode", "vga", "use auto, 3d or 2d"),
     }
-    if definition.gpu.transport == Transport::Generic {
-        return not_yet("gpu.transport", "generic", "use auto or vhost-user-gpu");
-    }
     if definition.profile == Profile::HostApp {
         return not_yet("profile", "host-app", "use linux, windows-11, windows-10, uefi or bios");
     }
@@ -217,9 +234,9 @@ fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(),
 }
 
 /// QEMU's own display. It shows nothing, but a guest hears of its monitor's new size through it. It cannot be had with a device
-/// that has VIRGL, because QEMU wants a GL context for it then.
-fn display(host: &HostFacts) -> &'static str {
-    if host.dbus_display && !host.three_d { "dbus,p2p=yes" } else { "none" }
+/// that has VIRGL, because QEMU wants a GL context for it then; and it knows nothing of a generic device.
+fn display(host: &HostFacts, transport: Transport) -> &'static str {
+    if host.has_display(transport) { "dbus,p2p=yes" } else { "none" }
 }
 
 fn machine(
@@ -300,10 +317,19 @@ fn control(line: &mut Args, host: &HostFacts) {
     line.option("-chardev", serial).option("-device", "isa-serial,chardev=serial0");
 }
 
-fn gpu(line: &mut Args, definition: &GuestDefinition, host: &HostFacts) {
+fn gpu(line: &mut Args, definition: &GuestDefinition, host: &HostFacts, transport: Transport) {
     line.option("-chardev", format!("socket,id=gpu0,fd={}", host.gpu_fd));
     let scanouts = definition.gpu.scanouts;
-    line.option("-device", format!("vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs={scanouts}"));
+    line.option(
+        "-device",
+        match transport {
+            Transport::VhostUserGpu => format!("vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs={scanouts}"),
+            // Two queues and the configuration space of a virtio-gpu device, number 16; the scanouts are in it.
+            Transport::Generic => {
+                format!("{GENERIC_DEVICE},id=gpu,chardev=gpu0,virtio-id=16,num_vqs=2,vq_size=256,config_size=20")
+            }
+        },
+    );
 }
 
 fn input(line: &mut Args, definition: &GuestDefinition) {

@@ -1,7 +1,7 @@
 //! Command lines as a person would read them, and the refusals.
 
 use super::*;
-use phyllome_config::guest::{Boot, Gpu, Label, LabelColor, Machine, Pattern};
+use phyllome_config::guest::{Boot, Gpu, Label, LabelColor, Machine, Pattern, Transport as Wish};
 use phyllome_config::{Places, firmware, guest};
 use phyllome_protocol::GuestName;
 
@@ -17,6 +17,7 @@ fn host() -> HostFacts {
         qmp_fd: QMP_FD,
         dbus_display: true,
         three_d: false,
+        generic_device: false,
         serial: SerialSink::File("/state/logs/work/serial.log".into()),
         tpm_socket: None,
         passt_socket: None,
@@ -34,7 +35,7 @@ fn guest() -> GuestDefinition {
         label: Label { text: "work".to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },
         machine: Machine { accel: guest::Accel::Auto, firmware: Firmware::Bios, tpm: false },
         boot: None,
-        gpu: Gpu { mode: GpuMode::Auto, transport: Transport::Auto, scanouts: 1 },
+        gpu: Gpu { mode: GpuMode::Auto, transport: Wish::Auto, scanouts: 1 },
         disks: Vec::new(),
         network: NetworkMode::User,
     }
@@ -254,8 +255,16 @@ fn what_is_not_served_is_refused_in_one_sentence() {
     };
     let vga = refusal(&|guest, _| guest.gpu.mode = GpuMode::Vga);
     assert_eq!(vga, "gpu.mode = \"vga\" is not supported yet; use auto, 3d or 2d");
-    let generic = refusal(&|guest, _| guest.gpu.transport = Transport::Generic);
-    assert_eq!(generic, "gpu.transport = \"generic\" is not supported yet; use auto or vhost-user-gpu");
+    let generic = refusal(&|guest, host| {
+        guest.gpu.transport = Wish::Generic;
+        host.qemu_version = QemuVersion { major: 10, minor: 2, micro: 3 };
+        host.generic_device = true;
+    });
+    assert_eq!(
+        generic,
+        "gpu.transport = \"generic\" needs QEMU 11.0.0 or newer with its vhost-user-test-device-pci, and this is QEMU 10.2.3; \
+         use auto"
+    );
     let passt = refusal(&|guest, _| guest.network = NetworkMode::Passt);
     assert_eq!(passt, "network.mode = \"passt\" is not supported yet; use user or none");
     let app = refusal(&|guest, _| guest.profile = Profile::HostApp);
@@ -305,5 +314,30 @@ fn without_its_dbus_display_or_with_3d_qemu_gets_none() {
     for host in [HostFacts { dbus_display: false, ..host() }, HostFacts { three_d: true, ..host() }] {
         let line = command_line(&guest(), &host, Accel::Tcg).unwrap().to_string();
         assert!(line.contains("-display none "), "{line}");
+    }
+}
+
+#[test]
+fn the_generic_device_is_taken_for_3d_or_by_name_where_qemu_has_it() {
+    let old = QemuVersion { major: 10, minor: 2, micro: 0 };
+    let new = QemuVersion { major: 11, minor: 1, micro: 3 };
+    for (wish, three_d, generic_device, qemu_version, expected) in [
+        (Wish::Auto, true, true, new, Some(true)),
+        (Wish::Auto, false, true, new, Some(false)),
+        (Wish::Auto, true, false, new, Some(false)),
+        (Wish::Auto, true, true, old, Some(false)),
+        (Wish::VhostUserGpu, true, true, new, Some(false)),
+        (Wish::Generic, false, true, new, Some(true)),
+        (Wish::Generic, true, false, new, None),
+        (Wish::Generic, true, true, old, None),
+    ] {
+        let host = HostFacts { three_d, generic_device, qemu_version, ..host() };
+        let mut definition = guest();
+        definition.gpu = Gpu { transport: wish, scanouts: 3, ..definition.gpu };
+        let line = command_line(&definition, &host, Accel::Tcg).map(|line| line.to_string()).ok();
+        let device =
+            "-device vhost-user-test-device-pci,id=gpu,chardev=gpu0,virtio-id=16,num_vqs=2,vq_size=256,config_size=20 ";
+        let generic = line.map(|line| line.contains(device) && line.contains("-display none "));
+        assert_eq!(generic, expected, "{wish:?}, {three_d}, {generic_device}, {qemu_version}");
     }
 }

@@ -19,4 +19,5 @@ pub mod process;
 pub mod qemu;
 pub mod qmp;
 pub mod supervisor;
+pub mod transport;
 pub mod verdict;

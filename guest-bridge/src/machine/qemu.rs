@@ -3,14 +3,15 @@
 //! Small tasks watch what can happen and tell it to the supervisor as [`Happening`]s, each marked with the QEMU that it
 //! is about, so that nothing of a former one is taken for the present one. None of them decides anything.
 
-use super::command_line::{Accel, CommandLineError, HostFacts, SerialSink, command_line};
+use super::command_line::{Accel, HostFacts, SerialSink, command_line};
 use super::display;
 use super::lifecycle::Exit;
 use super::monitors::Modes;
 use super::process::{self, Killer, Sockets, Words};
 use super::qmp::{Qmp, QmpError, QmpEvent};
+use super::transport;
 use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
-use crate::gpu::{self, DeviceConfig, DeviceHandle};
+use crate::gpu::{self, DeviceConfig, DeviceHandle, Transport};
 use crate::renderer::client::Client;
 use crate::screen;
 use phyllome_config::GuestDefinition;
@@ -132,28 +133,23 @@ fn want(modes: &watch::Sender<Modes>, id: ScanoutId, mode: PreferredMode) {
 }
 
 impl Recipe<'_> {
-    /// The command line, with the descriptors' numbers of `sockets`.
-    fn command_line(
-        &self,
-        accel: Accel,
-        sockets: &Sockets,
-        three_d: bool,
-    ) -> Result<super::command_line::CommandLine, CommandLineError> {
+    /// The host for this start, with the descriptors' numbers of `sockets`.
+    fn host_with(&self, sockets: &Sockets, three_d: bool) -> HostFacts {
         let [gpu_fd, qmp_fd, serial_fd] = sockets.child_numbers();
-        let host = HostFacts { gpu_fd, qmp_fd, serial: SerialSink::Socket(serial_fd), three_d, ..self.host.clone() };
-        command_line(self.definition, &host, accel)
+        HostFacts { gpu_fd, qmp_fd, serial: SerialSink::Socket(serial_fd), three_d, ..self.host.clone() }
     }
 
     /// Starts QEMU and its device, which has 3D if there is a renderer. The error is one sentence.
     pub fn start(&self, generation: Generation, accel: Accel, renderer: Option<Client>) -> Result<Qemu, String> {
         let sockets = Sockets::new().map_err(|error| format!("cannot make QEMU's sockets: {error}"))?;
-        let line = self.command_line(accel, &sockets, renderer.is_some()).map_err(|error| error.to_string())?;
+        let host = self.host_with(&sockets, renderer.is_some());
+        let transport = transport::choose(self.definition.gpu.transport, &host).map_err(|error| error.to_string())?;
+        let line = command_line(self.definition, &host, accel).map_err(|error| error.to_string())?;
         tracing::info!(program = %line.program.display(), args = ?line.args, "starting QEMU");
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
         let modes = watch::Sender::new(self.modes());
         let screen_told = Arc::new(AtomicBool::new(false));
-        let three_d = renderer.is_some();
-        let device = self.start_device(renderer, generation, gpu_socket, &modes, &screen_told)?;
+        let device = self.start_device(renderer, transport, generation, gpu_socket, &modes, &screen_told)?;
         let words = Words::default();
         let stderr = process.take_stderr();
         let (pid, (killer, waiter)) = (process.id, process.split());
@@ -169,7 +165,7 @@ impl Recipe<'_> {
             generation,
             qmp_socket,
             self.happenings.clone(),
-            (self.host.dbus_display && !three_d).then(|| (self.modes(), modes.subscribe())),
+            host.has_display(transport).then(|| (self.modes(), modes.subscribe())),
         ));
         let happenings = self.happenings.clone();
         tokio::spawn(async move {
@@ -210,13 +206,18 @@ impl Recipe<'_> {
     fn start_device(
         &self,
         renderer: Option<Client>,
+        transport: Transport,
         generation: Generation,
         socket: UnixStream,
         modes: &watch::Sender<Modes>,
         screen_told: &Arc<AtomicBool>,
     ) -> Result<DeviceHandle, String> {
-        let config =
-            DeviceConfig { scanouts: self.definition.gpu.scanouts, mode: self.mode, ..DeviceConfig::default() };
+        let config = DeviceConfig {
+            transport,
+            scanouts: self.definition.gpu.scanouts,
+            mode: self.mode,
+            ..DeviceConfig::default()
+        };
         let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
         let (to_hub, to_screen) = mpsc::channel(TO_SCREEN_DEPTH);
         if let Ok(mut report) = self.report.lock() {

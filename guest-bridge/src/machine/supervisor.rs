@@ -390,7 +390,8 @@ impl Supervisor {
         };
         Report {
             state: self.life.state(),
-            message: self.life.message().map(Into::into),
+            // The loss of 3D is worth a word where there is nothing graver.
+            message: self.life.message().map(Into::into).or_else(|| device.gpu.reason.clone()),
             accel: qemu.map(|_| accel.into()),
             pid: std::process::id(),
             qemu_pid: qemu.map(|qemu| qemu.pid),

@@ -2,7 +2,7 @@
 //! the compositor does not know the guest's order of bytes, a converted copy.
 //!
 //! Each piece of guest memory is imported once and kept while the guest keeps it. The number of kept buffers is bounded; those
-//! that were not shown for longest go first. Guest memory is never mapped here: the copy reads it through the kernel.
+//! that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf is mapped, whose pages stay.
 
 use super::formats::{self, ARGB8888, XRGB8888};
 use super::globals::Globals;
@@ -236,7 +236,7 @@ fn import_shm(
     let (width, height) = (i32::try_from(part.width).ok()?, i32::try_from(part.height).ok()?);
     let stride = i32::try_from(shared.stride).ok()?;
     let number = wl_shm::Format::try_from(formats::shm_number(format)).ok()?;
-    let pool = shm.create_pool(shared.memfd.as_fd(), size, qh, ());
+    let pool = shm.create_pool(shared.memfd.as_ref()?.as_fd(), size, qh, ());
     let buffer = pool.create_buffer(offset, width, height, stride, number, qh, ());
     pool.destroy();
     Some(buffer)
@@ -280,6 +280,7 @@ impl OwnBuffer {
     /// Converts these parts of a picture of this buffer's size. Returns the number of pixels.
     pub fn convert(&self, picture: &Picture, damage: &[Rect]) -> io::Result<u64> {
         let Picture { buffer: shared, source } = picture;
+        let reader = shared.reader()?;
         let mut row = Vec::new();
         let mut pixels = 0;
         for rect in damage {
@@ -287,7 +288,7 @@ impl OwnBuffer {
             for y in rect.y..rect.y.saturating_add(rect.height) {
                 let from = (u64::from(source.y) + u64::from(y)) * u64::from(shared.stride)
                     + (u64::from(source.x) + u64::from(rect.x)) * 4;
-                read_exact_at(shared.memfd.as_fd(), &mut row, from)?;
+                reader.read_exact_at(&mut row, from)?;
                 if !formats::convert_to_xrgb(shared.fourcc, &mut row) {
                     return Err(io::Error::other("the guest's pixel format is unknown"));
                 }
@@ -304,21 +305,6 @@ impl Drop for OwnBuffer {
     fn drop(&mut self) {
         self.buffer.destroy();
     }
-}
-
-fn read_exact_at(fd: impl AsFd, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match rustix::io::pread(&fd, &mut *bytes, offset) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => {
-                bytes = bytes.get_mut(count..).unwrap_or_default();
-                offset = offset.saturating_add(count as u64);
-            }
-            Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(())
 }
 
 impl Dispatch<ZwpLinuxBufferParamsV1, u64> for LinkState {

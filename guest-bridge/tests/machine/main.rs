@@ -3,6 +3,7 @@
 //! Each test has folders of its own and ends what it started. Nothing here needs a kernel: the guests run firmware only.
 
 mod bridge;
+mod generic;
 mod leaving;
 mod linux;
 mod live_resize;

@@ -40,7 +40,7 @@ pub fn memory(width: u32, height: u32, fourcc: u32, pixel: [u8; 4], dmabuf: bool
     rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
     let dmabuf = dmabuf.then(|| OwnedFd::from(file.try_clone().unwrap()));
     let id = NEXT_BUFFER.fetch_add(1, Ordering::Relaxed);
-    Arc::new(SharedBuffer { id, memfd: file.into(), dmabuf, width, height, stride, fourcc })
+    Arc::new(SharedBuffer { id, memfd: Some(file.into()), dmabuf, width, height, stride, fourcc })
 }
 
 pub fn whole(buffer: &Arc<SharedBuffer>) -> Picture {
@@ -49,7 +49,7 @@ pub fn whole(buffer: &Arc<SharedBuffer>) -> Picture {
 
 /// The guest draws.
 pub fn paint(buffer: &SharedBuffer, area: Rect, pixel: [u8; 4]) {
-    let file = std::fs::File::from(buffer.memfd.try_clone().unwrap());
+    let file = std::fs::File::from(buffer.memfd.as_ref().unwrap().try_clone().unwrap());
     for y in area.y..area.y + area.height {
         let at = u64::from(y) * u64::from(buffer.stride) + u64::from(area.x) * 4;
         file.write_all_at(&pixel.repeat(area.width as usize), at).unwrap();

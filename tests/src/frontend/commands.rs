@@ -19,6 +19,8 @@ pub const SET_SCANOUT_BLOB: u32 = 0x010d;
 pub const CTX_CREATE: u32 = 0x0200;
 pub const RESOURCE_CREATE_3D: u32 = 0x0204;
 pub const SUBMIT_3D: u32 = 0x0207;
+pub const RESOURCE_MAP_BLOB: u32 = 0x0208;
+pub const RESOURCE_UNMAP_BLOB: u32 = 0x0209;
 pub const UPDATE_CURSOR: u32 = 0x0300;
 pub const MOVE_CURSOR: u32 = 0x0301;
 
@@ -125,6 +127,19 @@ pub fn attach_backing(id: u32, entries: &[(u64, u32)]) -> Bytes {
 
 pub fn detach_backing(id: u32) -> Bytes {
     Bytes::header(RESOURCE_DETACH_BACKING).u32(id).u32(0)
+}
+
+/// A blob of this many bytes in guest memory; `entries` are guest address and length.
+pub fn create_blob(id: u32, size: u64, entries: &[(u64, u32)]) -> Bytes {
+    let head = Bytes::header(RESOURCE_CREATE_BLOB).u32(id).u32(1).u32(2).u32(entries.len() as u32).u64(0).u64(size);
+    entries.iter().fold(head, |bytes, (addr, len)| bytes.u64(*addr).u32(*len).u32(0))
+}
+
+/// All of a picture of 32-bit pixels, B, G, R, X, that begins `offset` bytes into a blob.
+pub fn set_scanout_blob(scanout: u32, id: u32, width: u32, height: u32, stride: u32, offset: u32) -> Bytes {
+    let image = Bytes::header(SET_SCANOUT_BLOB).rect(full(width, height)).u32(scanout).u32(id).u32(width).u32(height);
+    let strides = image.u32(B8G8R8X8).u32(0).u32(stride).u32(0).u32(0).u32(0);
+    strides.u32(offset).u32(0).u32(0).u32(0)
 }
 
 pub fn get_edid(scanout: u32) -> Bytes {

@@ -32,6 +32,12 @@ impl DeviceProcess {
         Self::start(program, &["device", "--scanouts", &scanouts, "--present-at-once", "--3d"])
     }
 
+    /// Our device as it is on QEMU's generic transport, without 3D.
+    pub fn ours_generic(program: &Path, scanouts: u32) -> Result<Self> {
+        let scanouts = scanouts.to_string();
+        Self::start(program, &["device", "--scanouts", &scanouts, "--present-at-once", "--generic"])
+    }
+
     /// QEMU's own backend, if it is installed.
     pub fn contrib() -> Result<Option<Self>> {
         let places = ["/usr/lib/qemu/vhost-user-gpu", "/usr/libexec/vhost-user-gpu"];

@@ -48,6 +48,8 @@ pub const F_VERSION_1: u64 = 1 << 32;
 pub const F_EDID: u64 = 1 << 1;
 /// VIRTIO_GPU_F_RESOURCE_UUID.
 pub const F_UUID: u64 = 1 << 2;
+/// VIRTIO_GPU_F_RESOURCE_BLOB.
+pub const F_BLOB: u64 = 1 << 3;
 
 /// What the driver asks for.
 #[derive(Clone, Copy, Debug)]

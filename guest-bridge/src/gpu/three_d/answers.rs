@@ -6,6 +6,7 @@ use super::ThreeD;
 use crate::gpu::wire::Status;
 use crate::renderer::client::{Answer, Happened, Ticket};
 use std::collections::{BTreeMap, HashMap};
+use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 /// Most answers that are waited for: the control queue, and what the device asks by itself.
@@ -24,6 +25,8 @@ pub(super) enum Purpose {
     Context(u32),
     /// The guest's command that makes this resource.
     Resource(u32),
+    /// The guest's command that maps this blob.
+    Map(u32),
     /// The last part of a scanout's pixels.
     Fetch {
         /// Which scanout.
@@ -38,10 +41,23 @@ pub(super) enum Purpose {
 }
 
 /// What the device has to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum News {
     /// The guest's command is done.
     Answer(Token, Status),
+    /// The memory of a blob that the guest's command maps: a dmabuf, or a memfd that cannot shrink, of at least `size` bytes.
+    Mapped {
+        /// The command.
+        token: Token,
+        /// The blob.
+        resource: u32,
+        /// Its memory.
+        file: OwnedFd,
+        /// Bytes.
+        size: u64,
+        /// How to cache it.
+        cache: u32,
+    },
     /// A scanout's pixels are there (or will never be).
     Fetched {
         /// Which scanout.
@@ -127,18 +143,20 @@ impl Answers {
                     self.news.push(News::Cursor(scanout));
                 }
             }
-            Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) => match self.unanswered.get(&token) {
-                // It ends with its fence.
-                Some(_) if status == Status::OkNoData => {}
-                fence => {
-                    // What failed has nothing to wait for.
-                    if let Some(fence) = fence {
-                        self.fences.remove(fence);
+            Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) | Purpose::Map(_) => {
+                match self.unanswered.get(&token) {
+                    // It ends with its fence.
+                    Some(_) if status == Status::OkNoData => {}
+                    fence => {
+                        // What failed has nothing to wait for.
+                        if let Some(fence) = fence {
+                            self.fences.remove(fence);
+                        }
+                        self.unanswered.remove(&token);
+                        self.news.push(News::Answer(token, status));
                     }
-                    self.unanswered.remove(&token);
-                    self.news.push(News::Answer(token, status));
                 }
-            },
+            }
         }
     }
 
@@ -166,6 +184,13 @@ impl ThreeD {
             Happened::Ready => self.answers.news.push(News::Started),
             Happened::Answered { ticket, answer } => {
                 let Some((token, purpose)) = self.answers.waiting.remove(&ticket) else { return };
+                let answer = match (answer, purpose) {
+                    (Answer::Mapped { file, size, cache }, Purpose::Map(resource)) => {
+                        self.answers.news.push(News::Mapped { token, resource, file, size, cache });
+                        return;
+                    }
+                    (answer, _) => answer,
+                };
                 let status = match answer {
                     Answer::Refused(errno) => status(errno),
                     Answer::Done | Answer::Exported(..) | Answer::Mapped { .. } => Status::OkNoData,
@@ -191,6 +216,9 @@ impl ThreeD {
             Purpose::Resource(id) => {
                 if let Some(entry) = self.resources.get_mut(&id).filter(|entry| entry.made_by == token) {
                     entry.resource.lost = true;
+                }
+                if let Some(blob) = self.blobs.get_mut(&id).filter(|blob| blob.made_by == token) {
+                    blob.lost = true;
                 }
             }
             _ => {}

@@ -6,6 +6,7 @@
 //! what is on the screen stays, and another renderer is started.
 
 mod answers;
+mod blobs;
 mod pictures;
 mod resource;
 
@@ -23,6 +24,7 @@ use super::wire::{Command3d, FLAG_INFO_RING_IDX, Header, MemEntries, Response, S
 use crate::renderer::client::{Capset, Client, Ticket, Unsent};
 use crate::renderer::wire::{Create3d, Request, Transfer3d};
 use answers::{Answers, Purpose};
+use blobs::HostBlob;
 use pictures::Target;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -73,7 +75,9 @@ pub struct ThreeD {
     memory: Option<u64>,
     contexts: HashMap<u32, Context>,
     resources: HashMap<u32, Entry>,
-    /// Classic 2D resources that 3D contexts use as well.
+    /// Of host memory.
+    blobs: HashMap<u32, HostBlob>,
+    /// Classic 2D resources and blobs of guest memory that 3D contexts use as well.
     mirrors: HashSet<u32>,
     bytes: u64,
     entries: usize,
@@ -92,6 +96,7 @@ impl ThreeD {
             memory: None,
             contexts: HashMap::new(),
             resources: HashMap::new(),
+            blobs: HashMap::new(),
             mirrors: HashSet::new(),
             bytes: 0,
             entries: 0,
@@ -124,7 +129,7 @@ impl ThreeD {
 
     /// Whether there is such a resource, lost or not.
     pub fn has(&self, resource: u32) -> bool {
-        self.resources.contains_key(&resource)
+        self.resources.contains_key(&resource) || self.blobs.contains_key(&resource)
     }
 
     /// Bytes that 3D resources count for.
@@ -214,8 +219,13 @@ impl ThreeD {
 
     fn context_resource(&mut self, header: &Header, resource: u32, attach: bool) -> Done {
         self.context(header.ctx_id)?;
-        match self.resource(resource) {
-            Ok(_) => {}
+        let there = if self.blobs.contains_key(&resource) {
+            self.blob(resource).map(|_| ())
+        } else {
+            self.resource(resource).map(|_| ())
+        };
+        match there {
+            Ok(()) => {}
             // A classic 2D resource is mirrored by the device before it comes here.
             Err(_) if self.mirrors.contains(&resource) => {}
             // What is gone cannot be attached, and needs no detaching.
@@ -227,12 +237,12 @@ impl ThreeD {
     }
 
     fn create(&mut self, header: &Header, id: u32, what: Create3d) -> Done {
-        if id == 0 || self.resources.contains_key(&id) {
+        if id == 0 || self.has(id) {
             return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
         }
         let resource = Resource3d::new(what).ok_or(BAD_NUMBERS)?;
         let bytes = self.bytes.checked_add(resource.bytes).filter(|&bytes| bytes <= self.quota.bytes_3d).ok_or(OVER)?;
-        if self.resources.len() >= self.quota.resources_3d {
+        if self.resources.len() + self.blobs.len() >= self.quota.resources_3d {
             return Err(OVER);
         }
         let request = Request::Create { resource: id, what };
@@ -273,6 +283,10 @@ impl ThreeD {
 
     /// RESOURCE_UNREF of a 3D resource.
     pub fn unref(&mut self, header: &Header, id: u32) -> Done {
+        if let Some(lives) = self.remove_blob(id) {
+            let told = lives.then(|| self.forward(header, &Request::Unref(id)));
+            return told.unwrap_or(Ok(Outcome::Answer)).or(Ok(Outcome::Answer));
+        }
         let entry = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
         self.bytes = self.bytes.saturating_sub(entry.resource.bytes);
         self.entries = self.entries.saturating_sub(entry.resource.backing.map_or(0, |(entries, _)| entries));
@@ -285,6 +299,10 @@ impl ThreeD {
 
     /// RESOURCE_ASSIGN_UUID of a 3D resource.
     pub fn uuid(&mut self, id: u32) -> Result<&mut Option<[u8; 16]>, Refused> {
+        if self.blobs.contains_key(&id) {
+            self.blob(id)?;
+            return self.blobs.get_mut(&id).map(|blob| &mut blob.uuid).ok_or(NO_RESOURCE);
+        }
         self.resource(id)?;
         self.resources.get_mut(&id).map(|entry| &mut entry.resource.uuid).ok_or(NO_RESOURCE)
     }
@@ -295,12 +313,16 @@ impl ThreeD {
         if header.ctx_id != 0 {
             self.context(header.ctx_id)?;
         }
-        let resource = self.resource(id)?;
-        if resource.backing.is_none() {
-            return Err((Status::ErrUnspec, Class::BackingMissing));
-        }
-        if !resource.allows(&transfer) {
-            return Err((Status::ErrInvalidParameter, Class::TransferBox));
+        if self.blobs.contains_key(&id) {
+            self.blob_allows(id, &transfer)?;
+        } else {
+            let resource = self.resource(id)?;
+            if resource.backing.is_none() {
+                return Err((Status::ErrUnspec, Class::BackingMissing));
+            }
+            if !resource.allows(&transfer) {
+                return Err((Status::ErrInvalidParameter, Class::TransferBox));
+            }
         }
         self.tell_memory(memory);
         let transfer = Transfer3d { context: header.ctx_id, ..transfer };
@@ -396,7 +418,9 @@ impl ThreeD {
 
     /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer.
     pub fn reset(&mut self) {
-        let untouched = self.contexts.is_empty() && self.resources.is_empty() && self.mirrors.is_empty();
+        let nothing = self.resources.is_empty() && self.blobs.is_empty() && self.mirrors.is_empty();
+        let untouched = self.contexts.is_empty() && nothing;
+        self.blobs.clear();
         self.contexts.clear();
         self.mirrors.clear();
         for (_, cursor) in std::mem::take(&mut self.cursors) {
@@ -440,6 +464,7 @@ impl ThreeD {
         for entry in self.resources.values_mut() {
             entry.resource.lost = true;
         }
+        self.blobs.values_mut().for_each(|blob| blob.lost = true);
         for target in self.resources.values_mut().filter_map(|entry| entry.target.as_mut()) {
             target.told = false;
         }

@@ -2,10 +2,10 @@
 
 use super::*;
 use crate::frames::{TO_SCREEN_DEPTH, ToScreen};
-use crate::gpu::DeviceConfig;
 use crate::gpu::device::Device;
 use crate::gpu::memory::tests::memory;
 use crate::gpu::wire::{FLAG_FENCE, QueueKind, cmd, feature};
+use crate::gpu::{DeviceConfig, Transport};
 use crate::renderer::client::Patience;
 use crate::renderer::wire::{self, Event};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
@@ -48,6 +48,10 @@ fn start_up(renderer: &OwnedFd) {
 
 impl Bench {
     fn new(quota: Quota) -> Self {
+        Self::on(Transport::VhostUserGpu, quota)
+    }
+
+    fn on(transport: Transport, quota: Quota) -> Self {
         let ends = Ends::default();
         let theirs = ends.clone();
         let connect = move || {
@@ -59,9 +63,11 @@ impl Bench {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         let client =
             runtime.block_on(async { Client::over(connect, Patience::default()).unwrap().ready().await.unwrap() });
-        let mut device = Device::new(&DeviceConfig { quota, ..DeviceConfig::default() }, Some(client));
-        assert_eq!((device.offered(), device.capset_count()), (feature::VIRGL, 2));
-        device.set_features(feature::VIRGL | feature::EDID | feature::VERSION_1);
+        let mut device = Device::new(&DeviceConfig { transport, quota, ..DeviceConfig::default() }, Some(client));
+        let more = feature::RESOURCE_BLOB | feature::CONTEXT_INIT;
+        let offered = feature::VIRGL | if transport == Transport::Generic { more } else { 0 };
+        assert_eq!((device.offered(), device.capset_count()), (offered, 2));
+        device.set_features(offered | feature::EDID | feature::VERSION_1);
         let renderer = ends.lock().unwrap().pop_front().unwrap();
         let (sender, screen) = channel(TO_SCREEN_DEPTH);
         let memory = memory(&[(0, 0x1000), (PIXELS, 0x40_0000)]);
@@ -408,6 +414,9 @@ fn another_driver_finds_nothing_of_the_former_one() {
     bench.context(1);
     bench.texture(3);
 }
+
+#[path = "blob_tests.rs"]
+mod blobs;
 
 #[test]
 fn a_driver_that_is_gone_leaves_no_cursor_at_the_renderer() {
