@@ -113,3 +113,31 @@ fn a_guest_that_has_gone_leaves_no_renderer() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn a_renderer_that_falls_silent_is_ended_and_holds_up_neither_2d_nor_a_pause() -> Result<()> {
+    let mut rig = Rig::new()?;
+    rig.context(1, &[])?;
+    let pid = rig.renderer()?.context("there is no renderer")?;
+    let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+    rustix::process::kill_process(id, rustix::process::Signal::STOP)?;
+    rig.session.enqueue(1, &submit(1, &[0]).fenced(1).build(), 24)?;
+    rig.session.enqueue(2, &Bytes::header(GET_DISPLAY_INFO).build(), 408)?;
+    rig.session.control.notify()?;
+    // What 2D asks is answered at once, what 3D asks is not.
+    ensure!(response_type(&rig.session.answer(2)?) == OK_DISPLAY_INFO);
+    // The machine pauses: the stream is given back, once.
+    let base = rig.session.stop_queue(0)?;
+    rig.session.answer(1)?;
+    rig.session.resume_queue(0, base)?;
+    rig.session.enqueue(3, &submit(1, &[0]).fenced(2).build(), 24)?;
+    rig.session.control.notify()?;
+    let (head, _) = rig.session.control.wait(&rig.session.memory, Duration::from_secs(40))?;
+    ensure!(head == 6, "answer to {head}");
+    let answer = response_type(&rig.session.memory.read(phyllome_tests::frontend::session::response_at(3), 24)?);
+    ensure!(answer == ERR_UNSPEC, "a stream of a renderer that was ended: {answer:#x}");
+    rig.until("another renderer", |rig| Ok(rig.restarts()? == 1))?;
+    rig.expect("the lost context", submit(1, &[0]), ERR_INVALID_CONTEXT_ID)?;
+    rig.ok(destroy_context(1))?;
+    rig.serves()
+}

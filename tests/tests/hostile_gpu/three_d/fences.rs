@@ -70,8 +70,11 @@ fn timelines_of_contexts_that_do_not_exist_hold_up_nobody() -> Result<()> {
 #[test]
 fn a_ring_reset_in_mid_fence_of_3d_leaves_no_answer_behind() -> Result<()> {
     let mut rig = Rig::new()?;
-    let used = rig.used()?;
-    for _ in 0..20 {
+    let mut used = rig.used()?;
+    for round in 0..30 {
+        if round == 15 {
+            used = rig.used()?;
+        }
         rig.texture(7, 64, 64, PIXELS)?;
         rig.context(1, &[7])?;
         for slot in 1..60 {

@@ -106,8 +106,11 @@ fn memory_that_changes_under_3d_backing_is_survived() -> Result<()> {
     part.memory_size = FAR;
     rig.texture(1, 64, 64, PIXELS)?;
     rig.texture(2, 64, 64, FAR)?;
-    let used = rig.used()?;
+    let mut used = rig.used()?;
     for round in 0..20 {
+        if round == 10 {
+            used = rig.used()?;
+        }
         rig.ok(transfer_to(0, 2, whole(64, 64)))?;
         for slot in 1..80 {
             let request = transfer_from(0, 1 + u32::from(slot % 2), whole(64, 64)).fenced(slot.into());

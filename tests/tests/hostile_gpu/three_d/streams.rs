@@ -46,7 +46,6 @@ fn streams_that_are_not_as_long_as_they_say_are_refused() -> Result<()> {
 #[test]
 fn commands_with_wrong_handles_and_lengths_are_refused_and_leak_nothing() -> Result<()> {
     let mut rig = Rig::new()?;
-    let used = rig.used()?;
     let header = |number: u32, object: u32, length: u32| number | object << 8 | length << 16;
     let no_handle = 0xdead_beef;
     let streams: Vec<Vec<u32>> = vec![
@@ -78,7 +77,11 @@ fn commands_with_wrong_handles_and_lengths_are_refused_and_leak_nothing() -> Res
         virgl(46, 0, &[7, 0, 0, u32::MAX, u32::MAX, 0, 0, 0, 64, 64, 1, 0, 2]),
         virgl(47, 0, &[7, 0, 0, 4, 0, 0, 0, 0, 64, 64, 1, 7, 0xffff_fff0, 1]),
     ];
-    for (at, stream) in streams.iter().enumerate().chain(streams.iter().enumerate()) {
+    let mut used = rig.used()?;
+    for (round, (at, stream)) in streams.iter().enumerate().cycle().take(4 * streams.len()).enumerate() {
+        if round == 2 * streams.len() {
+            used = rig.used()?;
+        }
         rig.texture(7, 64, 64, PIXELS)?;
         rig.context(1, &[7])?;
         let answer = send(&mut rig, stream)?;
@@ -91,17 +94,72 @@ fn commands_with_wrong_handles_and_lengths_are_refused_and_leak_nothing() -> Res
     rig.has_not_grown(used)
 }
 
+/// virgl's commands with the object and the number of words that the library asks of them.
+const SHAPES: [(u32, u32, u32); 44] = [
+    (1, 1, 11),
+    (1, 2, 9),
+    (1, 3, 5),
+    (1, 4, 12),
+    (1, 5, 5),
+    (1, 6, 6),
+    (1, 7, 9),
+    (1, 8, 5),
+    (1, 9, 4),
+    (2, 1, 1),
+    (2, 2, 1),
+    (2, 5, 1),
+    (3, 8, 1),
+    (4, 0, 7),
+    (5, 0, 3),
+    (6, 0, 3),
+    (7, 0, 8),
+    (8, 0, 12),
+    (9, 0, 15),
+    (10, 0, 3),
+    (11, 0, 3),
+    (12, 0, 8),
+    (13, 0, 1),
+    (14, 0, 4),
+    (15, 0, 3),
+    (16, 0, 21),
+    (17, 0, 13),
+    (18, 0, 3),
+    (19, 0, 1),
+    (20, 0, 1),
+    (21, 0, 2),
+    (22, 0, 32),
+    (23, 0, 32),
+    (24, 0, 1),
+    (25, 0, 2),
+    (26, 0, 3),
+    (27, 0, 5),
+    (28, 0, 1),
+    (29, 0, 1),
+    (30, 0, 1),
+    (31, 0, 2),
+    (40, 0, 8),
+    (46, 0, 13),
+    (47, 0, 14),
+];
+
 /// Words that look like commands, or like nothing at all.
 fn garbage(random: &mut Random) -> Vec<u32> {
-    let mut words = Vec::new();
-    if random.below(4) == 0 {
+    if random.below(16) == 0 {
         return (0..random.below(2000) + 1).map(|_| random.next()).collect();
     }
-    while words.len() < 400 {
-        let length = random.below(16);
-        words.push(random.below(64) | random.below(12) << 8 | length << 16);
-        let small = random.below(3) > 0;
-        words.extend((0..length).map(|_| if small { random.below(70) } else { random.next() }));
+    let mut words = Vec::new();
+    for _ in 0..1 + random.below(4) {
+        let (number, object, length) = SHAPES[random.below(SHAPES.len() as u32) as usize];
+        let length = if random.below(10) == 0 { random.below(40) } else { length };
+        words.push(number | object << 8 | length << 16);
+        words.extend((0..length).map(|_| match random.below(8) {
+            0 => random.next(),
+            1 => random.below(300),
+            2 => u32::MAX - random.below(3),
+            // The ids that there are, and small numbers.
+            3 => 7 + random.below(2),
+            _ => random.below(4),
+        }));
     }
     words
 }
@@ -116,7 +174,8 @@ fn garbage_ends_at_worst_the_renderer() -> Result<()> {
     rig.ok(set_scanout(0, 500, full(32, 32)))?;
     rig.ok(transfer(500, full(32, 32), 0))?;
     rig.ok(flush(500, full(32, 32)))?;
-    for round in 0..300 {
+    let mut done = 0;
+    for round in 0..200 {
         if rig.restarts()? > 0 {
             println!("the renderer died in round {round}");
             break;
@@ -131,16 +190,22 @@ fn garbage_ends_at_worst_the_renderer() -> Result<()> {
         rig.ask(create_context(1))?;
         rig.ask(context_attach(1, 7))?;
         rig.ask(context_attach(1, 8))?;
-        let answer = send(&mut rig, &garbage(&mut random))?;
-        ensure!(answer == OK_NODATA || answer >= ERR_UNSPEC, "round {round}: {answer:#x}");
+        // A surface of the texture to begin with; the library stops at the first command that it does not like.
+        rig.ask(submit(1, &[virgl(1, 8, &[1, 7, B8G8R8A8, 0, 0]), virgl(5, 0, &[1, 0, 1])].concat()))?;
+        for part in 0..30 {
+            let answer = send(&mut rig, &garbage(&mut random))?;
+            ensure!(answer == OK_NODATA || answer >= ERR_UNSPEC, "round {round}, stream {part}: {answer:#x}");
+            done += u32::from(answer == OK_NODATA);
+        }
     }
+    println!("{done} streams were executed to their ends");
     rig.device.dump_until(0, |pixels| pixels.iter().all(|byte| *byte == 0x42))?;
-    // Whether or not it died: what was lost says so, and can be freed and made again.
+    // Whether or not it died: all can be freed and made again.
     for id in [1, 7, 8] {
         rig.ask(unref(id))?;
     }
     rig.ask(destroy_context(1))?;
-    rig.serves()?;
+    rig.recovers()?;
     rig.ok(transfer(500, full(32, 32), 0))?;
     rig.ok(flush(500, full(32, 32)))
 }
@@ -182,5 +247,67 @@ fn streams_that_change_while_they_are_read_do_no_harm() -> Result<()> {
     end.store(true, Ordering::Relaxed);
     flips.join().map_err(|_| anyhow::anyhow!("the other processor failed"))??;
     println!("{rounds} rounds, {} restarts", rig.restarts()?);
-    rig.serves()
+    rig.recovers()
+}
+
+#[test]
+fn random_resources_and_transfers_end_at_worst_the_renderer() -> Result<()> {
+    let mut rig = Rig::new()?;
+    let mut random = Random::new();
+    // Mostly sane, so that much of it gets through to the library.
+    let odd = |random: &mut Random| random.below(8) == 0;
+    let side = |random: &mut Random| if odd(random) { random.below(20_000) } else { 1 + random.below(130) };
+    let formats = [B8G8R8A8, R8, R8G8B8A8, B8G8R8X8, 16, 31, 94, 107, 109, 18];
+    for round in 0..20 {
+        let created = (1..=90).map(|id| {
+            let target = if odd(&mut random) { random.below(10) } else { TEXTURE_2D };
+            let format = formats[random.below(formats.len() as u32) as usize];
+            let what = Create3d {
+                target,
+                format: if odd(&mut random) { random.below(400) } else { format },
+                bind: if odd(&mut random) { random.next() & 0x7f_ffff } else { 1 << 3 },
+                width: side(&mut random),
+                height: if target == BUFFER { 1 } else { side(&mut random) },
+                depth: if odd(&mut random) { random.below(20) } else { 1 },
+                array_size: if odd(&mut random) { random.below(20) } else { 1 },
+                last_level: if odd(&mut random) { random.below(9) } else { 0 },
+                samples: if odd(&mut random) { random.below(40) } else { 0 },
+                flags: random.below(4),
+            };
+            create_3d(id, what)
+        });
+        let created: Vec<_> = created.collect();
+        let made = rig.session.ask_all(created)?;
+        let attached = rig.session.ask_all((1..=90).map(|id| attach_backing(id, &[(PIXELS, 0x2_0000)])))?;
+        let moved = (1..=90).map(|id| {
+            let part = Transfer3d {
+                x: if odd(&mut random) { random.below(70) } else { 0 },
+                y: if odd(&mut random) { random.below(70) } else { 0 },
+                z: if odd(&mut random) { random.below(9) } else { 0 },
+                width: 1 + random.below(60),
+                height: if odd(&mut random) { 1 + random.below(60) } else { 1 },
+                depth: if odd(&mut random) { random.below(4) } else { 1 },
+                offset: if odd(&mut random) { random.below(0x2_0010).into() } else { 0 },
+                level: if odd(&mut random) { random.below(4) } else { 0 },
+                stride: if odd(&mut random) { random.below(1000) } else { 0 },
+                layer_stride: if odd(&mut random) { random.below(70_000) } else { 0 },
+            };
+            if random.below(2) == 0 { transfer_to(0, id, part) } else { transfer_from(0, id, part) }
+        });
+        let moved: Vec<_> = moved.collect();
+        let moved = rig.session.ask_all(moved)?;
+        let freed = rig.session.ask_all((1..=90).map(unref))?;
+        let good = |answers: &[u32]| answers.iter().filter(|answer| **answer == OK_NODATA).count();
+        println!("round {round}: {} made, {} attached, {} moved", good(&made), good(&attached), good(&moved));
+        ensure!(made.iter().chain(&moved).all(|answer| *answer == OK_NODATA || *answer >= ERR_UNSPEC));
+        // What was refused late is there for the device and can be freed; what was refused at once never was.
+        for ((made, freed), id) in made.iter().zip(&freed).zip(1..) {
+            ensure!(*made != OK_NODATA || *freed == OK_NODATA, "resource {id} was made and cannot be freed");
+        }
+        if rig.restarts()? > 0 {
+            println!("the renderer died in round {round}");
+            break;
+        }
+    }
+    rig.recovers()
 }
