@@ -132,8 +132,15 @@ impl Lane {
 
     /// Whether this lane's pixels have to be fetched ([`Self::fetch`]) from now on.
     pub fn set_fetched(&mut self, fetched: bool) {
-        self.give_up_fetch();
+        if self.fetched != fetched {
+            self.give_up_fetch();
+        }
         self.fetched = fetched;
+    }
+
+    /// Whether they have to be: a batch then shows the picture that was fetched, and not the scanout's newest.
+    pub fn is_fetched(&self) -> bool {
+        self.fetched
     }
 
     /// What is to be fetched now, if anything is: nothing is under way, and there is damage. The number comes back in
@@ -181,8 +188,9 @@ impl Lane {
     /// was gathered means nothing any more, and all of it is damage.
     pub fn replaced(&mut self, resized: Option<Rect>) {
         self.unflushed = true;
-        self.give_up_fetch();
+        // A picture that is being fetched is shown all the same: a guest that flips faster than that is seen, too.
         if let Some(whole) = resized {
+            self.give_up_fetch();
             self.damage.clear();
             self.damage.add(whole);
         }
@@ -190,8 +198,11 @@ impl Lane {
 
     /// Whether a batch is ready to go: there is damage, and nothing is under way.
     pub fn ready(&self) -> bool {
-        let there = if self.fetched { matches!(self.stage, Stage::Fetched(..)) } else { !self.damage.is_empty() };
-        self.sent == self.done && there && !self.unflushed
+        let there = match self.stage {
+            Stage::Fetched(..) => true,
+            _ => !self.fetched && !self.damage.is_empty() && !self.unflushed,
+        };
+        self.sent == self.done && there
     }
 
     /// Takes the batch that is ready.
@@ -423,7 +434,14 @@ mod tests {
         assert_eq!(lane.fetch().unwrap().1, [rect(9, 9, 2, 2)]);
         lane.replaced(None);
         lane.flush(rect(0, 0, 1, 1));
-        assert_eq!(lane.fetch().unwrap().1.len(), 2, "what was not fetched of the old picture is fetched of the new");
+        assert!(lane.fetch().is_none(), "the old picture is still on its way");
+        lane.arrived(lane.epoch);
+        assert_eq!(lane.take(), Some((2, vec![rect(9, 9, 2, 2)])), "and is shown, however fast the guest flips");
+        lane.presented(2);
+        assert_eq!(lane.fetch().unwrap().1, [rect(0, 0, 1, 1)]);
+        lane.replaced(Some(WHOLE));
+        lane.flush(rect(0, 0, 1, 1));
+        assert_eq!(lane.fetch().unwrap().1, [WHOLE], "of another size nothing old is shown");
         lane.abandon();
         assert!(!lane.ready() && lane.fetch().is_none());
     }

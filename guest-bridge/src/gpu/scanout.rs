@@ -26,6 +26,8 @@ pub struct Scanout {
     pub id: ScanoutId,
     /// What it shows, if it is on.
     pub shown: Option<Shown>,
+    /// The resource and picture of 3D that was fetched, or is being fetched: what the next batch shows.
+    pub staged: Option<(u32, Picture)>,
     /// What its EDID prefers.
     pub mode: PreferredMode,
     /// Its hardware cursor.
@@ -37,7 +39,7 @@ pub struct Scanout {
 impl Scanout {
     /// A scanout that is off.
     pub fn new(id: ScanoutId, mode: PreferredMode) -> Self {
-        Self { id, shown: None, mode, cursor: Cursor::default(), announced: None }
+        Self { id, shown: None, staged: None, mode, cursor: Cursor::default(), announced: None }
     }
 
     /// The part of a flush of `resource` that this scanout shows, in the scanout's own pixels; `None` if it shows nothing.
@@ -77,10 +79,12 @@ impl Scanout {
             return self.cursor_message();
         };
         if lane.ready() {
-            let known = (shown.picture.buffer.id, shown.picture.source);
+            let staged = self.staged.as_ref().filter(|_| lane.is_fetched());
+            let picture = staged.map_or(&shown.picture, |(_, picture)| picture);
+            let known = (picture.buffer.id, picture.source);
             if self.announced != Some(known) {
                 self.announced = Some(known);
-                return Some(ToScreen::Scanout { id, picture: Some(shown.picture.clone()) });
+                return Some(ToScreen::Scanout { id, picture: Some(picture.clone()) });
             }
             return lane.take().map(|(serial, damage)| ToScreen::Flush { id, serial, damage });
         }
@@ -107,6 +111,7 @@ impl Scanout {
     /// Another driver: off, no cursor, and the screen was told so by [`ToScreen::Reset`].
     pub fn reset(&mut self, lane: &mut Lane) {
         self.shown = None;
+        self.staged = None;
         self.announced = None;
         self.cursor = Cursor::default();
         lane.abandon();

@@ -48,12 +48,15 @@ impl Device {
     /// Has the pixels fetched that the screen is free to show.
     fn fetch(&mut self) {
         let Some(three_d) = &mut self.three_d else { return };
-        for (index, (scanout, lane)) in self.scanouts.iter().zip(&mut self.lanes).enumerate() {
+        for (index, (scanout, lane)) in self.scanouts.iter_mut().zip(&mut self.lanes).enumerate() {
             let Some(shown) = &scanout.shown else { continue };
             let Some((epoch, damage)) = lane.fetch() else { continue };
             let (resource, source) = (shown.resource, shown.picture.source);
             match three_d.fetch(&Fetch { scanout: index, epoch, resource, source, damage: &damage }) {
-                Some(bytes) => self.copied_bytes = self.copied_bytes.saturating_add(bytes),
+                Some(bytes) => {
+                    self.copied_bytes = self.copied_bytes.saturating_add(bytes);
+                    scanout.staged = Some((resource, shown.picture.clone()));
+                }
                 // What was there last stays.
                 None => lane.arrived(epoch),
             }
@@ -79,8 +82,8 @@ impl Device {
                 }
                 News::Fetched { scanout, epoch } => {
                     if let (Some(scanout), Some(lane)) = (self.scanouts.get(scanout), self.lanes.get_mut(scanout)) {
-                        if let Some(shown) = &scanout.shown {
-                            three_d.written(shown.resource);
+                        if let Some((resource, _)) = &scanout.staged {
+                            three_d.written(*resource);
                         }
                         lane.arrived(epoch);
                     }
@@ -132,7 +135,7 @@ impl Device {
 
     pub(super) fn turn_off(&mut self, index: usize) {
         if let (Some(scanout), Some(lane)) = (self.scanouts.get_mut(index), self.lanes.get_mut(index)) {
-            scanout.shown = None;
+            (scanout.shown, scanout.staged) = (None, None);
             lane.abandon();
             self.layout_changed = true;
         }

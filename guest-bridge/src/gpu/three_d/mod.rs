@@ -52,8 +52,6 @@ struct Context {
 struct Entry {
     resource: Resource3d,
     made_by: Token,
-    /// Where its pixels are read back to, once it was shown.
-    target: Option<Target>,
 }
 
 /// What a command gets that could not be sent on.
@@ -83,6 +81,8 @@ pub struct ThreeD {
     entries: usize,
     submits: Bucket,
     answers: Answers,
+    /// Where the pixels of resources that were shown are read back to.
+    targets: HashMap<u32, Target>,
     next_target: u32,
     cursors: HashMap<u32, pictures::CursorTarget>,
 }
@@ -102,6 +102,7 @@ impl ThreeD {
             entries: 0,
             submits: Bucket::new(quota.submits_per_second),
             answers: Answers::default(),
+            targets: HashMap::new(),
             next_target: 0,
             cursors: HashMap::new(),
         }
@@ -248,7 +249,7 @@ impl ThreeD {
         let request = Request::Create { resource: id, what };
         let (outcome, made_by) = self.forward_made(header, &request, Purpose::Resource(id))?;
         self.bytes = bytes;
-        self.resources.insert(id, Entry { resource, made_by, target: None });
+        self.resources.insert(id, Entry { resource, made_by });
         Ok(outcome)
     }
 
@@ -290,7 +291,7 @@ impl ThreeD {
         let entry = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
         self.bytes = self.bytes.saturating_sub(entry.resource.bytes);
         self.entries = self.entries.saturating_sub(entry.resource.backing.map_or(0, |(entries, _)| entries));
-        self.drop_target(entry.target);
+        self.drop_target(id);
         if entry.resource.lost {
             return Ok(Outcome::Answer);
         }
@@ -427,9 +428,9 @@ impl ThreeD {
             // Without a renderer there is nothing to drop.
             let _ = self.client.drop_target(cursor.id());
         }
-        let targets: Vec<_> = self.resources.drain().filter_map(|(_, entry)| entry.target).collect();
-        for target in targets {
-            self.drop_target(Some(target));
+        self.resources.clear();
+        for resource in self.targets.keys().copied().collect::<Vec<_>>() {
+            self.drop_target(resource);
         }
         (self.bytes, self.entries) = (0, 0);
         self.answers.forget();
@@ -465,7 +466,7 @@ impl ThreeD {
             entry.resource.lost = true;
         }
         self.blobs.values_mut().for_each(|blob| blob.lost = true);
-        for target in self.resources.values_mut().filter_map(|entry| entry.target.as_mut()) {
+        for target in self.targets.values_mut() {
             target.told = false;
         }
         self.cursors.clear();

@@ -9,7 +9,7 @@ use crate::gpu::class::Class;
 use crate::gpu::cursor;
 use crate::gpu::device::{Done, Outcome, Refused};
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
-use crate::gpu::pacing::union;
+use crate::gpu::pacing::{Damage, union};
 use crate::gpu::resource::{Layout, Resource};
 use crate::gpu::wire::Status;
 use crate::renderer::wire::{Box3d, Create3d, ReadBack, Request, Transfer3d};
@@ -29,6 +29,10 @@ pub struct Target {
     id: u32,
     /// The renderer that lives now knows it.
     pub(super) told: bool,
+    /// It has all of the resource's pixels, but for what is [`Self::behind`].
+    read: bool,
+    /// What the guest has changed in other resources that it shows in turn with this one, and so in this one, too.
+    behind: Damage,
 }
 
 /// The same for a scanout's cursor.
@@ -66,6 +70,18 @@ fn memory(width: u32, height: u32, format: Format) -> Result<Resource, Refused> 
     Resource::new(layout, format).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
 }
 
+/// A scanout's rectangle in its resource's pixels.
+fn placed(rect: &Rect, source: &Rect) -> Rect {
+    Rect { x: source.x.saturating_add(rect.x), y: source.y.saturating_add(rect.y), ..*rect }
+}
+
+/// The part of a rectangle that lies inside.
+fn clipped(rect: Rect, layout: &Layout) -> Rect {
+    let width = layout.width.saturating_sub(rect.x).min(rect.width);
+    let height = layout.height.saturating_sub(rect.y).min(rect.height);
+    Rect { width, height, ..rect }
+}
+
 impl ThreeD {
     /// The memory that a scanout shows of a resource, made when it is first shown. `shown` are the resources of all scanouts:
     /// their memory stays, where that of others makes room.
@@ -76,32 +92,24 @@ impl ThreeD {
         let (width, height) = (resource.what.width, resource.what.height);
         self.make_room(id, shown);
         let next = self.next_target;
-        let entry = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
-        if entry.target.is_none() {
+        if !self.targets.contains_key(&id) {
             let memory = memory(width, height, Format::B8G8R8X8)?;
-            entry.target = Some(Target { memory, id: next, told: false });
+            let target = Target { memory, id: next, told: false, read: false, behind: Damage::default() };
+            self.targets.insert(id, target);
             self.next_target = next.wrapping_add(1);
         }
-        let target = entry.target.as_mut().ok_or(NO_RESOURCE)?;
+        let target = self.targets.get_mut(&id).ok_or(NO_RESOURCE)?;
         target.memory.share(udmabuf).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
     }
 
     /// A guest that shows one resource after another gets no more memory for it than for [`MAX_TARGETS`].
     fn make_room(&mut self, id: u32, shown: &[u32]) {
-        let count = self.resources.values().filter(|entry| entry.target.is_some()).count();
-        if count < MAX_TARGETS {
+        if self.targets.len() < MAX_TARGETS || self.targets.contains_key(&id) {
             return;
         }
-        let is_idle =
-            |&(other, entry): &(&u32, &super::Entry)| *other != id && !shown.contains(other) && entry.target.is_some();
-        let oldest = self
-            .resources
-            .iter()
-            .filter(is_idle)
-            .min_by_key(|(_, entry)| entry.target.as_ref().map(|target| target.id));
-        if let Some(oldest) = oldest.map(|(&other, _)| other) {
-            let target = self.resources.get_mut(&oldest).and_then(|entry| entry.target.take());
-            self.drop_target(target);
+        let idle = self.targets.iter().filter(|(other, _)| !shown.contains(other));
+        if let Some(oldest) = idle.min_by_key(|(_, target)| target.id).map(|(&other, _)| other) {
+            self.drop_target(oldest);
         }
     }
 
@@ -113,8 +121,8 @@ impl ThreeD {
 
     /// Has pixels read back; bytes that will be copied, or `None` if they cannot be, because the renderer that had them is gone.
     pub fn fetch(&mut self, fetch: &Fetch<'_>) -> Option<u64> {
-        let entry = self.resources.get_mut(&fetch.resource).filter(|entry| !entry.resource.lost)?;
-        let target = entry.target.as_mut()?;
+        self.resource(fetch.resource).ok()?;
+        let target = self.targets.get_mut(&fetch.resource)?;
         let layout = target.memory.layout;
         if !target.told {
             let request = Request::Target { target: target.id, length: layout.bytes };
@@ -123,36 +131,40 @@ impl ThreeD {
             self.answers.expect(sent.ok()?, Purpose::Silent);
             target.told = true;
         }
+        let mut parts = std::mem::take(&mut target.behind);
+        if !std::mem::replace(&mut target.read, true) {
+            parts.add(Rect { x: 0, y: 0, width: layout.width, height: layout.height });
+        }
+        let source = &fetch.source;
+        let changed: Vec<Rect> = fetch.damage.iter().map(|rect| placed(rect, source)).collect();
+        changed.iter().for_each(|&rect| parts.add(rect));
+        // The next picture of a guest that flips differs from this one's memory where this one differs from its.
+        for (_, other) in self.targets.iter_mut().filter(|(other, _)| **other != fetch.resource) {
+            changed.iter().for_each(|&rect| other.behind.add(clipped(rect, &other.memory.layout)));
+        }
+        let target = self.targets.get(&fetch.resource)?.id;
+        let mut rects = parts.rects();
         let whole;
-        let damage = if fetch.damage.len() > MAX_READS {
-            whole = [fetch.damage.iter().copied().reduce(union)?];
-            &whole
-        } else {
-            fetch.damage
-        };
+        if rects.len() > MAX_READS {
+            whole = [rects.iter().copied().reduce(union)?];
+            rects = &whole;
+        }
         let mut bytes = 0;
-        for (index, rect) in damage.iter().enumerate() {
-            let part = ReadBack {
-                x: fetch.source.x.saturating_add(rect.x),
-                y: fetch.source.y.saturating_add(rect.y),
-                width: rect.width,
-                height: rect.height,
-                stride: layout.pitch,
-                offset: 0,
-            };
-            let request = Request::ReadBack { resource: fetch.resource, target: target.id, part };
-            let ticket = self.client.send(&request, &[]).ok()?;
-            let last = index + 1 == damage.len();
+        for (index, rect) in rects.iter().enumerate() {
+            let Rect { x, y, width, height } = *rect;
+            let part = ReadBack { x, y, width, height, stride: layout.pitch, offset: 0 };
+            let ticket = self.client.send(&Request::ReadBack { resource: fetch.resource, target, part }, &[]).ok()?;
+            let last = index + 1 == rects.len();
             let purpose = Purpose::Fetch { scanout: fetch.scanout, epoch: fetch.epoch };
             self.answers.expect(ticket, if last { purpose } else { Purpose::Silent });
-            bytes += u64::from(rect.width) * u64::from(rect.height) * u64::from(BYTES_PER_PIXEL);
+            bytes += u64::from(width) * u64::from(height) * u64::from(BYTES_PER_PIXEL);
         }
         Some(bytes)
     }
 
     /// The pixels of this resource have been written to its memory.
     pub fn written(&self, id: u32) {
-        if let Some(target) = self.resources.get(&id).and_then(|entry| entry.target.as_ref()) {
+        if let Some(target) = self.targets.get(&id) {
             target.memory.written();
         }
     }
@@ -191,8 +203,8 @@ impl ThreeD {
         self.cursors.get(&scanout).map(|target| (&target.memory, target.hot.0, target.hot.1))
     }
 
-    pub(super) fn drop_target(&mut self, target: Option<Target>) {
-        if let Some(target) = target.filter(|target| target.told) {
+    pub(super) fn drop_target(&mut self, resource: u32) {
+        if let Some(target) = self.targets.remove(&resource).filter(|target| target.told) {
             // Without a renderer there is nothing to drop.
             let _ = self.client.drop_target(target.id);
         }

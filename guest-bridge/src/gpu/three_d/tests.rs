@@ -235,6 +235,45 @@ fn a_shown_texture_is_fetched_before_the_screen_hears_of_it() {
 }
 
 #[test]
+fn a_guest_that_flips_faster_than_pixels_are_fetched_is_seen() {
+    let mut bench = bench();
+    for id in [3, 4] {
+        bench.texture(id);
+    }
+    let mut flip = |bench: &mut Bench, id, rect: [u32; 4]| {
+        assert_eq!(bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, id]), OK);
+        let [x, y, w, h] = rect;
+        bench.status(cmd::RESOURCE_FLUSH, 0, &[x, y, w, h, id, 0]);
+        let messages = bench.messages();
+        (messages.len(), bench.asked())
+    };
+    flip(&mut bench, 3, [0, 0, 64, 32]);
+    // The renderer has not answered yet, and the guest goes on.
+    assert!(flip(&mut bench, 4, [0, 0, 8, 8]).1.is_empty(), "one fetch at a time");
+    bench.answer(&[Event::Done(0), Event::Done(0)]);
+    let messages = bench.messages();
+    assert!(
+        matches!(messages[..], [ToScreen::Scanout { picture: Some(_), .. }, ToScreen::Flush { serial: 1, .. }]),
+        "{messages:?}"
+    );
+    let presented = |bench: &mut Bench, serial| {
+        let id = phyllome_protocol::ScanoutId::new(0).unwrap();
+        bench.device.message(crate::frames::ToDevice::Presented { id, serial });
+        bench.messages();
+        bench.asked()
+    };
+    // Then the other resource comes whole, because nothing of it was read before.
+    let asked = presented(&mut bench, 1);
+    assert!(asked[1].contains("width: 64, height: 32"), "{asked:?}");
+    bench.answer(&[Event::Done(0), Event::Done(0)]);
+    assert_eq!(bench.messages().len(), 2);
+    presented(&mut bench, 2);
+    // The first one again: with what changed in the other meanwhile.
+    let (_, asked) = flip(&mut bench, 3, [40, 0, 4, 4]);
+    assert!(asked.len() == 2 && asked[0].contains("width: 8, height: 8") && asked[1].contains("x: 40"), "{asked:?}");
+}
+
+#[test]
 fn a_guest_that_shows_everything_once_keeps_little_memory_for_it() {
     let mut bench = bench();
     for id in 1..=100 {
@@ -251,8 +290,7 @@ fn a_guest_that_shows_everything_once_keeps_little_memory_for_it() {
             }
         }
     }
-    let kept =
-        bench.device.three_d.as_ref().map(|three_d| three_d.resources.values().filter(|e| e.target.is_some()).count());
+    let kept = bench.device.three_d.as_ref().map(|three_d| three_d.targets.len());
     assert_eq!(kept, Some(40));
 }
 
