@@ -380,6 +380,8 @@ impl Service {
     /// After every round: answers fences that are due, tells the screen, brings the report up to date. When to come back
     /// even if nothing happens.
     pub fn settle(&mut self, now: Instant) -> Option<Instant> {
+        // Whoever hears of a picture from the screen's side and looks at the report is to find it there.
+        self.tell_report();
         self.unsaid = self.device.publish(&self.to_screen);
         self.renderer_turn(now);
         self.qemu_turn(now);
@@ -392,12 +394,16 @@ impl Service {
             }
             self.notify(0);
         }
-        if self.device.report_changed() {
-            self.device.report(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
-        }
+        self.tell_report();
         let retry = self.unsaid.then_some(now + SLOW);
         let deadlines = [self.held.deadline(), retry, self.device.renderer_deadline(), self.device.shmem.deadline()];
         deadlines.into_iter().flatten().min()
+    }
+
+    fn tell_report(&mut self) {
+        if self.device.report_changed() {
+            self.device.report(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+        }
     }
 
     /// Starts a ring once all that it needs is there; `false` if its memory is not.
