@@ -326,10 +326,12 @@ impl Service {
         // QEMU waits for us now, so it will not answer either.
         while self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none()) {
             let now = Instant::now();
-            if now >= end || !self.device.wait_for_renderer(end - now) {
+            // Sends what was forwarded in this round of the device's, too: nobody answers what has not been sent.
+            self.renderer_turn(now);
+            let waits = self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none());
+            if waits && (now >= end || !self.device.wait_for_renderer(end - now)) {
                 break;
             }
-            self.renderer_turn(now);
         }
         let tokens: Vec<Token> = self.forwarded.keys().copied().collect();
         for token in tokens {

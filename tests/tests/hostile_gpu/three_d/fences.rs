@@ -71,6 +71,7 @@ fn timelines_of_contexts_that_do_not_exist_hold_up_nobody() -> Result<()> {
 fn a_ring_reset_in_mid_fence_of_3d_leaves_no_answer_behind() -> Result<()> {
     let mut rig = Rig::new()?;
     let mut used = rig.used()?;
+    let mut slow = 0;
     for round in 0..30 {
         if round == 15 {
             used = rig.used()?;
@@ -81,13 +82,17 @@ fn a_ring_reset_in_mid_fence_of_3d_leaves_no_answer_behind() -> Result<()> {
             rig.session.enqueue(slot, &submit(1, &clear(1, 7, [7; 4])).fenced(slot.into()).build(), 24)?;
         }
         rig.session.control.notify()?;
+        let begin = Instant::now();
         rig.session.stop_queue(0)?;
+        slow += u32::from(begin.elapsed() > Duration::from_secs(1));
         rig.session.start_queue(0)?;
         // A new driver: all of the old one's is gone, its ids can be taken again.
         rig.expect("the old context", destroy_context(1), ERR_INVALID_CONTEXT_ID)?;
         rig.expect("the old resource", unref(7), ERR_INVALID_RESOURCE_ID)?;
         rig.serves()?;
     }
+    // The device waits for the renderer no longer than that takes, which is next to nothing.
+    ensure!(slow <= 10, "{slow} of 30 stops took more than a second");
     ensure!(rig.restarts()? == 0);
     rig.has_not_grown(used)
 }
