@@ -213,11 +213,6 @@ impl GlGuest {
         Ok((scene, Picture::parse_ppm(&self.remote.read("/tmp/scene.ppm")?)?))
     }
 
-    /// Draws the scene on the guest's screen, frame after frame, until it is killed.
-    pub fn scene_without_end(&self) -> Result<RemoteProcess> {
-        self.spawn("endless", &format!("exec {SCENE} screen /tmp/endless.ppm {}", u32::MAX))
-    }
-
     /// The scene's last frame as the guest's own processor draws it.
     pub fn scene_in_software(&self, width: u32, height: u32, frames: u32) -> Result<Picture> {
         let command = format!("LIBGL_ALWAYS_SOFTWARE=1 {SCENE} pixels /tmp/software.ppm {width} {height} {frames}");
