@@ -203,8 +203,8 @@ fn wrong_pictures_and_flushes_are_refused() {
         [64, 32, 252, 0],
         [64, 32, 260, 0],
         [64, 32, 256, 4],
-        [64, 32, 256, u32::MAX & !3],
-        [64, 32, u32::MAX & !3, 0],
+        [64, 32, 256, !3],
+        [64, 32, !3, 0],
         [u32::MAX, u32::MAX, u32::MAX, u32::MAX],
     ] {
         assert_eq!(bench.show(0, 1, image), BAD, "{image:?}");
