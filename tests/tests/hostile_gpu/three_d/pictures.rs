@@ -115,6 +115,8 @@ fn cursors_of_3d_outlive_any_number_of_drivers() -> Result<()> {
         rig.session.stop_queue(0)?;
         rig.session.start_queue(0)?;
         if round == 10 {
+            // Its answer says that the queue's descriptors have arrived.
+            rig.session.assert_serves()?;
             used = Some(rig.used()?);
         }
     }
