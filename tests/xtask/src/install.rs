@@ -10,7 +10,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 /// What belongs in `bin`.
-const PROGRAMS: [&str; 4] = ["phyllome-shell", "phyllome-session", "phyllome", "phyllome-guest"];
+const PROGRAMS: [&str; 5] = ["phyllome-shell", "phyllome-session", "phyllome", "phyllome-guest", "phyllome-renderer"];
 /// Where login managers look for sessions.
 const SESSIONS: [&str; 2] = ["/usr/share/wayland-sessions", "/usr/local/share/wayland-sessions"];
 
