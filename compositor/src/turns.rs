@@ -41,9 +41,12 @@ pub struct Place(u64);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm(u64);
 
+/// What is watched, and what serves it.
+type Watched = (Rc<dyn AsFd>, Serve);
+
 struct Lane {
     epoll: OwnedFd,
-    places: RefCell<BTreeMap<u64, (Rc<dyn AsFd>, Serve)>>,
+    places: RefCell<BTreeMap<u64, Watched>>,
     alarms: RefCell<BTreeMap<u64, (Instant, Ring)>>,
     next: Cell<u64>,
     /// calloop has something to do, or something else to wait for than when it was last asked to wait.

@@ -60,7 +60,7 @@ pub enum Happening {
     /// The first flush of a QEMU.
     Pictured(Generation),
     /// The renderer for the next start is ready, or why there is none.
-    Prepared(Generation, Result<Client, String>),
+    Prepared(Generation, Result<Box<Client>, String>),
     /// A scanout changed its picture.
     ScanoutsChanged,
     /// The guest switched the lights of its keyboard.

@@ -3,7 +3,7 @@
 //! Only what the screen is about to show is read, and only where the guest has flushed.
 
 use super::answers::Purpose;
-use super::{LOST_RESOURCE, NO_RESOURCE, ThreeD};
+use super::{LOST_RESOURCE, ThreeD};
 use crate::frames::{Rect, SharedBuffer};
 use crate::gpu::class::Class;
 use crate::gpu::cursor;
@@ -13,6 +13,7 @@ use crate::gpu::pacing::{Damage, union};
 use crate::gpu::resource::{Layout, Resource};
 use crate::gpu::wire::Status;
 use crate::renderer::wire::{Box3d, Create3d, ReadBack, Request, Transfer3d};
+use std::collections::hash_map::Entry;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::sync::Arc;
@@ -92,13 +93,14 @@ impl ThreeD {
         let (width, height) = (resource.what.width, resource.what.height);
         self.make_room(id, shown);
         let next = self.next_target;
-        if !self.targets.contains_key(&id) {
-            let memory = memory(width, height, Format::B8G8R8X8)?;
-            let target = Target { memory, id: next, told: false, read: false, behind: Damage::default() };
-            self.targets.insert(id, target);
-            self.next_target = next.wrapping_add(1);
-        }
-        let target = self.targets.get_mut(&id).ok_or(NO_RESOURCE)?;
+        let target = match self.targets.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => {
+                let memory = memory(width, height, Format::B8G8R8X8)?;
+                self.next_target = next.wrapping_add(1);
+                place.insert(Target { memory, id: next, told: false, read: false, behind: Damage::default() })
+            }
+        };
         target.memory.share(udmabuf).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
     }
 

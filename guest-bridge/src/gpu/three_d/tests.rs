@@ -240,7 +240,7 @@ fn a_guest_that_flips_faster_than_pixels_are_fetched_is_seen() {
     for id in [3, 4] {
         bench.texture(id);
     }
-    let mut flip = |bench: &mut Bench, id, rect: [u32; 4]| {
+    let flip = |bench: &mut Bench, id, rect: [u32; 4]| {
         assert_eq!(bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, id]), OK);
         let [x, y, w, h] = rect;
         bench.status(cmd::RESOURCE_FLUSH, 0, &[x, y, w, h, id, 0]);

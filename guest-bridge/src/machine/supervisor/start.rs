@@ -38,7 +38,7 @@ impl Supervisor {
         };
         let (happenings, after) = (self.happening_sender.clone(), self.generation);
         let task = tokio::spawn(async move {
-            let renderer = graphics::prepare(node).await;
+            let renderer = graphics::prepare(node).await.map(Box::new);
             // Without a loop nobody is left to start.
             let _ = happenings.send(Happening::Prepared(after, renderer)).await;
         });
@@ -47,11 +47,11 @@ impl Supervisor {
     }
 
     /// The renderer is ready, or there is none.
-    pub(super) fn prepared(&mut self, after: Generation, renderer: Result<Client, String>) {
+    pub(super) fn prepared(&mut self, after: Generation, renderer: Result<Box<Client>, String>) {
         // That of a start that was given up is ended by being dropped.
         let Some(preparing) = self.preparing.take_if(|preparing| preparing.after == after) else { return };
         let started = match renderer {
-            Ok(client) => self.start_with(preparing.accel, Some(client)),
+            Ok(client) => self.start_with(preparing.accel, Some(*client)),
             Err(why) if preparing.insist => Err(format!("there is no 3D for this guest: {why}")),
             Err(why) => {
                 tracing::warn!(why, "the guest gets no 3D");
