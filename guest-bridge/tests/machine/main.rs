@@ -123,7 +123,7 @@ fn qemu_dies_with_its_supervisor_and_the_guest_can_be_started_again() {
 fn qemu_that_hangs_up_and_stays_is_ended() {
     // The descriptors' numbers stand in the command line as fd=N.
     let script = "#!/bin/bash\n[ \"$1\" = --version ] && exec echo QEMU emulator version 10.0.2\n\
-        [ \"$1\" = -display ] && exec echo dbus\n\
+        [ \"$1\" = -display ] && exec echo dbus\n[ \"$1\" = -device ] && exec echo none\n\
         echo 'qemu-system-x86_64: half awake' >&2\n\
         for word in \"$@\"; do [[ $word =~ fd=([0-9]+) ]] && eval \"exec ${BASH_REMATCH[1]}>&-\"; done\nexec sleep 1000\n";
     let bin = tempfile::tempdir().unwrap();
