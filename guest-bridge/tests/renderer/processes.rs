@@ -150,7 +150,10 @@ fn killed_in_mid_stream_it_is_started_again() {
 
 #[test]
 fn a_child_that_keeps_the_connection_open_saves_nobody() {
-    with(&format!("{READY} /bin/sleep 1000 & echo $! >$OUT/pid; exit 3"), |mut client, out| {
+    // It lives until it was seen to be ready: what ends before that was never ready.
+    let script = "/bin/sleep 1000 & echo $! >$OUT/pid; until test -e $OUT/seen; do /bin/sleep 0.01; done; exit 3";
+    with(&format!("{READY} {script}"), |mut client, out| {
+        std::fs::write(out.join("seen"), "").unwrap();
         assert_eq!(death(&mut client), "the renderer ended with code 3");
         let child = written(&out.join("pid")).trim().parse().unwrap();
         until("the child's end", || !runs(child));
