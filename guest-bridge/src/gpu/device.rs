@@ -328,7 +328,8 @@ impl Device {
             {
                 return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
             }
-            Command3d::ContextAttachResource { resource } => {
+            // Without a context the command is refused, and nothing is made for it.
+            Command3d::ContextAttachResource { resource } if three_d.context(header.ctx_id).is_ok() => {
                 if let Some(classic) = self.resources.get(&resource) {
                     three_d.mirror(resource, classic);
                 }

@@ -13,6 +13,7 @@ use super::deaths::{self, Deaths};
 use super::keeper::Process;
 use super::launch::Launch;
 use super::packets::{Incoming, Outgoing, Received};
+use super::wire::MAX_PLANES;
 use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
@@ -186,7 +187,7 @@ impl Client {
             capsets: Vec::new(),
             driver: String::new(),
             outgoing: Outgoing::default(),
-            incoming: Incoming::default(),
+            incoming: Incoming::new(MAX_PLANES),
             waits: Waits::default(),
             untold: None,
             deaths: Deaths::new(patience.deaths),
@@ -249,6 +250,11 @@ impl Client {
     /// Whether a renderer runs, or starts, to which requests can be sent.
     pub fn is_alive(&self) -> bool {
         self.link.is_some()
+    }
+
+    /// Whether no renderer is started any more: too many died within a minute.
+    pub fn is_off(&self) -> bool {
+        self.link.is_none() && self.deaths.off()
     }
 
     /// Readable when [`Self::turn`] has something to do. The same descriptor across restarts.

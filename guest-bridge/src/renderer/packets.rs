@@ -4,7 +4,7 @@
 //! packet that is too long, or brings more descriptors than any message may, is told apart from a good one, and whatever
 //! descriptors came with it are closed. What packets mean is not known here.
 
-use super::wire::{self, MAX_PACKET, MAX_PLANES};
+use super::wire::{self, MAX_PACKET};
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
@@ -114,29 +114,31 @@ pub enum Received {
 
 /// Room for one packet of the other end's.
 #[derive(Debug)]
-pub struct Incoming(Box<[u8]>);
-
-impl Default for Incoming {
-    fn default() -> Self {
-        Self(vec![0; MAX_PACKET].into_boxed_slice())
-    }
+pub struct Incoming {
+    bytes: Box<[u8]>,
+    control: Box<[MaybeUninit<u8>]>,
 }
 
 impl Incoming {
+    /// For packets with as many descriptors as `files` at most.
+    pub fn new(files: usize) -> Self {
+        let control = vec![MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(files))];
+        Self { bytes: vec![0; MAX_PACKET].into_boxed_slice(), control: control.into_boxed_slice() }
+    }
+
     /// The first bytes of the packet that was received last.
     pub fn bytes(&self, count: usize) -> &[u8] {
-        self.0.get(..count).unwrap_or_default()
+        self.bytes.get(..count).unwrap_or_default()
     }
 
     /// Receives one packet, without waiting for one.
     pub fn receive(&mut self, socket: impl AsFd) -> rustix::io::Result<Received> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PLANES))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut control = RecvAncillaryBuffer::new(&mut self.control);
         // A socket whose other end was closed with bytes unread says so once, before it gives what it holds.
         let mut tries = 0;
         let message = loop {
             let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-            match recvmsg(&socket, &mut [IoSliceMut::new(&mut self.0)], &mut control, flags) {
+            match recvmsg(&socket, &mut [IoSliceMut::new(&mut self.bytes)], &mut control, flags) {
                 Ok(message) => break message,
                 Err(Errno::AGAIN) => return Ok(Received::Nothing),
                 Err(Errno::INTR | Errno::CONNRESET) if tries < 4 => tries += 1,

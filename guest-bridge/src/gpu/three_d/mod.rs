@@ -108,14 +108,14 @@ impl ThreeD {
         }
     }
 
-    /// What the renderer can do.
+    /// What the renderer can do: nothing once no renderer is started any more, so that the next driver does not build on it.
     pub fn capsets(&self) -> &[Capset] {
-        self.client.capsets()
+        if self.client.is_off() { &[] } else { self.client.capsets() }
     }
 
-    /// Whether the guest may be offered VIRGL.
+    /// Whether the guest may be offered VIRGL. QEMU asks once, so this does not change when no renderer is started any more.
     pub fn has_virgl(&self) -> bool {
-        self.capsets().iter().any(|capset| VIRGL_CAPSETS.contains(&capset.id))
+        self.client.capsets().iter().any(|capset| VIRGL_CAPSETS.contains(&capset.id))
     }
 
     /// The renderer's end of the connection, its process and its history.
@@ -184,7 +184,8 @@ impl ThreeD {
         }
     }
 
-    fn context(&self, id: u32) -> Result<(), Refused> {
+    /// Whether there is such a context; the error is the answer to a command that names it.
+    pub fn context(&self, id: u32) -> Result<(), Refused> {
         match self.contexts.get(&id) {
             Some(context) if context.lost => Err(LOST_CONTEXT),
             Some(_) => Ok(()),

@@ -466,3 +466,31 @@ fn a_driver_that_is_gone_leaves_no_cursor_at_the_renderer() {
     let asked = bench.asked();
     assert!(asked.iter().any(|request| request.starts_with("DropTarget")), "{asked:?}");
 }
+
+#[test]
+fn the_next_driver_is_told_of_no_3d_once_it_is_off() {
+    let mut bench = bench();
+    let offered = bench.device.offered();
+    for _ in 0..2 {
+        bench.dies();
+        assert_eq!(bench.device.capset_count(), 2);
+    }
+    let (dead, _) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
+    drop(std::mem::replace(&mut bench.renderer, dead));
+    bench.device.renderer_turn(Instant::now());
+    bench.device.reset();
+    assert_eq!((bench.device.capset_count(), bench.device.offered()), (0, offered));
+    assert_eq!(bench.status(cmd::GET_CAPSET_INFO, 0, &[0, 0]), Status::ErrInvalidParameter as u32);
+    assert_eq!(bench.status(cmd::GET_CAPSET, 0, &[2, 2]), Status::ErrInvalidParameter as u32);
+}
+
+#[test]
+fn a_2d_resource_is_not_mirrored_for_a_context_that_is_not_there() {
+    let mut bench = bench();
+    assert_eq!(bench.status(cmd::RESOURCE_CREATE_2D, 0, &[9, 2, 8, 8]), OK);
+    assert_eq!(bench.status(cmd::CTX_ATTACH_RESOURCE, 5, &[9, 0]), Status::ErrInvalidContextId as u32);
+    assert!(bench.asked().is_empty());
+    bench.context(5);
+    bench.forwarded(cmd::CTX_ATTACH_RESOURCE, 0, 5, &[9, 0]);
+    assert!(bench.asked().iter().any(|request| request.starts_with("AttachFile")));
+}

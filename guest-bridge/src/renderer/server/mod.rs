@@ -3,21 +3,20 @@
 //! It believes nothing that a guest can have chosen ([`state`], [`checks`]), but the library that it drives is large C code which
 //! reads the guest's commands; whoever takes this process over that way has what its sandbox leaves it, and phyllome-guest
 //! believes it nothing either. One thread of ours waits for requests and for fences, and sleeps while there are none. `unsafe` is
-//! in [`virgl`], [`memory`] and [`incoming`] only.
+//! in [`virgl`], [`memory`] and [`inherited`] only.
 
 mod checks;
 mod fences;
 mod formats;
-mod incoming;
+mod inherited;
 mod memory;
 mod state;
 mod virgl;
 
-pub use incoming::inherit;
+pub use inherited::inherit;
 
-use super::packets::Outgoing;
-use super::wire::{self, Event, MAX_CAPSETS, Request};
-use incoming::{Incoming, Received};
+use super::packets::{Incoming, Outgoing, Received};
+use super::wire::{self, Event, MAX_CAPSETS, MAX_REGIONS, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use state::{Broken, State};
@@ -151,7 +150,7 @@ fn shorten(text: &str, most: usize) -> &str {
 }
 
 fn serve(socket: &OwnedFd, mut state: State, mut out: Outgoing) -> Result<(), End> {
-    let mut incoming = Incoming::default();
+    let mut incoming = Incoming::new(MAX_REGIONS);
     let (fences, wake) = state.descriptors();
     loop {
         if let Err(error) = out.send(socket) {
@@ -190,6 +189,7 @@ fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, out: &mut 
             Received::Packet(count, files) => (count, files),
             Received::Nothing => break,
             Received::Closed => return Ok(false),
+            Received::TooMuch => return Err(Errno::MSGSIZE.into()),
         };
         serve_packet(incoming.bytes(count), files, state, out)?;
         if Instant::now() >= end {
