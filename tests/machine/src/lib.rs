@@ -27,6 +27,7 @@ pub mod apt;
 mod clock;
 pub mod image;
 mod initrd;
+mod inside;
 mod keys;
 mod machine;
 mod monitors;
@@ -38,6 +39,7 @@ mod qmp;
 mod remote;
 mod vnc;
 
+pub use inside::Inside;
 pub use machine::{Machine, wait_for};
 pub use options::{Gpu, Init, MachineOptions};
 pub use program::{Output, Process, Program};

@@ -2,15 +2,17 @@
 //! test first saves screenshots, kernel log and all programs' outputs in a folder that is printed.
 
 use crate::agent::Agent;
+use crate::inside::{Inside, SOON};
 use crate::options::{Init, MachineOptions};
 use crate::picture::Picture;
-use crate::program::{Output, Process, Program};
+use crate::program::{Process, Program};
 use crate::qmp::Qmp;
 use crate::{clock, image, initrd, keys};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use std::fs::{self, File};
 use std::io::Write;
+use std::ops::Deref;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -19,7 +21,6 @@ use std::time::{Duration, Instant};
 
 /// The longest that a start may take: minutes on a busy computer, where 10 s are usual.
 const BOOT: Duration = Duration::from_secs(240);
-const SOON: Duration = Duration::from_secs(60);
 
 /// A running machine.
 pub struct Machine {
@@ -28,9 +29,17 @@ pub struct Machine {
     qemu: Child,
     guard: Option<(Child, ChildStdin)>,
     qmp: Qmp,
-    agent: Arc<Agent>,
+    inside: Inside,
     booted: Duration,
     failed: bool,
+}
+
+impl Deref for Machine {
+    type Target = Inside;
+
+    fn deref(&self) -> &Inside {
+        &self.inside
+    }
 }
 
 impl Machine {
@@ -70,15 +79,23 @@ impl Machine {
             }
         };
         let guard = guard.ok();
-        let mut machine =
-            Self { folder, options, qemu, guard, qmp, agent: Arc::new(agent), booted: Duration::ZERO, failed: false };
+        let mut machine = Self {
+            folder,
+            options,
+            qemu,
+            guard,
+            qmp,
+            inside: Inside { agent: Arc::new(agent), place: "machine" },
+            booted: Duration::ZERO,
+            failed: false,
+        };
         machine.wait_for_agent(start + BOOT)?;
         machine.booted = start.elapsed();
         Ok(machine)
     }
 
     fn wait_for_agent(&mut self, deadline: Instant) -> Result<()> {
-        while !self.agent.is_ready(Duration::from_millis(100)) {
+        while !self.inside.agent.is_ready(Duration::from_millis(100)) {
             let gone = self.qemu.try_wait()?.is_some();
             if gone || Instant::now() > deadline {
                 let kept = self.keep("boot");
@@ -120,61 +137,13 @@ impl Machine {
 
     // Programs inside.
 
-    /// Runs a program to its end, for at most a minute.
-    pub fn run(&self, program: &Program) -> Result<Output> {
-        self.run_within(program, SOON)
-    }
-
-    /// Runs a program to its end. Past the limit it is an error and the program goes on.
-    pub fn run_within(&self, program: &Program, limit: Duration) -> Result<Output> {
-        let answer = self.ask(&program.request("run", "", ""), limit)?;
-        let text =
-            |at: usize| answer.get(at).map(|f| String::from_utf8_lossy(f).into_owned()).context("half an answer");
-        Ok(Output { status: text(0)?.parse()?, stdout: text(1)?, stderr: text(2)? })
-    }
-
-    /// Runs a script for `/bin/sh` as user `person`; gives what it prints, or an error if it does not end with 0.
-    pub fn sh(&self, script: &str) -> Result<String> {
-        self.run(&Program::script(script))?.ok().with_context(|| format!("`{script}` in the machine"))
-    }
-
-    /// The same as root.
-    pub fn root(&self, script: &str) -> Result<String> {
-        self.run(&Program::script(script).user("root"))?.ok().with_context(|| format!("`{script}` in the machine"))
-    }
-
     /// Starts a program; both its outputs go to `out/NAME.log` of the shared folder.
     pub fn spawn(&self, name: &str, program: &Program) -> Result<Process> {
         let log = self.share().join("out").join(format!("{name}.log"));
         let inside = format!("/share/out/{name}.log");
         let answer = self.ask(&program.request("spawn", &inside, &inside), SOON)?;
         let pid = String::from_utf8_lossy(answer.first().context("no process id")?).parse()?;
-        Ok(Process { agent: self.agent.clone(), pid, name: name.to_owned(), log })
-    }
-
-    /// A file's content.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let mut answer = self.ask(&[b"read".to_vec(), path.as_bytes().to_vec()], SOON)?;
-        ensure!(!answer.is_empty(), "the machine's answer is empty");
-        Ok(answer.remove(0))
-    }
-
-    /// A file's text without the white space at its ends.
-    pub fn read_text(&self, path: &str) -> Result<String> {
-        let content = self.read(path).with_context(|| format!("{path} in the machine"))?;
-        Ok(String::from_utf8_lossy(&content).trim().to_owned())
-    }
-
-    /// Writes a file as root, with this mode.
-    pub fn write(&self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
-        let mode = format!("{mode:o}");
-        let request = [b"write".as_slice(), path.as_bytes(), mode.as_bytes(), content];
-        self.agent.ask(&request, SOON).with_context(|| format!("{path} in the machine")).map(drop)
-    }
-
-    fn ask(&self, request: &[Vec<u8>], limit: Duration) -> Result<Vec<Vec<u8>>> {
-        let fields: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
-        self.agent.ask(&fields, limit)
+        Ok(Process { agent: self.inside.agent.clone(), pid, name: name.to_owned(), log })
     }
 
     /// Waits until a condition gives something, looking ten times a second; an error of the condition ends the wait.

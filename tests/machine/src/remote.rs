@@ -6,7 +6,8 @@
 use crate::agent::{Agent, wire};
 use crate::image::{self, Image};
 use crate::initrd;
-use crate::program::{Output, Process, Program};
+use crate::inside::{Inside, SOON};
+use crate::program::{Process, Program};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs;
 use std::io::Read;
@@ -17,8 +18,6 @@ use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
-
-const SOON: Duration = Duration::from_secs(60);
 
 /// What a guest boots: the machine's kernel and initial RAM disk, and a disk of its own over the machine's.
 #[derive(Clone, Debug)]
@@ -79,7 +78,8 @@ impl Listener {
                     if first.get(3).is_some_and(|word| *word == self.word.as_bytes()) {
                         stream.set_read_timeout(None)?;
                         let agent = Agent::over(stream.try_clone()?, Box::new(stream));
-                        return Ok(Remote { agent: Arc::new(agent), next: AtomicU32::new(0) });
+                        let inside = Inside { agent: Arc::new(agent), place: "guest" };
+                        return Ok(Remote { inside, next: AtomicU32::new(0) });
                     }
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {
@@ -102,61 +102,28 @@ fn overlay(image: &Image, disk: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A guest with its agent. As in the machine, users are `root` and `person`.
+/// A guest with its agent.
 pub struct Remote {
-    agent: Arc<Agent>,
+    inside: Inside,
     next: AtomicU32,
 }
 
+impl Deref for Remote {
+    type Target = Inside;
+
+    fn deref(&self) -> &Inside {
+        &self.inside
+    }
+}
+
 impl Remote {
-    /// Runs a program to its end, for at most a minute.
-    pub fn run(&self, program: &Program) -> Result<Output> {
-        self.run_within(program, SOON)
-    }
-
-    /// Runs a program to its end. Past the limit it is an error and the program goes on.
-    pub fn run_within(&self, program: &Program, limit: Duration) -> Result<Output> {
-        let answer = self.ask(&program.request("run", "", ""), limit)?;
-        let text =
-            |at: usize| answer.get(at).map(|f| String::from_utf8_lossy(f).into_owned()).context("half an answer");
-        Ok(Output { status: text(0)?.parse()?, stdout: text(1)?, stderr: text(2)? })
-    }
-
-    /// Runs a script for `/bin/sh` as user `person`; gives what it prints, or an error if it does not end with 0.
-    pub fn sh(&self, script: &str) -> Result<String> {
-        self.run(&Program::script(script))?.ok().with_context(|| format!("`{script}` in the guest"))
-    }
-
-    /// The same as root.
-    pub fn root(&self, script: &str) -> Result<String> {
-        self.run(&Program::script(script).user("root"))?.ok().with_context(|| format!("`{script}` in the guest"))
-    }
-
     /// Starts a program that goes on; what it writes to both its outputs is read by [`RemoteProcess::output`].
     pub fn spawn(&self, name: &str, program: &Program) -> Result<RemoteProcess> {
         let log = format!("/tmp/out-{}-{name}.log", self.next.fetch_add(1, Ordering::Relaxed));
         let answer = self.ask(&program.request("spawn", &log, &log), SOON)?;
         let pid = String::from_utf8_lossy(answer.first().context("no process id")?).parse()?;
-        let process = Process { agent: self.agent.clone(), pid, name: name.to_owned(), log: PathBuf::new() };
+        let process = Process { agent: self.inside.agent.clone(), pid, name: name.to_owned(), log: PathBuf::new() };
         Ok(RemoteProcess { process, log })
-    }
-
-    /// A file's content.
-    pub fn read(&self, path: &str) -> Result<Vec<u8>> {
-        let answer = self.agent.ask(&[b"read", path.as_bytes()], SOON);
-        answer.with_context(|| format!("{path} in the guest"))?.into_iter().next().context("an empty answer")
-    }
-
-    /// Writes a file as root, with this mode.
-    pub fn write(&self, path: &str, mode: u32, content: &[u8]) -> Result<()> {
-        let mode = format!("{mode:o}");
-        let request = [b"write".as_slice(), path.as_bytes(), mode.as_bytes(), content];
-        self.agent.ask(&request, SOON).with_context(|| format!("{path} in the guest")).map(drop)
-    }
-
-    fn ask(&self, request: &[Vec<u8>], limit: Duration) -> Result<Vec<Vec<u8>>> {
-        let fields: Vec<&[u8]> = request.iter().map(Vec::as_slice).collect();
-        self.agent.ask(&fields, limit)
     }
 }
 
