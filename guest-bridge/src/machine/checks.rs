@@ -23,8 +23,8 @@ use tokio::time::timeout;
 
 /// QEMU's program.
 const QEMU: &str = "qemu-system-x86_64";
-/// How long QEMU may take to say what it is; under emulation it takes seconds.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long QEMU may take to say what it is; under emulation it takes seconds, on a busy host more.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How much of what it says is read, in bytes.
 const MAX_WORDS: u64 = 64 * 1024;
 

@@ -59,6 +59,8 @@ pub enum Happening {
     },
     /// The first flush of a QEMU.
     Pictured(Generation),
+    /// What this host offers, or why no guest can start on it.
+    Looked(Generation, Result<Box<HostFacts>, String>),
     /// The renderer for the next start is ready, or why there is none.
     Prepared(Generation, Result<Box<Client>, String>),
     /// A scanout changed its picture.

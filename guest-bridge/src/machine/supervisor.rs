@@ -91,13 +91,11 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         // The state machine is needed all the same, to say how it ended.
         Err(why) => (Lifecycle::without_kvm(), Some(why)),
     };
-    let host = match &cannot_start {
-        None => checks::host_facts(&options.definition, &options.places, Some(options.runtime.path())).await,
-        Some(why) => Err(why.clone()),
-    };
     let mut supervisor = Supervisor {
         logs: options.places.logs_dir(&options.definition.name),
         definition: options.definition,
+        places: options.places,
+        runtime: options.runtime.path().to_owned(),
         life,
         host: None,
         verdicts,
@@ -124,10 +122,9 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         notice: options.notice,
         finished: false,
     };
-    match host {
-        Err(why) => supervisor.event(Event::CannotStart(why)),
-        Ok(host) => {
-            supervisor.host = Some(host);
+    match cannot_start {
+        Some(why) => supervisor.event(Event::CannotStart(why)),
+        None => {
             if let Some(message) = supervisor.life.message() {
                 (supervisor.notice)(message);
             }
@@ -183,14 +180,17 @@ impl Signals {
 
 struct Supervisor {
     definition: GuestDefinition,
+    places: Places,
+    /// The runtime folder.
+    runtime: PathBuf,
     logs: PathBuf,
     life: Lifecycle,
-    /// What this host offers; lent to a start.
+    /// What this host offers, once it was looked at; lent to a start.
     host: Option<HostFacts>,
     verdicts: Verdicts,
     mode: PreferredMode,
     qemu: Option<Qemu>,
-    /// 3D is made ready for the QEMU that starts next.
+    /// What the QEMU that starts next has to wait for.
     preparing: Option<start::Preparing>,
     /// Why the guest has no 3D: one sentence.
     no_3d: Option<String>,

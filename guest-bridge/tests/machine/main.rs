@@ -12,6 +12,7 @@ use bridge::{Bridge, alive, eventually};
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::status::GuestState;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -66,6 +67,23 @@ fn a_missing_kernel_is_one_sentence_and_the_state_crashed() {
     let (code, stderr) = bridge.wait();
     assert_eq!(code, Some(1));
     assert_eq!(stderr.trim_end(), format!("error: {message}"));
+}
+
+#[test]
+fn while_qemu_does_not_say_what_it_is_the_guest_answers_and_can_be_killed() {
+    let programs = tempfile::tempdir().unwrap();
+    let qemu = programs.path().join("qemu-system-x86_64");
+    std::fs::write(&qemu, "#!/bin/sh\nexec /bin/sleep 1000\n").unwrap();
+    std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut bridge = Bridge::start_with("work", QUIET, |command| {
+        command.env("PATH", programs.path());
+    });
+    bridge.report_until("it starts", |report| report.state == GuestState::Starting);
+    assert!(bridge.ask(Request::Pause).is_err(), "there is nothing to pause");
+    bridge.ask(Request::Kill).unwrap();
+    let last = bridge.last_report();
+    assert_eq!((last.state, last.message, last.qemu_pid), (GuestState::Stopped, None, None));
+    assert_eq!(bridge.wait(), (Some(0), String::new()));
 }
 
 #[test]

@@ -55,6 +55,7 @@ impl Supervisor {
                     self.changed = true;
                 }
             }
+            Happening::Looked(after, host) => self.looked(after, host),
             Happening::Prepared(after, renderer) => self.prepared(after, renderer),
             Happening::ScanoutsChanged => self.changed = true,
             Happening::Leds(generation, leds) => {

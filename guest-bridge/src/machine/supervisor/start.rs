@@ -1,4 +1,5 @@
-//! How a guest starts: first its renderer, if it is to have 3D, then QEMU. The loop goes on in the meantime.
+//! How a guest starts: the host is looked at, once; then its renderer starts, if it is to have 3D; then QEMU. The loop goes on in the
+//! meantime.
 
 use super::{Supervisor, checks};
 use crate::machine::command_line::{Accel, HostFacts};
@@ -8,12 +9,13 @@ use crate::machine::qemu::{Generation, Happening, Recipe};
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
 
-/// A renderer that is being made ready. Dropping it gives up.
+/// What comes before QEMU and takes its time: a look at the host, or a renderer that is made ready. Dropping it gives up.
 #[derive(Debug)]
 pub(super) struct Preparing {
     /// The generation before the one that it is for.
     after: Generation,
     accel: Accel,
+    /// Without a renderer the guest does not start.
     insist: bool,
     task: JoinHandle<()>,
 }
@@ -25,8 +27,36 @@ impl Drop for Preparing {
 }
 
 impl Supervisor {
-    /// Starts QEMU now, or once its renderer is ready. The error is one sentence.
+    /// Starts QEMU now, or once the host is known and the renderer is ready. The error is one sentence.
     pub(super) fn start(&mut self, accel: Accel) -> Result<(), String> {
+        if self.host.is_some() {
+            return self.start_renderer(accel);
+        }
+        let (definition, places) = (self.definition.clone(), self.places.clone());
+        let (runtime, happenings, after) = (self.runtime.clone(), self.happening_sender.clone(), self.generation);
+        let task = tokio::spawn(async move {
+            let host = checks::host_facts(&definition, &places, Some(&runtime)).await.map(Box::new);
+            // Without a loop nobody is left to start.
+            let _ = happenings.send(Happening::Looked(after, host)).await;
+        });
+        self.preparing = Some(Preparing { after, accel, insist: false, task });
+        Ok(())
+    }
+
+    /// The host is known, or why no guest can start on it.
+    pub(super) fn looked(&mut self, after: Generation, host: Result<Box<HostFacts>, String>) {
+        let Some(preparing) = self.preparing.take_if(|preparing| preparing.after == after) else { return };
+        let started = host.and_then(|host| {
+            self.host = Some(*host);
+            self.start_renderer(preparing.accel)
+        });
+        if let Err(why) = started {
+            self.event(Event::CannotStart(why));
+        }
+    }
+
+    /// Starts QEMU now, or once its renderer is ready.
+    fn start_renderer(&mut self, accel: Accel) -> Result<(), String> {
         self.no_3d = None;
         let (node, insist) = match graphics::wish(self.definition.gpu.mode, graphics::render_node()) {
             Wish::None(why) => {
