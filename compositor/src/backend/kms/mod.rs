@@ -5,6 +5,7 @@
 
 pub mod arrange;
 pub mod connectors;
+pub mod damage;
 mod device;
 pub mod edid;
 mod events;
@@ -12,6 +13,7 @@ pub mod flips;
 pub mod modes;
 pub mod planes;
 mod plugs;
+mod primary;
 pub mod recovery;
 mod session;
 mod settle;

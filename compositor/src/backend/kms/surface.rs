@@ -1,4 +1,5 @@
-//! What a renderer puts on the displays of one device: a DRM compositor for each, the same code for Pixman and for GLES.
+//! What a renderer puts on the displays of one device: a DRM compositor for each, the same code for Pixman and for GLES; where a display has
+//! one plane and the processor draws, what is in [`super::primary`].
 //!
 //! Only what changed is drawn, an unchanged frame submits nothing, and no frame is drawn while the one before is on its way.
 
@@ -6,6 +7,7 @@ use super::Overdue;
 use super::connectors::{Step, step};
 use super::flips::Flips;
 use super::planes::{Hardware, Planner, Stage};
+use super::primary::{DrawsMemory, Primary};
 use super::recovery::{Progress, Remedy, remedy};
 use crate::backend::{Drawn, OutputId, Plane, painter};
 use crate::render::Capture;
@@ -19,12 +21,12 @@ use smithay::backend::allocator::gbm::GbmDevice;
 use smithay::backend::allocator::{Allocator, Buffer, Format, Fourcc};
 use smithay::backend::drm::compositor::{DrmCompositor, FrameFlags, PrimaryPlaneElement};
 use smithay::backend::drm::exporter::ExportFramebuffer;
-use smithay::backend::drm::{DrmDevice, DrmDeviceFd};
+use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmError, DrmSurface};
 use smithay::backend::renderer::element::RenderElement;
 use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscreen, Renderer, RendererSuper, Texture};
 use smithay::output::OutputModeSource;
 use smithay::reexports::drm::control::{Mode, connector, crtc};
-use smithay::utils::{Clock, Monotonic, Physical, Size, Transform};
+use smithay::utils::{Buffer as Buffered, Clock, Monotonic, Physical, Size, Transform};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
@@ -41,6 +43,7 @@ pub trait Draws:
     + ImportDma
     + ExportMem
     + Bind<Dmabuf>
+    + DrawsMemory
 {
 }
 
@@ -52,6 +55,7 @@ impl<R> Draws for R where
         + ImportDma
         + ExportMem
         + Bind<Dmabuf>
+        + DrawsMemory
 {
 }
 
@@ -113,14 +117,70 @@ impl Wiring {
     }
 }
 
-/// One lit display.
-struct Head<A, F>
+/// What puts frames on a display.
+enum Way<R, A, F>
 where
+    R: Draws,
+    A: Buffers,
+    F: Exports<A::Buffer>,
+{
+    /// All planes that there are.
+    Planes(Box<DrmCompositor<A, F, (), DrmDeviceFd>>),
+    /// The only one.
+    Primary(Box<Primary<R>>),
+}
+
+impl<R, A, F> Way<R, A, F>
+where
+    R: Draws,
+    A: Buffers,
+    F: Exports<A::Buffer>,
+{
+    /// Another mode from the next frame on. Whether the display can have it.
+    fn use_mode(&mut self, mode: Mode) -> bool {
+        match self {
+            Self::Planes(compositor) => compositor.use_mode(mode).is_ok(),
+            Self::Primary(primary) => primary.use_mode(mode).is_ok(),
+        }
+    }
+
+    /// The next frame is drawn as a whole, into a new buffer.
+    fn forget(&mut self) {
+        match self {
+            Self::Planes(compositor) => compositor.reset_buffers(),
+            Self::Primary(primary) => primary.forget(),
+        }
+    }
+
+    /// The frame that was queued is on the display.
+    fn flipped(&mut self) -> Result<(), String> {
+        match self {
+            Self::Planes(compositor) => compositor.frame_submitted().map(drop).map_err(|error| error.to_string()),
+            Self::Primary(primary) => {
+                primary.flipped();
+                Ok(())
+            }
+        }
+    }
+
+    /// Switches the display off; the next frame switches it on.
+    fn clear(&mut self) -> Result<(), DrmError> {
+        match self {
+            Self::Planes(compositor) => compositor.clear(),
+            Self::Primary(primary) => primary.clear(),
+        }
+    }
+}
+
+/// One lit display.
+struct Head<R, A, F>
+where
+    R: Draws,
     A: Buffers,
     F: Exports<A::Buffer>,
 {
     wiring: Wiring,
-    compositor: DrmCompositor<A, F, (), DrmDeviceFd>,
+    way: Way<R, A, F>,
     /// The alarm that is set while a page flip is under way.
     overdue: Option<Overdue>,
     progress: Progress,
@@ -145,7 +205,7 @@ where
     formats: Vec<Format>,
     /// Where buffers of cursor planes come from.
     cursors: Option<GbmDevice<DrmDeviceFd>>,
-    heads: Vec<Head<A, F>>,
+    heads: Vec<Head<R, A, F>>,
     flips: Flips,
 }
 
@@ -179,12 +239,14 @@ where
             let changed = match step(state(&head.wiring), state(&wiring)) {
                 Step::Stay => return Ok(()),
                 Step::Turn => true,
-                Step::Mode => head.compositor.use_mode(wiring.mode).is_ok(),
+                Step::Mode => head.way.use_mode(wiring.mode),
                 Step::Anew => false,
             };
             if changed {
-                head.compositor.set_output_mode_source(wiring.mode_source());
-                head.compositor.reset_buffers();
+                if let Way::Planes(compositor) = &mut head.way {
+                    compositor.set_output_mode_source(wiring.mode_source());
+                }
+                head.way.forget();
                 head.progress.changed();
                 head.wiring = wiring;
                 return Ok(());
@@ -194,30 +256,36 @@ where
         }
         let surface =
             drm.create_surface(wiring.crtc, wiring.mode, &[wiring.connector]).map_err(|error| error.to_string())?;
+        let cursor = drm.cursor_size();
+        let mut hardware = Hardware::of(&surface, (cursor.w, cursor.h));
+        hardware.cursor = hardware.cursor.filter(|_| self.cursors.is_some());
+        let way = if hardware == Hardware::default() && Primary::<R>::suits(&surface) {
+            Way::Primary(Box::new(Primary::new(surface)?))
+        } else {
+            Way::Planes(Box::new(self.compositor(surface, &wiring, cursor)?))
+        };
+        let planner = Planner::new(hardware);
+        self.heads.push(Head { wiring, way, overdue: None, progress: Progress::default(), planner });
+        self.textures.keep_pointers(self.heads.iter().any(|head| head.planner.has_cursor()));
+        Ok(())
+    }
+
+    /// What puts frames on a display of several planes, or whose frames a GPU draws. `cursor`: the size of a pointer on a plane of its own.
+    fn compositor(
+        &self,
+        surface: DrmSurface,
+        wiring: &Wiring,
+        cursor: Size<u32, Buffered>,
+    ) -> Result<DrmCompositor<A, F, (), DrmDeviceFd>, String> {
         let primary = surface.plane_info().zpos;
         // A picture below the shell's own shows only through something transparent.
         let has_underlay = surface.planes().overlay.iter().any(|plane| plane.zpos < primary);
         let formats = if has_underlay { [Fourcc::Argb8888, Fourcc::Xrgb8888] } else { FORMATS };
         let (allocator, exporter) = (self.make)();
-        let compositor = DrmCompositor::new(
-            wiring.mode_source(),
-            surface,
-            None,
-            allocator,
-            exporter,
-            formats,
-            self.formats.iter().copied(),
-            drm.cursor_size(),
-            self.cursors.clone(),
-        )
-        .map_err(|error| error.to_string())?;
-        let cursor = drm.cursor_size();
-        let mut hardware = Hardware::of(compositor.surface(), (cursor.w, cursor.h));
-        hardware.cursor = hardware.cursor.filter(|_| self.cursors.is_some());
-        let planner = Planner::new(hardware);
-        self.heads.push(Head { wiring, compositor, overdue: None, progress: Progress::default(), planner });
-        self.textures.keep_pointers(self.heads.iter().any(|head| head.planner.has_cursor()));
-        Ok(())
+        let (renderer_formats, cursors) = (self.formats.iter().copied(), self.cursors.clone());
+        let source = wiring.mode_source();
+        DrmCompositor::new(source, surface, None, allocator, exporter, formats, renderer_formats, cursor, cursors)
+            .map_err(|error| error.to_string())
     }
 
     /// Switches off the displays that are not to be kept.
@@ -281,7 +349,7 @@ where
         let head = head?;
         head.progress.done();
         head.overdue = None;
-        if let Err(error) = head.compositor.frame_submitted() {
+        if let Err(error) = head.way.flipped() {
             tracing::warn!("{}: {error}", head.wiring.name);
         }
         Some(head.wiring.name.clone())
@@ -295,17 +363,17 @@ where
             }
             head.progress = Progress::default();
             head.overdue = None;
-            if let Err(error) = head.compositor.clear() {
+            if let Err(error) = head.way.clear() {
                 tracing::warn!("{} cannot be switched off: {error}", head.wiring.name);
             }
-            head.compositor.reset_buffers();
+            head.way.forget();
         }
     }
 
     /// What displays were given to show is not relied on: their next frame is drawn as a whole, into new buffers.
     pub fn forget(&mut self) {
         for head in &mut self.heads {
-            head.compositor.reset_buffers();
+            head.way.forget();
         }
     }
 
@@ -327,7 +395,7 @@ where
 
 fn put<R, A, F>(
     renderer: &mut R,
-    head: &mut Head<A, F>,
+    head: &mut Head<R, A, F>,
     stage: &Stage,
     pieces: &[Piece<R::TextureId>],
 ) -> Result<(Drawn, Plane), String>
@@ -349,7 +417,7 @@ where
 /// Draws `elements`, which are `pieces` as the display wants them.
 fn submit<R, A, F, E>(
     renderer: &mut R,
-    head: &mut Head<A, F>,
+    head: &mut Head<R, A, F>,
     elements: &[E],
     flags: FrameFlags,
     pieces: &[Piece<R::TextureId>],
@@ -362,7 +430,17 @@ where
 {
     let name = &head.wiring.name;
     let why = |error: &dyn fmt::Display| format!("{name} could not be drawn: {error}");
-    let frame = head.compositor.render_frame(renderer, elements, ground(), flags).map_err(|error| why(&error))?;
+    let compositor = match &mut head.way {
+        Way::Planes(compositor) => compositor,
+        Way::Primary(primary) => {
+            let drawn = primary.draw(renderer, elements).map_err(|error| why(&error))?;
+            if drawn == Drawn::Queued {
+                head.progress.begun();
+            }
+            return Ok((drawn, Plane::Composited));
+        }
+    };
+    let frame = compositor.render_frame(renderer, elements, ground(), flags).map_err(|error| why(&error))?;
     let plane = head.planner.learn(&frame.states, pieces);
     if frame.is_empty {
         return Ok((Drawn::Unchanged, plane));
@@ -373,7 +451,7 @@ where
         renderer.wait(&primary.sync).map_err(|error| why(&error))?;
     }
     drop(frame);
-    head.compositor.queue_frame(()).map_err(|error| why(&error))?;
+    compositor.queue_frame(()).map_err(|error| why(&error))?;
     head.progress.begun();
     Ok((Drawn::Queued, plane))
 }
