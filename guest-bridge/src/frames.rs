@@ -25,17 +25,60 @@ pub struct Rect {
     pub height: u32,
 }
 
+/// One plane of a dmabuf.
+#[derive(Debug)]
+pub struct Plane {
+    /// Its memory; planes may share it.
+    pub file: OwnedFd,
+    /// Where it begins, bytes.
+    pub offset: u32,
+    /// Bytes per row.
+    pub stride: u32,
+}
+
+/// Pixels as a dmabuf.
+#[derive(Debug)]
+pub struct Dmabuf {
+    /// One or more; the first lies within its file with all of its rows.
+    pub planes: Vec<Plane>,
+    /// DRM format modifier.
+    pub modifier: u64,
+    /// The first row in memory is the lowest of the picture.
+    pub bottom_up: bool,
+}
+
+impl Dmabuf {
+    /// Rows of pixels, one after another.
+    pub const LINEAR: u64 = 0;
+    /// Some layout that only the driver knows.
+    pub const UNKNOWN: u64 = 0x00ff_ffff_ffff_ffff;
+
+    /// Rows that follow each other in one file.
+    pub fn linear(file: OwnedFd, offset: u32, stride: u32) -> Self {
+        Self { planes: vec![Plane { file, offset, stride }], modifier: Self::LINEAR, bottom_up: false }
+    }
+
+    /// The name of its modifier, for `status`.
+    pub fn modifier_name(&self) -> String {
+        match self.modifier {
+            Self::LINEAR => "LINEAR".to_owned(),
+            Self::UNKNOWN => "INVALID".to_owned(),
+            other => format!("{other:#018x}"),
+        }
+    }
+}
+
 /// The host memory of one resource, shared with the compositor without a copy. Dropped when the resource and every screen
 /// have let go of it.
 #[derive(Debug)]
 pub struct SharedBuffer {
     /// Unique in this process; never used again.
     pub id: u64,
-    /// The memory: sealed against shrinking, `stride * height` bytes at least. None where the pixels are the guest's own pages; those
-    /// are a dmabuf.
+    /// The memory: sealed against shrinking, `stride * height` bytes at least. None where the pixels are the guest's own pages or the
+    /// renderer's; those are a dmabuf.
     pub memfd: Option<OwnedFd>,
-    /// The same memory as a dmabuf, where /dev/udmabuf could make one.
-    pub dmabuf: Option<OwnedFd>,
+    /// The same memory as a dmabuf, where /dev/udmabuf could make one, or the renderer.
+    pub dmabuf: Option<Dmabuf>,
     /// Width in pixels.
     pub width: u32,
     /// Height in pixels.
@@ -44,18 +87,24 @@ pub struct SharedBuffer {
     pub stride: u32,
     /// DRM fourcc of the pixels.
     pub fourcc: u32,
+    /// It is the renderer's: a screen that cannot show it as it is says [`ToDevice::Refused`] and gets memory of ours instead.
+    pub replaceable: bool,
 }
 
 impl SharedBuffer {
-    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf cannot be mapped.
+    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf cannot be mapped, or is
+    /// not rows of pixels from the top.
     pub fn reader(&self) -> io::Result<Reader<'_>> {
-        match (&self.memfd, &self.dmabuf) {
-            (Some(memfd), _) => Ok(Reader::File(memfd.as_fd())),
-            (None, Some(dmabuf)) => {
+        if let Some(memfd) = &self.memfd {
+            return Ok(Reader::File(memfd.as_fd()));
+        }
+        match self.dmabuf.as_ref().map(|dmabuf| (dmabuf.planes.as_slice(), dmabuf.modifier, dmabuf.bottom_up)) {
+            Some(([plane], Dmabuf::LINEAR, false)) => {
                 let rows = u64::from(self.height.saturating_sub(1)) * u64::from(self.stride);
-                Mapping::new(dmabuf.as_fd(), rows + u64::from(self.width) * 4).map(Reader::Mapped)
+                let bytes = rows + u64::from(self.width) * 4;
+                Mapping::new(plane.file.as_fd(), plane.offset.into(), bytes).map(Reader::Mapped)
             }
-            (None, None) => Err(io::ErrorKind::Unsupported.into()),
+            _ => Err(io::ErrorKind::Unsupported.into()),
         }
     }
 }
@@ -76,7 +125,7 @@ impl Reader<'_> {
         let file = match self {
             Self::File(file) => file,
             Self::Mapped(mapping) => {
-                let start = usize::try_from(offset).map_err(|_| end())?;
+                let start = usize::try_from(offset).ok().and_then(|at| at.checked_add(mapping.offset)).ok_or_else(end)?;
                 let part = mapping.slice().subslice(start, bytes.len()).map_err(|_| end())?;
                 part.copy_to(bytes);
                 return Ok(());
@@ -102,16 +151,19 @@ impl Reader<'_> {
 pub struct Mapping {
     start: NonNull<u8>,
     length: usize,
+    /// Where the pixels begin.
+    offset: usize,
 }
 
 impl Mapping {
-    fn new(file: BorrowedFd<'_>, length: u64) -> io::Result<Self> {
-        let length = usize::try_from(length).map_err(io::Error::other)?;
+    fn new(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<Self> {
+        let length = usize::try_from(offset.saturating_add(bytes)).map_err(io::Error::other)?;
+        let offset = usize::try_from(offset).map_err(io::Error::other)?;
         // SAFETY: a new map at an address that the kernel chooses; the kernel refuses what goes beyond the dmabuf's pages.
         let start =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
-        Ok(Self { start, length })
+        Ok(Self { start, length, offset })
     }
 
     fn slice(&self) -> VolatileSlice<'_> {
@@ -197,6 +249,12 @@ pub enum ToDevice {
         id: ScanoutId,
         /// What is preferred.
         mode: PreferredMode,
+    },
+    /// The compositor does not take the buffer with this id, which is [`SharedBuffer::replaceable`]: what the scanout showed before is still
+    /// there.
+    Refused {
+        /// Its id.
+        buffer: u64,
     },
     /// A screen came or went. Without one, fences come from the slow timer.
     Attached(bool),

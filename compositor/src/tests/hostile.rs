@@ -244,6 +244,30 @@ fn dmabufs_with_impossible_parameters_are_cut_off() {
 }
 
 #[test]
+fn further_planes_are_for_the_gpu_and_refused_where_it_takes_none() {
+    for planes in [2, 4] {
+        assert!(!beside_blue(|shell, red| {
+            let file = sealed(64 * 256);
+            let params = params(red);
+            for plane in 0..planes {
+                params.add(file.as_fd(), plane, 0, 256, 0, 0);
+            }
+            params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
+            shell.roundtrip(red);
+            assert_eq!((red.events.dmabufs_refused, red.events.dmabuf.is_none()), (1, true));
+        }));
+    }
+    assert!(beside_blue(|shell, red| {
+        let file = sealed(64 * 256);
+        let params = params(red);
+        for plane in [0, 2, 1] {
+            params.add(file.as_fd(), plane, 0, 256, 0, 0);
+        }
+        shell.roundtrip(red);
+    }));
+}
+
+#[test]
 fn a_file_that_is_no_dmabuf_is_cut_off() {
     for file in [memfd(64 * 256), tempfile::tempfile().unwrap()] {
         assert!(beside_blue(|shell, red| {

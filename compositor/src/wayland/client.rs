@@ -10,7 +10,7 @@ use smithay::backend::allocator::Format;
 use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -32,8 +32,8 @@ pub struct GuestClient {
     cut: AtomicBool,
     /// Requests since the objects were counted.
     uncounted: AtomicUsize,
-    /// Parameters of dmabufs that hold a plane.
-    planes: Mutex<HashSet<ObjectId>>,
+    /// Parameters of dmabufs that hold planes, and how many.
+    planes: Mutex<HashMap<ObjectId, u32>>,
     /// Requests that were admitted one by one since the last turn.
     admitted: AtomicUsize,
     /// Exporters and formats of dmabufs that the GPU did not import.
@@ -135,21 +135,24 @@ impl GuestClient {
     }
 }
 
-/// Counts a dmabuf's parameters that get a plane. `false`: the connection has just been cut off.
-pub fn admit_plane<R: Resource>(client: &Client, params: &R) -> bool {
-    let Some(guest) = guest_of(client) else { return true };
-    let too_many = {
+/// Counts a plane of a dmabuf's parameters; which of them it is, from 0 on. None: the connection has just been cut off.
+pub fn admit_plane<R: Resource>(client: &Client, params: &R) -> Option<u32> {
+    let Some(guest) = guest_of(client) else { return Some(0) };
+    let (index, total) = {
         let mut planes = guest.planes.lock().unwrap_or_else(PoisonError::into_inner);
-        planes.insert(params.id());
-        planes.len() > MAX_PLANES
+        let count = planes.entry(params.id()).or_default();
+        let index = *count;
+        *count = count.saturating_add(1);
+        (index, planes.values().fold(0, |total: usize, &count| total.saturating_add(count as usize)))
     };
-    if too_many {
+    if total > MAX_PLANES {
         excess(client, params, Excess::Planes);
+        return None;
     }
-    !too_many
+    Some(index)
 }
 
-/// A dmabuf's parameters are gone, with their plane.
+/// A dmabuf's parameters are gone, with their planes.
 pub fn remove_plane<R: Resource>(params: &R) {
     if let Some(client) = params.client()
         && let Some(guest) = guest_of(&client)

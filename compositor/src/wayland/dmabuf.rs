@@ -110,12 +110,9 @@ impl State {
     }
 }
 
-/// Whether a dmabuf can be looked at without harm: one plane, no flags, as large as it says, and of a kind whose memory cannot go away
-/// while it is read.
+/// Whether a dmabuf can be looked at without harm: no flags, as large as it says, and of a kind whose memory cannot go away while it is
+/// read. Further planes, which some layouts have for themselves, are for the GPU alone, whose driver knows how long they must be.
 fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
-    if dmabuf.num_planes() != 1 {
-        return Err(format!("it has {} planes and only one is supported", dmabuf.num_planes()));
-    }
     if dmabuf.y_inverted() {
         return Err("upside-down buffers are not supported".into());
     }
@@ -136,6 +133,14 @@ fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
     let needed = u64::from(stride) * u64::from(dmabuf.height()) + u64::from(offset);
     if needed > memory.bytes() {
         return Err(format!("it needs {needed} bytes and has {}", memory.bytes()));
+    }
+    let further = dmabuf.handles().zip(dmabuf.offsets()).zip(dmabuf.strides()).skip(1);
+    for ((fd, offset), stride) in further {
+        let plane = Memory::of(fd);
+        let fits = u64::from(offset) + u64::from(stride) <= plane.bytes();
+        if !matches!(plane, Memory::Dmabuf { .. }) || !fits {
+            return Err(format!("a further plane of it is {plane}, from byte {offset} on"));
+        }
     }
     Ok(memory)
 }
@@ -199,16 +204,14 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
         }
         match &request {
             Request::Add { plane_idx, offset, stride, .. } => {
-                // Every format that is offered has one plane, and smithay takes planes in the order in which they come.
-                if *plane_idx != 0 {
-                    cut(client, params, Error::PlaneIdx as u32, "a dmabuf has more planes than its format");
-                    return;
-                }
                 if offset.checked_add(*stride).is_none() {
                     cut(client, params, Error::OutOfBounds as u32, "a dmabuf's offset and stride overflow");
                     return;
                 }
-                if !admit_plane(client, params) {
+                let Some(next) = admit_plane(client, params) else { return };
+                // smithay takes planes in the order in which they come.
+                if *plane_idx != next {
+                    cut(client, params, Error::PlaneIdx as u32, "a dmabuf's planes are not in their order");
                     return;
                 }
             }

@@ -14,7 +14,7 @@ pub const MAX_BUFFERS: u32 = 256;
 /// Most shared-memory pools that live at once.
 pub const MAX_POOLS: u32 = 128;
 
-/// Most dmabuf parameters that hold a plane at once.
+/// Most planes that dmabuf parameters hold at once.
 pub const MAX_PLANES: usize = 256;
 
 /// Most descriptors that a connection may make the shell hold before it is asked how many there are in all.

@@ -12,8 +12,9 @@ use super::quota::{Quota, Usage};
 use super::resource::{Layout, MAX_SIDE, Resource, next_buffer_id};
 use super::udmabuf::{self, PAGE};
 use super::wire::{BlobImage, CreateBlob};
-use crate::frames::{Rect, SharedBuffer};
+use crate::frames::{Dmabuf, Rect, SharedBuffer};
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 /// `VIRTIO_GPU_BLOB_MEM_GUEST`.
@@ -68,9 +69,26 @@ impl Image {
         Ok(Self { width, height, format, stride, offset })
     }
 
-    /// DRM's name of its format.
-    pub fn format(&self) -> Format {
-        self.format
+    /// A buffer of these pixels.
+    pub fn buffer(&self, memfd: Option<OwnedFd>, dmabuf: Option<Dmabuf>) -> SharedBuffer {
+        let Self { width, height, format, stride, .. } = *self;
+        let (id, fourcc) = (next_buffer_id(), format.fourcc());
+        SharedBuffer { id, memfd, dmabuf, width, height, stride, fourcc, replaceable: false }
+    }
+
+    /// Where its first pixel is, bytes.
+    pub fn offset(&self) -> u32 {
+        self.offset
+    }
+
+    /// Bytes per row.
+    pub fn stride(&self) -> u32 {
+        self.stride
+    }
+
+    /// Where its last row ends, padding included, bytes: what compositors want of a buffer.
+    pub fn end(&self) -> u64 {
+        u64::from(self.offset) + u64::from(self.stride) * u64::from(self.height)
     }
 
     /// Whether a rectangle lies inside; an empty one does where its corner does.
@@ -80,6 +98,7 @@ impl Image {
     }
 
     /// Bytes from its first pixel to behind its last.
+    #[cfg(test)]
     fn bytes(&self) -> u64 {
         u64::from(self.stride) * u64::from(self.height.saturating_sub(1))
             + u64::from(self.width) * u64::from(BYTES_PER_PIXEL)
@@ -141,14 +160,15 @@ impl Blob {
             });
         }
         let Image { width, height, format, stride, offset } = *image;
-        let offset = u64::from(offset);
-        let dmabuf = udmabuf.filter(|_| offset.is_multiple_of(PAGE)).and_then(|udmabuf| {
-            let bytes = image.bytes().checked_next_multiple_of(PAGE)?;
-            udmabuf::make_of(udmabuf, backing.parts(memory, offset, bytes)?.into_iter())
+        // Whole pages; the picture begins within the first of them. The last row's padding has to be there too: compositors count it.
+        let before = u64::from(offset) % PAGE;
+        let bytes = before + (image.end() - u64::from(offset));
+        let dmabuf = udmabuf.and_then(|udmabuf| {
+            let bytes = bytes.checked_next_multiple_of(PAGE)?;
+            udmabuf::make_of(udmabuf, backing.parts(memory, u64::from(offset) - before, bytes)?.into_iter())
         });
-        let picture = if dmabuf.is_some() {
-            let fourcc = format.fourcc();
-            let buffer = SharedBuffer { id: next_buffer_id(), memfd: None, dmabuf, width, height, stride, fourcc };
+        let picture = if let Some(file) = dmabuf {
+            let buffer = image.buffer(None, Some(Dmabuf::linear(file, before as u32, stride)));
             Picture { image: *image, buffer: Arc::new(buffer), copy: None, stale: false }
         } else {
             let layout = Layout::new(width, height).ok_or(Class::BlobImage)?;

@@ -11,6 +11,7 @@ use super::formats::Format;
 use super::memory::Memory;
 use super::pacing::Waits;
 use super::resource::{Layout, Resource};
+use super::scanout::Shown;
 use super::wire::{BlobImage, Command3d, CreateBlob, CursorPlace, Header, MemEntries, Response, Status, feature};
 use crate::frames::Rect;
 
@@ -40,7 +41,7 @@ impl Device {
             }
             Command3d::SetScanoutBlob { scanout, resource, rect, image } => {
                 let source = Rect { x: rect.x, y: rect.y, width: rect.width, height: rect.height };
-                self.set_scanout_blob(memory, scanout, resource, source, &image)
+                self.set_scanout_blob(memory, header, scanout, resource, source, &image)
             }
             Command3d::ResourceMapBlob { resource, offset } => self.map_blob(header, resource, offset, response),
             Command3d::ResourceUnmapBlob { resource } => self.unmap_blob(resource),
@@ -107,30 +108,43 @@ impl Device {
         Ok(Outcome::Answer)
     }
 
-    fn set_scanout_blob(&mut self, memory: &Memory, index: u32, id: u32, source: Rect, image: &BlobImage) -> Done {
+    fn set_scanout_blob(
+        &mut self,
+        memory: &Memory,
+        header: &Header,
+        index: u32,
+        id: u32,
+        source: Rect,
+        image: &BlobImage,
+    ) -> Done {
         let index = index as usize;
         self.scanouts.get(index).ok_or(NO_SCANOUT)?;
         if id == 0 {
             self.turn_off(index);
             return Ok(Outcome::Answer);
         }
-        if self.of_3d(id).is_some() {
-            // Its pixels are the renderer's, and it is no texture that could be read back.
-            return Err((Status::ErrUnspec, Class::BlobKind));
+        let inside = |image: &Image| source.width != 0 && source.height != 0 && image.contains(&source);
+        let outside = (Status::ErrInvalidParameter, Class::ScanoutRectangle);
+        let shown = self.shown_resources();
+        if let Some(three_d) = self.of_3d(id) {
+            let image = Image::new(image, three_d.blob_size(id)?).map_err(refused)?;
+            if !inside(&image) {
+                return Err(outside);
+            }
+            let outcome = three_d.prepare_blob(header, id, &image, &shown)?;
+            self.show(index, Shown { resource: id, source, buffer: None, image: Some(image) });
+            return Ok(outcome);
         }
-        let shown = self
-            .scanouts
-            .iter()
-            .filter_map(|scanout| Some(scanout.shown.as_ref()?.picture.buffer.id))
-            .collect::<Vec<_>>();
+        let shown = self.scanouts.iter().filter_map(|scanout| Some(scanout.shown.as_ref()?.buffer.as_ref()?.id));
+        let shown = shown.collect::<Vec<_>>();
         let blob = self.blobs.get_mut(&id).ok_or(NO_RESOURCE)?;
         let image = Image::new(image, blob.size).map_err(refused)?;
-        if source.width == 0 || source.height == 0 || !image.contains(&source) {
-            return Err((Status::ErrInvalidParameter, Class::ScanoutRectangle));
+        if !inside(&image) {
+            return Err(outside);
         }
         let counted = (&mut self.usage, &self.quota);
         let buffer = blob.picture(&image, memory, self.udmabuf.as_ref(), &shown, counted).map_err(refused)?;
-        self.show(index, id, buffer, source, image.format().name(), false);
+        self.show(index, Shown { resource: id, source, buffer: Some(buffer), image: None });
         Ok(Outcome::Answer)
     }
 
@@ -139,8 +153,9 @@ impl Device {
         let blob = self.blobs.get_mut(&id).ok_or(NO_RESOURCE)?;
         let showing = |buffer: u64| blob.image(buffer).is_some_and(|image| !image.contains(flushed));
         let mut shown: Vec<u64> = Vec::new();
-        for picture in self.scanouts.iter().filter_map(|scanout| scanout.shown.as_ref().filter(|s| s.resource == id)) {
-            let buffer = picture.picture.buffer.id;
+        let showing_it = self.scanouts.iter().filter_map(|scanout| scanout.shown.as_ref().filter(|s| s.resource == id));
+        for buffer in showing_it.filter_map(|shown| shown.buffer.as_ref()) {
+            let buffer = buffer.id;
             if showing(buffer) {
                 return Err((Status::ErrInvalidParameter, Class::FlushRectangle));
             }

@@ -75,6 +75,8 @@ pub struct Device {
     pub(super) copied_bytes: u64,
     /// [`ToScreen::Reset`] is still to be said.
     pub(super) reset_due: bool,
+    /// Resources that the renderer has just said cannot be shown.
+    pub(super) unshowable: Vec<u32>,
     /// Something of the report other than counters has changed.
     pub(super) layout_changed: bool,
     pub(super) counters_changed: bool,
@@ -105,6 +107,7 @@ impl Device {
             errors: Errors::default(),
             copied_bytes: 0,
             reset_due: false,
+            unshowable: Vec::new(),
             layout_changed: true,
             counters_changed: false,
         }
@@ -192,6 +195,7 @@ impl Device {
                     }
                 }
             }
+            ToDevice::Refused { buffer } => self.refused(buffer),
             ToDevice::Attached(true) => {
                 for (scanout, lane) in self.scanouts.iter_mut().zip(&mut self.lanes) {
                     scanout.forgotten(lane);
@@ -221,7 +225,7 @@ impl Device {
             ];
             let acknowledged = names.into_iter().filter(|(bit, _)| self.features & bit != 0);
             report.gpu.features = acknowledged.map(|(_, name)| name.to_owned()).collect();
-            report.scanouts = self.scanouts.iter().filter_map(scanout_status).collect();
+            report.scanouts = self.scanouts.iter().zip(&self.lanes).filter_map(scanout_status).collect();
         }
         if std::mem::take(&mut self.counters_changed) || !report.scanouts.is_empty() {
             for status in &mut report.scanouts {
@@ -244,7 +248,7 @@ impl Device {
         response.status(&header, Status::OkNoData);
         let done = match decode(request, queue, self.features) {
             Ok(command) => self.command(memory, &header, command, response),
-            Err(refusal) => Err(refused(refusal)),
+            Err(refusal) => Err(undecodable(refusal)),
         };
         let done = match (&mut self.three_d, done) {
             (Some(three_d), Ok(outcome)) => Ok(three_d.in_order(&header, outcome)),
@@ -463,7 +467,7 @@ impl Device {
 pub(super) const NO_SCANOUT: Refused = (Status::ErrInvalidScanoutId, Class::ScanoutId);
 pub(super) const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
 
-fn refused(refusal: Refusal) -> Refused {
+fn undecodable(refusal: Refusal) -> Refused {
     let class = match refusal {
         Refusal::Short => Class::ShortRequest,
         Refusal::Unknown => Class::UnknownCommand,

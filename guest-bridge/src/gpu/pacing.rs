@@ -184,6 +184,12 @@ impl Lane {
         self.damage.add(rect);
     }
 
+    /// The batch that is under way will not be shown; all of it is to be fetched and shown once more.
+    pub fn again(&mut self, rect: Rect) {
+        self.give_up_fetch();
+        self.redraw(rect);
+    }
+
     /// The scanout shows another picture, which is not to be seen before its first flush. If it has another size, what
     /// was gathered means nothing any more, and all of it is damage.
     pub fn replaced(&mut self, resized: Option<Rect>) {

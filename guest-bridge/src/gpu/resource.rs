@@ -8,7 +8,7 @@ use super::class::Class;
 use super::formats::{BYTES_PER_PIXEL, Format};
 use super::memory::Memory;
 use super::udmabuf;
-use crate::frames::{Rect, SharedBuffer};
+use crate::frames::{Dmabuf, Rect, SharedBuffer};
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
@@ -90,11 +90,14 @@ impl Resource {
         let shared = Arc::new(SharedBuffer {
             id: next_buffer_id(),
             memfd: Some(self.memfd.try_clone()?.into()),
-            dmabuf: udmabuf.and_then(|udmabuf| udmabuf::make(udmabuf, &self.memfd, self.layout.bytes)),
+            dmabuf: udmabuf
+                .and_then(|udmabuf| udmabuf::make(udmabuf, &self.memfd, self.layout.bytes))
+                .map(|file| Dmabuf::linear(file, 0, self.layout.pitch)),
             width: self.layout.width,
             height: self.layout.height,
             stride: self.layout.pitch,
             fourcc: self.format.fourcc(),
+            replaceable: false,
         });
         Ok(self.shared.insert(shared).clone())
     }
@@ -157,7 +160,7 @@ impl Resource {
     /// Tells a dmabuf's importers that the CPU has written to it. Free on machines whose caches are coherent.
     pub fn written(&self) {
         let Some(dmabuf) = self.shared.as_ref().and_then(|shared| shared.dmabuf.as_ref()) else { return };
-        udmabuf::written(dmabuf);
+        dmabuf.planes.iter().for_each(|plane| udmabuf::written(&plane.file));
     }
 
     /// One row's pixels, as B, G, R, A, into `row`; what lies outside the resource stays as it was.

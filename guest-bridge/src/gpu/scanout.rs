@@ -3,20 +3,24 @@
 //! Pure but for the channel's messages, which it makes and does not send. A picture that changes is announced only just before
 //! its first flush, so that a guest which sets scanouts in a loop costs the screen nothing.
 
+use super::blob::Image;
 use super::cursor::Cursor;
 use super::pacing::Lane;
-use crate::frames::{Picture, PreferredMode, Rect, ToScreen};
+use crate::frames::{Picture, PreferredMode, Rect, SharedBuffer, ToScreen};
 use phyllome_protocol::ScanoutId;
+use std::sync::Arc;
 
 /// A scanout's picture, as the guest set it.
 #[derive(Clone, Debug)]
 pub struct Shown {
     /// The resource's id in the guest.
     pub resource: u32,
-    /// Its memory and the part that is shown.
-    pub picture: Picture,
-    /// DRM's name of its format.
-    pub format: &'static str,
+    /// The part of it that is shown.
+    pub source: Rect,
+    /// Its memory. None of what the renderer has: that is known when it is first to be seen.
+    pub buffer: Option<Arc<SharedBuffer>>,
+    /// How the pixels lie in a blob of the renderer's.
+    pub image: Option<Image>,
 }
 
 /// One scanout.
@@ -45,7 +49,7 @@ impl Scanout {
     /// The part of a flush of `resource` that this scanout shows, in the scanout's own pixels; `None` if it shows nothing.
     pub fn damage(&self, resource: u32, flushed: &Rect) -> Option<Rect> {
         let shown = self.shown.as_ref().filter(|shown| shown.resource == resource)?;
-        let source = &shown.picture.source;
+        let source = &shown.source;
         let overlap = |a: u32, a_length: u32, b: u32, b_length: u32| {
             let start = a.max(b);
             let end = a.saturating_add(a_length).min(b.saturating_add(b_length));
@@ -58,7 +62,7 @@ impl Scanout {
 
     /// All of it, in its own pixels.
     pub fn whole(&self) -> Rect {
-        let source = self.shown.as_ref().map(|shown| shown.picture.source).unwrap_or_default();
+        let source = self.shown.as_ref().map(|shown| shown.source).unwrap_or_default();
         Rect { x: 0, y: 0, ..source }
     }
 
@@ -69,22 +73,36 @@ impl Scanout {
         lane.redraw(self.whole());
     }
 
+    /// What the next batch shows.
+    pub fn picture(&self, lane: &Lane) -> Option<Picture> {
+        let shown = self.shown.as_ref()?;
+        match &self.staged {
+            Some((_, picture)) if lane.is_fetched() => Some(picture.clone()),
+            _ => Some(Picture { buffer: shown.buffer.clone()?, source: shown.source }),
+        }
+    }
+
     /// The next message that the screen is to get, if there is one.
     pub fn next_message(&mut self, lane: &mut Lane) -> Option<ToScreen> {
         let id = self.id;
-        let Some(shown) = &self.shown else {
+        if self.shown.is_none() {
             if self.announced.take().is_some() {
                 return Some(ToScreen::Scanout { id, picture: None });
             }
             return self.cursor_message();
-        };
+        }
         if lane.ready() {
-            let staged = self.staged.as_ref().filter(|_| lane.is_fetched());
-            let picture = staged.map_or(&shown.picture, |(_, picture)| picture);
+            let Some(picture) = self.picture(lane) else {
+                // The renderer was lost before it showed anything: nobody is to wait for it.
+                if let Some((serial, _)) = lane.take() {
+                    lane.presented(serial);
+                }
+                return self.cursor_message();
+            };
             let known = (picture.buffer.id, picture.source);
             if self.announced != Some(known) {
                 self.announced = Some(known);
-                return Some(ToScreen::Scanout { id, picture: Some(picture.clone()) });
+                return Some(ToScreen::Scanout { id, picture: Some(picture) });
             }
             return lane.take().map(|(serial, damage)| ToScreen::Flush { id, serial, damage });
         }

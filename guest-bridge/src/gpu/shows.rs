@@ -1,19 +1,19 @@
 //! What the device shows: scanouts, flushes, cursors, and the words for the screen.
 //!
-//! Classic 2D pictures are shown from the resource's own memory. Those of 3D are fetched into memory of ours first: when the
-//! screen is free to show them, and only what was flushed.
+//! Classic 2D pictures are shown from the resource's own memory. Those of 3D are shown as the renderer's own dmabufs once it has drawn
+//! them, or else are fetched into memory of ours: when the screen is free to show them, and only what was flushed.
 
 use super::class::Class;
 use super::device::{Device, Done, NO_RESOURCE, NO_SCANOUT, Outcome};
 use super::formats::Format;
-use super::pacing::Waits;
+use super::pacing::{Lane, Waits};
+use super::resource::Layout;
 use super::scanout::{Scanout, Shown};
 use super::three_d::{Fetch, News, Token};
 use super::wire::{CursorPlace, Status, feature};
-use crate::frames::{Picture, Rect, SharedBuffer, ToScreen};
+use crate::frames::{Dmabuf, Picture, Rect, SharedBuffer, ToScreen};
 use phyllome_protocol::status::{GpuStatus, ScanoutStatus};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
@@ -47,18 +47,44 @@ impl Device {
 
     /// Has the pixels fetched that the screen is free to show.
     fn fetch(&mut self) {
+        let shown = self.shown_resources();
         let Some(three_d) = &mut self.three_d else { return };
         for (index, (scanout, lane)) in self.scanouts.iter_mut().zip(&mut self.lanes).enumerate() {
-            let Some(shown) = &scanout.shown else { continue };
+            let Some(Shown { resource, source, image, .. }) = scanout.shown.clone() else { continue };
+            // What the renderer gives out is about to be known.
+            if three_d.is_asked(resource) {
+                continue;
+            }
             let Some((epoch, damage)) = lane.fetch() else { continue };
-            let (resource, source) = (shown.resource, shown.picture.source);
-            match three_d.fetch(&Fetch { scanout: index, epoch, resource, source, damage: &damage }) {
-                Some(bytes) => {
+            let udmabuf = self.udmabuf.as_ref();
+            let fetch = Fetch { scanout: index, epoch, resource, source, image, damage: &damage, shown: &shown, udmabuf };
+            match three_d.fetch(&fetch) {
+                Some((buffer, bytes)) => {
                     self.copied_bytes = self.copied_bytes.saturating_add(bytes);
-                    scanout.staged = Some((resource, shown.picture.clone()));
+                    let before = scanout.staged.replace((resource, Picture { buffer: buffer.clone(), source }));
+                    self.layout_changed |= before.is_none_or(|(_, before)| looks(&before.buffer) != looks(&buffer));
                 }
                 // What was there last stays.
                 None => lane.arrived(epoch),
+            }
+        }
+    }
+
+    /// The resources that scanouts show, or are about to.
+    pub(super) fn shown_resources(&self) -> Vec<u32> {
+        let staged = |scanout: &Scanout| scanout.staged.as_ref().map(|(resource, _)| *resource);
+        let shown = |scanout: &Scanout| scanout.shown.as_ref().map(|shown| shown.resource);
+        self.scanouts.iter().flat_map(|scanout| [shown(scanout), staged(scanout)]).flatten().collect()
+    }
+
+    /// The screen cannot show a buffer of the renderer's: its pixels are fetched from now on.
+    pub(super) fn refused(&mut self, buffer: u64) {
+        if let Some(three_d) = &mut self.three_d {
+            three_d.refuse(buffer);
+        }
+        for (scanout, lane) in self.scanouts.iter_mut().zip(&mut self.lanes) {
+            if scanout.staged.as_ref().is_some_and(|(_, picture)| picture.buffer.id == buffer) {
+                lane.again(scanout.whole());
             }
         }
     }
@@ -88,6 +114,7 @@ impl Device {
                         lane.arrived(epoch);
                     }
                 }
+                News::Unshowable(resource) => self.unshowable.push(resource),
                 News::Cursor(index) => {
                     let read = three_d.cursor(index);
                     if let (Some(scanout), Some((memory, hot_x, hot_y))) = (self.scanouts.get_mut(index as usize), read)
@@ -101,6 +128,9 @@ impl Device {
                 }
                 News::Started => self.layout_changed = true,
             }
+        }
+        for resource in std::mem::take(&mut self.unshowable) {
+            self.turn_off_all(resource);
         }
         done
     }
@@ -148,52 +178,41 @@ impl Device {
             self.turn_off(index);
             return Ok(Outcome::Answer);
         }
-        let shown =
-            self.scanouts.iter().filter_map(|scanout| Some(scanout.shown.as_ref()?.resource)).collect::<Vec<_>>();
-        let of_3d = self.three_d.as_mut().filter(|three_d| three_d.has(id));
-        let fetched = of_3d.is_some();
-        let layout = match (self.resources.get(&id), &of_3d) {
-            (Some(resource), _) => resource.layout,
-            (None, Some(three_d)) => three_d.shown_layout(id)?,
-            (None, None) => return Err(NO_RESOURCE),
-        };
-        if source.width == 0 || source.height == 0 || !layout.contains(&source) {
-            return Err((Status::ErrInvalidParameter, Class::ScanoutRectangle));
+        let shown = self.shown_resources();
+        let outside = (Status::ErrInvalidParameter, Class::ScanoutRectangle);
+        let inside = |layout: &Layout| source.width != 0 && source.height != 0 && layout.contains(&source);
+        if let Some(resource) = self.resources.get_mut(&id) {
+            if !inside(&resource.layout) {
+                return Err(outside);
+            }
+            let no_memory = (Status::ErrOutOfMemory, Class::HostMemory);
+            let buffer = resource.share(self.udmabuf.as_ref()).map_err(|_| no_memory)?;
+            self.show(index, Shown { resource: id, source, buffer: Some(buffer), image: None });
+            return Ok(Outcome::Answer);
         }
-        let udmabuf = self.udmabuf.as_ref();
-        let no_memory = (Status::ErrOutOfMemory, Class::HostMemory);
-        let (buffer, format) = match (self.resources.get_mut(&id), of_3d) {
-            (Some(resource), _) => (resource.share(udmabuf).map_err(|_| no_memory)?, resource.format.name()),
-            (None, Some(three_d)) => (three_d.picture(id, udmabuf, &shown)?, Format::B8G8R8X8.name()),
-            (None, None) => return Err(NO_RESOURCE),
-        };
-        self.show(index, id, buffer, source, format, fetched);
+        let three_d = self.three_d.as_mut().filter(|three_d| three_d.has(id)).ok_or(NO_RESOURCE)?;
+        if !inside(&three_d.shown_layout(id)?) {
+            return Err(outside);
+        }
+        three_d.prepare(id, &shown)?;
+        self.show(index, Shown { resource: id, source, buffer: None, image: None });
         Ok(Outcome::Answer)
     }
 
-    /// A scanout shows this from now on. Both are checked.
-    pub(super) fn show(
-        &mut self,
-        index: usize,
-        id: u32,
-        buffer: Arc<SharedBuffer>,
-        source: Rect,
-        format: &'static str,
-        fetched: bool,
-    ) {
+    /// A scanout shows this from now on. It is checked.
+    pub(super) fn show(&mut self, index: usize, now: Shown) {
         let Some(scanout) = self.scanouts.get_mut(index) else { return };
-        let before = scanout.shown.as_ref().map(|shown| (&shown.picture, shown.format));
-        let same = |picture: &Picture| picture.buffer.id == buffer.id && picture.source == source;
-        if before.is_some_and(|(picture, _)| same(picture)) {
+        let before = scanout.shown.as_ref();
+        let id = |shown: &Shown| (shown.resource, shown.buffer.as_ref().map(|buffer| buffer.id), shown.image);
+        if before.is_some_and(|before| id(before) == id(&now) && before.source == now.source) {
             return;
         }
-        let size = |rect: &Rect| (rect.width, rect.height);
-        let same_size = before.is_some_and(|(picture, _)| size(&picture.source) == size(&source));
-        let looks_the_same = same_size
-            && before.is_some_and(|(picture, before)| {
-                before == format && picture.buffer.dmabuf.is_some() == buffer.dmabuf.is_some()
-            });
-        scanout.shown = Some(Shown { resource: id, picture: Picture { buffer, source }, format });
+        let size = |shown: &Shown| (shown.source.width, shown.source.height);
+        let same_size = before.is_some_and(|before| size(before) == size(&now));
+        let form = |shown: &Shown| shown.buffer.as_deref().map(looks);
+        let looks_the_same = same_size && before.is_some_and(|before| form(before) == form(&now));
+        let fetched = now.buffer.is_none();
+        scanout.shown = Some(now);
         if let Some(lane) = self.lanes.get_mut(index) {
             lane.set_fetched(fetched);
             lane.replaced((!same_size).then(|| scanout.whole()));
@@ -204,11 +223,16 @@ impl Device {
     pub(super) fn flush(&mut self, id: u32, flushed: &Rect, fenced: bool) -> Done {
         let resource = self.resources.get(&id);
         let layout = match (resource, &self.three_d) {
-            (Some(resource), _) => resource.layout,
-            (None, Some(three_d)) if three_d.has(id) => three_d.shown_layout(id)?,
+            (Some(resource), _) => Some(resource.layout),
+            (None, Some(three_d)) if three_d.has(id) => match three_d.is_blob(id)? {
+                true => None,
+                false => Some(three_d.shown_layout(id)?),
+            },
             _ => return Err(NO_RESOURCE),
         };
-        if !layout.contains(flushed) {
+        let images = self.scanouts.iter().filter_map(|scanout| scanout.shown.as_ref().filter(|s| s.resource == id));
+        let outside = images.filter_map(|shown| shown.image).any(|image| !image.contains(flushed));
+        if outside || layout.is_some_and(|layout| !layout.contains(flushed)) {
             return Err((Status::ErrInvalidParameter, Class::FlushRectangle));
         }
         let mut waits = Waits::NOTHING;
@@ -243,16 +267,25 @@ impl Device {
     }
 }
 
-pub(super) fn scanout_status(scanout: &Scanout) -> Option<ScanoutStatus> {
+/// What of a buffer is in the status.
+fn looks(buffer: &SharedBuffer) -> (u32, Option<u64>) {
+    (buffer.fourcc, buffer.dmabuf.as_ref().map(|dmabuf| dmabuf.modifier))
+}
+
+pub(super) fn scanout_status((scanout, lane): (&Scanout, &Lane)) -> Option<ScanoutStatus> {
     let shown = scanout.shown.as_ref()?;
+    let picture = scanout.picture(lane);
+    let buffer = picture.as_ref().map(|picture| &*picture.buffer);
+    let dmabuf = buffer.and_then(|buffer| buffer.dmabuf.as_ref());
+    let format = buffer.and_then(|buffer| Format::from_fourcc(buffer.fourcc)).unwrap_or(Format::B8G8R8X8);
     Some(ScanoutStatus {
         id: scanout.id,
-        width: shown.picture.source.width,
-        height: shown.picture.source.height,
+        width: shown.source.width,
+        height: shown.source.height,
         source: "vhost-user-gpu".to_owned(),
-        buffer: if shown.picture.buffer.dmabuf.is_some() { "dmabuf" } else { "shm" }.to_owned(),
-        format: shown.format.to_owned(),
-        modifier: "LINEAR".to_owned(),
+        buffer: if dmabuf.is_some() { "dmabuf" } else { "shm" }.to_owned(),
+        format: format.name().to_owned(),
+        modifier: dmabuf.map_or_else(|| "LINEAR".to_owned(), Dmabuf::modifier_name),
         flushes: 0,
         presented: 0,
     })

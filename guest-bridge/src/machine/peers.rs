@@ -105,6 +105,7 @@ fn without_counters(report: &Report) -> Report {
     let mut report = report.clone();
     report.uptime_ms = None;
     report.gpu.errors.clear();
+    report.gpu.copied_bytes = 0;
     for scanout in &mut report.scanouts {
         (scanout.flushes, scanout.presented) = (0, 0);
     }

@@ -376,7 +376,10 @@ impl Supervisor {
     fn report(&self) -> Report {
         let device = self.report.lock().map(|report| report.clone()).unwrap_or_default();
         let mut scanouts = device.scanouts;
+        let mut copied_bytes = device.copied_bytes;
         if let Ok(shown) = self.screen.report().lock() {
+            let converted = shown.scanouts.values().map(|scanout| scanout.copied_pixels.saturating_mul(4));
+            copied_bytes = converted.fold(copied_bytes, u64::saturating_add);
             for scanout in &mut scanouts {
                 if let Some(shown) = shown.scanouts.get(&scanout.id).filter(|shown| !shown.buffer.is_empty()) {
                     shown.buffer.clone_into(&mut scanout.buffer);
@@ -396,7 +399,7 @@ impl Supervisor {
             pid: std::process::id(),
             qemu_pid: qemu.map(|qemu| qemu.pid),
             uptime_ms: qemu.map(|qemu| u64::try_from(qemu.started.elapsed().as_millis()).unwrap_or(u64::MAX)),
-            gpu: GpuStatus { reason: self.no_3d.clone().or(device.gpu.reason), ..device.gpu },
+            gpu: GpuStatus { reason: self.no_3d.clone().or(device.gpu.reason), copied_bytes, ..device.gpu },
             scanouts: if qemu.is_some() { scanouts } else { Vec::new() },
             leds: qemu.and_then(|qemu| qemu.leds),
         }

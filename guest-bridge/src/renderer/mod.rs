@@ -6,7 +6,7 @@
 pub mod client;
 mod conversation;
 mod deaths;
-mod files;
+pub(crate) mod files;
 mod keeper;
 pub mod launch;
 mod packets;

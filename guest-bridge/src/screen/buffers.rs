@@ -1,5 +1,6 @@
 //! wl_buffers for the guest's memory: a dmabuf where it works, else wl_shm over the same memfd, both without a copy; where
-//! the compositor does not know the guest's order of bytes, a converted copy.
+//! the compositor does not know the guest's order of bytes, a converted copy. Dmabufs of the renderer's that the compositor does not take
+//! are given back to the device, which has other means.
 //!
 //! Each piece of guest memory is imported once and kept while the guest keeps it. The number of kept buffers is bounded; those
 //! that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf is mapped, whose pages stay.
@@ -9,7 +10,7 @@ use super::globals::Globals;
 use super::link::LinkState;
 use crate::frames::{Picture, Rect, SharedBuffer};
 use rustix::fs::{MemfdFlags, SealFlags};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
@@ -34,6 +35,8 @@ pub(super) enum Shown {
     Wait,
     /// Only a converted copy can be shown.
     Copy,
+    /// It is not shown; the device has something else to show instead.
+    Never,
 }
 
 /// A buffer of the guest's memory: its id and, where only a part of it could be made into a buffer, which one.
@@ -60,6 +63,8 @@ pub(super) struct Buffers {
     clock: u64,
     /// What the log has been told of the way of pictures: each once on a connection, however often a guest changes them.
     told: BTreeSet<&'static str>,
+    /// What the device is to be told that it cannot be shown.
+    never: VecDeque<u64>,
 }
 
 const WAY_DMABUF: &str = "pictures go to the compositor as dmabufs, without a copy";
@@ -68,6 +73,7 @@ const WAY_DISTRUST: &str = "pictures go through shared memory: the compositor re
 const WAY_NOT_TAKEN: &str = "pictures go through shared memory: the compositor takes no linear dmabuf of their format";
 const WAY_NOT_MADE: &str = "pictures go through shared memory: this host makes no dmabufs of memory (/dev/udmabuf)";
 const WAY_PART: &str = "pictures go through shared memory: the compositor cannot crop";
+const WAY_READ: &str = "pictures are read back from the renderer: the compositor does not take its dmabufs as they are";
 const WAY_COPY: &str = "pictures are copied: the compositor does not know the guest's order of bytes, or cannot crop";
 
 impl Buffers {
@@ -91,9 +97,10 @@ impl Buffers {
     ) -> (Shown, Option<&'static str>) {
         let shared = &picture.buffer;
         let whole = picture.source == (Rect { x: 0, y: 0, width: shared.width, height: shared.height });
-        let Some(format) = formats::opaque(shared.fourcc) else { return (Shown::Copy, Some(WAY_COPY)) };
+        let other = if shared.replaceable { (Shown::Never, Some(WAY_READ)) } else { (Shown::Copy, Some(WAY_COPY)) };
+        let Some(format) = formats::opaque(shared.fourcc) else { return self.other(shared, other) };
         let Some(part) = self.part(picture, whole || globals.viewporter.is_some()) else {
-            return (Shown::Copy, Some(WAY_COPY));
+            return self.other(shared, other);
         };
         let key = (shared.id, part.map(|part| (part.x, part.y, part.width, part.height)));
         self.clock += 1;
@@ -109,7 +116,7 @@ impl Buffers {
         if let Import::Refused = entry.import {
             match import_shm(shared, part, format, globals, qh) {
                 Some(buffer) => entry.import = Import::Ready { buffer, dmabuf: false },
-                None => return (Shown::Copy, Some(WAY_COPY)),
+                None => return self.other(shared, other),
             }
         }
         let way = match &entry.import {
@@ -117,7 +124,7 @@ impl Buffers {
             Import::Waiting(_) => None,
             _ if part.is_some() => Some(WAY_PART),
             _ if shared.dmabuf.is_none() => Some(WAY_NOT_MADE),
-            _ if dmabuf_modifier(globals, format).is_none() => Some(WAY_NOT_TAKEN),
+            _ if dmabuf_modifier(shared, globals, format).is_none() => Some(WAY_NOT_TAKEN),
             _ if !trust => Some(WAY_DISTRUST),
             _ => Some(WAY_REFUSED),
         };
@@ -130,6 +137,23 @@ impl Buffers {
             Import::Refused => Shown::Copy,
         };
         (shown, way)
+    }
+
+    /// What cannot be a buffer; the device hears of it.
+    fn other(
+        &mut self,
+        shared: &SharedBuffer,
+        other: (Shown, Option<&'static str>),
+    ) -> (Shown, Option<&'static str>) {
+        if shared.replaceable {
+            self.never.push_back(shared.id);
+        }
+        other
+    }
+
+    /// The next buffer that will never be shown.
+    pub fn next_never(&mut self) -> Option<u64> {
+        self.never.pop_front()
     }
 
     /// Which part of the memory becomes the buffer: none if all of it, because a viewport crops it or because all of it is
@@ -196,10 +220,10 @@ impl Entry {
     }
 }
 
-/// What a linear dmabuf of this format is called, if the compositor takes one.
-fn dmabuf_modifier(globals: &Globals, format: u32) -> Option<u64> {
+/// What the layout of a picture in a dmabuf is called, if the compositor takes it.
+fn dmabuf_modifier(shared: &SharedBuffer, globals: &Globals, format: u32) -> Option<u64> {
     globals.dmabuf.as_ref()?;
-    globals.dmabuf_formats.get(&format)?.best()
+    globals.dmabuf_formats.get(&format)?.of(shared.dmabuf.as_ref()?.modifier)
 }
 
 fn import_dmabuf(
@@ -209,12 +233,15 @@ fn import_dmabuf(
     id: u64,
     qh: &QueueHandle<LinkState>,
 ) -> Option<ZwpLinuxBufferParamsV1> {
-    let fd = shared.dmabuf.as_ref()?;
+    let planes = &shared.dmabuf.as_ref()?.planes;
     let dmabuf = globals.dmabuf.as_ref()?;
-    let modifier = dmabuf_modifier(globals, format)?;
+    let modifier = dmabuf_modifier(shared, globals, format)?;
     let (width, height) = (i32::try_from(shared.width).ok()?, i32::try_from(shared.height).ok()?);
     let params = dmabuf.create_params(qh, id);
-    params.add(fd.as_fd(), 0, 0, shared.stride, (modifier >> 32) as u32, modifier as u32);
+    for (index, plane) in (0..).zip(planes) {
+        params.add(plane.file.as_fd(), index, plane.offset, plane.stride, (modifier >> 32) as u32, modifier as u32);
+    }
+    // What lies upside down is turned when it is shown, which every compositor can; few know the flag for it.
     params.create(width, height, format, zwp_linux_buffer_params_v1::Flags::empty());
     Some(params)
 }

@@ -19,6 +19,8 @@ use wayland_protocols::xdg::shell::client::xdg_wm_base;
 
 /// Outputs that are remembered.
 const MAX_OUTPUTS: usize = 32;
+/// Layouts that are remembered of a format; drivers have a few dozens.
+const MAX_MODIFIERS: usize = 256;
 /// A format table has 16-bit indices and 16 bytes per entry.
 const MAX_FORMAT_TABLE: usize = 16 << 16;
 /// Where no output says anything.
@@ -38,27 +40,38 @@ pub(super) struct Globals {
     pub dmabuf: Option<zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1>,
     /// Fourccs that wl_shm takes.
     pub shm_formats: BTreeSet<u32>,
-    /// Fourccs that zwp_linux_dmabuf_v1 takes with a modifier that our buffers have.
+    /// Fourccs that zwp_linux_dmabuf_v1 takes, and how their pixels may be laid out.
     pub dmabuf_formats: BTreeMap<u32, Modifiers>,
     outputs: BTreeMap<u32, Output>,
     table: Vec<(u32, u64)>,
     feedback: BTreeMap<u32, Modifiers>,
 }
 
-/// How a linear buffer may be called.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// Layouts that are taken of one format.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Modifiers {
     linear: bool,
     implicit: bool,
+    /// Drivers' own, which pictures of a renderer may have.
+    others: BTreeSet<u64>,
 }
 
 impl Modifiers {
-    /// The one to use.
-    pub fn best(self) -> Option<u64> {
+    /// How a linear buffer is to be called.
+    pub fn best(&self) -> Option<u64> {
         match self {
             Self { linear: true, .. } => Some(MODIFIER_LINEAR),
             Self { implicit: true, .. } => Some(MODIFIER_INVALID),
             _ => None,
+        }
+    }
+
+    /// How a buffer of this layout is to be called.
+    pub fn of(&self, modifier: u64) -> Option<u64> {
+        match modifier {
+            MODIFIER_LINEAR => self.best(),
+            MODIFIER_INVALID => self.implicit.then_some(modifier),
+            other => self.others.contains(&other).then_some(other),
         }
     }
 
@@ -67,9 +80,11 @@ impl Modifiers {
         if formats::opaque(format).is_none() {
             return;
         }
+        let known = formats.entry(format).or_default();
         match modifier {
-            MODIFIER_LINEAR => formats.entry(format).or_default().linear = true,
-            MODIFIER_INVALID => formats.entry(format).or_default().implicit = true,
+            MODIFIER_LINEAR => known.linear = true,
+            MODIFIER_INVALID => known.implicit = true,
+            other if known.others.len() < MAX_MODIFIERS => drop(known.others.insert(other)),
             _ => {}
         }
     }
@@ -395,13 +410,22 @@ mod tests {
     }
 
     #[test]
-    fn linear_is_preferred_and_other_layouts_are_not_ours() {
+    fn linear_is_preferred_and_other_layouts_are_called_by_their_names() {
         let mut formats = BTreeMap::new();
-        Modifiers::add(&mut formats, formats::XRGB8888, 0x0100_0000_0000_0001);
-        assert_eq!(formats.get(&formats::XRGB8888), None);
+        let tiled = 0x0100_0000_0000_0001;
+        Modifiers::add(&mut formats, formats::XRGB8888, tiled);
+        let xrgb = |formats: &BTreeMap<u32, Modifiers>, layout| formats[&formats::XRGB8888].of(layout);
+        assert_eq!((xrgb(&formats, tiled), xrgb(&formats, MODIFIER_LINEAR)), (Some(tiled), None));
         Modifiers::add(&mut formats, formats::XRGB8888, MODIFIER_INVALID);
-        assert_eq!(formats[&formats::XRGB8888].best(), Some(MODIFIER_INVALID));
+        assert_eq!(xrgb(&formats, MODIFIER_LINEAR), Some(MODIFIER_INVALID));
+        assert_eq!(xrgb(&formats, MODIFIER_INVALID), Some(MODIFIER_INVALID));
         Modifiers::add(&mut formats, formats::XRGB8888, MODIFIER_LINEAR);
-        assert_eq!(formats[&formats::XRGB8888].best(), Some(MODIFIER_LINEAR));
+        assert_eq!(xrgb(&formats, MODIFIER_LINEAR), Some(MODIFIER_LINEAR));
+        assert_eq!(xrgb(&formats, tiled + 1), None);
+        for modifier in 1000..3000 {
+            Modifiers::add(&mut formats, formats::XRGB8888, modifier);
+            Modifiers::add(&mut formats, modifier as u32, modifier);
+        }
+        assert_eq!((formats.len(), formats[&formats::XRGB8888].others.len()), (1, MAX_MODIFIERS));
     }
 }

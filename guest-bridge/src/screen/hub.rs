@@ -256,6 +256,7 @@ impl Hub {
             LinkEvent::Displayed(id) => self.report().scanouts.entry(id).or_default().displayed += 1,
             LinkEvent::Close => self.outbox.push(FromScreen::CloseRequested),
             LinkEvent::Machine(event) => self.outbox.push(event),
+            LinkEvent::Never(buffer) => self.answers.send(ToDevice::Refused { buffer }),
             LinkEvent::Mode { id, mode } => self.answers.send(ToDevice::Mode { id, mode }),
         }
     }

@@ -34,6 +34,8 @@ pub(super) enum LinkEvent {
     Close,
     Machine(FromScreen),
     Mode { id: ScanoutId, mode: PreferredMode },
+    /// This buffer will not be shown.
+    Never(u64),
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -268,6 +270,9 @@ impl Link {
                     events.push_back(LinkEvent::Mode { id: *id, mode });
                 }
             }
+        }
+        while let Some(buffer) = buffers.next_never() {
+            events.push_back(LinkEvent::Never(buffer));
         }
         let attached: Vec<Option<u64>> = surfaces.values().map(Surface::memory).collect();
         buffers.sweep(&attached);

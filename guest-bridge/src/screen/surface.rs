@@ -14,7 +14,7 @@ use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wayland_client::QueueHandle;
-use wayland_client::protocol::{wl_buffer, wl_surface};
+use wayland_client::protocol::{wl_buffer, wl_output, wl_surface};
 use wayland_protocols::wp::viewporter::client::wp_viewport;
 use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
@@ -66,6 +66,8 @@ pub(super) struct Surface {
     retired: Option<OwnBuffer>,
     size: (u32, u32),
     view: View,
+    /// What is attached is shown with its last row first.
+    bottom_up: bool,
     output: Option<u32>,
     broken: bool,
     created: Instant,
@@ -107,6 +109,7 @@ impl Surface {
             retired: None,
             size: (0, 0),
             view: View::default(),
+            bottom_up: false,
             output: None,
             broken: false,
             created: Instant::now(),
@@ -249,6 +252,11 @@ impl Surface {
         }
         let (buffer, at) = match buffers.get(&picture, globals, qh) {
             Shown::Wait => return false,
+            Shown::Never => {
+                // Until the next picture.
+                self.broken = true;
+                return false;
+            }
             Shown::Direct { buffer, at, dmabuf } => {
                 report.buffer = if dmabuf { "dmabuf" } else { "shm" };
                 (buffer, at)
@@ -273,6 +281,10 @@ impl Surface {
             (source.width, source.height) != (shared.width, shared.height)
         };
         self.set_view((source.width, source.height), cropped.then_some(source), false);
+        let bottom_up = !copied && picture.buffer.dmabuf.as_ref().is_some_and(|dmabuf| dmabuf.bottom_up);
+        let damage = if bottom_up { upside_down(&damage, at.1, picture.buffer.height) } else { damage };
+        let at = if bottom_up { (at.0, 0) } else { at };
+        self.turn(bottom_up);
         self.attached = Some(Attached { memory: Some(picture.buffer), source });
         self.commit(&buffer, &damage, at, scanout.owed.take(), globals, qh);
         report.commits += 1;
@@ -349,6 +361,7 @@ impl Surface {
         self.retire();
         self.own = Some(own);
         self.set_view((whole.width, whole.height), None, true);
+        self.turn(false);
         self.attached = Some(Attached { memory: None, source: whole });
         self.damage.add_all();
         let damage = self.damage.take(pixels.0, pixels.1);
@@ -386,6 +399,14 @@ impl Surface {
         self.retired = None;
     }
 
+    /// Whether the next buffer's first row is its lowest.
+    fn turn(&mut self, bottom_up: bool) {
+        if std::mem::replace(&mut self.bottom_up, bottom_up) != bottom_up {
+            let transform = if bottom_up { wl_output::Transform::Flipped180 } else { wl_output::Transform::Normal };
+            self.wl.set_buffer_transform(transform);
+        }
+    }
+
     /// `stretched`: the buffer is a single pixel.
     fn set_view(&mut self, picture: (u32, u32), crop: Option<Rect>, stretched: bool) {
         if self.viewport.is_none() {
@@ -418,6 +439,15 @@ impl Surface {
     }
 }
 
+/// Rectangles of a picture that begins at row `top` of a buffer whose last row in memory is its first one, as they lie in memory.
+fn upside_down(damage: &[Rect], top: u32, height: u32) -> Vec<Rect> {
+    let turned = |rect: &Rect| {
+        let end = top.saturating_add(rect.y).saturating_add(rect.height);
+        Rect { y: height.saturating_sub(end), ..*rect }
+    };
+    damage.iter().map(turned).collect()
+}
+
 impl Drop for Surface {
     fn drop(&mut self) {
         if let Some(decoration) = &self.decoration {
@@ -429,5 +459,18 @@ impl Drop for Surface {
         self.toplevel.destroy();
         self.xdg.destroy();
         self.wl.destroy();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_changed_lies_where_the_rows_are() {
+        let rect = |y, height| Rect { x: 3, y, width: 4, height };
+        assert_eq!(upside_down(&[rect(0, 1), rect(10, 20)], 0, 100), [rect(99, 1), rect(70, 20)]);
+        assert_eq!(upside_down(&[rect(0, 5)], 90, 100), [rect(5, 5)]);
+        assert_eq!(upside_down(&[rect(u32::MAX, 5)], 1, 100), [rect(0, 5)]);
     }
 }

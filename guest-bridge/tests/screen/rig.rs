@@ -1,10 +1,9 @@
 //! A hub with a device that a test plays, and the means to wait for what it does.
 
-use phyllome_guest_bridge::frames::{Picture, Rect, SharedBuffer, ToDevice, ToScreen};
+use phyllome_guest_bridge::frames::{Dmabuf, Picture, Rect, SharedBuffer, ToDevice, ToScreen};
 use phyllome_guest_bridge::screen::{FromScreen, Handle, Hub, InputEvent};
 use phyllome_protocol::ScanoutId;
 use std::future::Future;
-use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -38,9 +37,9 @@ pub fn memory(width: u32, height: u32, fourcc: u32, pixel: [u8; 4], dmabuf: bool
     let file = std::fs::File::from(memfd);
     file.write_all_at(&pixel.repeat((stride / 4 * height) as usize), 0).unwrap();
     rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
-    let dmabuf = dmabuf.then(|| OwnedFd::from(file.try_clone().unwrap()));
+    let dmabuf = dmabuf.then(|| Dmabuf::linear(file.try_clone().unwrap().into(), 0, stride));
     let id = NEXT_BUFFER.fetch_add(1, Ordering::Relaxed);
-    Arc::new(SharedBuffer { id, memfd: Some(file.into()), dmabuf, width, height, stride, fourcc })
+    Arc::new(SharedBuffer { id, memfd: Some(file.into()), dmabuf, width, height, stride, fourcc, replaceable: false })
 }
 
 pub fn whole(buffer: &Arc<SharedBuffer>) -> Picture {

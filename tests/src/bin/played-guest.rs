@@ -4,7 +4,7 @@
 
 use anyhow::{Context, Result, bail};
 use phyllome_tests::played::driver::{Driver, End};
-use phyllome_tests::played::options::Options;
+use phyllome_tests::played::options::{Options, VERSION_VARIABLE};
 use phyllome_tests::played::{Serial, Wires, display, orders, qmp};
 use std::fs::File;
 use std::os::fd::{FromRawFd, OwnedFd, RawFd};
@@ -27,7 +27,12 @@ fn run() -> Result<ExitCode> {
     // What phyllome-guest asks before it starts a guest is answered at once; a real QEMU takes its time under emulation.
     match arguments.first().map(String::as_str) {
         Some("--version" | "-version") => {
-            println!("QEMU emulator version 10.0.2 (played)");
+            println!("QEMU emulator version {} (played)", version());
+            return Ok(ExitCode::SUCCESS);
+        }
+        Some("-device") if arguments.get(1).is_some_and(|word| word == "help") => {
+            // Whether it counts depends on the version.
+            println!("name \"vhost-user-test-device-pci\", bus PCI");
             return Ok(ExitCode::SUCCESS);
         }
         Some("-display") if arguments.get(1).is_some_and(|word| word == "help") => {
@@ -64,6 +69,11 @@ fn play(options: Options) -> Result<ExitCode> {
     let monitor = qmp::serve(control.into(), Wires { news, display, serial: serial.clone() })?;
     let end = Driver::new(options, gpu.into(), serial, monitor)?.run(&told)?;
     Ok(if end == End::Orphaned { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// The QEMU that is played: one that attaches GPUs by its own device alone, unless a test wants a newer one.
+fn version() -> String {
+    std::env::var(VERSION_VARIABLE).unwrap_or_else(|_| "10.0.2".to_owned())
 }
 
 /// A descriptor that the arguments name.

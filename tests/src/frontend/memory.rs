@@ -16,9 +16,12 @@ pub struct GuestMemory {
 impl GuestMemory {
     /// `size` bytes of zeroes.
     pub fn new(size: u64) -> Result<Self> {
-        let fd = rustix::fs::memfd_create("phyllome-test-guest", rustix::fs::MemfdFlags::CLOEXEC)?;
-        let file = File::from(fd);
+        let flags = rustix::fs::MemfdFlags::CLOEXEC | rustix::fs::MemfdFlags::ALLOW_SEALING;
+        let file = File::from(rustix::fs::memfd_create("phyllome-test-guest", flags)?);
         file.set_len(size)?;
+        // As QEMU's memory-backend-memfd; without it the kernel makes no dmabuf of its pages.
+        let seals = rustix::fs::SealFlags::SHRINK | rustix::fs::SealFlags::GROW | rustix::fs::SealFlags::SEAL;
+        rustix::fs::fcntl_add_seals(&file, seals)?;
         let range = (GuestAddress(0), usize::try_from(size)?, Some(FileOffset::new(file.try_clone()?, 0)));
         let mmap = GuestMemoryMmap::from_ranges_with_files([range]).context("cannot map guest memory")?;
         Ok(Self { mmap, file, size })

@@ -3,15 +3,18 @@
 //! It drives the phyllome-guest under test over vhost-user as QEMU and a guest's kernel would, and is well-behaved throughout.
 
 mod measure;
+mod place;
 
-use super::options::Options;
+use super::options::{Memory, Options};
 use super::pattern::{Part, Pattern};
 use super::qmp::Monitor;
 use super::{News, Serial};
-use crate::frontend::session::layout;
+use crate::frontend::session::{F_BLOB, layout};
+use crate::frontend::three_d::{self, F_VIRGL};
 use crate::frontend::{self, Bytes, OK_NODATA, Rect, Session, response_type};
 use anyhow::{Context, Result, ensure};
 use phyllome_test_guests::Mode;
+use place::Place;
 use serde_json::json;
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -25,6 +28,11 @@ const PIXELS_PER_SCANOUT: u64 = ((MEMORY - layout::PIXELS) / 16) & !0xfff;
 const FIRMWARE: Duration = Duration::from_millis(300);
 /// How long [`Mode::Reboot`] waits.
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(2);
+
+/// The context that textures are cleared by.
+const CONTEXT: u32 = 1;
+/// How often a guest looks at its monitors that nobody tells of their changes.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How the guest ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,7 +67,7 @@ struct Screen {
 /// One resource with its pixels in guest memory, and the same here.
 struct Page {
     resource: u32,
-    address: u64,
+    place: Place,
     pixels: Vec<u32>,
     counter: u16,
 }
@@ -67,7 +75,12 @@ struct Page {
 impl Driver {
     /// Connects to the device.
     pub fn new(options: Options, gpu: UnixStream, serial: Serial, monitor: Monitor) -> Result<Self> {
-        let session = Session::over(gpu, frontend::Options { memory: MEMORY, ..frontend::Options::default() })?;
+        let default = frontend::Options::default();
+        let (blob, virgl) = (options.memory == Memory::Blob, matches!(options.memory, Memory::Texture { .. }));
+        let wanted = if blob { F_BLOB } else { 0 } | if virgl { F_VIRGL } else { 0 };
+        let session =
+            Session::over(gpu, frontend::Options { memory: MEMORY, features: default.features | wanted, ..default })?;
+        ensure!(session.features & wanted == wanted, "the device does not offer what its pictures are to be made of");
         Ok(Self { options, serial, monitor, session, screens: Vec::new(), next_resource: 1 })
     }
 
@@ -89,6 +102,8 @@ impl Driver {
                 Mode::Reboot => BETWEEN_RESTARTS.saturating_sub(started.elapsed()),
                 _ => Duration::MAX,
             };
+            // Only a display of QEMU's own tells of changes.
+            let patience = if self.options.dbus { patience } else { patience.min(LOOK) };
             let happened = match patience {
                 Duration::MAX => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 patience => news.recv_timeout(patience),
@@ -98,6 +113,7 @@ impl Driver {
                     self.restart(true)?;
                     started = Instant::now();
                 }
+                Err(RecvTimeoutError::Timeout) if !self.options.dbus && !moves && !paused => self.look_at_monitors()?,
                 Err(RecvTimeoutError::Timeout) => {}
                 Ok(News::Stop) => paused = true,
                 Ok(News::Continue) => paused = false,
@@ -122,6 +138,9 @@ impl Driver {
     }
 
     fn start(&mut self) -> Result<()> {
+        if matches!(self.options.memory, Memory::Texture { .. }) {
+            self.done(three_d::create_context(CONTEXT))?;
+        }
         self.look_at_monitors()?;
         self.serial.line(&format!("PHYLLOME-GUEST-READY {}", self.options.name));
         Ok(())
@@ -204,26 +223,77 @@ impl Driver {
             name,
             counter: moves.then_some(0),
         };
-        let bytes = u64::from(width) * u64::from(height) * 4;
         let count = if flips { 2 } else { 1 };
-        ensure!(bytes * count <= PIXELS_PER_SCANOUT, "a monitor of {width}x{height} is too large for a played guest");
         let whole = frontend::full(width, height);
         let mut pages = Vec::new();
         for page in 0..count {
             let resource = self.next_resource;
             self.next_resource = self.next_resource.wrapping_add(1).max(1);
-            let address = layout::PIXELS + u64::from(scanout) * PIXELS_PER_SCANOUT + page * bytes;
-            self.session.create(resource, frontend::B8G8R8X8, width, height, address)?;
-            let page = Page { resource, address, pixels: pattern.pixels(), counter: 0 };
+            let base = layout::PIXELS + u64::from(scanout) * PIXELS_PER_SCANOUT + page * (PIXELS_PER_SCANOUT / 2);
+            let place = Place::new(self.options.memory, width, height, base);
+            let fits = place.end() - base <= PIXELS_PER_SCANOUT / 2;
+            ensure!(fits, "a monitor of {width}x{height} is too large for a played guest");
+            let page = Page { resource, place, pixels: pattern.pixels(), counter: 0 };
+            self.create(&page, whole)?;
             self.write(&page, &pattern, Part { x: 0, y: 0, width: pattern.width, height: pattern.height })?;
             pages.push(page);
         }
-        let first = pages.first().context("a screen without a page")?.resource;
-        self.done(frontend::transfer(first, whole, 0))?;
-        self.done(frontend::set_scanout(scanout, first, whole))?;
+        let first = pages.first().context("a screen without a page")?;
+        self.transfer(first, whole)?;
+        self.show(scanout, first, whole)?;
         // Not fenced: a guest is ready though nobody looks at it.
-        self.done(frontend::flush(first, whole))?;
+        self.done(frontend::flush(first.resource, whole))?;
         Ok(Screen { scanout, pattern, pages, shown: 0 })
+    }
+
+    fn create(&mut self, page: &Page, whole: Rect) -> Result<()> {
+        let Page { resource, place, .. } = page;
+        let entries = place.entries();
+        match self.options.memory {
+            Memory::Classic => {
+                self.done(frontend::create_2d(*resource, frontend::B8G8R8X8, whole.width, whole.height))?;
+                self.done(frontend::attach_backing(*resource, &entries))
+            }
+            Memory::Blob => self.done(frontend::create_blob(*resource, place.size(), &entries)),
+            Memory::Texture { bottom_up } => {
+                let what = three_d::texture(whole.width, whole.height);
+                self.done(three_d::create_3d(*resource, three_d::Create3d { flags: bottom_up.into(), ..what }))?;
+                self.done(frontend::attach_backing(*resource, &entries))?;
+                self.done(three_d::context_attach(CONTEXT, *resource))?;
+                // What is drawn by commands comes first, so that it is there in case a transfer is not.
+                self.done(three_d::submit(CONTEXT, &three_d::clear(1, *resource, [0xff, 0, 0xff, 0xff])))
+            }
+        }
+    }
+
+    /// Has the host see what was written to a part of a page.
+    fn transfer(&mut self, page: &Page, part: Rect) -> Result<()> {
+        let offset = page.place.at(part.x, part.y);
+        match self.options.memory {
+            Memory::Classic => self.done(frontend::transfer(page.resource, part, offset)),
+            Memory::Blob => Ok(()),
+            Memory::Texture { .. } => {
+                let Rect { x, y, width, height } = part;
+                let what = three_d::Transfer3d { x, y, offset, ..three_d::whole(width, height) };
+                let what = three_d::Transfer3d { stride: page.place.stride(), ..what };
+                self.done(three_d::transfer_to(CONTEXT, page.resource, what))
+            }
+        }
+    }
+
+    fn show(&mut self, scanout: u32, page: &Page, whole: Rect) -> Result<()> {
+        let Page { resource, place, .. } = page;
+        self.done(match self.options.memory {
+            Memory::Blob => frontend::set_scanout_blob(
+                scanout,
+                *resource,
+                whole.width,
+                whole.height,
+                place.stride(),
+                u32::try_from(place.at(0, 0))?,
+            ),
+            Memory::Classic | Memory::Texture { .. } => frontend::set_scanout(scanout, *resource, whole),
+        })
     }
 
     /// Copies a part of a page to guest memory.
@@ -236,7 +306,10 @@ impl Driver {
             for pixel in page.pixels.get(from..y * pattern.width + right).unwrap_or_default() {
                 bytes.extend_from_slice(&pixel.to_le_bytes());
             }
-            self.session.memory.write(page.address + from as u64 * 4, &bytes)?;
+            let at = page.place.at(u32::try_from(part.x)?, u32::try_from(y)?);
+            for (address, bytes) in page.place.pieces(at, &bytes) {
+                self.session.memory.write(address, bytes)?;
+            }
         }
         Ok(())
     }
@@ -273,18 +346,19 @@ impl Driver {
         for part in &parts {
             self.write(page, &screen.pattern, *part)?;
         }
+        let (scanout, resource) = (screen.scanout, page.resource);
+        let page = screen.pages.get(screen.shown).context("a screen without a page")?;
         if flips {
-            self.done(frontend::transfer(page.resource, whole, 0))?;
-            self.done(frontend::set_scanout(screen.scanout, page.resource, whole))?;
-            return Ok((page.resource, whole));
+            self.transfer(page, whole)?;
+            self.show(scanout, page, whole)?;
+            return Ok((resource, whole));
         }
         let mut all: Option<Rect> = None;
         for rect in parts.into_iter().filter_map(|part| on_screen(part, whole)) {
-            let offset = (u64::from(rect.y) * u64::from(whole.width) + u64::from(rect.x)) * 4;
-            self.done(frontend::transfer(page.resource, rect, offset))?;
+            self.transfer(page, rect)?;
             all = Some(all.map_or(rect, |all| union(all, rect)));
         }
-        Ok((page.resource, all.unwrap_or(whole)))
+        Ok((resource, all.unwrap_or(whole)))
     }
 
     /// A command that must succeed.

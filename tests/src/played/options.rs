@@ -11,6 +11,36 @@ use std::time::Duration;
 /// The word that makes a guest a played one.
 pub const PLAYED: &str = "phyllome.played=1";
 
+/// Names the version of the QEMU that is played; from 11.0.0 on it has the generic device.
+pub const VERSION_VARIABLE: &str = "PHYLLOME_PLAYED_QEMU";
+
+/// What a guest's pictures are made of: `phyllome.memory=`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Memory {
+    /// A classic 2D resource, whose pixels are transferred.
+    #[default]
+    Classic,
+    /// `blob`: a blob of guest memory in many pieces that are in no order, with rows that are longer than the picture is wide, and a
+    /// first pixel that is not at the beginning.
+    Blob,
+    /// `3d`: a texture. Its pixels are transferred, after it was cleared by a context.
+    Texture {
+        /// `3d-bottom-up`: kept upside down by the renderer (VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP), which nobody may see.
+        bottom_up: bool,
+    },
+}
+
+impl Memory {
+    fn from_word(word: &str) -> Option<Self> {
+        match word {
+            "blob" => Some(Self::Blob),
+            "3d" => Some(Self::Texture { bottom_up: false }),
+            "3d-bottom-up" => Some(Self::Texture { bottom_up: true }),
+            _ => None,
+        }
+    }
+}
+
 /// All that matters of the arguments.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
@@ -23,6 +53,8 @@ pub struct Options {
     pub mode: Mode,
     /// Time between two pictures of [`Mode::Animate`]: `phyllome.pace=` in milliseconds.
     pub pace: Duration,
+    /// What its pictures are made of.
+    pub memory: Memory,
     /// The FIFO of [`super::orders`]: `phyllome.orders=`.
     pub orders: Option<PathBuf>,
     /// Number of scanouts.
@@ -59,6 +91,7 @@ impl Options {
             color: word("phyllome.color").and_then(words::color).unwrap_or([0x75; 3]),
             mode: word("phyllome.mode").and_then(Mode::from_word).unwrap_or(Mode::Prompt),
             pace: Duration::from_millis(word("phyllome.pace").and_then(|ms| ms.parse().ok()).unwrap_or(33)),
+            memory: word("phyllome.memory").and_then(Memory::from_word).unwrap_or_default(),
             orders: word("phyllome.orders").map(PathBuf::from),
             scanouts: outputs.unwrap_or(1).clamp(1, 16),
             dbus: after("-display").is_some_and(|display| display.starts_with("dbus")),
@@ -102,6 +135,7 @@ mod tests {
             color: [0x15, 0x65, 0xc0],
             mode: Mode::Animate,
             pace: Duration::from_millis(33),
+            memory: Memory::Classic,
             orders: None,
             scanouts: 2,
             dbus: true,
@@ -110,6 +144,17 @@ mod tests {
             serial: Some(102),
         };
         assert_eq!(options, expected);
+    }
+
+    #[test]
+    fn a_picture_s_memory_is_a_word() {
+        let memory = |word: &str| {
+            let line = format!("{PLAYED} phyllome.memory={word}");
+            Options::parse(&arguments(&line)).unwrap().unwrap().memory
+        };
+        assert_eq!([memory("blob"), memory("what")], [Memory::Blob, Memory::Classic]);
+        assert_eq!(memory("3d"), Memory::Texture { bottom_up: false });
+        assert_eq!(memory("3d-bottom-up"), Memory::Texture { bottom_up: true });
     }
 
     #[test]

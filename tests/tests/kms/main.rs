@@ -8,6 +8,7 @@ mod input;
 mod input_devices;
 mod machine;
 mod nested;
+mod no_copy;
 mod outputs;
 mod rig;
 mod session;

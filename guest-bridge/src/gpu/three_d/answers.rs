@@ -36,6 +36,10 @@ pub(super) enum Purpose {
     },
     /// A cursor's pixels.
     Cursor(u32),
+    /// A texture as dmabufs.
+    Export(u32),
+    /// The guest's command that shows a host blob.
+    Picture(u32),
     /// Nobody waits.
     Silent,
 }
@@ -67,6 +71,8 @@ pub enum News {
     },
     /// A scanout's cursor is there.
     Cursor(u32),
+    /// This blob cannot be shown after all.
+    Unshowable(u32),
     /// Another renderer is ready.
     Started,
     /// The renderer died: one sentence. The last of a turn's news but for those of its end.
@@ -80,6 +86,8 @@ pub(super) struct Answers {
     fences: BTreeMap<u64, Token>,
     /// Fences of commands whose own answer has not come yet.
     unanswered: HashMap<Token, u64>,
+    /// Fences after which the renderer has drawn what a scanout is to show: which scanout, and which of its fetches.
+    drawn: BTreeMap<u64, (usize, u64)>,
     next_token: u64,
     next_fence: u64,
     news: Vec<News>,
@@ -113,6 +121,18 @@ impl Answers {
         self.next_fence
     }
 
+    /// A fence after which a scanout can be shown.
+    pub fn drawn(&mut self, scanout: usize, epoch: u64) -> u64 {
+        self.next_fence += 1;
+        self.drawn.insert(self.next_fence, (scanout, epoch));
+        self.next_fence
+    }
+
+    /// That fence was not sent after all.
+    pub fn undrawn(&mut self, fence: u64) {
+        self.drawn.remove(&fence);
+    }
+
     /// That fence was not sent after all.
     pub fn unfence(&mut self, fence: u64) {
         if let Some(token) = self.fences.remove(&fence) {
@@ -126,8 +146,13 @@ impl Answers {
             *purpose = Purpose::Silent;
         }
         self.fences.clear();
+        self.drawn.clear();
         self.unanswered.clear();
         self.news.retain(|news| matches!(news, News::Died(_)));
+    }
+
+    pub fn push(&mut self, news: News) {
+        self.news.push(news);
     }
 
     pub fn take_news(&mut self) -> Vec<News> {
@@ -136,14 +161,14 @@ impl Answers {
 
     fn answered(&mut self, token: Token, purpose: Purpose, status: Status) {
         match purpose {
-            Purpose::Silent => {}
+            Purpose::Silent | Purpose::Export(_) => {}
             Purpose::Fetch { scanout, epoch } => self.news.push(News::Fetched { scanout, epoch }),
             Purpose::Cursor(scanout) => {
                 if status == Status::OkNoData {
                     self.news.push(News::Cursor(scanout));
                 }
             }
-            Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) | Purpose::Map(_) => {
+            Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) | Purpose::Map(_) | Purpose::Picture(_) => {
                 match self.unanswered.get(&token) {
                     // It ends with its fence.
                     Some(_) if status == Status::OkNoData => {}
@@ -161,6 +186,9 @@ impl Answers {
     }
 
     fn signalled(&mut self, fence: u64) {
+        if let Some((scanout, epoch)) = self.drawn.remove(&fence) {
+            self.news.push(News::Fetched { scanout, epoch });
+        }
         // A fence of a command that failed has been taken out, an invented one was never in.
         if let Some(token) = self.fences.remove(&fence) {
             self.unanswered.remove(&token);
@@ -188,6 +216,14 @@ impl ThreeD {
                     (Answer::Mapped { file, size, cache }, Purpose::Map(resource)) => {
                         self.answers.news.push(News::Mapped { token, resource, file, size, cache });
                         return;
+                    }
+                    (Answer::Exported(export, files), Purpose::Export(id)) => {
+                        self.exported(id, token, export, files);
+                        return;
+                    }
+                    (Answer::Mapped { file, size, .. }, Purpose::Picture(id)) => {
+                        self.picture_given(id, token, file, size);
+                        Answer::Done
                     }
                     (answer, _) => answer,
                 };
@@ -221,6 +257,7 @@ impl ThreeD {
                     blob.lost = true;
                 }
             }
+            Purpose::Export(id) | Purpose::Picture(id) => self.export_refused(id, token),
             _ => {}
         }
     }
@@ -230,6 +267,8 @@ impl ThreeD {
         let fences: Vec<_> = std::mem::take(&mut self.answers.fences).into_keys().collect();
         self.lose_everything();
         self.answers.news.push(News::Died(reason));
+        let drawn = std::mem::take(&mut self.answers.drawn).into_values();
+        self.answers.news.extend(drawn.map(|(scanout, epoch)| News::Fetched { scanout, epoch }));
         let tokens: HashMap<Token, u64> = std::mem::take(&mut self.answers.unanswered);
         let open: Vec<Token> = waiting.iter().map(|&(token, _)| token).collect();
         for (token, purpose) in waiting {

@@ -93,6 +93,17 @@ impl ThreeD {
         }
     }
 
+    /// Whether this is a blob of host memory, not one of the others.
+    pub fn is_blob(&self, id: u32) -> Result<bool, Refused> {
+        if self.blobs.contains_key(&id) { self.blob(id).map(|_| true) } else { Ok(false) }
+    }
+
+    /// Its size, bytes.
+    pub fn blob_size(&self, id: u32) -> Result<u64, Refused> {
+        // A texture is no blob, which a guest hears by the same error as of guest memory that is none.
+        self.blob(id).map(|blob| blob.what.size)
+    }
+
     /// Takes a blob away; whether the renderer has it.
     pub(super) fn remove_blob(&mut self, id: u32) -> Option<bool> {
         let blob = self.blobs.remove(&id)?;

@@ -7,6 +7,7 @@
 
 mod answers;
 mod blobs;
+mod exports;
 mod pictures;
 mod resource;
 
@@ -25,6 +26,7 @@ use crate::renderer::client::{Capset, Client, Ticket, Unsent};
 use crate::renderer::wire::{Create3d, Request, Transfer3d};
 use answers::{Answers, Purpose};
 use blobs::HostBlob;
+use exports::Exports;
 use pictures::Target;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
@@ -84,6 +86,8 @@ pub struct ThreeD {
     /// Where the pixels of resources that were shown are read back to.
     targets: HashMap<u32, Target>,
     next_target: u32,
+    /// What the renderer gave out of what was shown.
+    exports: Exports,
     cursors: HashMap<u32, pictures::CursorTarget>,
 }
 
@@ -104,6 +108,7 @@ impl ThreeD {
             answers: Answers::default(),
             targets: HashMap::new(),
             next_target: 0,
+            exports: Exports::default(),
             cursors: HashMap::new(),
         }
     }
@@ -285,6 +290,7 @@ impl ThreeD {
 
     /// RESOURCE_UNREF of a 3D resource.
     pub fn unref(&mut self, header: &Header, id: u32) -> Done {
+        self.exports.forget(id);
         if let Some(lives) = self.remove_blob(id) {
             let told = lives.then(|| self.forward(header, &Request::Unref(id)));
             return told.unwrap_or(Ok(Outcome::Answer)).or(Ok(Outcome::Answer));
@@ -430,6 +436,7 @@ impl ThreeD {
             let _ = self.client.drop_target(cursor.id());
         }
         self.resources.clear();
+        self.exports = Exports::default();
         for resource in self.targets.keys().copied().collect::<Vec<_>>() {
             self.drop_target(resource);
         }
@@ -467,6 +474,8 @@ impl ThreeD {
             entry.resource.lost = true;
         }
         self.blobs.values_mut().for_each(|blob| blob.lost = true);
+        // What is on the screen stays there: whoever shows it holds it.
+        self.exports = Exports::default();
         for target in self.targets.values_mut() {
             target.told = false;
         }

@@ -1,10 +1,13 @@
-//! Pixels of 3D resources that are shown: read back by the renderer into memory of ours, so that they outlive it.
+//! Pixels of 3D resources that are shown: as the renderer's dmabufs ([`super::exports`]), or read back by the renderer into memory of ours.
 //!
-//! Only what the screen is about to show is read, and only where the guest has flushed.
+//! A dmabuf is shown as it is, once a fence says that the renderer has drawn all that came before the flush: a compositor need not know
+//! of fences then, and half a picture is never seen. Otherwise what the screen is about to show is read, and only where the guest has
+//! flushed. Both outlive the renderer.
 
 use super::answers::Purpose;
 use super::{LOST_RESOURCE, ThreeD};
 use crate::frames::{Rect, SharedBuffer};
+use crate::gpu::blob::Image;
 use crate::gpu::class::Class;
 use crate::gpu::cursor;
 use crate::gpu::device::{Done, Outcome, Refused};
@@ -62,8 +65,14 @@ pub struct Fetch<'a> {
     pub resource: u32,
     /// The part of the resource that it shows.
     pub source: Rect,
+    /// How the pixels lie, if it is a blob.
+    pub image: Option<Image>,
     /// What has changed, in pixels of the scanout.
     pub damage: &'a [Rect],
+    /// The resources of all scanouts: their memory stays, where that of others makes room.
+    pub shown: &'a [u32],
+    /// What makes dmabufs of memory of ours.
+    pub udmabuf: Option<&'a File>,
 }
 
 fn memory(width: u32, height: u32, format: Format) -> Result<Resource, Refused> {
@@ -84,24 +93,21 @@ fn clipped(rect: Rect, layout: &Layout) -> Rect {
 }
 
 impl ThreeD {
-    /// The memory that a scanout shows of a resource, made when it is first shown. `shown` are the resources of all scanouts:
-    /// their memory stays, where that of others makes room.
-    pub fn picture(&mut self, id: u32, udmabuf: Option<&File>, shown: &[u32]) -> Result<Arc<SharedBuffer>, Refused> {
-        let resource = self.resource(id)?;
-        let unshown = (Status::ErrInvalidParameter, Class::Format);
-        resource.shown_format().ok_or(unshown)?;
+    /// The memory that a resource's pixels are read back into, made when it is first shown.
+    fn target(&mut self, id: u32, udmabuf: Option<&File>, shown: &[u32]) -> Option<Arc<SharedBuffer>> {
+        let resource = self.resource(id).ok()?;
         let (width, height) = (resource.what.width, resource.what.height);
         self.make_room(id, shown);
         let next = self.next_target;
         let target = match self.targets.entry(id) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(place) => {
-                let memory = memory(width, height, Format::B8G8R8X8)?;
+                let memory = memory(width, height, Format::B8G8R8X8).ok()?;
                 self.next_target = next.wrapping_add(1);
                 place.insert(Target { memory, id: next, told: false, read: false, behind: Damage::default() })
             }
         };
-        target.memory.share(udmabuf).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
+        target.memory.share(udmabuf).ok()
     }
 
     /// A guest that shows one resource after another gets no more memory for it than for [`MAX_TARGETS`].
@@ -121,8 +127,33 @@ impl ThreeD {
         Layout::new(what.width, what.height).ok_or((Status::ErrInvalidParameter, Class::ResourceSize))
     }
 
-    /// Has pixels read back; bytes that will be copied, or `None` if they cannot be, because the renderer that had them is gone.
-    pub fn fetch(&mut self, fetch: &Fetch<'_>) -> Option<u64> {
+    /// Has pixels made ready: what they will be in, and how many bytes of them are copied; or `None` if they cannot be, because the
+    /// renderer that had them is gone or there is no memory for them.
+    pub fn fetch(&mut self, fetch: &Fetch<'_>) -> Option<(Arc<SharedBuffer>, u64)> {
+        if let Some(buffer) = self.given(fetch.resource, fetch.image.as_ref()) {
+            self.changed(fetch);
+            let fence = self.answers.drawn(fetch.scanout, fetch.epoch);
+            if self.client.fence(0, None, fence).is_err() {
+                self.answers.undrawn(fence);
+                return None;
+            }
+            return Some((buffer, 0));
+        }
+        let buffer = self.target(fetch.resource, fetch.udmabuf, fetch.shown)?;
+        self.read_back(fetch).map(|bytes| (buffer, bytes))
+    }
+
+    /// The next picture of a guest that flips differs from another one's memory where this one differs from its.
+    fn changed(&mut self, fetch: &Fetch<'_>) {
+        for (_, other) in self.targets.iter_mut().filter(|(other, _)| **other != fetch.resource) {
+            for rect in fetch.damage {
+                other.behind.add(clipped(placed(rect, &fetch.source), &other.memory.layout));
+            }
+        }
+    }
+
+    /// Has pixels read back; bytes that will be copied.
+    fn read_back(&mut self, fetch: &Fetch<'_>) -> Option<u64> {
         self.resource(fetch.resource).ok()?;
         let target = self.targets.get_mut(&fetch.resource)?;
         let layout = target.memory.layout;
@@ -140,10 +171,7 @@ impl ThreeD {
         let source = &fetch.source;
         let changed: Vec<Rect> = fetch.damage.iter().map(|rect| placed(rect, source)).collect();
         changed.iter().for_each(|&rect| parts.add(rect));
-        // The next picture of a guest that flips differs from this one's memory where this one differs from its.
-        for (_, other) in self.targets.iter_mut().filter(|(other, _)| **other != fetch.resource) {
-            changed.iter().for_each(|&rect| other.behind.add(clipped(rect, &other.memory.layout)));
-        }
+        self.changed(fetch);
         let target = self.targets.get(&fetch.resource)?.id;
         let mut rects = parts.rects();
         let whole;

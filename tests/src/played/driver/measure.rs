@@ -50,11 +50,11 @@ impl Driver {
                 row.fill(color);
             }
         }
+        let page = screen.pages.get(screen.shown).context("a screen without a page")?;
         self.write(page, &screen.pattern, part)?;
         let whole = frontend::full(u32::try_from(width)?, u32::try_from(height)?);
         let rect = super::on_screen(part, whole).context("the screen is too small for a square")?;
-        let offset = (u64::from(rect.y) * u64::from(whole.width) + u64::from(rect.x)) * 4;
-        self.done(frontend::transfer(page.resource, rect, offset))?;
+        self.transfer(page, rect)?;
         Ok((page.resource, rect))
     }
 }

@@ -1,0 +1,192 @@
+//! What the renderer gives out of resources that are shown, so that nothing of them is copied: textures as dmabufs, blobs as the files
+//! that they are.
+//!
+//! A resource is asked for when a scanout is to show it for the first time; until the answer is there the scanout shows what it showed
+//! before. What comes is taken for hostile: that the files are what they are said to be, and hold the picture, is found out by
+//! [`crate::renderer::client`], sizes and formats are compared here with what the guest was granted. What the renderer does not give
+//! out, or the screen does not take, is read back instead; a blob then cannot be shown.
+
+use super::answers::{News, Purpose};
+use super::{ThreeD, Token, unsent};
+use crate::frames::{Dmabuf, Plane, SharedBuffer};
+use crate::gpu::blob::Image;
+use crate::gpu::class::Class;
+use crate::gpu::device::{Done, Outcome, Refused};
+use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
+use crate::gpu::resource::next_buffer_id;
+use crate::gpu::wire::{Header, Status};
+use crate::renderer::files::dmabuf_size;
+use crate::renderer::wire::{self, Request};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+/// Most resources whose files are kept: more are asked for again when they are shown again.
+const MAX_EXPORTS: usize = 40;
+/// Most pictures of one blob, which differ in how its bytes are looked at.
+const MAX_PICTURES: usize = 4;
+
+/// What is known of one resource.
+#[derive(Debug)]
+enum State {
+    /// The answer will be that to this.
+    Asked(Token),
+    /// A texture.
+    Texture(Arc<SharedBuffer>),
+    /// A blob: a dmabuf, or memory that cannot shrink, and how many bytes of it are there.
+    Blob { file: OwnedFd, size: u64, pictures: Vec<(Image, Arc<SharedBuffer>)> },
+    /// It is read back, if it can be.
+    Refused,
+}
+
+/// What is known of all that was shown.
+#[derive(Debug, Default)]
+pub(super) struct Exports {
+    known: HashMap<u32, (u64, State)>,
+    next: u64,
+}
+
+impl Exports {
+    /// The resource is gone.
+    pub fn forget(&mut self, id: u32) {
+        self.known.remove(&id);
+    }
+
+    fn insert(&mut self, id: u32, state: State, shown: &[u32]) {
+        while self.known.len() >= MAX_EXPORTS {
+            let idle = self.known.iter().filter(|(other, _)| !shown.contains(other));
+            let Some(oldest) = idle.min_by_key(|(_, (order, _))| *order).map(|(&other, _)| other) else { break };
+            self.known.remove(&oldest);
+        }
+        self.next += 1;
+        self.known.insert(id, (self.next, state));
+    }
+
+    /// Whether an answer to this was waited for.
+    fn awaits(&mut self, id: u32, token: Token) -> Option<&mut State> {
+        let (_, state) = self.known.get_mut(&id)?;
+        matches!(state, State::Asked(asked) if *asked == token).then_some(state)
+    }
+}
+
+impl ThreeD {
+    /// SET_SCANOUT with a texture: asks for it, if that was not done before. `shown` are the resources of all scanouts.
+    pub fn prepare(&mut self, id: u32, shown: &[u32]) -> Result<(), Refused> {
+        let unshown = (Status::ErrInvalidParameter, Class::Format);
+        self.resource(id)?.shown_format().ok_or(unshown)?;
+        if self.exports.known.contains_key(&id) {
+            return Ok(());
+        }
+        let state = match self.client.send(&Request::Export(id), &[]) {
+            Ok(ticket) => State::Asked(self.answers.expect(ticket, Purpose::Export(id))),
+            Err(_) => State::Refused,
+        };
+        self.exports.insert(id, state, shown);
+        Ok(())
+    }
+
+    /// SET_SCANOUT_BLOB with a blob of host memory: asks for its file, if that was not done before.
+    pub fn prepare_blob(&mut self, header: &Header, id: u32, image: &Image, shown: &[u32]) -> Done {
+        let size = self.blob_size(id)?;
+        if image.end() > size {
+            return Err((Status::ErrInvalidParameter, Class::BlobImage));
+        }
+        match self.exports.known.get(&id) {
+            Some((_, State::Refused)) => Err((Status::ErrUnspec, Class::BlobKind)),
+            Some(_) => Ok(Outcome::Answer),
+            None => {
+                let ticket = self.client.send(&Request::Map(id), &[]).map_err(unsent)?;
+                let (outcome, token) = self.expect(header, ticket, Purpose::Picture(id));
+                self.exports.insert(id, State::Asked(token), shown);
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// Whether it is not known yet what a resource can be shown with.
+    pub fn is_asked(&self, id: u32) -> bool {
+        matches!(self.exports.known.get(&id), Some((_, State::Asked(_))))
+    }
+
+    /// What a resource is shown with, if the renderer has given it out.
+    pub(super) fn given(&mut self, id: u32, image: Option<&Image>) -> Option<Arc<SharedBuffer>> {
+        match (self.exports.known.get_mut(&id), image) {
+            (Some((_, State::Texture(buffer))), None) => Some(buffer.clone()),
+            (Some((_, State::Blob { file, size, pictures })), Some(image)) => {
+                if let Some((_, known)) = pictures.iter().find(|(known, _)| known == image) {
+                    return Some(known.clone());
+                }
+                let buffer = Arc::new(of_blob(file, *size, image)?);
+                pictures.truncate(MAX_PICTURES - 1);
+                pictures.insert(0, (*image, buffer.clone()));
+                Some(buffer)
+            }
+            _ => None,
+        }
+    }
+
+    /// The screen does not take this buffer.
+    pub fn refuse(&mut self, buffer: u64) {
+        let states = self.exports.known.values_mut().map(|(_, state)| state);
+        for state in states {
+            if matches!(state, State::Texture(texture) if texture.id == buffer) {
+                *state = State::Refused;
+            }
+        }
+    }
+
+    pub(super) fn exported(&mut self, id: u32, token: Token, export: wire::Export, files: Vec<OwnedFd>) {
+        let Ok(what) = self.resource(id).map(|resource| resource.what) else { return };
+        let Some(state) = self.exports.awaits(id, token) else { return };
+        *state = match of_texture((what.width, what.height), &export, files) {
+            Some(buffer) => State::Texture(Arc::new(buffer)),
+            None => {
+                tracing::debug!(?export, "a texture was given out that is not the one that was asked for; it is read back");
+                State::Refused
+            }
+        };
+    }
+
+    pub(super) fn picture_given(&mut self, id: u32, token: Token, file: OwnedFd, size: u64) {
+        if let Some(state) = self.exports.awaits(id, token) {
+            *state = State::Blob { file, size, pictures: Vec::new() };
+        }
+    }
+
+    pub(super) fn export_refused(&mut self, id: u32, token: Token) {
+        let Some(state) = self.exports.awaits(id, token) else { return };
+        *state = State::Refused;
+        if self.blobs.contains_key(&id) {
+            self.answers.push(News::Unshowable(id));
+        }
+    }
+}
+
+/// A texture of this size, as it was given out.
+fn of_texture(size: (u32, u32), export: &wire::Export, files: Vec<OwnedFd>) -> Option<SharedBuffer> {
+    let wire::Export { width, height, fourcc, modifier, bottom_up, ref planes } = *export;
+    let stride = planes.first()?.stride;
+    let row = u64::from(width) * u64::from(BYTES_PER_PIXEL);
+    let sane = (width, height) == size && Format::from_fourcc(fourcc).is_some() && files.len() == planes.len();
+    // Only of pixels in rows is it known what a row is; drivers check the rest.
+    if !sane || (modifier == Dmabuf::LINEAR && (u64::from(stride) < row || planes.len() != 1)) {
+        return None;
+    }
+    let planes = planes.iter().zip(files).map(|(plane, file)| Plane { file, offset: plane.offset, stride: plane.stride });
+    let dmabuf = Some(Dmabuf { planes: planes.collect(), modifier, bottom_up });
+    Some(SharedBuffer { id: next_buffer_id(), memfd: None, dmabuf, width, height, stride, fourcc, replaceable: true })
+}
+
+/// A picture in a blob's file of `size` bytes.
+fn of_blob(file: &OwnedFd, size: u64, image: &Image) -> Option<SharedBuffer> {
+    if image.end() > size {
+        return None;
+    }
+    let is_dmabuf = dmabuf_size(file).is_some();
+    let file = file.try_clone().ok()?;
+    if is_dmabuf {
+        return Some(image.buffer(None, Some(Dmabuf::linear(file, image.offset(), image.stride()))));
+    }
+    // Shared memory begins with the picture.
+    (image.offset() == 0).then(|| image.buffer(Some(file), None))
+}
