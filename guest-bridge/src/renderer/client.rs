@@ -45,7 +45,8 @@ pub struct Patience {
 impl Default for Patience {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { start: seconds(10), answer: seconds(15), fence: seconds(30), deaths: deaths::MOST }
+        // A start loads drivers and compilers of a hundred MiB, on a disk and processors that may be busy.
+        Self { start: seconds(30), answer: seconds(15), fence: seconds(30), deaths: deaths::MOST }
     }
 }
 

@@ -1,7 +1,9 @@
 //! Which files the renderer may open: what drivers read, the render node, nothing to write to.
 //!
 //! Best effort: older kernels restrict less, and one line says what is left open. Descriptors that are open already stay as they
-//! are. The names and attributes of files are beyond landlock. Folders that the user names to drivers by their environment are
+//! are. Besides the node, /dev/udmabuf can be written to where the host lets this user: what the CPU draws, also behind a node that
+//! cannot draw itself, is given out as dmabufs by it alone. Whoever has the renderer can make dmabufs with it of memory that the renderer
+//! has anyway, and nothing else. The names and attributes of files are beyond landlock. Folders that the user names to drivers by their environment are
 //! readable too, as their drivers lie there.
 
 use super::Plan;
@@ -104,10 +106,10 @@ fn try_restrict(plan: Plan<'_>, named: &[PathBuf]) -> Result<landlock::Restricti
     if let Ok(nodes) = PathFd::new(NODES) {
         ruleset = ruleset.add_rule(PathBeneath::new(nodes, AccessFs::ReadDir))?;
     }
-    match plan.node {
-        Some(node) => ruleset = ruleset.add_rule(PathBeneath::new(node, device))?,
-        None => ruleset = ruleset.add_rules(path_beneath_rules([UDMABUF], device))?,
+    if let Some(node) = plan.node {
+        ruleset = ruleset.add_rule(PathBeneath::new(node, device))?;
     }
+    ruleset = ruleset.add_rules(path_beneath_rules([UDMABUF], device))?;
     if plan.needs.venus {
         ruleset = ruleset.add_rules(path_beneath_rules(RUNNABLE, read | AccessFs::Execute))?;
     }

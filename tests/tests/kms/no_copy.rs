@@ -28,6 +28,9 @@ struct Kind {
 }
 
 const BLOB: Kind = Kind { memory: "blob", gpu: "mode = \"2d\"\ntransport = \"generic\"", buffer: "dmabuf" };
+const TEXTURE: Kind = Kind { memory: "3d", gpu: "mode = \"3d\"", buffer: "dmabuf" };
+/// The same, upside down in memory.
+const BOTTOM_UP: Kind = Kind { memory: "3d-bottom-up", ..TEXTURE };
 
 /// A rig with a played guest, `drawn`, that moves its picture on.
 fn rig(kind: Kind, mode: Mode, renderer: &str) -> Result<RigOptions> {
@@ -93,7 +96,7 @@ fn shown_without_a_copy(test: &str, kind: Kind, mode: Mode, renderer: &str) -> R
         }
         let guest = rig.guest("drawn")?;
         let scanout = scanout(&guest)?;
-        ensure!(guest.gpu.copied_bytes == 0, "{guest:?}");
+        ensure!(guest.gpu.copied_bytes == 0, "{guest:?}; {}", rig.machine.sh("cat /share/out/state/phyllome/logs/drawn/*.log | tail -n 40")?);
         ensure!((scanout.buffer.as_str(), scanout.modifier.as_str()) == (kind.buffer, "LINEAR"), "{guest:?}");
         ensure!(guest.gpu.errors.is_empty(), "{guest:?}");
         Ok(())
@@ -108,4 +111,14 @@ fn a_blob_s_pages_are_scanned_out_by_pixman() -> Result<()> {
 #[test]
 fn a_guest_that_flips_between_blobs_is_drawn_by_gles() -> Result<()> {
     shown_without_a_copy("a_guest_that_flips_between_blobs_is_drawn_by_gles", BLOB, Mode::Flip, "gles")
+}
+
+#[test]
+fn a_texture_is_scanned_out_by_pixman() -> Result<()> {
+    shown_without_a_copy("a_texture_is_scanned_out_by_pixman", TEXTURE, Mode::Animate, "pixman")
+}
+
+#[test]
+fn textures_that_lie_upside_down_are_turned_by_gles() -> Result<()> {
+    shown_without_a_copy("textures_that_lie_upside_down_are_turned_by_gles", BOTTOM_UP, Mode::Flip, "gles")
 }

@@ -310,8 +310,8 @@ fn wrong_host_blobs_are_refused() {
     assert_eq!(over, Status::ErrOutOfMemory as u32, "more than a guest may have");
     rig.blob(5);
     assert_eq!(rig.create(5, HOST, 0, 4096, &[]).0, Status::ErrInvalidResourceId as u32);
-    let image = [0, 0, 8, 8, 0, 5, 8, 8, 2, 0, 32, 0, 0, 0, 0, 0, 0, 0];
-    assert_eq!(rig.bench.status(cmd::SET_SCANOUT_BLOB, 0, &image), Status::ErrUnspec as u32);
+    let image = [0, 0, 8, 8, 0, 5, 8, 8, 2, 0, 32, 0, 0, 0, SIZE, 0, 0, 0];
+    assert_eq!(rig.bench.status(cmd::SET_SCANOUT_BLOB, 0, &image), bad, "beyond its end");
     assert!(rig.bench.asked().is_empty(), "nobody was asked");
 }
 

@@ -103,6 +103,11 @@ impl ThreeD {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn knows(&self, id: u32) -> bool {
+        self.exports.known.contains_key(&id)
+    }
+
     /// Whether it is not known yet what a resource can be shown with.
     pub fn is_asked(&self, id: u32) -> bool {
         matches!(self.exports.known.get(&id), Some((_, State::Asked(_))))

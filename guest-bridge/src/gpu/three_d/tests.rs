@@ -61,8 +61,9 @@ impl Bench {
             Ok(here)
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        let client =
+        let mut client =
             runtime.block_on(async { Client::over(connect, Patience::default()).unwrap().ready().await.unwrap() });
+        client.take_memfd_pictures();
         let mut device = Device::new(&DeviceConfig { transport, quota, ..DeviceConfig::default() }, Some(client));
         let more = feature::RESOURCE_BLOB | feature::CONTEXT_INIT;
         let offered = feature::VIRGL | if transport == Transport::Generic { more } else { 0 };
@@ -123,6 +124,15 @@ impl Bench {
         self.forwarded(cmd::RESOURCE_ATTACH_BACKING, 0, 0, &[id, 1, PIXELS as u32, 0, 64 * 32 * 4, 0]);
         let asked = self.asked().len();
         self.answer(&vec![Event::Done(0); asked]);
+    }
+
+    /// SET_SCANOUT of all of such a texture, which the renderer is asked to give out and does not.
+    fn shows(&mut self, id: u32) {
+        assert_eq!(self.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, id]), OK);
+        let asked = self.asked();
+        let exports = asked.iter().filter(|request| request.starts_with("Export")).count();
+        assert_eq!(asked.len(), exports, "{asked:?}");
+        self.answer(&vec![Event::Done(libc::EOPNOTSUPP); exports]);
     }
 
     fn context(&mut self, id: u32) {
@@ -215,7 +225,7 @@ fn what_the_renderer_refuses_is_an_error_of_the_guest_s_and_is_not_there() {
 fn a_shown_texture_is_fetched_before_the_screen_hears_of_it() {
     let mut bench = bench();
     bench.texture(3);
-    assert_eq!(bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, 3]), OK);
+    bench.shows(3);
     assert!(matches!(bench.send(cmd::RESOURCE_FLUSH, FLAG_FENCE, 0, &[8, 4, 16, 8, 3, 0]), (OK, Outcome::Hold(_))));
     assert!(bench.messages().is_empty(), "its pixels are not there");
     let asked = bench.asked();
@@ -239,6 +249,7 @@ fn a_guest_that_flips_faster_than_pixels_are_fetched_is_seen() {
     let mut bench = bench();
     for id in [3, 4] {
         bench.texture(id);
+        bench.shows(id);
     }
     let flip = |bench: &mut Bench, id, rect: [u32; 4]| {
         assert_eq!(bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, id]), OK);
@@ -278,7 +289,7 @@ fn a_guest_that_shows_everything_once_keeps_little_memory_for_it() {
     let mut bench = bench();
     for id in 1..=100 {
         bench.texture(id);
-        assert_eq!(bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, id]), OK);
+        bench.shows(id);
         bench.status(cmd::RESOURCE_FLUSH, 0, &[0, 0, 64, 32, id, 0]);
         bench.messages();
         let asked = bench.asked();
@@ -299,7 +310,7 @@ fn a_renderer_that_dies_leaves_the_picture_and_answers_for_everything() {
     let mut bench = bench();
     bench.context(1);
     bench.texture(3);
-    bench.status(cmd::SET_SCANOUT, 0, &[0, 0, 64, 32, 0, 3]);
+    bench.shows(3);
     bench.status(cmd::RESOURCE_FLUSH, 0, &[0, 0, 64, 32, 3, 0]);
     bench.messages();
     let fenced = bench.forwarded(cmd::SUBMIT_3D, FLAG_FENCE, 1, &[4, 0, 1]);
@@ -455,6 +466,8 @@ fn another_driver_finds_nothing_of_the_former_one() {
 
 #[path = "blob_tests.rs"]
 mod blobs;
+#[path = "export_tests.rs"]
+mod exports;
 
 #[test]
 fn a_driver_that_is_gone_leaves_no_cursor_at_the_renderer() {

@@ -9,9 +9,12 @@ use crate::renderer::wire::{Export, MAX_PLANES, Plane};
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::os::fd::{FromRawFd, OwnedFd};
+use std::sync::Once;
 
 /// `DRM_FORMAT_MOD_INVALID`: whatever the driver means by it.
 const MODIFIER_INVALID: u64 = 0x00ff_ffff_ffff_ffff;
+/// `DRM_FORMAT_MOD_LINEAR`.
+const MODIFIER_LINEAR: u64 = 0;
 /// `VIRGL_RESOURCE_Y_0_TOP`.
 const Y_0_TOP: u32 = 1;
 
@@ -30,7 +33,15 @@ impl Virgl {
     pub fn export(&self, resource: u32) -> Result<(Export, Vec<OwnedFd>), Errno> {
         self.context_0();
         let about = self.about(resource)?;
-        self.export_by_query(resource, &about).or_else(|_| self.export_texture(&about))
+        self.export_by_query(resource, &about).or_else(|by_query| {
+            self.export_texture(&about).inspect_err(|error| {
+                static SAID: Once = Once::new();
+                // Once is enough: it is the driver that cannot, not the picture.
+                SAID.call_once(|| {
+                    eprintln!("pictures are read back: {} gives out no dmabuf ({error}, {by_query})", self.driver());
+                });
+            })
+        })
     }
 
     fn about(&self, resource: u32) -> Result<About, Errno> {
@@ -48,6 +59,9 @@ impl Virgl {
                 (info, MODIFIER_INVALID, 1)
             }
         };
+        // What the processor draws lies in rows, whether its driver says so or not.
+        let by_cpu = || self.driver().contains("llvmpipe") || self.driver().contains("softpipe");
+        let modifier = if modifier == MODIFIER_INVALID && by_cpu() { MODIFIER_LINEAR } else { modifier };
         Ok(About {
             texture: info.tex_id,
             size: (info.width, info.height),
