@@ -125,7 +125,8 @@ impl Reader<'_> {
         let file = match self {
             Self::File(file) => file,
             Self::Mapped(mapping) => {
-                let start = usize::try_from(offset).ok().and_then(|at| at.checked_add(mapping.offset)).ok_or_else(end)?;
+                let start =
+                    usize::try_from(offset).ok().and_then(|at| at.checked_add(mapping.offset)).ok_or_else(end)?;
                 let part = mapping.slice().subslice(start, bytes.len()).map_err(|_| end())?;
                 part.copy_to(bytes);
                 return Ok(());

@@ -127,6 +127,10 @@ impl Device {
         let outside = (Status::ErrInvalidParameter, Class::ScanoutRectangle);
         let shown = self.shown_resources();
         if let Some(three_d) = self.of_3d(id) {
+            if !three_d.is_blob(id)? {
+                // A texture has a layout of its own.
+                return Err((Status::ErrUnspec, Class::BlobKind));
+            }
             let image = Image::new(image, three_d.blob_size(id)?).map_err(refused)?;
             if !inside(&image) {
                 return Err(outside);

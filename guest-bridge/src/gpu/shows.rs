@@ -47,6 +47,9 @@ impl Device {
 
     /// Has the pixels fetched that the screen is free to show.
     fn fetch(&mut self) {
+        if !self.lanes.iter().any(Lane::is_fetched) {
+            return;
+        }
         let shown = self.shown_resources();
         let Some(three_d) = &mut self.three_d else { return };
         for (index, (scanout, lane)) in self.scanouts.iter_mut().zip(&mut self.lanes).enumerate() {
@@ -57,7 +60,8 @@ impl Device {
             }
             let Some((epoch, damage)) = lane.fetch() else { continue };
             let udmabuf = self.udmabuf.as_ref();
-            let fetch = Fetch { scanout: index, epoch, resource, source, image, damage: &damage, shown: &shown, udmabuf };
+            let fetch =
+                Fetch { scanout: index, epoch, resource, source, image, damage: &damage, shown: &shown, udmabuf };
             match three_d.fetch(&fetch) {
                 Some((buffer, bytes)) => {
                     self.copied_bytes = self.copied_bytes.saturating_add(bytes);

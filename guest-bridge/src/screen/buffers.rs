@@ -140,11 +140,7 @@ impl Buffers {
     }
 
     /// What cannot be a buffer; the device hears of it.
-    fn other(
-        &mut self,
-        shared: &SharedBuffer,
-        other: (Shown, Option<&'static str>),
-    ) -> (Shown, Option<&'static str>) {
+    fn other(&mut self, shared: &SharedBuffer, other: (Shown, Option<&'static str>)) -> (Shown, Option<&'static str>) {
         if shared.replaceable {
             self.never.push_back(shared.id);
         }

@@ -29,11 +29,17 @@ const MAX_REASON: usize = 200;
 /// What a connection has to say to the hub.
 pub(super) enum LinkEvent {
     Ready,
-    Presented { id: ScanoutId, serial: u64 },
+    Presented {
+        id: ScanoutId,
+        serial: u64,
+    },
     Displayed(ScanoutId),
     Close,
     Machine(FromScreen),
-    Mode { id: ScanoutId, mode: PreferredMode },
+    Mode {
+        id: ScanoutId,
+        mode: PreferredMode,
+    },
     /// This buffer will not be shown.
     Never(u64),
 }

@@ -103,7 +103,8 @@ mod tests {
 
     fn picture(id: u64) -> Picture {
         let memfd = Some(std::fs::File::open("/dev/null").unwrap().into());
-        let buffer = SharedBuffer { id, memfd, dmabuf: None, width: 1, height: 1, stride: 256, fourcc: 0, replaceable: false };
+        let buffer =
+            SharedBuffer { id, memfd, dmabuf: None, width: 1, height: 1, stride: 256, fourcc: 0, replaceable: false };
         Picture { buffer: Arc::new(buffer), source: Rect { x: 0, y: 0, width: 1, height: 1 } }
     }
 

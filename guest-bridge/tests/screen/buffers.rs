@@ -68,6 +68,8 @@ impl Dispatch<wl_shm_pool::WlShmPool, Pool> for State {
                 size: (width, height),
                 stride,
                 format: format.into(),
+                planes: Vec::new(),
+                modifier: 0,
             };
             let buffer = init.init(id, Arc::new(info));
             state.live_buffers.insert(buffer.id());
@@ -160,7 +162,8 @@ impl Dispatch<zwp_linux_dmabuf_feedback_v1::ZwpLinuxDmabufFeedbackV1, ()> for St
     }
 }
 
-type Plane = std::sync::Mutex<Option<(OwnedFd, i32, i32)>>;
+/// Planes as they came: offsets and strides; and the layout.
+type Plane = std::sync::Mutex<(Vec<(OwnedFd, u32, u32)>, u64)>;
 
 impl Dispatch<zwp_linux_buffer_params_v1::ZwpLinuxBufferParamsV1, Plane> for State {
     fn request(
@@ -174,16 +177,23 @@ impl Dispatch<zwp_linux_buffer_params_v1::ZwpLinuxBufferParamsV1, Plane> for Sta
     ) {
         use zwp_linux_buffer_params_v1::Request;
         match request {
-            Request::Add { fd, offset, stride, .. } => {
-                *plane.lock().unwrap() = Some((fd, offset as i32, stride as i32));
+            Request::Add { fd, plane_idx, offset, stride, modifier_hi, modifier_lo } => {
+                let (planes, modifier) = &mut *plane.lock().unwrap();
+                assert_eq!(plane_idx as usize, planes.len(), "planes in another order");
+                planes.push((fd, offset, stride));
+                *modifier = u64::from(modifier_hi) << 32 | u64::from(modifier_lo);
             }
             Request::Create { width, height, format, .. } => {
                 if !state.offer.dmabuf.is_some_and(|(_, works)| works) {
                     params.failed();
                     return;
                 }
-                let (fd, offset, stride) = plane.lock().unwrap().take().unwrap();
-                let info = Arc::new(BufferInfo { fd, dmabuf: true, offset, size: (width, height), stride, format });
+                let (planes, modifier) = std::mem::take(&mut *plane.lock().unwrap());
+                let all = planes.iter().map(|&(_, offset, stride)| (offset, stride)).collect();
+                let (fd, offset, stride) = planes.into_iter().next().unwrap();
+                let (offset, stride, size) = (offset as i32, stride as i32, (width, height));
+                let info = BufferInfo { fd, dmabuf: true, offset, size, stride, format, planes: all, modifier };
+                let info = Arc::new(info);
                 let buffer = client.create_resource::<wl_buffer::WlBuffer, _, State>(handle, 1, info).unwrap();
                 state.live_buffers.insert(buffer.id());
                 params.created(&buffer);

@@ -55,6 +55,9 @@ pub struct BufferInfo {
     pub size: (i32, i32),
     pub stride: i32,
     pub format: u32,
+    /// Of a dmabuf: offsets and strides of all planes, and their layout.
+    pub planes: Vec<(u32, u32)>,
+    pub modifier: u64,
 }
 
 impl BufferInfo {
@@ -76,6 +79,8 @@ pub struct Commit {
     pub frames: usize,
     pub crop: Option<(f64, f64, f64, f64)>,
     pub scaled: Option<(i32, i32)>,
+    /// The buffer is shown with its last row first.
+    pub turned: bool,
 }
 
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use super::Stage;
 use super::compositor::{Compositor, Offer};
-use super::rig::{AR24, RX24, XR24, memory, paint, rect, scanout, whole};
+use super::rig::{AR24, RX24, XR24, given, memory, paint, rect, scanout, whole};
 use phyllome_guest_bridge::frames::{Picture, PreferredMode, ToDevice, ToScreen};
 use std::time::Duration;
 use wayland_protocols::xdg::shell::server::xdg_toplevel::State::{Fullscreen, Maximized};
@@ -229,6 +229,61 @@ async fn a_refused_dmabuf_is_shown_as_shared_memory() {
         stage.show(0, &[]).await;
         let info = stage.compositor.last().buffer.clone().unwrap();
         assert_eq!((info.dmabuf, info.pixel(50, 50)), (false, GREEN));
+    }
+}
+
+#[tokio::test]
+async fn a_renderer_s_picture_is_handed_on_with_all_its_planes_and_the_right_way_up() {
+    const TILED: u64 = 0x0100_0000_0000_0001;
+    let mut stage = Stage::new(Offer { dmabuf: Some((XR24, true)), feedback: true, ..Offer::default() }).await;
+    let planes = [(4096, 512), (64, 32), (0, 16)];
+    let given = given(100, 100, &planes, TILED, true);
+    stage.rig.set(0, Some(whole(&given))).await;
+    stage.show(0, &[]).await;
+    let last = stage.compositor.last();
+    let info = last.buffer.clone().unwrap();
+    assert_eq!((info.planes.as_slice(), info.modifier, info.format, last.turned), (&planes[..], TILED, XR24, true));
+    stage.show(0, &[rect(10, 20, 30, 5)]).await;
+    assert_eq!(stage.compositor.last().damage, [rect(10, 75, 30, 5)], "where it is in memory");
+    // A part of it: cropped as the person sees it.
+    stage.rig.set(0, Some(Picture { buffer: given.clone(), source: rect(0, 10, 100, 40) })).await;
+    stage.show(0, &[]).await;
+    stage.show(0, &[rect(0, 0, 100, 1)]).await;
+    let last = stage.compositor.last();
+    assert_eq!((last.crop, last.damage.as_slice()), (Some((0.0, 10.0, 100.0, 40.0)), &[rect(0, 89, 100, 1)][..]));
+    let upright = memory(100, 100, XR24, RED, true);
+    stage.rig.set(0, Some(whole(&upright))).await;
+    stage.show(0, &[]).await;
+    stage.show(0, &[rect(0, 0, 100, 1)]).await;
+    let last = stage.compositor.last();
+    assert!(!last.turned && last.damage == [rect(0, 0, 100, 1)], "{last:?}");
+}
+
+#[tokio::test]
+async fn a_renderer_s_picture_that_is_refused_goes_back_and_the_last_one_stays() {
+    let refusing = Offer { dmabuf: Some((XR24, false)), ..Offer::default() };
+    let unknown = Offer { dmabuf: Some((XR24, true)), ..Offer::default() };
+    for (offer, modifier) in [(refusing, 0), (unknown, 77), (Offer::default(), 0)] {
+        let mut stage = Stage::new(offer).await;
+        let first = memory(100, 100, XR24, RED, false);
+        stage.rig.set(0, Some(whole(&first))).await;
+        stage.show(0, &[]).await;
+        let given = given(100, 100, &[(0, 512)], modifier, false);
+        stage.rig.set(0, Some(whole(&given))).await;
+        let before = stage.compositor.shown().len();
+        let owed = stage.rig.flush(0, &[]).await;
+        let refused = |answer: &ToDevice| matches!(answer, ToDevice::Refused { buffer } if *buffer == given.id);
+        stage.until("the refusal", |rig, _| rig.answers.iter().any(refused)).await;
+        stage.rig.flush(0, &[]).await;
+        stage.quiet().await;
+        assert_eq!(stage.compositor.shown().len(), before, "nothing else is shown");
+        assert_eq!(stage.rig.answers.iter().filter(|answer| refused(answer)).count(), 1, "it is said once");
+        // What the device shows instead.
+        let instead = memory(100, 100, XR24, GREEN, false);
+        stage.rig.set(0, Some(whole(&instead))).await;
+        stage.show(0, &[]).await;
+        assert!(stage.rig.presented(owed));
+        assert_eq!(stage.compositor.last().buffer.as_ref().unwrap().pixel(1, 1), GREEN);
     }
 }
 

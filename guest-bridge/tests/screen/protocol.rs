@@ -9,7 +9,7 @@ use wayland_server::backend::ObjectId;
 use wayland_server::protocol::{
     wl_callback, wl_compositor, wl_keyboard, wl_output, wl_pointer, wl_region, wl_seat, wl_surface,
 };
-use wayland_server::{Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource};
+use wayland_server::{Client, DataInit, Dispatch, DisplayHandle, GlobalDispatch, New, Resource, WEnum};
 
 impl GlobalDispatch<wl_compositor::WlCompositor, ()> for State {
     fn bind(
@@ -79,13 +79,20 @@ impl Dispatch<wl_surface::WlSurface, ()> for State {
                 let [x, y, width, height] = [x, y, width, height].map(|value| u32::try_from(value).unwrap());
                 own.pending.damage.push(Rect { x, y, width, height });
             }
+            wl_surface::Request::SetBufferTransform { transform } => {
+                own.pending.turned = match transform {
+                    WEnum::Value(wl_output::Transform::Normal) => false,
+                    WEnum::Value(wl_output::Transform::Flipped180) => true,
+                    other => panic!("{other:?}"),
+                };
+            }
             wl_surface::Request::Frame { callback } => {
                 own.callbacks.push(init.init(callback, ()));
                 own.pending.frames += 1;
             }
             wl_surface::Request::Commit => {
-                let (crop, scaled) = (own.pending.crop, own.pending.scaled);
-                let next = Commit { crop, scaled, ..Commit::default() };
+                let Commit { crop, scaled, turned, .. } = own.pending;
+                let next = Commit { crop, scaled, turned, ..Commit::default() };
                 let mut commit = std::mem::replace(&mut own.pending, next);
                 commit.surface = Some(surface.id());
                 state.commits.push(commit);

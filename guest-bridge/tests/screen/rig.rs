@@ -1,6 +1,6 @@
 //! A hub with a device that a test plays, and the means to wait for what it does.
 
-use phyllome_guest_bridge::frames::{Dmabuf, Picture, Rect, SharedBuffer, ToDevice, ToScreen};
+use phyllome_guest_bridge::frames::{Dmabuf, Picture, Plane, Rect, SharedBuffer, ToDevice, ToScreen};
 use phyllome_guest_bridge::screen::{FromScreen, Handle, Hub, InputEvent};
 use phyllome_protocol::ScanoutId;
 use std::future::Future;
@@ -40,6 +40,19 @@ pub fn memory(width: u32, height: u32, fourcc: u32, pixel: [u8; 4], dmabuf: bool
     let dmabuf = dmabuf.then(|| Dmabuf::linear(file.try_clone().unwrap().into(), 0, stride));
     let id = NEXT_BUFFER.fetch_add(1, Ordering::Relaxed);
     Arc::new(SharedBuffer { id, memfd: Some(file.into()), dmabuf, width, height, stride, fourcc, replaceable: false })
+}
+
+/// A picture of a renderer's: a dmabuf of these planes (offset and stride), each of a file of its own.
+pub fn given(width: u32, height: u32, planes: &[(u32, u32)], modifier: u64, bottom_up: bool) -> Arc<SharedBuffer> {
+    let planes = planes.iter().map(|&(offset, stride)| {
+        let file = rustix::fs::memfd_create("renderer", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        rustix::fs::ftruncate(&file, u64::from(offset) + u64::from(stride) * u64::from(height)).unwrap();
+        Plane { file, offset, stride }
+    });
+    let dmabuf = Dmabuf { planes: planes.collect(), modifier, bottom_up };
+    let (id, stride) = (NEXT_BUFFER.fetch_add(1, Ordering::Relaxed), dmabuf.planes[0].stride);
+    let (dmabuf, fourcc) = (Some(dmabuf), u32::from_le_bytes(*b"XR24"));
+    Arc::new(SharedBuffer { id, memfd: None, dmabuf, width, height, stride, fourcc, replaceable: true })
 }
 
 pub fn whole(buffer: &Arc<SharedBuffer>) -> Picture {

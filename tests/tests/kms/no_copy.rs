@@ -96,7 +96,11 @@ fn shown_without_a_copy(test: &str, kind: Kind, mode: Mode, renderer: &str) -> R
         }
         let guest = rig.guest("drawn")?;
         let scanout = scanout(&guest)?;
-        ensure!(guest.gpu.copied_bytes == 0, "{guest:?}; {}", rig.machine.sh("cat /share/out/state/phyllome/logs/drawn/*.log | tail -n 40")?);
+        ensure!(
+            guest.gpu.copied_bytes == 0,
+            "{guest:?}; {}",
+            rig.machine.sh("cat /share/out/state/phyllome/logs/drawn/*.log | tail -n 40")?
+        );
         ensure!((scanout.buffer.as_str(), scanout.modifier.as_str()) == (kind.buffer, "LINEAR"), "{guest:?}");
         ensure!(guest.gpu.errors.is_empty(), "{guest:?}");
         Ok(())

@@ -100,7 +100,6 @@ impl ThreeD {
 
     /// Its size, bytes.
     pub fn blob_size(&self, id: u32) -> Result<u64, Refused> {
-        // A texture is no blob, which a guest hears by the same error as of guest memory that is none.
         self.blob(id).map(|blob| blob.what.size)
     }
 

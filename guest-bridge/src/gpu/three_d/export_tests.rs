@@ -170,7 +170,10 @@ fn what_is_not_the_texture_is_read_back() {
         bench.flush(3, [0, 0, 64, 32]);
         bench.messages();
         let asked = bench.asked();
-        assert!(asked.len() == 2 && asked[0].starts_with("Target") && asked[1].starts_with("ReadBack"), "{what}: {asked:?}");
+        assert!(
+            asked.len() == 2 && asked[0].starts_with("Target") && asked[1].starts_with("ReadBack"),
+            "{what}: {asked:?}"
+        );
         bench.answer(&[Event::Done(0), Event::Done(0)]);
         let messages = bench.messages();
         let buffer = match messages.as_slice() {

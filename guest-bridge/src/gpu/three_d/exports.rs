@@ -146,7 +146,10 @@ impl ThreeD {
         *state = match of_texture((what.width, what.height), &export, files) {
             Some(buffer) => State::Texture(Arc::new(buffer)),
             None => {
-                tracing::debug!(?export, "a texture was given out that is not the one that was asked for; it is read back");
+                tracing::debug!(
+                    ?export,
+                    "a texture was given out that is not the one that was asked for; it is read back"
+                );
                 State::Refused
             }
         };
@@ -177,7 +180,8 @@ fn of_texture(size: (u32, u32), export: &wire::Export, files: Vec<OwnedFd>) -> O
     if !sane || (modifier == Dmabuf::LINEAR && (u64::from(stride) < row || planes.len() != 1)) {
         return None;
     }
-    let planes = planes.iter().zip(files).map(|(plane, file)| Plane { file, offset: plane.offset, stride: plane.stride });
+    let planes =
+        planes.iter().zip(files).map(|(plane, file)| Plane { file, offset: plane.offset, stride: plane.stride });
     let dmabuf = Some(Dmabuf { planes: planes.collect(), modifier, bottom_up });
     Some(SharedBuffer { id: next_buffer_id(), memfd: None, dmabuf, width, height, stride, fourcc, replaceable: true })
 }
