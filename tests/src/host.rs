@@ -2,6 +2,7 @@
 //!
 //! Everything that was started is ended when the host is dropped: the shell, and every phyllome-guest and QEMU that status named.
 
+use crate::newer::Newer;
 use crate::picture::Picture;
 use crate::programs::program;
 use anyhow::{Context, Result, bail, ensure};
@@ -23,11 +24,13 @@ pub struct HostOptions {
     pub test_input: bool,
     /// Whether guests of [`crate::played_guest_file`] can be started.
     pub played: bool,
+    /// Runs the shell and all that it starts on a newer system.
+    pub newer: Option<Newer>,
 }
 
 impl Default for HostOptions {
     fn default() -> Self {
-        Self { sizes: vec!["1280x800".into()], renderer: "pixman", test_input: true, played: false }
+        Self { sizes: vec!["1280x800".into()], renderer: "pixman", test_input: true, played: false, newer: None }
     }
 }
 
@@ -80,6 +83,11 @@ impl Host {
         self.environment = variables;
     }
 
+    /// Other outputs for the shell that is started next.
+    pub fn set_sizes(&mut self, sizes: &[&str]) {
+        self.options.sizes = sizes.iter().map(|&size| size.to_owned()).collect();
+    }
+
     /// The folder that everything lies in.
     pub fn path(&self) -> &Path {
         self.folder.path()
@@ -109,7 +117,18 @@ impl Host {
 
     /// A command with this host's environment.
     pub fn command(&self, name: &str) -> Result<Command> {
-        let mut command = Command::new(program(name)?);
+        self.settled(Command::new(program(name)?))
+    }
+
+    /// The same on the system that the shell runs on: another than this computer's where the options say so.
+    pub fn command_there(&self, name: &str) -> Result<Command> {
+        match &self.options.newer {
+            Some(newer) => self.settled(newer.command(&program(name)?)),
+            None => self.command(name),
+        }
+    }
+
+    fn settled(&self, mut command: Command) -> Result<Command> {
         let folder = self.folder.path();
         command
             .env("XDG_RUNTIME_DIR", folder.join("run"))
@@ -131,7 +150,7 @@ impl Host {
 
     /// The shell's command line, not started.
     pub fn shell_command(&self) -> Result<Command> {
-        let mut command = self.command("phyllome-shell")?;
+        let mut command = self.command_there("phyllome-shell")?;
         command.args(["--backend", "headless", "--renderer", self.options.renderer, "--config"]).arg(self.config());
         for size in &self.options.sizes {
             command.args(["--size", size]);

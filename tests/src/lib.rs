@@ -6,7 +6,9 @@ pub mod frontend;
 pub mod gl_guest;
 mod guest_file;
 pub mod host;
+pub mod newer;
 pub mod played;
+pub mod udmabuf;
 
 pub use guest_file::{guest_file, played_guest_file, qemu_of_played_guests};
 pub use phyllome_test_machine::{picture, programs};

@@ -13,6 +13,9 @@ struct Found {
     driver: String,
     capsets: Vec<u32>,
     node: Option<String>,
+    /// What there is not, and why: a sentence each.
+    #[serde(default)]
+    lacks: Vec<String>,
 }
 
 pub(super) fn check() -> Check {
@@ -46,11 +49,12 @@ fn describe(found: &Found) -> Check {
         names.into_iter().filter(|(id, _)| found.capsets.contains(id)).map(|(_, name)| name).collect();
     offered.dedup();
     let finding = format!("3D for guests by {} on {}", offered.join(", "), printable(&found.driver, 120));
+    let lacks: String = found.lacks.iter().take(4).map(|lack| format!("; {}", printable(lack, 300))).collect();
     match found.node {
-        Some(_) => Check::fine("3d", finding),
+        Some(_) => Check::fine("3d", format!("{finding}{lacks}")),
         None => Check::costs(
             "3d",
-            format!("{finding}, which is the processor"),
+            format!("{finding}, which is the processor{lacks}"),
             "guests draw in 2D unless their gpu.mode is \"3d\"",
             "use a machine with a GPU, and see the finding on the render node",
         ),
@@ -76,6 +80,13 @@ mod tests {
         let check = probed(r#"echo '{"driver": "llvmpipe", "capsets": [1, 2], "node": null}'"#);
         assert_eq!(check.verdict, Verdict::Costs);
         assert!(check.finding.ends_with("virgl on llvmpipe, which is the processor"), "{}", check.finding);
+    }
+
+    #[test]
+    fn why_there_is_nothing_better_is_said() {
+        let check = probed(r#"echo '{"driver": "GPU", "capsets": [1, 2], "node": "x", "lacks": ["no Venus: of this", "no more"]}'"#);
+        assert_eq!(check.finding, "3D for guests by virgl on GPU; no Venus: of this; no more");
+        assert_eq!(check.verdict, Verdict::Fine);
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub struct LabelStatus {
 pub struct GpuStatus {
     /// `vhost-user-gpu` or `generic`.
     pub transport: String,
-    /// `2d`, `virgl`, `venus`, …
+    /// `2d`, or what draws: `virgl`, `venus+virgl`, `native+virgl`, `native+venus+virgl`.
     pub renderer: String,
     /// The renderer process's id, where there is one.
     pub renderer_pid: Option<u32>,

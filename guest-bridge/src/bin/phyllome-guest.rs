@@ -5,7 +5,7 @@
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
-use phyllome_config::guest::Accel as Wish;
+use phyllome_config::guest::{Accel as Wish, Transport as Attached};
 use phyllome_config::{GuestDefinition, Places, load_guest};
 use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen, Transport};
 use phyllome_guest_bridge::machine::checks;
@@ -13,6 +13,7 @@ use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
 use phyllome_guest_bridge::machine::graphics;
 use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
 use phyllome_guest_bridge::machine::supervisor::{self, Options};
+use phyllome_guest_bridge::machine::transport;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::GuestState;
@@ -210,9 +211,18 @@ fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
 fn probe_3d() -> anyhow::Result<ExitCode> {
     let node = graphics::render_node();
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let client = executor.block_on(graphics::prepare(node.clone())).map_err(|why| anyhow!(why))?;
+    let asked = async {
+        // Without QEMU nobody can use it, which is another finding's to say.
+        let qemu = match checks::find_qemu() {
+            Ok(qemu) => checks::qemu_facts(&qemu, None).await.ok(),
+            Err(_) => None,
+        };
+        let virgl_only = qemu.and_then(|qemu| transport::why_special(Attached::Auto, qemu.generic_device, qemu.version));
+        graphics::prepare(node.clone(), virgl_only).await
+    };
+    let client = executor.block_on(asked).map_err(|why| anyhow!(why))?;
     let capsets: Vec<u32> = client.capsets().iter().map(|capset| capset.id).collect();
-    println!("{}", serde_json::json!({ "driver": client.driver(), "capsets": capsets, "node": node }));
+    println!("{}", serde_json::json!({ "driver": client.driver(), "capsets": capsets, "node": node, "lacks": client.lacks() }));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -17,6 +17,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
+/// `VIRTIO_GPU_CAPSET_VENUS`.
+const CAPSET_VENUS: u32 = 4;
+/// `VIRTIO_GPU_CAPSET_DRM`.
+const CAPSET_DRM: u32 = 6;
 /// What a guest's status says when no renderer is started any more.
 const THREE_D_OFF: &str = "3D is off until the guest starts again: its renderer died three times within a minute";
 
@@ -161,8 +165,20 @@ impl Device {
     pub(super) fn report_renderer(&self, status: &mut GpuStatus) {
         let client = self.three_d.as_ref().map(|three_d| three_d.client());
         let virgl = client.is_some_and(|client| client.is_alive()) && self.features & feature::VIRGL != 0;
-        status.renderer = if virgl { "virgl" } else { "2d" }.to_owned();
-        status.reason = client.and_then(|client| (!client.is_alive()).then(|| THREE_D_OFF.to_owned()));
+        let of_contexts = self.features & feature::CONTEXT_INIT != 0;
+        let has = |id| client.is_some_and(|client| client.capsets().iter().any(|capset| capset.id == id));
+        status.renderer = match virgl {
+            false => "2d".to_owned(),
+            true => {
+                let more = [(CAPSET_DRM, "native+"), (CAPSET_VENUS, "venus+")];
+                let more = more.into_iter().filter(|&(id, _)| of_contexts && has(id)).map(|(_, name)| name);
+                more.chain(["virgl"]).collect()
+            }
+        };
+        status.reason = client.and_then(|client| match client.is_alive() {
+            false => Some(THREE_D_OFF.to_owned()),
+            true => Some(client.lacks().join("; ")).filter(|lacks| !lacks.is_empty()),
+        });
         status.renderer_pid = client.and_then(|client| client.pid());
         status.renderer_restarts = client.map_or(0, |client| client.restarts());
     }

@@ -60,15 +60,21 @@ fn patience(deaths: Option<OsString>) -> Patience {
     Patience { deaths: deaths.unwrap_or(Patience::default().deaths), ..Patience::default() }
 }
 
-/// Starts a renderer and waits until it is ready. The error is one sentence.
-pub async fn prepare(node: Option<PathBuf>) -> Result<Client, String> {
+/// Starts a renderer and waits until it is ready. It is asked for Venus and native contexts unless there is a reason why the guest could
+/// not use them. The error is one sentence.
+pub async fn prepare(node: Option<PathBuf>, virgl_only: Option<String>) -> Result<Client, String> {
     let mut launch = Launch::find()?;
+    if virgl_only.is_none() {
+        launch.arguments.push("--venus".into());
+        launch.arguments.extend(node.is_some().then(|| "--drm".into()));
+    }
     if let Some(node) = node {
         launch.arguments.extend(["--render-node".into(), node.into_os_string()]);
     }
     let starting = Client::start_with(launch, patience(std::env::var_os(DEATHS)))
         .map_err(|error| format!("cannot start the renderer: {error}"))?;
-    let client = starting.ready().await?;
+    let mut client = starting.ready().await?;
+    virgl_only.into_iter().for_each(|why| client.add_lack(why));
     tracing::info!(driver = client.driver(), pid = client.pid(), "3D is ready");
     Ok(client)
 }

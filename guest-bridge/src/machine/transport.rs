@@ -13,6 +13,18 @@ pub const GENERIC_SINCE: QemuVersion = QemuVersion { major: 11, minor: 0, micro:
 /// Its name.
 pub const GENERIC_DEVICE: &str = "vhost-user-test-device-pci";
 
+/// Why a guest with 3D is not attached by the generic device, without which it has virgl alone: one sentence. Nothing if it is.
+pub fn why_special(wish: Wish, generic_device: bool, version: QemuVersion) -> Option<String> {
+    let only = "no Venus and no native contexts";
+    if wish == Wish::VhostUserGpu {
+        Some(format!("{only}: the guest's definition has transport = \"vhost-user-gpu\""))
+    } else if generic_device && version >= GENERIC_SINCE {
+        None
+    } else {
+        Some(format!("{only}: they need QEMU {GENERIC_SINCE} or newer with its {GENERIC_DEVICE}, and this is QEMU {version}"))
+    }
+}
+
 /// What `wish` means on this host, whose renderer, if there is one, is ready.
 pub fn choose(wish: Wish, host: &HostFacts) -> Result<Transport, CommandLineError> {
     let can = host.generic_device && host.qemu_version >= GENERIC_SINCE;
@@ -21,5 +33,20 @@ pub fn choose(wish: Wish, host: &HostFacts) -> Result<Transport, CommandLineErro
         Wish::Generic => Ok(Transport::Generic),
         Wish::Auto if can && host.three_d => Ok(Transport::Generic),
         Wish::Auto | Wish::VhostUserGpu => Ok(Transport::VhostUserGpu),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_generic_device_carries_more_than_virgl() {
+        let old = QemuVersion { major: 10, minor: 0, micro: 2 };
+        assert_eq!(why_special(Wish::Auto, true, GENERIC_SINCE), None);
+        assert_eq!(why_special(Wish::Generic, true, GENERIC_SINCE), None);
+        assert!(why_special(Wish::VhostUserGpu, true, GENERIC_SINCE).is_some_and(|why| why.contains("definition")));
+        assert!(why_special(Wish::Auto, false, old).is_some_and(|why| why.contains("QEMU 10.0.2")));
+        assert!(why_special(Wish::Auto, false, GENERIC_SINCE).is_some());
     }
 }

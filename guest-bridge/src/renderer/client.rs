@@ -111,6 +111,7 @@ pub struct Client {
     link: Option<Link>,
     talk: Conversation,
     capsets: Vec<Capset>,
+    lacks: Vec<String>,
     driver: String,
     outgoing: Outgoing,
     incoming: Incoming,
@@ -186,6 +187,7 @@ impl Client {
             link: None,
             talk: Conversation::default(),
             capsets: Vec::new(),
+            lacks: Vec::new(),
             driver: String::new(),
             outgoing: Outgoing::default(),
             incoming: Incoming::new(MAX_PLANES),
@@ -231,6 +233,16 @@ impl Client {
     /// What the library offers, as it was when the first renderer got ready.
     pub fn capsets(&self) -> &[Capset] {
         &self.capsets
+    }
+
+    /// What is not offered, and why: a sentence each.
+    pub fn lacks(&self) -> &[String] {
+        &self.lacks
+    }
+
+    /// The renderer was not even asked for something, for this reason: a sentence.
+    pub fn add_lack(&mut self, why: String) {
+        self.lacks.push(why);
     }
 
     /// What draws, such as `llvmpipe (LLVM 19.1.7)`.
@@ -392,6 +404,7 @@ impl Client {
                 let same = |(one, other): (&Capset, &Capset)| (one.id, one.version) == (other.id, other.version);
                 if self.restarts == 0 {
                     self.capsets = capsets;
+                    self.lacks.append(&mut self.talk.lacks);
                 } else if self.capsets.len() != capsets.len() || !self.capsets.iter().zip(&capsets).all(same) {
                     return Some("the renderer that was started again offers another 3D than before".to_owned());
                 }

@@ -4,7 +4,7 @@
 //! cannot be used safely is a refused request. No sockets and no clock here; what is kept is bounded by what was asked.
 
 use super::files::{self, picture_fits};
-use super::wire::{self, Event, Export, MAX_CAPSET, MAX_CAPSETS, MAX_PLANES, MapCache, Request};
+use super::wire::{self, Event, Export, MAX_CAPSET, MAX_CAPSETS, MAX_LACK, MAX_LACKS, MAX_PLANES, MapCache, Request};
 use super::words::clean;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -134,6 +134,8 @@ pub(super) struct Conversation {
     pub(super) ready: Option<String>,
     /// Its capsets, complete once it is ready.
     pub(super) capsets: Vec<Capset>,
+    /// What it does not offer, and why.
+    pub(super) lacks: Vec<String>,
     /// Where there are no dmabufs at all, tests take sealed memory for pictures.
     pub(super) memfd_pictures: bool,
     open: VecDeque<(Ticket, Expected)>,
@@ -205,6 +207,14 @@ impl Conversation {
             Event::Unable(why) if why.len() > MAX_UNABLE => return Err(Violation("too long a text")),
             Event::Unable(why) => return Err(Ends::Unable(clean(why))),
             Event::Capset { id, version, data } => return self.capset(id, version, data),
+            Event::Lacks(_) if self.ready.is_some() || self.lacks.len() >= MAX_LACKS => {
+                return Err(Violation("a lack too late or too many"));
+            }
+            Event::Lacks(what) if what.len() > MAX_LACK => return Err(Violation("too long a text")),
+            Event::Lacks(what) => {
+                self.lacks.push(clean(what));
+                return Ok(());
+            }
             Event::Ready { driver } => {
                 if self.ready.is_some() {
                     return Err(Violation("ready twice"));

@@ -26,6 +26,10 @@ pub const MAX_CAPSET: usize = 16 << 10;
 pub const MAX_CAPSETS: usize = 16;
 /// Most bytes of a context's name.
 pub const MAX_NAME: usize = 64;
+/// Most bytes of an [`Event::Lacks`].
+pub const MAX_LACK: usize = 512;
+/// Most [`Event::Lacks`].
+pub const MAX_LACKS: usize = 8;
 /// Most planes of an exported picture.
 pub const MAX_PLANES: usize = 4;
 
@@ -296,6 +300,9 @@ pub enum Event<'a> {
         /// Its bytes at that version, at most [`MAX_CAPSET`].
         data: &'a [u8],
     },
+    /// What is not offered though it was asked for, and why: one sentence, at most [`MAX_LACK`] bytes; before [`Event::Ready`] only,
+    /// [`MAX_LACKS`] at most.
+    Lacks(&'a str),
     /// The renderer has started.
     Ready {
         /// What draws, for `status` and `doctor`, such as `llvmpipe (LLVM 19.1.7)`; at most 256 bytes.

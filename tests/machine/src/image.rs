@@ -41,6 +41,41 @@ impl Image {
     pub fn modules(&self) -> PathBuf {
         self.folder.join("modules")
     }
+
+    /// The folder `usr` of the disk as a folder of this computer, read out of it where it is not there yet (some seconds).
+    pub fn usr(&self) -> Result<PathBuf> {
+        let usr = self.folder.join("usr");
+        if usr.is_dir() {
+            return Ok(usr);
+        }
+        let _lock = lock()?;
+        if usr.is_dir() {
+            return Ok(usr);
+        }
+        let work = self.folder.join(format!("new-{}", std::process::id()));
+        fs::create_dir(&work).with_context(|| format!("cannot make {}", work.display()))?;
+        let read = read_out(&self.disk(), &work);
+        let made = read.and_then(|()| fs::rename(work.join("usr"), &usr).context("cannot rename it"));
+        remove(&work);
+        made.with_context(|| format!("{} cannot be read out", self.disk().display()))?;
+        Ok(usr)
+    }
+}
+
+fn read_out(disk: &Path, folder: &Path) -> Result<()> {
+    let mut command = Command::new(system_program("debugfs").context("debugfs is not installed")?);
+    command.args(["-R", "rdump /usr ."]).arg(disk).current_dir(folder);
+    // An ordinary user cannot give files to root, which it complains of for each; what counts is what is there.
+    let ended = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+    ensure!(ended.success() && folder.join("usr/bin/qemu-system-x86_64").is_file(), "debugfs left no QEMU ({ended})");
+    Ok(())
+}
+
+fn lock() -> Result<File> {
+    let cache = cache();
+    let lock = File::create(cache.join("lock")).with_context(|| format!("cannot write to {}", cache.display()))?;
+    lock.lock().with_context(|| format!("cannot lock {}", cache.display()))?;
+    Ok(lock)
 }
 
 /// The folder in which everything about the machine is kept.
@@ -80,8 +115,7 @@ pub fn ensure() -> Result<Image> {
     }
     let cache = cache();
     fs::create_dir_all(&cache).with_context(|| format!("cannot make {}", cache.display()))?;
-    let lock = File::create(cache.join("lock")).with_context(|| format!("cannot write to {}", cache.display()))?;
-    lock.lock().with_context(|| format!("cannot lock {}", cache.display()))?;
+    let _lock = lock()?;
     if let Some(image) = find() {
         return Ok(image);
     }
@@ -175,9 +209,14 @@ fn name() -> String {
 }
 
 fn is_installed(program: &str) -> bool {
+    system_program(program).is_some()
+}
+
+/// A program of the system's, among those for administrators too.
+fn system_program(program: &str) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    std::env::split_paths(&folders).chain(system).any(|folder| folder.join(program).is_file())
+    std::env::split_paths(&folders).chain(system).map(|folder| folder.join(program)).find(|path| path.is_file())
 }
 
 fn may_be_root() -> bool {

@@ -28,6 +28,7 @@ pub const GL: Duration = Duration::from_secs(120);
 
 /// The guest's name.
 pub const NAME: &str = "gl";
+const SUMS: &str = "/usr/local/bin/phyllome-vulkan-sums";
 const SCENE: &str = "/usr/local/bin/phyllome-gl-scene";
 
 /// What the guest is made of.
@@ -203,6 +204,14 @@ impl GlGuest {
         let stripped = self.host.path().join("scene");
         strip(&program("phyllome-gl-scene")?, &stripped)?;
         self.remote.write(SCENE, 0o755, &std::fs::read(stripped)?)
+    }
+
+    /// Brings `phyllome-vulkan-sums` (see its own words) into the guest, and gives where it is.
+    pub fn install_sums(&self) -> Result<&'static str> {
+        let stripped = self.host.path().join("sums");
+        strip(&program("phyllome-vulkan-sums")?, &stripped)?;
+        self.remote.write(SUMS, 0o755, &std::fs::read(stripped)?)?;
+        Ok(SUMS)
     }
 
     /// Draws the scene's first frames on the guest's screen and leaves the last one there. Gives the program, and that frame as the

@@ -6,8 +6,10 @@
 
 mod deaths;
 mod desktop;
+mod generic;
 mod names;
 mod pictures;
+mod venus;
 
 use anyhow::{Result, ensure};
 use phyllome_tests::gl_guest::{GlGuest, GlOptions};

@@ -5,6 +5,7 @@ use super::{Supervisor, checks};
 use crate::machine::command_line::{Accel, HostFacts};
 use crate::machine::graphics::{self, Wish};
 use crate::machine::lifecycle::Event;
+use crate::machine::transport;
 use crate::machine::qemu::{Generation, Happening, Recipe};
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
@@ -66,9 +67,13 @@ impl Supervisor {
             Wish::Try { node } => (node, false),
             Wish::Insist { node } => (node, true),
         };
+        let host = self.host.as_ref();
+        let virgl_only = host.and_then(|host| {
+            transport::why_special(self.definition.gpu.transport, host.generic_device, host.qemu_version)
+        });
         let (happenings, after) = (self.happening_sender.clone(), self.generation);
         let task = tokio::spawn(async move {
-            let renderer = graphics::prepare(node).await.map(Box::new);
+            let renderer = graphics::prepare(node, virgl_only).await.map(Box::new);
             // Without a loop nobody is left to start.
             let _ = happenings.send(Happening::Prepared(after, renderer)).await;
         });

@@ -12,11 +12,12 @@ mod inherited;
 mod memory;
 mod state;
 mod virgl;
+mod vulkan;
 
 pub use inherited::inherit;
 
 use super::packets::{Incoming, Outgoing, Received};
-use super::wire::{self, Event, MAX_CAPSETS, MAX_REGIONS, Request};
+use super::wire::{self, Event, MAX_CAPSETS, MAX_LACK, MAX_REGIONS, Request};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use state::{Broken, State};
@@ -124,10 +125,11 @@ pub fn refuse(socket: &OwnedFd, why: String) -> End {
 }
 
 fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {
-    let attempts = attempts(options.wishes, options.node.is_some());
+    let (wishes, mut lacks) = settle(options.wishes, options.node.is_some(), vulkan::probe);
+    let attempts = attempts(wishes, options.node.is_some());
     let virgl = Virgl::start(&options.library, options.node, &attempts)?;
     let mut offered = Vec::new();
-    for id in wanted(options.wishes).take(MAX_CAPSETS) {
+    for id in wanted(wishes).take(MAX_CAPSETS) {
         if let Some((version, data)) = virgl.capset(id)
             && out.push(&Event::Capset { id, version, data: &data }, Vec::new())
         {
@@ -139,8 +141,29 @@ fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {
             "3D cannot start: virglrenderer offers no capability set; install one that was built with OpenGL".into()
         );
     }
+    if wishes.venus && !offered.contains(&CAPSET_VENUS) {
+        lacks.push("no Venus: this virglrenderer is built without it, or its virgl_render_server is not installed".into());
+    }
+    if wishes.drm && !offered.contains(&CAPSET_DRM) {
+        lacks.push("no native contexts: this virglrenderer has none for the GPU's driver".into());
+    }
+    for lack in &lacks {
+        eprintln!("{lack}");
+        out.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
+    }
     out.push(&Event::Ready { driver: shorten(&virgl.driver(), 256) }, Vec::new());
     Ok(State::new(virgl, offered))
+}
+
+/// What of the wishes the host can fulfil, and a sentence for each that it cannot. `probe` says whether its Vulkan can be shared
+/// with a guest, where a processor that draws may count as a device or not.
+fn settle(wishes: Wishes, has_node: bool, probe: impl FnOnce(bool) -> Result<String, String>) -> (Wishes, Vec<String>) {
+    let mut lacks = Vec::new();
+    let venus = wishes.venus && probe(!has_node).map_err(|why| lacks.push(format!("no Venus: {why}"))).is_ok();
+    if wishes.drm && !has_node {
+        lacks.push("no native contexts: there is no GPU to draw with".into());
+    }
+    (Wishes { venus, drm: wishes.drm && has_node }, lacks)
 }
 
 /// At most `most` bytes, cut between characters.
@@ -240,6 +263,18 @@ mod tests {
     fn only_what_is_wished_for_is_offered() {
         assert_eq!(wanted(Wishes::default()).collect::<Vec<_>>(), [1, 2]);
         assert_eq!(wanted(Wishes { venus: true, drm: true }).collect::<Vec<_>>(), [1, 2, 4, 6]);
+    }
+
+    #[test]
+    fn wishes_are_settled_by_what_the_host_has() {
+        let all = Wishes { venus: true, drm: true };
+        let fine = |_| Ok("a GPU".to_owned());
+        assert_eq!(settle(all, true, fine), (all, vec![]));
+        let (without, lacks) = settle(all, false, |processor| if processor { Err("why".into()) } else { fine(true) });
+        assert_eq!((without, lacks.len()), (Wishes::default(), 2));
+        assert_eq!(lacks[0], "no Venus: why");
+        let nothing = settle(Wishes::default(), true, |_| panic!("not asked"));
+        assert_eq!(nothing, (Wishes::default(), vec![]));
     }
 
     #[test]

@@ -1,0 +1,96 @@
+//! 3D by QEMU's generic vhost-user device, which this computer's QEMU need not have: phyllome-shell, its guest's processes and QEMU run on
+//! the system of the KMS test machine's image.
+
+use crate::names::values;
+use crate::on_guest;
+use anyhow::{Context, Result, ensure};
+use phyllome_tests::gl_guest::compare::{self, Allowed};
+use phyllome_tests::gl_guest::{GL, GlGuest, GlOptions, NAME};
+use phyllome_tests::host::HostOptions;
+use phyllome_tests::newer::Newer;
+use std::time::{Duration, Instant};
+
+/// The frame of the scene that is compared.
+const FRAMES: u32 = 3;
+
+/// The newer system; without one the test is skipped, and says so.
+pub fn newer(name: &str) -> Option<Newer> {
+    let found = Newer::find();
+    if let Err(error) = &found {
+        println!("SKIPPED: {name}: {error:#}");
+    }
+    found.ok()
+}
+
+/// A guest's options on that system.
+pub fn options(newer: Newer) -> GlOptions {
+    GlOptions { host: HostOptions { newer: Some(newer), ..HostOptions::default() }, ..GlOptions::default() }
+}
+
+/// Draws the scene, sees it on the shell's screen pixel by pixel, and ends it. Gives the size.
+fn scene_is_seen(guest: &mut GlGuest) -> Result<(u32, u32)> {
+    let (scene, drawn) = guest.scene_on_screen("", FRAMES)?;
+    let said = scene.output()?;
+    ensure!(said.lines().any(|line| line.starts_with("GL_RENDERER") && line.contains("virgl")), "{said}");
+    guest.wait_like("the scene", &drawn, Allowed::SAME)?;
+    let (w, h) = (drawn.width, drawn.height);
+    let corners = [(1, 1), (w - 2, 1), (1, h - 2), (w - 2, h - 2)].map(|(x, y)| drawn.at(x, y));
+    ensure!(corners == [[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 0]], "corners are {corners:?}");
+    scene.kill()?;
+    scene.wait(GL)?;
+    Ok((w, h))
+}
+
+/// Waits until the guest's kernel knows this size as its screen's own.
+fn wait_mode(guest: &GlGuest, (width, height): (u32, u32)) -> Result<()> {
+    let end = Instant::now() + Duration::from_secs(30);
+    loop {
+        let modes = guest.run("cat /sys/class/drm/card*-Virtual-1/modes")?.ok()?;
+        if modes.lines().next() == Some(&format!("{width}x{height}")) {
+            return Ok(());
+        }
+        ensure!(Instant::now() < end, "the guest's screen does not become {width}x{height}: {modes}");
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn gpu3d_the_generic_device_draws_and_follows_its_screen() -> Result<()> {
+    let name = "gpu3d_the_generic_device_draws_and_follows_its_screen";
+    let Some(newer) = newer(name) else { return Ok(()) };
+    on_guest(name, options(newer), |guest| {
+        let gpu = guest.gpu()?;
+        ensure!(gpu.transport == "generic", "{gpu:?}");
+        for feature in ["virgl", "resource_blob", "context_init"] {
+            ensure!(gpu.features.iter().any(|found| found == feature), "no {feature}: {gpu:?}");
+        }
+        let kernel = guest.run("dmesg | grep -i 'drm.*features'")?.ok()?;
+        for feature in ["+virgl", "+resource_blob", "+host_visible", "+context_init"] {
+            ensure!(kernel.contains(feature), "no {feature}: {kernel}");
+        }
+        let said = guest.run("eglinfo -B -p gbm")?.ok()?;
+        let renderers = values(&said, "OpenGL ES profile renderer");
+        ensure!(!renderers.is_empty() && renderers.iter().all(|name| name.contains("virgl")), "eglinfo says {said}");
+
+        guest.install_scene()?;
+        let first = scene_is_seen(guest)?;
+        // Another shell with another screen: the guest runs on, and hears of it without any display of QEMU's.
+        let qemu = guest.status_of_guest()?.qemu_pid;
+        guest.host.kill_shell()?;
+        guest.host.set_sizes(&["1024x600"]);
+        guest.host.start_shell()?;
+        guest.host.wait("the guest is adopted", GL, |status| {
+            status.guests.iter().any(|guest| guest.name.as_str() == NAME && !guest.scanouts.is_empty())
+        })?;
+        let area = guest.area()?;
+        wait_mode(guest, (area.width, area.height))?;
+        let second = scene_is_seen(guest)?;
+        ensure!(second == (area.width, area.height) && second != first, "{first:?}, then {second:?} in {area:?}");
+        ensure!(guest.status_of_guest()?.qemu_pid == qemu, "another QEMU");
+        let wanted = guest.scene_in_software(second.0, second.1, FRAMES)?;
+        let (_scene, drawn) = guest.scene_on_screen("", FRAMES)?;
+        let distance = compare::distance(&drawn, &wanted).context("the scene")?;
+        ensure!(Allowed::DRAWN.holds(distance), "not the scene: {distance:?}");
+        Ok(())
+    })
+}
