@@ -177,7 +177,7 @@ impl Device {
         };
         status.reason = client.and_then(|client| match client.is_alive() {
             false => Some(THREE_D_OFF.to_owned()),
-            true => Some(client.lacks().join("; ")).filter(|lacks| !lacks.is_empty()),
+            true => Some(client.lacks().join("; ")).filter(|lacks| virgl && !lacks.is_empty()),
         });
         status.renderer_pid = client.and_then(|client| client.pid());
         status.renderer_restarts = client.map_or(0, |client| client.restarts());

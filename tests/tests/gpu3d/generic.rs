@@ -8,6 +8,7 @@ use phyllome_tests::gl_guest::compare::{self, Allowed};
 use phyllome_tests::gl_guest::{GL, GlGuest, GlOptions, NAME};
 use phyllome_tests::host::HostOptions;
 use phyllome_tests::newer::Newer;
+use phyllome_tests::udmabuf;
 use std::time::{Duration, Instant};
 
 /// The frame of the scene that is compared.
@@ -63,6 +64,16 @@ fn gpu3d_the_generic_device_draws_and_follows_its_screen() -> Result<()> {
         ensure!(gpu.transport == "generic", "{gpu:?}");
         for feature in ["virgl", "resource_blob", "context_init"] {
             ensure!(gpu.features.iter().any(|found| found == feature), "no {feature}: {gpu:?}");
+        }
+        // Lavapipe gives its memory out by udmabuf only; without, there is no Venus, and status and doctor say why.
+        if udmabuf::is_there() {
+            ensure!(gpu.renderer == "venus+virgl" && gpu.reason.is_none(), "{gpu:?}");
+        } else {
+            let why = |said: &str| said.contains("no Venus: the memory of llvmpipe") && said.contains("udmabuf");
+            ensure!(gpu.renderer == "virgl" && gpu.reason.as_deref().is_some_and(why), "{gpu:?}");
+            let doctor = guest.host.command_there("phyllome")?.arg("doctor").output()?;
+            let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+            ensure!(why(&said), "doctor says {said}");
         }
         let kernel = guest.run("dmesg | grep -i 'drm.*features'")?.ok()?;
         for feature in ["+virgl", "+resource_blob", "+host_visible", "+context_init"] {

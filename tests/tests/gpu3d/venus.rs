@@ -29,7 +29,8 @@ fn gpu3d_venus_computes_in_the_guest() -> Result<()> {
         let gpu = guest.gpu()?;
         ensure!((gpu.transport.as_str(), gpu.renderer.as_str()) == ("generic", "venus+virgl"), "{gpu:?}");
         let said = guest.run_within(&format!("{VENUS} vulkaninfo --summary"), GL)?.ok()?;
-        let names = values(&said.replace('=', ":"), "deviceName");
+        let said = said.replace('=', ":");
+        let names = values(&said, "deviceName");
         ensure!(names.len() == 1 && names[0].contains("Venus") && names[0].contains("llvmpipe"), "vulkaninfo says {said}");
         println!("{}", names[0]);
 
