@@ -156,6 +156,7 @@ fn clean_gpu(gpu: GpuStatus) -> GpuStatus {
     GpuStatus {
         transport: word(&gpu.transport),
         renderer: word(&gpu.renderer),
+        reason: gpu.reason.map(|text| printable(&text, MAX_SENTENCE)).filter(|text| !text.is_empty()),
         features: gpu.features.iter().take(MAX_WORDS).map(|text| word(text)).collect(),
         errors: gpu.errors.iter().take(MAX_WORDS).map(|(class, count)| (word(class), *count)).collect(),
         ..gpu

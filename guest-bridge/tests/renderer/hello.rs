@@ -2,7 +2,7 @@
 
 use crate::stage::{Stage, leaking_nothing, packet};
 use phyllome_guest_bridge::renderer::client::Happened;
-use phyllome_guest_bridge::renderer::wire::{Event, MAX_CAPSET, MAX_CAPSETS};
+use phyllome_guest_bridge::renderer::wire::{Event, MAX_CAPSET, MAX_CAPSETS, MAX_LACK, MAX_LACKS};
 
 const READY: Event<'_> = Event::Ready { driver: "x" };
 
@@ -14,7 +14,9 @@ fn capset(id: u32, data: &[u8]) -> Vec<u8> {
 fn capsets_and_the_driver_are_kept() {
     leaking_nothing(|| {
         let driver = packet(&[Event::Ready { driver: "llvm\x1b[2Jpipe" }]);
-        let stage = Stage::greeted_by(vec![capset(1, &[1; MAX_CAPSET]), capset(4, &[4]), driver]).unwrap();
+        let lack = packet(&[Event::Lacks("no\x07 more")]);
+        let stage = Stage::greeted_by(vec![capset(1, &[1; MAX_CAPSET]), lack, capset(4, &[4]), driver]).unwrap();
+        assert_eq!(stage.client.lacks(), ["no  more"]);
         let capsets: Vec<_> = stage.client.capsets().iter().map(|one| (one.id, one.version, one.data.len())).collect();
         assert_eq!(capsets, [(1, 1, MAX_CAPSET), (4, 1, 1)]);
         assert_eq!(stage.client.driver(), "llvm [2Jpipe");
@@ -37,6 +39,8 @@ fn a_renderer_that_starts_wrong_is_ended_with_a_sentence() {
         ("too many capsets", many, "too many capsets"),
         ("too large a capset", vec![capset(1, &[1; MAX_CAPSET + 1]), ready()], "size"),
         ("an empty capset", vec![capset(1, &[]), ready()], "size"),
+        ("a long lack", vec![packet(&[Event::Lacks(&long[..=MAX_LACK])]), ready()], "too long"),
+        ("too many lacks", vec![packet(&vec![Event::Lacks("x"); MAX_LACKS + 1]), ready()], "too many"),
         ("a long driver", vec![packet(&[Event::Ready { driver: &long[..257] }])], "too long"),
         ("a long excuse", vec![packet(&[Event::Unable(&long)])], "too long"),
         ("ready twice at once", vec![packet(&[READY, READY])], "ready twice"),
@@ -53,6 +57,7 @@ fn what_comes_after_ready_is_held_to_it() {
     for (what, event, why) in [
         ("ready again", READY, "ready twice"),
         ("a capset", Event::Capset { id: 9, version: 1, data: &[1] }, "after it was ready"),
+        ("a lack", Event::Lacks("no Venus"), "too late"),
         ("an excuse", Event::Unable("the GPU is gone"), "the GPU is gone"),
     ] {
         leaking_nothing(|| {

@@ -14,13 +14,13 @@ const REPLACED: Duration = Duration::from_secs(30);
 /// Lets a renderer die as often as it likes; without it three deaths in a minute turn 3D off.
 const NO_LIMIT: (&str, &str) = ("PHYLLOME_TEST_RENDERER_DEATHS", "1000");
 
-fn kill(pid: u32) -> Result<()> {
+pub fn kill(pid: u32) -> Result<()> {
     let pid = rustix::process::Pid::from_raw(pid as i32).context("pid 0")?;
     Ok(rustix::process::kill_process(pid, rustix::process::Signal::KILL)?)
 }
 
 /// Waits until there is a renderer that is not `before`.
-fn replaced(guest: &mut GlGuest, before: Option<u32>, restarts: u32) -> Result<u32> {
+pub fn replaced(guest: &mut GlGuest, before: Option<u32>, restarts: u32) -> Result<u32> {
     let end = Instant::now() + REPLACED;
     loop {
         let gpu = guest.gpu()?;
