@@ -84,7 +84,9 @@ mod tests {
 
     #[test]
     fn why_there_is_nothing_better_is_said() {
-        let check = probed(r#"echo '{"driver": "GPU", "capsets": [1, 2], "node": "x", "lacks": ["no Venus: of this", "no more"]}'"#);
+        let check = probed(
+            r#"echo '{"driver": "GPU", "capsets": [1, 2], "node": "x", "lacks": ["no Venus: of this", "no more"]}'"#,
+        );
         assert_eq!(check.finding, "3D for guests by virgl on GPU; no Venus: of this; no more");
         assert_eq!(check.verdict, Verdict::Fine);
     }

@@ -217,12 +217,16 @@ fn probe_3d() -> anyhow::Result<ExitCode> {
             Ok(qemu) => checks::qemu_facts(&qemu, None).await.ok(),
             Err(_) => None,
         };
-        let virgl_only = qemu.and_then(|qemu| transport::why_special(Attached::Auto, qemu.generic_device, qemu.version));
+        let virgl_only =
+            qemu.and_then(|qemu| transport::why_special(Attached::Auto, qemu.generic_device, qemu.version));
         graphics::prepare(node.clone(), virgl_only).await
     };
     let client = executor.block_on(asked).map_err(|why| anyhow!(why))?;
     let capsets: Vec<u32> = client.capsets().iter().map(|capset| capset.id).collect();
-    println!("{}", serde_json::json!({ "driver": client.driver(), "capsets": capsets, "node": node, "lacks": client.lacks() }));
+    println!(
+        "{}",
+        serde_json::json!({ "driver": client.driver(), "capsets": capsets, "node": node, "lacks": client.lacks() })
+    );
     Ok(ExitCode::SUCCESS)
 }
 

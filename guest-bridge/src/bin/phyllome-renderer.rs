@@ -77,9 +77,10 @@ fn run(cli: Cli) -> Result<(), End> {
         tries::run(Stage::Early);
     }
     let options = Options { library: cli.library, node, wishes: Wishes { venus: cli.venus, drm: cli.drm } };
-    server::run(&socket, options, || {
+    server::run(&socket, options, |offered| {
         let start = Instant::now();
-        entered.tighten().map_err(|error| error.to_string())?;
+        let needs = Needs { venus: offered.venus, native: offered.drm };
+        entered.tighten(needs).map_err(|error| error.to_string())?;
         if let Some(stage) = cli.r#try {
             eprintln!("sandbox: took {} + {} µs", took.as_micros(), start.elapsed().as_micros());
             if stage != Stage::Early {

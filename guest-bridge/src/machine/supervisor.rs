@@ -394,7 +394,11 @@ impl Supervisor {
         Report {
             state: self.life.state(),
             // The loss of 3D is worth a word where there is nothing graver.
-            message: self.life.message().map(Into::into).or_else(|| device.gpu.reason.clone().filter(|_| device.gpu.renderer == "2d")),
+            message: self
+                .life
+                .message()
+                .map(Into::into)
+                .or_else(|| device.gpu.reason.clone().filter(|_| device.gpu.renderer == "2d")),
             accel: qemu.map(|_| accel.into()),
             pid: std::process::id(),
             qemu_pid: qemu.map(|qemu| qemu.pid),

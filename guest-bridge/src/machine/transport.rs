@@ -21,7 +21,9 @@ pub fn why_special(wish: Wish, generic_device: bool, version: QemuVersion) -> Op
     } else if generic_device && version >= GENERIC_SINCE {
         None
     } else {
-        Some(format!("{only}: they need QEMU {GENERIC_SINCE} or newer with its {GENERIC_DEVICE}, and this is QEMU {version}"))
+        Some(format!(
+            "{only}: they need QEMU {GENERIC_SINCE} or newer with its {GENERIC_DEVICE}, and this is QEMU {version}"
+        ))
     }
 }
 

@@ -50,7 +50,8 @@ pub enum Failed {
 pub struct Entered {
     /// What could not be done here: a sentence each, for the log.
     pub missing: Vec<String>,
-    late: policy::Late,
+    needs: Needs,
+    confined: bool,
 }
 
 /// The first stage. To be called while the process has a single thread, with its socket and its render node open and nothing
@@ -66,12 +67,13 @@ pub fn enter(plan: Plan<'_>) -> Result<Entered, Failed> {
     let confined = files.confined;
     missing.extend(files.missing);
     seccomp::early(plan.needs)?;
-    Ok(Entered { missing, late: policy::Late { needs: plan.needs, confined, pid: std::process::id() } })
+    Ok(Entered { missing, needs: plan.needs, confined })
 }
 
 impl Entered {
-    /// The second stage, for all threads. The error is a sentence.
-    pub fn tighten(&self) -> Result<(), Failed> {
-        Ok(seccomp::late(self.late)?)
+    /// The second stage, for all threads; `needs` may be less than was planned for. The error is a sentence.
+    pub fn tighten(&self, needs: Needs) -> Result<(), Failed> {
+        let needs = Needs { venus: needs.venus && self.needs.venus, native: needs.native && self.needs.native };
+        Ok(seccomp::late(policy::Late { needs, confined: self.confined, pid: std::process::id() })?)
     }
 }

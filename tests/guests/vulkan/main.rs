@@ -51,7 +51,8 @@ fn run() -> Result<(), Failure> {
         let can = |family: &vk::QueueFamilyProperties| family.queue_flags.contains(vk::QueueFlags::COMPUTE);
         let family = families.iter().position(can).ok_or("no queue computes")? as u32;
         let queues = [vk::DeviceQueueCreateInfo::default().queue_family_index(family).queue_priorities(&[1.0])];
-        let device = instance.create_device(physical, &vk::DeviceCreateInfo::default().queue_create_infos(&queues), None)?;
+        let device =
+            instance.create_device(physical, &vk::DeviceCreateInfo::default().queue_create_infos(&queues), None)?;
         let done = compute(&instance, physical, &device, family, rounds);
         device.device_wait_idle()?;
         device.destroy_device(None);
@@ -110,8 +111,8 @@ unsafe fn compute(
             .copied()
             .ok_or("no pipeline")?;
         let sizes = [vk::DescriptorPoolSize::default().ty(vk::DescriptorType::STORAGE_BUFFER).descriptor_count(1)];
-        let pool =
-            device.create_descriptor_pool(&vk::DescriptorPoolCreateInfo::default().max_sets(1).pool_sizes(&sizes), None)?;
+        let pool = device
+            .create_descriptor_pool(&vk::DescriptorPoolCreateInfo::default().max_sets(1).pool_sizes(&sizes), None)?;
         let set = device.allocate_descriptor_sets(
             &vk::DescriptorSetAllocateInfo::default().descriptor_pool(pool).set_layouts(&layouts),
         )?;
@@ -122,7 +123,8 @@ unsafe fn compute(
             .buffer_info(&buffers);
         device.update_descriptor_sets(&[write], &[]);
 
-        let commands = device.create_command_pool(&vk::CommandPoolCreateInfo::default().queue_family_index(family), None)?;
+        let commands =
+            device.create_command_pool(&vk::CommandPoolCreateInfo::default().queue_family_index(family), None)?;
         let command = device.allocate_command_buffers(
             &vk::CommandBufferAllocateInfo::default().command_pool(commands).command_buffer_count(1),
         )?[0];
@@ -133,10 +135,8 @@ unsafe fn compute(
         };
         let shader_access = vk::AccessFlags::SHADER_READ | vk::AccessFlags::SHADER_WRITE;
         let host_access = vk::AccessFlags::HOST_READ | vk::AccessFlags::HOST_WRITE;
-        let (on_host, in_shader) = (
-            (vk::PipelineStageFlags::HOST, host_access),
-            (vk::PipelineStageFlags::COMPUTE_SHADER, shader_access),
-        );
+        let (on_host, in_shader) =
+            ((vk::PipelineStageFlags::HOST, host_access), (vk::PipelineStageFlags::COMPUTE_SHADER, shader_access));
         seen(on_host, in_shader);
         device.cmd_bind_pipeline(command, vk::PipelineBindPoint::COMPUTE, pipeline);
         device.cmd_bind_descriptor_sets(command, vk::PipelineBindPoint::COMPUTE, layout, 0, &set, &[]);

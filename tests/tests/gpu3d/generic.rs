@@ -4,10 +4,10 @@
 use crate::names::values;
 use crate::on_guest;
 use anyhow::{Result, ensure};
-use phyllome_tests::gl_guest::compare::Allowed;
-use phyllome_tests::gl_guest::{GL, GlGuest, GlOptions, NAME};
 use phyllome_protocol::status::GuestState;
 use phyllome_test_guests::Mode;
+use phyllome_tests::gl_guest::compare::Allowed;
+use phyllome_tests::gl_guest::{GL, GlGuest, GlOptions, NAME};
 use phyllome_tests::guest_file;
 use phyllome_tests::host::{Host, HostOptions};
 use phyllome_tests::newer::Newer;

@@ -35,7 +35,10 @@ fn gpu3d_venus_computes_in_the_guest() -> Result<()> {
         let said = guest.run_within(&format!("{VENUS} vulkaninfo --summary"), GL)?.ok()?;
         let said = said.replace('=', ":");
         let names = values(&said, "deviceName");
-        ensure!(names.len() == 1 && names[0].contains("Venus") && names[0].contains("llvmpipe"), "vulkaninfo says {said}");
+        ensure!(
+            names.len() == 1 && names[0].contains("Venus") && names[0].contains("llvmpipe"),
+            "vulkaninfo says {said}"
+        );
         println!("{}", names[0]);
 
         let sums = guest.install_sums()?;

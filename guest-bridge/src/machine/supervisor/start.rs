@@ -5,8 +5,8 @@ use super::{Supervisor, checks};
 use crate::machine::command_line::{Accel, HostFacts};
 use crate::machine::graphics::{self, Wish};
 use crate::machine::lifecycle::Event;
-use crate::machine::transport;
 use crate::machine::qemu::{Generation, Happening, Recipe};
+use crate::machine::transport;
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
 

@@ -104,11 +104,15 @@ fn wanted(wishes: Wishes) -> impl Iterator<Item = u32> {
 }
 
 /// Starts the library, then serves phyllome-guest until it closes its end. `initialised` is called once the library runs and
-/// before any byte of the guest's is read: whatever the process needs no more from there on may be taken from it there; its
-/// error is a sentence.
-pub fn run(socket: &OwnedFd, options: Options, initialised: impl FnOnce() -> Result<(), String>) -> Result<(), End> {
+/// before any byte of the guest's is read, with what came of the wishes: whatever the process needs no more from there on may be
+/// taken from it there; its error is a sentence.
+pub fn run(
+    socket: &OwnedFd,
+    options: Options,
+    initialised: impl FnOnce(Wishes) -> Result<(), String>,
+) -> Result<(), End> {
     let mut out = Outgoing::default();
-    let started = start(options, &mut out).and_then(|state| initialised().map(|()| state));
+    let started = start(options, &mut out).and_then(|(state, offered)| initialised(offered).map(|()| state));
     match started {
         Ok(state) => serve(socket, state, out),
         Err(why) => Err(refuse(socket, why)),
@@ -124,7 +128,7 @@ pub fn refuse(socket: &OwnedFd, why: String) -> End {
     End::Unable(why)
 }
 
-fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {
+fn start(options: Options, out: &mut Outgoing) -> Result<(State, Wishes), String> {
     let (wishes, mut lacks) = settle(options.wishes, options.node.is_some(), vulkan::probe);
     let attempts = attempts(wishes, options.node.is_some());
     let virgl = Virgl::start(&options.library, options.node, &attempts)?;
@@ -142,7 +146,9 @@ fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {
         );
     }
     if wishes.venus && !offered.contains(&CAPSET_VENUS) {
-        lacks.push("no Venus: this virglrenderer is built without it, or its virgl_render_server is not installed".into());
+        lacks.push(
+            "no Venus: this virglrenderer is built without it, or its virgl_render_server is not installed".into(),
+        );
     }
     if wishes.drm && !offered.contains(&CAPSET_DRM) {
         lacks.push("no native contexts: this virglrenderer has none for the GPU's driver".into());
@@ -152,7 +158,8 @@ fn start(options: Options, out: &mut Outgoing) -> Result<State, String> {
         out.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
     }
     out.push(&Event::Ready { driver: shorten(&virgl.driver(), 256) }, Vec::new());
-    Ok(State::new(virgl, offered))
+    let fulfilled = Wishes { venus: offered.contains(&CAPSET_VENUS), drm: offered.contains(&CAPSET_DRM) };
+    Ok((State::new(virgl, offered), fulfilled))
 }
 
 /// What of the wishes the host can fulfil, and a sentence for each that it cannot. `probe` says whether its Vulkan can be shared

@@ -103,8 +103,12 @@ fn judge(devices: &[Found], processors: bool) -> Result<String, String> {
     let drawing: Vec<&Found> = devices.iter().filter(|device| processors || !device.processor).collect();
     match drawing.iter().find(|device| device.shares) {
         Some(device) => Ok(device.name.clone()),
-        None if devices.is_empty() => Err("there is no Vulkan driver (mesa-vulkan-drivers on Debian and Fedora)".into()),
-        None if drawing.is_empty() => Err("Vulkan draws with the processor only, which the guest's own can do as well".into()),
+        None if devices.is_empty() => {
+            Err("there is no Vulkan driver (mesa-vulkan-drivers on Debian and Fedora)".into())
+        }
+        None if drawing.is_empty() => {
+            Err("Vulkan draws with the processor only, which the guest's own can do as well".into())
+        }
         None => {
             let names: Vec<&str> = drawing.iter().map(|device| device.name.as_str()).collect();
             let mend = if drawing.iter().any(|device| device.processor) { "; load the module udmabuf" } else { "" };
@@ -121,7 +125,8 @@ fn devices() -> Result<Vec<Found>, String> {
     let loader: &'static Library = Box::leak(Box::new(loader));
     type GetProc = unsafe extern "C" fn(Instance, *const c_char) -> Option<Function>;
     // SAFETY: Vulkan declares it so.
-    let get: GetProc = *unsafe { loader.get(b"vkGetInstanceProcAddr\0") }.map_err(|_| format!("{LOADER} is no Vulkan loader"))?;
+    let get: GetProc =
+        *unsafe { loader.get(b"vkGetInstanceProcAddr\0") }.map_err(|_| format!("{LOADER} is no Vulkan loader"))?;
     macro_rules! function {
         ($instance:expr, $name:literal, ($($argument:ty),*) -> $result:ty) => {{
             // SAFETY: an instance, or null for the functions that take none; a C string.
@@ -155,10 +160,11 @@ fn devices() -> Result<Vec<Found>, String> {
     // SAFETY: whole structures that outlive the call, and a place to write to.
     let result = unsafe { create(&what, null(), &mut instance) };
     if result != 0 {
-        return Err(format!("there is no Vulkan driver that starts (error {result}; mesa-vulkan-drivers on Debian and Fedora)"));
+        return Err(format!(
+            "there is no Vulkan driver that starts (error {result}; mesa-vulkan-drivers on Debian and Fedora)"
+        ));
     }
-    let enumerate =
-        function!(instance, c"vkEnumeratePhysicalDevices", (Instance, *mut u32, *mut Device) -> i32);
+    let enumerate = function!(instance, c"vkEnumeratePhysicalDevices", (Instance, *mut u32, *mut Device) -> i32);
     let properties = function!(instance, c"vkGetPhysicalDeviceProperties", (Device, *mut Properties) -> ());
     let buffers = function!(
         instance,
@@ -176,7 +182,8 @@ fn devices() -> Result<Vec<Found>, String> {
         // SAFETY: numbers and bytes, for which zero is a value.
         let mut what: Properties = unsafe { std::mem::zeroed() };
         let info = BufferInfo { kind: 1_000_071_002, next: null(), flags: 0, usage: USAGE, handle: DMABUF };
-        let mut shared = BufferProperties { kind: 1_000_071_003, next: null_mut(), features: 0, from_imported: 0, compatible: 0 };
+        let mut shared =
+            BufferProperties { kind: 1_000_071_003, next: null_mut(), features: 0, from_imported: 0, compatible: 0 };
         // SAFETY: a device of this instance; places that are large enough for what Vulkan declares.
         unsafe {
             properties(device, &mut what);
