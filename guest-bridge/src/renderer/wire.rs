@@ -300,9 +300,6 @@ pub enum Event<'a> {
         /// Its bytes at that version, at most [`MAX_CAPSET`].
         data: &'a [u8],
     },
-    /// What is not offered though it was asked for, and why: one sentence, at most [`MAX_LACK`] bytes; before [`Event::Ready`] only,
-    /// [`MAX_LACKS`] at most.
-    Lacks(&'a str),
     /// The renderer has started.
     Ready {
         /// What draws, for `status` and `doctor`, such as `llvmpipe (LLVM 19.1.7)`; at most 256 bytes.
@@ -323,6 +320,9 @@ pub enum Event<'a> {
     },
     /// A fence has signalled.
     Fenced(u64),
+    /// What is not offered though it was asked for, and why: one sentence, at most [`MAX_LACK`] bytes; before [`Event::Ready`] only,
+    /// [`MAX_LACKS`] at most.
+    Lacks(&'a str),
 }
 
 /// Appends `message` to a packet; `false`, with the packet as it was, if it has no room for it.

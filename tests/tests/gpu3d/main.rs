@@ -2,7 +2,8 @@
 //! left when the renderer dies.
 //!
 //! Each test boots a guest of its own under TCG. `PHYLLOME_GPU3D=2d` runs what has a meaning without 3D on a 2D guest, where the guest's
-//! own processor draws: for work on the tests themselves.
+//! own processor draws: for work on the tests themselves. `PHYLLOME_GPU3D=generic` runs all of them as those of `generic` are run, on
+//! the system of the KMS test machine's image.
 
 mod deaths;
 mod desktop;
@@ -31,10 +32,17 @@ fn on_guest(name: &str, options: GlOptions, test: impl FnOnce(&mut GlGuest) -> R
         return Ok(());
     }
     let mode = if is_rehearsal() { "2d" } else { options.mode };
-    let mut guest = GlGuest::boot(&GlOptions { mode, ..options })?;
+    let mut host = options.host.clone();
+    if host.newer.is_none() && std::env::var_os("PHYLLOME_GPU3D").is_some_and(|word| word == "generic") {
+        let Some(newer) = generic::newer(name) else { return Ok(()) };
+        host.newer = Some(newer);
+    }
+    let generic = host.newer.is_some();
+    let mut guest = GlGuest::boot(&GlOptions { mode, host, ..options })?;
     let gpu = guest.gpu()?;
     println!("up after {:.1} s with {}", guest.boot_time().as_secs_f64(), gpu.renderer);
     ensure!(is_rehearsal() || gpu.renderer.contains("virgl"), "the guest has no 3D: {gpu:?}");
+    ensure!(gpu.transport == if generic { "generic" } else { "vhost-user-gpu" } || is_rehearsal(), "{gpu:?}");
     let result = test(&mut guest);
     if result.is_err() {
         let said = guest.run("dmesg | tail -n 30").map(|output| output.stdout).unwrap_or_default();
