@@ -212,7 +212,7 @@ mod tests {
     fn a_device_is_of_use_if_its_memory_can_be_mapped() {
         let (gpu, llvmpipe) = (found("GPU", false, true), found("llvmpipe", true, true));
         assert_eq!(judge(&[llvmpipe.clone(), gpu.clone()], false), Ok("GPU".into()));
-        assert_eq!(judge(&[llvmpipe.clone()], true), Ok("llvmpipe".into()));
+        assert_eq!(judge(std::slice::from_ref(&llvmpipe), true), Ok("llvmpipe".into()));
         assert!(judge(&[llvmpipe], false).unwrap_err().contains("processor only"));
         assert!(judge(&[found("GPU", false, false)], false).unwrap_err().ends_with("given out as dmabufs"));
         assert!(judge(&[found("llvmpipe", true, false)], true).unwrap_err().ends_with("load the module udmabuf"));
