@@ -63,18 +63,40 @@ fn patience(deaths: Option<OsString>) -> Patience {
 /// Starts a renderer and waits until it is ready. It is asked for Venus and native contexts unless there is a reason why the guest could
 /// not use them. The error is one sentence.
 pub async fn prepare(node: Option<PathBuf>, virgl_only: Option<String>) -> Result<Client, String> {
-    let mut launch = Launch::find()?;
-    if virgl_only.is_none() {
-        launch.arguments.push("--venus".into());
-        launch.arguments.extend(node.is_some().then(|| "--drm".into()));
-    }
+    prepare_as(Launch::find()?, node, virgl_only).await
+}
+
+/// The same of another renderer. One that does not start with Venus and native contexts, whose drivers are others, is started without.
+pub async fn prepare_as(
+    mut launch: Launch,
+    node: Option<PathBuf>,
+    virgl_only: Option<String>,
+) -> Result<Client, String> {
+    let more = ["--venus", "--drm"].into_iter().filter(|&more| more == "--venus" || node.is_some());
+    let more: Vec<OsString> = more.map(Into::into).collect();
     if let Some(node) = node {
         launch.arguments.extend(["--render-node".into(), node.into_os_string()]);
     }
+    let lack = match virgl_only {
+        Some(why) => why,
+        None => {
+            let mut with_more = launch.clone();
+            with_more.arguments.extend(more);
+            match start(with_more).await {
+                Ok(client) => return Ok(client),
+                Err(why) => format!("no Venus and no native contexts: with them 3D does not start ({why})"),
+            }
+        }
+    };
+    let mut client = start(launch).await?;
+    client.add_lack(lack);
+    Ok(client)
+}
+
+async fn start(launch: Launch) -> Result<Client, String> {
     let starting = Client::start_with(launch, patience(std::env::var_os(DEATHS)))
         .map_err(|error| format!("cannot start the renderer: {error}"))?;
-    let mut client = starting.ready().await?;
-    virgl_only.into_iter().for_each(|why| client.add_lack(why));
+    let client = starting.ready().await?;
     tracing::info!(driver = client.driver(), pid = client.pid(), "3D is ready");
     Ok(client)
 }

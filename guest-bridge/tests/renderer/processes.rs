@@ -1,6 +1,7 @@
 //! Renderers that are processes: what they are started with, and that they end, in every way, without anybody waiting.
 
 use crate::stage::{block_on, leaking_nothing, until};
+use phyllome_guest_bridge::machine::graphics;
 use phyllome_guest_bridge::renderer::client::{Client, Happened, Patience};
 use phyllome_guest_bridge::renderer::launch::{Launch, Limits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -208,4 +209,22 @@ fn a_start_that_fails_is_one_sentence() {
         let error = leaking_nothing(|| start(launch, patience).err());
         assert!(error.as_ref().is_some_and(|error| error.contains(why)), "{what}: {error:?}");
     }
+}
+
+#[test]
+fn one_that_does_not_start_with_venus_is_started_without() {
+    let out = tempfile::tempdir().unwrap();
+    // The arguments that are added are the script's.
+    let prepare = |script: &str, why: Option<String>| {
+        let mut launch = launch(script, out.path());
+        launch.arguments.push("sh".into());
+        leaking_nothing(|| block_on(graphics::prepare_as(launch, None, why)).map(|client| client.lacks().to_vec()))
+    };
+    let picky = format!("test \"$*\" = '' || exit 7; {READY} exec /bin/sleep 1000");
+    let lacks = prepare(&picky, None).unwrap();
+    assert!(lacks.len() == 1 && lacks[0].contains("no Venus") && lacks[0].contains("ended with code 7"), "{lacks:?}");
+    assert_eq!(prepare(&picky, Some("no Venus: why".into())).unwrap(), ["no Venus: why"]);
+    let asked = format!("test \"$*\" = --venus || exit 7; {READY} exec /bin/sleep 1000");
+    assert_eq!(prepare(&asked, None).unwrap(), [""; 0]);
+    assert!(prepare("exit 7", None).unwrap_err().contains("ended with code 7"));
 }
