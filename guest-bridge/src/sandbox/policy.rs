@@ -71,6 +71,10 @@ pub const FORBIDDEN: &[c_long] = &[
     SYS_move_pages,
     SYS_setpriority,
     SYS_ioprio_set,
+    // The group of processes that is ended with the renderer, and with it whatever the library started for Venus. The library tries
+    // to give that a group of its own and does without.
+    SYS_setpgid,
+    SYS_setsid,
     // Sockets.
     SYS_socket,
     SYS_connect,

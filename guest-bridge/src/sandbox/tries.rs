@@ -121,7 +121,7 @@ fn execute() -> c_long {
     call!(SYS_execve, c"/bin/true".as_ptr(), arguments.as_ptr(), null::<c_void>())
 }
 
-const TRIES: [Try; 56] = [
+const TRIES: [Try; 57] = [
     // Files.
     ("read-users", || open(c"/etc/passwd", O_RDONLY)),
     ("list-homes", || open(c"/home", O_RDONLY | O_DIRECTORY)),
@@ -159,6 +159,7 @@ const TRIES: [Try; 56] = [
     ("pidfd-parent", || call!(SYS_pidfd_open, parent(), 0)),
     ("signals-for-parent", || call!(SYS_fcntl, 2, F_SETOWN, parent())),
     ("limit-parent", || call!(SYS_prlimit64, parent(), RLIMIT_NOFILE, null::<c_void>(), null::<c_void>())),
+    ("leave-group", || call!(SYS_setpgid, 0, 0)),
     ("outlive-parent", || call!(SYS_prctl, PR_SET_PDEATHSIG, parent_death_signal(), 0, 0, 0)),
     // Namespaces.
     ("mount", || call!(SYS_mount, c"none".as_ptr(), c"/tmp".as_ptr(), c"tmpfs".as_ptr(), 0, null::<c_void>())),

@@ -27,7 +27,7 @@ const FILES: [(&str, i32); 12] = [
     ("make-folder", EPERM),
 ];
 /// Refused by seccomp in both stages.
-const CALLS: [(&str, i32); 39] = [
+const CALLS: [(&str, i32); 40] = [
     ("open-how", ENOSYS),
     ("open-by-handle", EPERM),
     ("socket-inet", EPERM),
@@ -42,6 +42,7 @@ const CALLS: [(&str, i32); 39] = [
     ("clone3", ENOSYS),
     ("ptrace-parent", EPERM),
     ("read-parent", EPERM),
+    ("leave-group", EPERM),
     ("kill-parent", EPERM),
     ("tkill-parent", EPERM),
     ("pidfd-parent", EPERM),

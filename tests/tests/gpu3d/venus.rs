@@ -58,6 +58,8 @@ fn gpu3d_venus_computes_in_the_guest() -> Result<()> {
         let servers = descendants(renderer);
         ensure!(servers.len() >= 2, "no render server with a process for the context: {servers:?}");
         servers.iter().try_for_each(|&pid| is_confined(pid))?;
+        // One that does not look at its connection any more is ended all the same.
+        servers.iter().try_for_each(|&pid| stop(pid))?;
         deaths::kill(renderer)?;
         deaths::replaced(guest, Some(renderer), 1)?;
         let end = Instant::now() + GONE;
@@ -93,6 +95,11 @@ fn descendants(pid: u32) -> Vec<u32> {
         next += 1;
     }
     found.split_off(1)
+}
+
+fn stop(pid: u32) -> Result<()> {
+    let pid = rustix::process::Pid::from_raw(pid as i32).context("pid 0")?;
+    Ok(rustix::process::kill_process(pid, rustix::process::Signal::STOP)?)
 }
 
 fn is_server(pid: u32) -> bool {
