@@ -18,7 +18,7 @@ const CUSTOMIZE: &str = include_str!("../image/customize.sh");
 const PACKAGES: &str = include_str!("../image/packages.txt");
 
 /// Names an archive where this computer's own sources name none of Debian's, as on Fedora.
-const ARCHIVE_VARIABLE: &str = "PHYLLOME_DEBIAN_ARCHIVE";
+pub const ARCHIVE_VARIABLE: &str = "PHYLLOME_DEBIAN_ARCHIVE";
 
 /// A finished image.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,8 +179,8 @@ fn remove(folder: &Path) {
     }
 }
 
-/// Address and key of a Debian archive.
-fn archive() -> Result<(String, Option<PathBuf>)> {
+/// Address and key of a Debian archive: that of this computer's own apt sources, or what [`ARCHIVE_VARIABLE`] names.
+pub fn archive() -> Result<(String, Option<PathBuf>)> {
     if let Ok(address) = std::env::var(ARCHIVE_VARIABLE) {
         return Ok((address, keyring()));
     }
@@ -225,7 +225,7 @@ fn may_be_root() -> bool {
 }
 
 /// A command that has root's rights over files: this process's own, or those in a user namespace.
-fn as_root(words: &[&str]) -> Command {
+pub fn as_root(words: &[&str]) -> Command {
     let namespace: &[&str] = if rustix::process::geteuid().is_root() {
         &[]
     } else {

@@ -5,6 +5,7 @@ pub mod flush;
 pub mod idle;
 pub mod kms;
 pub mod raw_qemu;
+pub mod three_d;
 
 use serde::Serialize;
 
@@ -73,6 +74,14 @@ impl Row {
         row.peer_value = Some(peer_value);
         row.ratio = Some(ratio);
         row.met = ratio <= goal;
+        row
+    }
+
+    /// A figure beside a peer's; more is better, the goal is on the ratio.
+    pub fn more_beside(name: &str, unit: &str, value: f64, peer: &str, peer_value: f64, goal: f64) -> Self {
+        let mut row = Self::beside(name, unit, value, peer, peer_value, goal);
+        row.lower_is_better = false;
+        row.met = row.ratio.is_some_and(|ratio| ratio >= goal);
         row
     }
 

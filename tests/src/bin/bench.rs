@@ -2,23 +2,26 @@
 
 use clap::Parser;
 use phyllome_test_guests::Mode;
-use phyllome_tests::bench::{Bench, Row, boot, flush, idle, kms, machine, table};
+use phyllome_tests::bench::{Bench, Row, boot, flush, idle, kms, machine, table, three_d};
 use std::path::PathBuf;
 
 /// Every benchmark.
-const NAMES: [&str; 2] = ["first-light", "kms"];
+const NAMES: [&str; 3] = ["first-light", "kms", "3d"];
 
 /// Benchmarks.
 #[derive(Parser)]
 struct Arguments {
     /// Which; without it, all.
     name: Option<String>,
-    /// kms: only these, joined by commas: phyllome-shell, weston, cage; gles, pixman
+    /// Only these, joined by commas. kms: phyllome-shell, weston, cage; gles, pixman. 3d: fps, submit, blob
     #[arg(long, value_name = "WORDS", value_delimiter = ',')]
     only: Vec<String>,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// A part that this program itself runs in a machine.
+    #[arg(long, hide = true)]
+    inside: Option<String>,
 }
 
 fn first_light() -> anyhow::Result<Vec<Row>> {
@@ -32,12 +35,21 @@ fn first_light() -> anyhow::Result<Vec<Row>> {
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
+    if let Some(part) = arguments.inside {
+        anyhow::ensure!(part == three_d::blob::INSIDE, "nothing called {part} runs inside");
+        println!("{}", serde_json::to_string(&three_d::blob::measure()?)?);
+        return Ok(());
+    }
     let asked = arguments.name.as_deref();
     let known = asked.is_none_or(|name| NAMES.contains(&name));
     anyhow::ensure!(known, "there is no benchmark {}; there are {}", asked.unwrap_or_default(), NAMES.join(", "));
     let mut benches = Vec::new();
     for name in NAMES.into_iter().filter(|name| asked.is_none_or(|asked| asked == *name)) {
-        let rows = if name == "kms" { kms::rows(&arguments.only)? } else { first_light()? };
+        let rows = match name {
+            "kms" => kms::rows(&arguments.only)?,
+            "3d" => three_d::rows(&arguments.only)?,
+            _ => first_light()?,
+        };
         let bench = Bench { bench: name.to_owned(), machine: machine(), rows };
         print!("{}", table(&bench));
         benches.push(bench);

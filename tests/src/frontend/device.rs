@@ -48,19 +48,21 @@ impl DeviceProcess {
     fn start(program: &Path, arguments: &[&str]) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("phyllome-device").tempdir()?;
         let socket = folder.path().join("gpu.sock");
-        let child = Command::new(program)
-            .args(arguments)
-            .arg(if arguments.is_empty() {
-                format!("--socket-path={}", socket.display())
-            } else {
-                "--socket-path".into()
-            })
-            .args((!arguments.is_empty()).then_some(&socket))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+        let mut command = Command::new(program);
+        command.args(arguments);
+        if arguments.is_empty() {
+            command.arg(format!("--socket-path={}", socket.display()));
+        } else {
+            command.arg("--socket-path").arg(&socket);
+        }
+        Self::of(command, folder)
+    }
+
+    /// Any device, which listens on `gpu.sock` in this folder.
+    pub fn of(mut command: Command, folder: tempfile::TempDir) -> Result<Self> {
+        let socket = folder.path().join("gpu.sock");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let child = command.spawn().with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let mut child = child;
         // The device's words are kept from filling the pipe.
         if let Some(mut stderr) = child.stderr.take() {

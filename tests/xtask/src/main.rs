@@ -37,7 +37,7 @@ enum Task {
     Bench {
         /// One benchmark; all without it
         name: Option<String>,
-        /// kms: only these, joined by commas: phyllome-shell, weston, cage; gles, pixman
+        /// Only these, joined by commas. kms: phyllome-shell, weston, cage; gles, pixman. 3d: fps, submit, blob
         #[arg(long, value_name = "WORDS")]
         only: Option<String>,
         /// Write the rows there as JSON

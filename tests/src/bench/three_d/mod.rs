@@ -1,0 +1,152 @@
+//! What 3D costs: frames of fixed scenes in a Linux guest with Mesa, a round trip of an empty command, a flush of a blob.
+//!
+//! Ours is `phyllome-guest device --3d` with its sandboxed renderer, without a shell; the peers are vhost-device-gpu, QEMU's own
+//! virtio-gpu-gl, QEMU's contrib vhost-user-gpu, and a guest without 3D whose own processor draws. All run in one folder with Debian
+//! trixie's QEMU, virglrenderer and Mesa ([`root`]), so that nothing but the device differs: the same machine, kernel, disk, memory and
+//! processors (TCG), the same library, which draws with llvmpipe where there is no GPU.
+//!
+//! The scenes are glmark2's `build` and `texture`, off screen. Guests stay up and draw by turns, several rounds; of each the best round
+//! counts, because whatever else the computer does only takes away. CPU is that of QEMU, device and renderer together, for a frame.
+
+pub mod blob;
+pub mod cpu;
+pub mod guest;
+pub mod root;
+pub mod submit;
+
+use super::{Row, row_or_why};
+use guest::{Frames, Guest, Kind};
+use root::{PEER, Root};
+use std::collections::BTreeMap;
+use submit::{Rig, Trip};
+
+const ROUNDS: usize = 4;
+const SUBMIT_ROUNDS: usize = 5;
+const SCENES: [&str; 2] = ["build", "texture"];
+/// Parts of this benchmark, which can be asked for alone.
+const PARTS: [&str; 3] = ["fps", "submit", "blob"];
+
+/// All rows, or those of the parts that `only` names; the error says which word names none.
+pub fn rows(only: &[String]) -> anyhow::Result<Vec<Row>> {
+    if let Some(word) = only.iter().find(|word| !PARTS.contains(&word.as_str())) {
+        anyhow::bail!("“{word}” is no part of this benchmark; there are {}", PARTS.join(", "));
+    }
+    let wanted = |part: &str| only.is_empty() || only.iter().any(|word| word == part);
+    let mut rows = Vec::new();
+    if wanted("fps") || wanted("submit") {
+        match Root::ensure() {
+            Ok(root) => {
+                let libraries = ["libvirglrenderer1", "libgl1-mesa-dri", "qemu-system-x86"];
+                eprintln!("all with {}", libraries.map(|package| root.version(package)).join(", "));
+                if wanted("submit") {
+                    rows.extend(submit_rows(&root));
+                }
+                if wanted("fps") {
+                    rows.extend(fps_rows(&root));
+                }
+            }
+            Err(error) => {
+                let why = format!("{error:#}");
+                let names = ["submit_round_trip", "fps_build_vhost_device_gpu"];
+                rows.extend(names.map(|name| Row::missing(name, "", 1.0, &why)));
+            }
+        }
+    }
+    if wanted("blob") {
+        rows.extend(blob::rows());
+    }
+    Ok(rows)
+}
+
+fn submit_rows(root: &Root) -> Vec<Row> {
+    let names = [("submit_round_trip", 1.0 / 1.1), ("submit_32_in_flight", 1.0 / 1.1), ("submit_cpu", 1.0)];
+    let mut rigs = [Kind::Ours, Kind::Peer].map(|kind| Rig::start(root, kind));
+    let mut best: [Option<Trip>; 2] = [None, None];
+    for round in 0..SUBMIT_ROUNDS {
+        for (rig, best) in rigs.iter_mut().zip(&mut best) {
+            let Ok(running) = rig else { continue };
+            match running.measure() {
+                Ok(trip) => {
+                    eprintln!("submit, round {round}: {trip:?}");
+                    *best = Some(best.map_or(trip, |other| Trip {
+                        alone: trip.alone.min(other.alone),
+                        many: trip.many.min(other.many),
+                        cpu: trip.cpu.min(other.cpu),
+                    }));
+                }
+                Err(error) => *rig = Err(error),
+            }
+        }
+    }
+    let why = |at: usize| rigs.get(at).and_then(|rig| rig.as_ref().err()).map(|error| format!("{error:#}"));
+    let figures = |trip: Trip| [trip.alone, trip.many, trip.cpu];
+    let rows = names.iter().enumerate().map(|(at, (name, goal))| match best.map(|trip| Some(figures(trip?)[at])) {
+        [Some(ours), Some(theirs)] => Row::beside(name, "us", ours, PEER, theirs, *goal),
+        [ours, _] => {
+            let mut row = Row::missing(name, "us", *goal, &why(0).or(why(1)).unwrap_or_default());
+            row.value = ours;
+            row
+        }
+    });
+    rows.collect()
+}
+
+type Best = BTreeMap<(usize, &'static str), Frames>;
+
+fn fps_rows(root: &Root) -> Vec<Row> {
+    let kinds = [Kind::Ours, Kind::Peer, Kind::Qemu, Kind::Contrib, Kind::Flat];
+    let mut guests = kinds.map(|kind| {
+        let guest = Guest::boot(root, kind);
+        match &guest {
+            Ok(guest) => eprintln!("{kind:?} draws with {}", guest.renderer),
+            Err(error) => eprintln!("{kind:?}: {error:#}"),
+        }
+        guest
+    });
+    let mut best = Best::new();
+    for round in 0..ROUNDS {
+        for scene in SCENES {
+            for (at, guest) in guests.iter_mut().enumerate() {
+                // A processor that draws by itself is far from all others: one round says enough.
+                let skip = kinds.get(at) == Some(&Kind::Flat) && round > 0;
+                let Some(running) = guest.as_ref().ok().filter(|_| !skip) else { continue };
+                match running.scene(scene) {
+                    Ok(frames) => {
+                        eprintln!("{scene}, round {round}, {:?}: {frames:?}", kinds.get(at));
+                        let so_far = best.entry((at, scene)).or_insert(frames);
+                        (so_far.fps, so_far.cpu) = (so_far.fps.max(frames.fps), so_far.cpu.min(frames.cpu));
+                    }
+                    Err(error) => *guest = Err(error),
+                }
+            }
+        }
+    }
+    let why = |at: usize| match guests.get(at) {
+        Some(Err(error)) => format!("{error:#}"),
+        _ => "nothing was measured".to_owned(),
+    };
+    let peers = [
+        (1, "vhost_device_gpu", PEER, 1.1),
+        (2, "virtio_gpu_gl", "QEMU's virtio-gpu-gl", 1.0),
+        (3, "contrib", "contrib vhost-user-gpu --virgl", 1.1),
+        (4, "2d", "a guest without 3D", 1.0),
+    ];
+    let mut rows = Vec::new();
+    for scene in SCENES {
+        for (at, word, title, goal) in peers {
+            let pair = || -> anyhow::Result<(Frames, Frames)> {
+                let of = |at: usize| best.get(&(at, scene)).copied().ok_or_else(|| anyhow::anyhow!(why(at)));
+                Ok((of(0)?, of(at)?))
+            };
+            let name = format!("fps_{scene}_{word}");
+            let row =
+                pair().map(|(ours, theirs)| Row::more_beside(&name, "frames/s", ours.fps, title, theirs.fps, goal));
+            rows.push(row_or_why(&name, "frames/s", goal, row));
+            let name = format!("fps_{scene}_cpu_{word}");
+            let row = pair().map(|(ours, theirs)| Row::beside(&name, "ms/frame", ours.cpu, title, theirs.cpu, 1.0));
+            // What has no frames has no cost either: it is said once.
+            rows.extend(row.ok());
+        }
+    }
+    rows
+}
