@@ -47,6 +47,8 @@ pub struct Renderer {
     child: Child,
     socket: Option<OwnedFd>,
     said: VecDeque<Said>,
+    /// How many packets it has sent.
+    pub packets: usize,
     pub capsets: Vec<(u32, u32, usize)>,
     pub name: String,
 }
@@ -78,7 +80,7 @@ impl Renderer {
         command.stdin(Stdio::from(theirs)).stderr(Stdio::null());
         change(&mut command);
         let child = command.spawn().unwrap();
-        Self { child, socket: Some(ours), said: VecDeque::new(), capsets: Vec::new(), name: String::new() }
+        Self { child, socket: Some(ours), said: VecDeque::new(), packets: 0, capsets: Vec::new(), name: String::new() }
     }
 
     /// Where its standard error can be read, if that is a pipe and was not asked for before.
@@ -188,6 +190,7 @@ impl Renderer {
                 files.extend(came);
             }
         }
+        self.packets += 1;
         let mut packet = buffer.get(..message.bytes).filter(|packet| !packet.is_empty())?;
         while !packet.is_empty() {
             let (event, rest) = wire::take::<Event<'_>>(packet).expect("an event");

@@ -1,7 +1,7 @@
 //! Fences come once what was before them is done, in order.
 
 use crate::driver::{B8G8R8A8, Renderer, Said, clear, texture};
-use phyllome_guest_bridge::renderer::wire::Request;
+use phyllome_guest_bridge::renderer::wire::{self, Request};
 
 fn fenced(renderer: &mut Renderer) -> u64 {
     match renderer.next() {
@@ -31,6 +31,32 @@ fn fences_of_all_come_in_order() {
     }
     let came: Vec<u64> = (100..200).map(|_| fenced(&mut renderer)).collect();
     assert!(came.is_sorted() && came.first() == Some(&100) && came.last() == Some(&199), "{came:?}");
+}
+
+#[test]
+fn an_answer_that_ends_nothing_waits_for_its_fence_and_not_for_long() {
+    let mut renderer = drawing();
+    let before = renderer.packets;
+    let count: usize = 100;
+    for fence in 0..count as u64 {
+        let mut packet = Vec::new();
+        assert!(wire::append(&mut packet, &Request::Submit { context: 1, commands: &[] }));
+        assert!(wire::append(&mut packet, &Request::Fence { context: 0, ring: None, fence }));
+        assert!(renderer.send_packet(&packet, &[]));
+        assert_eq!((renderer.done(), fenced(&mut renderer)), (0, fence));
+    }
+    let packets = renderer.packets - before;
+    // Not on a computer that is so busy that every fence takes longer than an answer may wait.
+    assert!(packets < count * 3 / 2, "{packets} packets for {count} commands with fences");
+
+    // What no fence follows does not wait, nor does what comes after a fence.
+    let mut packet = Vec::new();
+    assert!(wire::append(&mut packet, &Request::Fence { context: 0, ring: None, fence: 1000 }));
+    assert!(wire::append(&mut packet, &Request::Submit { context: 1, commands: &[] }));
+    assert!(renderer.send_packet(&packet, &[]));
+    let mut both = [renderer.next(), renderer.next()];
+    both.sort_by_key(|said| matches!(said, Some(Said::Done(_))));
+    assert!(matches!(both, [Some(Said::Fenced(1000)), Some(Said::Done(0))]), "{both:?}");
 }
 
 #[test]

@@ -41,6 +41,8 @@ const CAPSET_DRM: u32 = 6;
 const TURN: Duration = Duration::from_millis(4);
 /// No request is taken while so many bytes of answers wait for phyllome-guest to take them.
 const MAX_UNSENT: usize = 1 << 20;
+/// How long the answer to a command may wait for its fence, which alone ends the command for the guest.
+const LATER: Duration = Duration::from_millis(3);
 /// How often a library without a descriptor for it is asked for fences, while there are any.
 const FENCE_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_500_000 };
 
@@ -182,17 +184,26 @@ fn shorten(text: &str, most: usize) -> &str {
 fn serve(socket: &OwnedFd, mut state: State, mut out: Outgoing) -> Result<(), End> {
     let mut incoming = Incoming::new(MAX_REGIONS);
     let (fences, wake) = state.descriptors();
+    // Since when answers wait for fences: phyllome-guest is not woken for an answer that ends nothing.
+    let mut later: Option<Instant> = None;
     loop {
-        if let Err(error) = out.send(socket) {
-            return if matches!(error, Errno::PIPE | Errno::CONNRESET) { Ok(()) } else { Err(error.into()) };
+        if later.is_none_or(|since| since.elapsed() >= LATER) {
+            later = None;
+            if let Err(error) = out.send(socket) {
+                return if matches!(error, Errno::PIPE | Errno::CONNRESET) { Ok(()) } else { Err(error.into()) };
+            }
         }
         let mut events = if out.bytes() < MAX_UNSENT { PollFlags::IN } else { PollFlags::empty() };
-        if out.bytes() > 0 {
+        if out.bytes() > 0 && later.is_none() {
             events |= PollFlags::OUT;
         }
         let mut polled = vec![PollFd::new(socket, events), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
         polled.extend(fences.map(|fences| PollFd::from_borrowed_fd(fences, PollFlags::IN)));
-        let timeout = state.must_poll().then_some(FENCE_INTERVAL);
+        let timeout = match later {
+            _ if state.must_poll() => Some(FENCE_INTERVAL),
+            Some(since) => Timespec::try_from(LATER.saturating_sub(since.elapsed())).ok(),
+            None => None,
+        };
         match poll(&mut polled, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -200,37 +211,55 @@ fn serve(socket: &OwnedFd, mut state: State, mut out: Outgoing) -> Result<(), En
         let ready = |at: usize| polled.get(at).is_some_and(|fd| !fd.revents().is_empty());
         let (requests, woken) = (polled.first().map(|fd| fd.revents()).unwrap_or(PollFlags::empty()), ready(1));
         let look = ready(2) || state.must_poll();
+        let waiting = out.bytes();
         if look || woken {
             state.tell_fences(look, &mut out);
         }
-        if requests.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
-            && !turn(socket, &mut incoming, &mut state, &mut out)?
-        {
-            return Ok(());
+        let mut urgent = out.bytes() > waiting;
+        if requests.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
+            match turn(socket, &mut incoming, &mut state, &mut out)? {
+                Turn::End => return Ok(()),
+                Turn::Served { urgent: more } => urgent |= more,
+            }
         }
+        // What the socket did not take yet is on its way already.
+        let under_way = later.is_none() && waiting > 0;
+        later = if urgent || under_way || out.bytes() == 0 { None } else { later.or_else(|| Some(Instant::now())) };
     }
 }
 
-/// Serves what has come, for a while; `false` at the end of the connection.
-fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, out: &mut Outgoing) -> Result<bool, End> {
+/// What came of a turn.
+enum Turn {
+    /// The connection has ended.
+    End,
+    /// Requests were served. `urgent`: somebody waits for an answer that is not sent yet.
+    Served { urgent: bool },
+}
+
+/// Serves what has come, for a while.
+fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, out: &mut Outgoing) -> Result<Turn, End> {
     let end = Instant::now() + TURN;
+    let mut urgent = false;
     while out.bytes() < MAX_UNSENT {
         let (count, files) = match incoming.receive(socket.as_fd())? {
             Received::Packet(count, files) => (count, files),
             Received::Nothing => break,
-            Received::Closed => return Ok(false),
+            Received::Closed => return Ok(Turn::End),
             Received::TooMuch => return Err(Errno::MSGSIZE.into()),
         };
-        serve_packet(incoming.bytes(count), files, state, out)?;
+        urgent |= serve_packet(incoming.bytes(count), files, state, out)?;
         if Instant::now() >= end {
             break;
         }
     }
-    Ok(true)
+    Ok(Turn::Served { urgent })
 }
 
-fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State, out: &mut Outgoing) -> Result<(), Broken> {
+/// Whether there are answers that do not wait for a fence.
+fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State, out: &mut Outgoing) -> Result<bool, Broken> {
     let mut files = Some(files);
+    // Of all requests but the last, and of that.
+    let (mut urgent, mut last) = (false, false);
     while !packet.is_empty() {
         let (request, rest) = wire::take::<Request<'_>>(packet).ok_or(Broken("bytes that are no message"))?;
         packet = rest;
@@ -239,9 +268,16 @@ fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State, out: 
         if !files.is_empty() && !packet.is_empty() {
             return Err(Broken("a message after one with descriptors"));
         }
+        let (is_fence, fences, bytes) = (matches!(request, Request::Fence { .. }), state.fences(), out.bytes());
         state.serve(request, files, out)?;
+        if is_fence && state.fences() > fences {
+            last = false;
+        } else {
+            urgent |= last;
+            last = out.bytes() > bytes;
+        }
     }
-    Ok(())
+    Ok(urgent || last)
 }
 
 #[cfg(test)]

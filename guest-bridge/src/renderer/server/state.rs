@@ -88,6 +88,11 @@ impl State {
         self.virgl.poll_fd().is_none() && self.fences.outstanding() > 0
     }
 
+    /// How many fences are outstanding.
+    pub fn fences(&self) -> usize {
+        self.fences.outstanding()
+    }
+
     /// Tells the fences that have signalled; `poll` lets the library look first.
     pub fn tell_fences(&mut self, poll: bool, out: &mut Outgoing) {
         if poll {

@@ -22,7 +22,9 @@ pub fn seconds(roots: &[u32]) -> Result<f64> {
         line.any(|pid| roots.contains(&pid))
     };
     let sum: u64 = ticks.iter().filter(|(pid, _)| belongs(**pid)).map(|(_, used)| used).sum();
-    Ok(sum as f64 / rustix::param::clock_ticks_per_second() as f64)
+    // SAFETY: the C library gives a number and touches nothing.
+    let second = unsafe { libc::sysconf(libc::_SC_CLK_TCK) };
+    Ok(sum as f64 / second as f64)
 }
 
 /// Parent and ticks, of a line of /proc/PID/stat.

@@ -144,15 +144,15 @@ impl Guest {
                 processes.0.iter_mut().zip(if kind == Kind::Qemu { ["qemu", ""] } else { ["device", "qemu"] })
             {
                 if !matches!(child.try_wait(), Ok(None)) {
-                    bail!("{name} has ended: {}", last_words(folder.path(), name));
+                    bail!("its {name} has ended: {}", last_words(folder.path(), name));
                 }
             }
             Ok(())
         });
-        let remote = remote.with_context(|| format!("no guest: {}", last_words(folder.path(), "serial")))?;
+        let remote = remote.with_context(|| format!("no guest {}", last_words(folder.path(), "serial")))?;
         let mut guest =
             Self { remote, processes: std::mem::take(&mut processes.0), renderer: String::new(), _folder: folder };
-        let said = guest.glmark2("build", 1)?;
+        let said = guest.glmark2(&command("build", 1))?;
         let line = said.lines().find_map(|line| line.trim().strip_prefix("GL_RENDERER:"));
         guest.renderer = line.with_context(|| format!("glmark2 names no renderer: {said}"))?.trim().to_owned();
         let flat = guest.renderer.contains("llvmpipe") && !guest.renderer.contains("virgl");
@@ -160,12 +160,19 @@ impl Guest {
         Ok(guest)
     }
 
-    fn glmark2(&self, scene: &str, seconds: u32) -> Result<String> {
-        let script = format!("exec {}", command(scene, seconds));
-        self.remote.run_within(&Program::script(&script).user("root"), SCENE)?.ok()
+    fn glmark2(&self, command: &str) -> Result<String> {
+        self.remote.run_within(&Program::script(&format!("exec {command}")).user("root"), SCENE)?.ok()
     }
 
-    /// Draws a scene of glmark2's off screen, 800×600.
+    /// Whether glmark2 finds in a scene's frame what belongs there; what it says otherwise.
+    pub fn validates(&self, scene: &str) -> Result<()> {
+        let said = self.glmark2(&format!("{GLMARK2} --validate -b {scene}"))?;
+        let line = said.lines().find(|line| line.contains("Validation:")).unwrap_or(&said);
+        ensure!(line.contains("Success"), "glmark2 does not find its scene in the frame: {line}");
+        Ok(())
+    }
+
+    /// Draws a scene of glmark2's.
     pub fn scene(&self, scene: &str) -> Result<Frames> {
         let script = format!("exec {}", command(scene, LASTS));
         let running = self.remote.spawn("glmark2", &Program::script(&script).user("root"))?;
@@ -200,9 +207,11 @@ impl Drop for Ended {
     }
 }
 
+/// Off screen, 800×600.
+const GLMARK2: &str = "glmark2-es2-drm --visual-config red=8:green=8:blue=8:alpha=0 --off-screen";
+
 fn command(scene: &str, seconds: u32) -> String {
-    let config = "red=8:green=8:blue=8:alpha=0";
-    format!("glmark2-es2-drm --visual-config {config} --off-screen -b {scene}:duration={seconds}")
+    format!("{GLMARK2} -b {scene}:duration={seconds}")
 }
 
 fn fps(said: &str) -> Option<f64> {

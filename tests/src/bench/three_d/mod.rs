@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use submit::{Rig, Trip};
 
 const ROUNDS: usize = 4;
-const SUBMIT_ROUNDS: usize = 5;
+const SUBMIT_ROUNDS: usize = 8;
 const SCENES: [&str; 2] = ["build", "texture"];
 /// Parts of this benchmark, which can be asked for alone.
 const PARTS: [&str; 3] = ["fps", "submit", "blob"];
@@ -96,7 +96,10 @@ type Best = BTreeMap<(usize, &'static str), Frames>;
 fn fps_rows(root: &Root) -> Vec<Row> {
     let kinds = [Kind::Ours, Kind::Peer, Kind::Qemu, Kind::Contrib, Kind::Flat];
     let mut guests = kinds.map(|kind| {
-        let guest = Guest::boot(root, kind);
+        let guest = Guest::boot(root, kind).and_then(|guest| {
+            SCENES.iter().filter(|_| kind != Kind::Flat).try_for_each(|scene| guest.validates(scene))?;
+            Ok(guest)
+        });
         match &guest {
             Ok(guest) => eprintln!("{kind:?} draws with {}", guest.renderer),
             Err(error) => eprintln!("{kind:?}: {error:#}"),

@@ -1,4 +1,4 @@
-//! The round trip of an empty SUBMIT_3D with a fence, driven by a played frontend: what each command costs, without a guest's kernel and
+//! The round trip of a SUBMIT_3D that holds one command without effect, with a fence, driven by a played frontend: what each command costs, without a guest's kernel and
 //! without drawing.
 
 use super::cpu;
@@ -10,7 +10,9 @@ use crate::frontend::*;
 use anyhow::{Context, Result, ensure};
 use std::time::Instant;
 
-const COUNT: u32 = 1000;
+/// `VIRGL_CCMD_NOP`. Not every device takes a stream without any command.
+const NOP: u32 = 0;
+const COUNT: u32 = 2000;
 /// In flight at one time where they are.
 const DEPTH: u16 = 32;
 
@@ -50,7 +52,7 @@ impl Rig {
         let mut fence = 0;
         let mut next = || {
             fence += 1;
-            submit(1, &[]).fenced(fence)
+            submit(1, &[NOP]).fenced(fence)
         };
         for _ in 0..COUNT / 10 {
             ensure!(self.session.ask(next())? == OK_NODATA, "SUBMIT_3D was refused");
