@@ -3,6 +3,8 @@
 //!
 //! `phyllome-gl-scene screen FILE [FRAMES]` draws on the first screen by page flips and leaves the last frame there until it is killed;
 //! `phyllome-gl-scene pixels FILE WIDTH HEIGHT FRAMES` draws the last frame alone, off screen. FILE is the last frame as the guest reads it back (PPM).
+//! `phyllome-gl-scene frames WIDTH HEIGHT SECONDS` draws one frame after another off screen, each to its end, and says `BEGIN` before the
+//! first; the last must have the scene's corners.
 //! It prints GL's strings, `FPS figure` and, when all is drawn, `DONE WIDTHxHEIGHT`.
 
 #[path = "../guest/drm.rs"]
@@ -33,7 +35,8 @@ fn run() -> Result<(), Failure> {
     match words.as_slice() {
         ["screen", file, rest @ ..] => on_screen(file, rest.first().map_or(Ok(1), |frames| frames.parse())?),
         ["pixels", file, width, height, frames] => off_screen(file, width.parse()?, height.parse()?, frames.parse()?),
-        _ => Err("usage: screen FILE [FRAMES] | pixels FILE WIDTH HEIGHT FRAMES".into()),
+        ["frames", width, height, seconds] => many_frames(width.parse()?, height.parse()?, seconds.parse()?),
+        _ => Err("usage: screen FILE [FRAMES] | frames WIDTH HEIGHT SECONDS | pixels FILE WIDTH HEIGHT FRAMES".into()),
     }
 }
 
@@ -45,6 +48,33 @@ fn off_screen(file: &str, width: u32, height: u32, frames: u32) -> Result<(), Fa
     scene.gles.finish();
     report(start, 1);
     save(file, &scene, width, height)?;
+    println!("DONE {width}x{height}");
+    Ok(())
+}
+
+fn many_frames(width: u32, height: u32, seconds: u32) -> Result<(), Failure> {
+    let card = drm::Card::open()?;
+    let gbm = egl::Gbm::new(card.as_raw_fd(), width, height)?;
+    let _display = egl::Display::on_gbm(&gbm)?;
+    let scene = scene::Scene::new(gles::Gles::open()?)?;
+    println!("BEGIN");
+    let start = Instant::now();
+    let mut frames = 0;
+    while start.elapsed().as_secs() < u64::from(seconds) {
+        scene.draw(frames, width, height);
+        scene.gles.finish();
+        frames += 1;
+    }
+    report(start, frames);
+    // The bottom row comes first.
+    let pixels = scene.gles.read_pixels(width, height);
+    let last = width as usize - 1;
+    let top = (height as usize - 1) * width as usize;
+    let corners = [top, top + last, 0, last].map(|at| pixels.chunks_exact(4).nth(at).map(|pixel| &pixel[..3]));
+    let wanted: [&[u8]; 4] = [&[255, 0, 0], &[0, 255, 0], &[0, 0, 255], &[255, 255, 0]];
+    if corners != wanted.map(Some) {
+        return Err(format!("this is not the scene: its corners are {corners:?}").into());
+    }
     println!("DONE {width}x{height}");
     Ok(())
 }

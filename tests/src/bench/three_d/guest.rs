@@ -12,8 +12,10 @@ use std::time::{Duration, Instant};
 
 /// Seconds when alone, minutes on a busy computer.
 const BOOT: Duration = Duration::from_secs(300);
-const SCENE: Duration = Duration::from_secs(300);
-/// From the scene's name to where its frames count, and how long they do.
+const LIMIT: Duration = Duration::from_secs(300);
+/// Where the program that draws is in the guest.
+const SCENE: &str = "/usr/local/bin/phyllome-gl-scene";
+/// From the first frame to where frames count, and how long they do.
 const SETTLE: Duration = Duration::from_secs(1);
 const SPAN: Duration = Duration::from_secs(5);
 /// What a scene lasts, in seconds of the guest's clock: longer than both.
@@ -152,39 +154,34 @@ impl Guest {
         let remote = remote.with_context(|| format!("no guest {}", last_words(folder.path(), "serial")))?;
         let mut guest =
             Self { remote, processes: std::mem::take(&mut processes.0), renderer: String::new(), _folder: folder };
-        let said = guest.glmark2(&command("build", 1))?;
-        let line = said.lines().find_map(|line| line.trim().strip_prefix("GL_RENDERER:"));
-        guest.renderer = line.with_context(|| format!("glmark2 names no renderer: {said}"))?.trim().to_owned();
+        let scene = std::fs::read(crate::programs::program("phyllome-gl-scene")?)?;
+        guest.remote.write(SCENE, 0o755, &scene)?;
+        let said = guest.run(&format!("{SCENE} frames 64 64 1"))?;
+        let line = said.lines().find_map(|line| line.strip_prefix("GL_RENDERER"));
+        guest.renderer = line.with_context(|| format!("no renderer is named: {said}"))?.trim().to_owned();
         let flat = guest.renderer.contains("llvmpipe") && !guest.renderer.contains("virgl");
         ensure!(flat == (kind == Kind::Flat), "the guest draws with {}", guest.renderer);
         Ok(guest)
     }
 
-    fn glmark2(&self, command: &str) -> Result<String> {
-        self.remote.run_within(&Program::script(&format!("exec {command}")).user("root"), SCENE)?.ok()
+    fn run(&self, script: &str) -> Result<String> {
+        self.remote.run_within(&Program::script(script).user("root"), LIMIT)?.ok()
     }
 
-    /// Whether glmark2 finds in a scene's frame what belongs there; what it says otherwise.
-    pub fn validates(&self, scene: &str) -> Result<()> {
-        let said = self.glmark2(&format!("{GLMARK2} --validate -b {scene}"))?;
-        let line = said.lines().find(|line| line.contains("Validation:")).unwrap_or(&said);
-        ensure!(line.contains("Success"), "glmark2 does not find its scene in the frame: {line}");
-        Ok(())
-    }
-
-    /// Draws a scene of glmark2's.
-    pub fn scene(&self, scene: &str) -> Result<Frames> {
-        let script = format!("exec {}", command(scene, LASTS));
-        let running = self.remote.spawn("glmark2", &Program::script(&script).user("root"))?;
-        running.wait_output(&format!("[{scene}]"), SCENE)?;
+    /// Draws the scene off screen in this size.
+    pub fn scene(&self, (width, height): (u32, u32)) -> Result<Frames> {
+        let script = format!("exec {SCENE} frames {width} {height} {LASTS}");
+        let running = self.remote.spawn("scene", &Program::script(&script).user("root"))?;
+        running.wait_output("BEGIN", LIMIT)?;
         std::thread::sleep(SETTLE);
         let pids: Vec<u32> = self.processes.iter().map(Child::id).collect();
         let (start, before) = (Instant::now(), cpu::seconds(&pids)?);
         std::thread::sleep(SPAN);
         let busy = (cpu::seconds(&pids)? - before) / start.elapsed().as_secs_f64();
-        let said = running.wait_output("FrameTime", SCENE)?;
+        // It says so only if its last frame was the scene.
+        let said = running.wait_output("DONE", LIMIT)?;
         let fps = fps(&said).with_context(|| format!("no figure in {said}"))?;
-        running.wait(SCENE)?;
+        running.wait(LIMIT)?;
         Ok(Frames { fps, cpu: busy * 1000.0 / fps })
     }
 }
@@ -207,15 +204,8 @@ impl Drop for Ended {
     }
 }
 
-/// Off screen, 800×600.
-const GLMARK2: &str = "glmark2-es2-drm --visual-config red=8:green=8:blue=8:alpha=0 --off-screen";
-
-fn command(scene: &str, seconds: u32) -> String {
-    format!("{GLMARK2} -b {scene}:duration={seconds}")
-}
-
 fn fps(said: &str) -> Option<f64> {
-    said.split("FPS:").nth(1)?.split_whitespace().next()?.parse().ok().filter(|fps| *fps > 0.0)
+    said.split("FPS ").nth(1)?.split_whitespace().next()?.parse().ok().filter(|fps| *fps > 0.0)
 }
 
 /// The end of one of its logs, as one line.
@@ -231,9 +221,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_figure_is_found_in_what_glmark2_says() {
-        assert_eq!(fps("[build] duration=8: FPS: 68 FrameTime: 14.706 ms\n"), Some(68.0));
-        assert_eq!(fps("[build] duration=8: FPS: 0 FrameTime: inf ms\n"), None);
-        assert_eq!(fps("[build] duration=8:"), None);
+    fn a_figure_is_found_in_what_the_scene_says() {
+        assert_eq!(fps("BEGIN\nFPS 68.5\nDONE 64x64\n"), Some(68.5));
+        assert_eq!(fps("BEGIN\nFPS 0.0\n"), None);
+        assert_eq!(fps("BEGIN\n"), None);
     }
 }
