@@ -96,7 +96,6 @@ impl Guest {
             command.spawn().with_context(|| format!("cannot start {name}"))
         };
         if let Some(mut device) = kind.device(root, folder.path())? {
-            // Our device ends with its standard input where that says so, and only then.
             processes.0.push(logged(&mut device, "device")?);
             let end = Instant::now() + Duration::from_secs(20);
             while !folder.path().join("gpu.sock").exists() {
@@ -157,7 +156,7 @@ impl Guest {
         let scene = std::fs::read(crate::programs::program("phyllome-gl-scene")?)?;
         guest.remote.write(SCENE, 0o755, &scene)?;
         let said = guest.run(&format!("{SCENE} frames 64 64 1"))?;
-        let line = said.lines().find_map(|line| line.strip_prefix("GL_RENDERER"));
+        let line = said.lines().find_map(|line| line.strip_prefix("GL_RENDERER:"));
         guest.renderer = line.with_context(|| format!("no renderer is named: {said}"))?.trim().to_owned();
         let flat = guest.renderer.contains("llvmpipe") && !guest.renderer.contains("virgl");
         ensure!(flat == (kind == Kind::Flat), "the guest draws with {}", guest.renderer);

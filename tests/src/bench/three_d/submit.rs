@@ -12,7 +12,7 @@ use std::time::Instant;
 
 /// `VIRGL_CCMD_NOP`. Not every device takes a stream without any command.
 const NOP: u32 = 0;
-const COUNT: u32 = 2000;
+const COUNT: u32 = 5000;
 /// In flight at one time where they are.
 const DEPTH: u16 = 32;
 
