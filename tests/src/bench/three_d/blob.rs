@@ -82,8 +82,7 @@ fn in_machine() -> Result<Vec<Cost>> {
 
 /// All rows about blobs.
 pub fn rows() -> Vec<Row> {
-    let costs =
-        in_machine().and_then(|costs| <[Cost; 2]>::try_from(costs).ok().context("two sizes were asked for"));
+    let costs = in_machine().and_then(|costs| <[Cost; 2]>::try_from(costs).ok().context("two sizes were asked for"));
     match costs {
         Ok([small, large]) => vec![
             Row::beside("blob_flush_4k_cpu", "us", large.cpu, "our own at 1080p", small.cpu, GOAL),
