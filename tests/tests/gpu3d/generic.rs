@@ -68,7 +68,9 @@ fn gpu3d_the_generic_device_draws_and_follows_its_screen() -> Result<()> {
     let name = "gpu3d_the_generic_device_draws_and_follows_its_screen";
     let Some(newer) = newer(name) else { return Ok(()) };
     on_guest(name, options(newer), |guest| {
-        let gpu = guest.gpu()?;
+        let status = guest.status_of_guest()?;
+        ensure!(status.message.is_none(), "what there is not is no message to the person: {status:?}");
+        let gpu = status.gpu;
         ensure!(gpu.transport == "generic", "{gpu:?}");
         for feature in ["virgl", "resource_blob", "context_init"] {
             ensure!(gpu.features.iter().any(|found| found == feature), "no {feature}: {gpu:?}");
