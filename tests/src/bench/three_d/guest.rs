@@ -16,10 +16,10 @@ const LIMIT: Duration = Duration::from_secs(300);
 /// Where the program that draws is in the guest.
 const SCENE: &str = "/usr/local/bin/phyllome-gl-scene";
 /// From the first frame to where frames count, and how long they do.
-const SETTLE: Duration = Duration::from_secs(1);
-const SPAN: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_millis(500);
+const SPAN: Duration = Duration::from_secs(2);
 /// What a scene lasts, in seconds of the guest's clock: longer than both.
-const LASTS: u32 = 8;
+const LASTS: u32 = 4;
 
 /// Where the folder of a guest is inside; its sockets lie there.
 pub const FOLDER: &str = "/bench/guest";

@@ -22,7 +22,7 @@ use root::{PEER, Root};
 use std::collections::BTreeMap;
 use submit::{Rig, Trip};
 
-const ROUNDS: usize = 4;
+const ROUNDS: usize = 8;
 const SUBMIT_ROUNDS: usize = 8;
 const SCENES: [(&str, (u32, u32)); 2] = [("small", (64, 64)), ("large", (1280, 800))];
 /// Parts of this benchmark, which can be asked for alone.
