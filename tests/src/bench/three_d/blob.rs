@@ -44,9 +44,8 @@ fn measure_size(device: &mut DeviceProcess, (width, height): (u32, u32)) -> Resu
     // A driver's pages are all over its memory, so its entries are many.
     const PART: u32 = 64 << 10;
     let entry = |at: u32| (layout::PIXELS + u64::from(at), PART.min(bytes - at));
-    let entries: Vec<(u64, u32)> = (0..bytes).step_by(PART as usize).map(entry).collect();
+    let mut entries: Vec<(u64, u32)> = (0..bytes).step_by(PART as usize).map(entry).collect();
     let size = u64::from(bytes.next_multiple_of(4096));
-    let mut entries = entries;
     if let Some(last) = entries.last_mut() {
         last.1 = last.1.next_multiple_of(4096);
     }
