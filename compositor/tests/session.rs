@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use phyllome_test_guests::program;
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ impl Place {
     fn empty() -> Self {
         let place = Self { folder: tempfile::tempdir().unwrap() };
         std::fs::set_permissions(place.path(), PermissionsExt::from_mode(0o700)).unwrap();
-        std::fs::copy(SESSION, place.path().join("phyllome-session")).unwrap();
+        program::copy(Path::new(SESSION), &place.path().join("phyllome-session")).unwrap();
         place
     }
 
@@ -37,9 +38,7 @@ impl Place {
     }
 
     fn script(&self, name: &str, text: &str) {
-        let program = self.path().join(name);
-        std::fs::write(&program, format!("#!/bin/sh\n{text}\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+        program::write(&self.path().join(name), &format!("#!/bin/sh\n{text}\n")).unwrap();
     }
 
     /// A user manager that notes what it is asked.

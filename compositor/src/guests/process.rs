@@ -199,8 +199,7 @@ mod tests {
     /// A launcher that is a script.
     fn launcher(folder: &Path, script: &str) -> Launcher {
         let program = folder.join("systemd-run");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+        phyllome_test_guests::program::write(&program, &format!("#!/bin/sh\n{script}\n")).unwrap();
         Launcher { program, ..Launcher::default() }
     }
 

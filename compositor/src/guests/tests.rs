@@ -52,8 +52,7 @@ impl Host {
             std::fs::write(path.join(format!("guests/{guest}.toml")), text).unwrap();
         }
         let program = path.join("phyllome-guest");
-        std::fs::write(&program, format!("#!/bin/sh\n{script}\n")).unwrap();
-        std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+        phyllome_test_guests::program::write(&program, &format!("#!/bin/sh\n{script}\n")).unwrap();
         let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
         let loaded = load_all(&places);
         assert_eq!(loaded.guests.len(), 2, "{:?}", loaded.problems);
@@ -284,8 +283,7 @@ fn process_of(host: &Host, guest: &str) -> rustix::process::Pid {
 fn with_launcher(guest: &str, launcher: &str, patience: Duration) -> Host {
     let mut host = Host::new(guest);
     let program = host.folder.path().join("systemd-run");
-    std::fs::write(&program, format!("#!/bin/sh\n{launcher}\n")).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o700)).unwrap();
+    phyllome_test_guests::program::write(&program, &format!("#!/bin/sh\n{launcher}\n")).unwrap();
     host.state.guests.launcher = Some(Launcher { program, patience });
     std::fs::create_dir(host.folder.path().join("systemd")).unwrap();
     std::fs::write(host.folder.path().join("systemd/private"), "").unwrap();

@@ -248,8 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let qemu = dir.path().join("qemu");
         let script = "#!/bin/sh\necho \"$1\" >> \"$0.asked\"\necho QEMU emulator version 10.0.2\necho dbus\necho 'name \"vhost-user-test-device-pci\", bus PCI'\n";
-        std::fs::write(&qemu, script).unwrap();
-        std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
+        phyllome_test_guests::program::write(&qemu, script).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         for _ in 0..3 {
             let facts = runtime.block_on(qemu_facts(&qemu, Some(dir.path()))).unwrap();

@@ -11,8 +11,8 @@ mod live_resize;
 use bridge::{Bridge, alive, eventually};
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_guests::program;
 use std::os::fd::AsFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
@@ -73,8 +73,7 @@ fn a_missing_kernel_is_one_sentence_and_the_state_crashed() {
 fn while_qemu_does_not_say_what_it_is_the_guest_answers_and_can_be_killed() {
     let programs = tempfile::tempdir().unwrap();
     let qemu = programs.path().join("qemu-system-x86_64");
-    std::fs::write(&qemu, "#!/bin/sh\nexec /bin/sleep 1000\n").unwrap();
-    std::fs::set_permissions(&qemu, std::fs::Permissions::from_mode(0o755)).unwrap();
+    program::write(&qemu, "#!/bin/sh\nexec /bin/sleep 1000\n").unwrap();
     let mut bridge = Bridge::start_with("work", QUIET, |command| {
         command.env("PATH", programs.path());
     });
@@ -146,8 +145,7 @@ fn qemu_that_hangs_up_and_stays_is_ended() {
         for word in \"$@\"; do [[ $word =~ fd=([0-9]+) ]] && eval \"exec ${BASH_REMATCH[1]}>&-\"; done\nexec sleep 1000\n";
     let bin = tempfile::tempdir().unwrap();
     let qemu = bin.path().join("qemu-system-x86_64");
-    std::fs::write(&qemu, script).unwrap();
-    std::fs::set_permissions(&qemu, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    program::write(&qemu, script).unwrap();
     let path = format!("{}:/usr/bin:/bin", bin.path().display());
     let mut bridge = Bridge::start_with("work", QUIET, |command| {
         command.env("PATH", path);

@@ -8,6 +8,7 @@ pub mod distribution;
 pub mod image;
 pub mod kernel;
 pub mod modules;
+pub mod program;
 #[path = "../guest/words.rs"]
 pub mod words;
 
