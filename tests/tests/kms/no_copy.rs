@@ -78,7 +78,10 @@ fn drawn(rig: &mut Rig, moves: bool) -> Result<u16> {
         difference = wanted.first_difference(&shown);
         Ok(difference.is_none().then_some(counter.unwrap_or(0)))
     });
-    seen.with_context(|| format!("the picture is another one; the last difference was at {difference:?}"))
+    seen.with_context(|| {
+        let guest = rig.guest("drawn").map(|guest| format!("{guest:?}")).unwrap_or_default();
+        format!("the picture is another one; the last difference was at {difference:?}; {guest}")
+    })
 }
 
 /// A guest's whole way: what it draws is scanned out, several times over, and no byte is copied for it.
