@@ -387,8 +387,9 @@ impl Service {
         self.unsaid = self.device.publish(&self.to_screen);
         self.renderer_turn(now);
         self.qemu_turn(now);
-        // What the renderer has just fetched can be shown.
+        // What the renderer has just fetched can be shown. What it is asked for in turn is not to wait for another round.
         self.unsaid |= self.device.publish(&self.to_screen);
+        self.device.tell_renderer(now);
         let due: Vec<Fence> = self.held.release(self.device.lanes(), now).collect();
         if !due.is_empty() {
             for fence in due {

@@ -143,6 +143,13 @@ impl Device {
         done
     }
 
+    /// Sends the renderer what it was asked since the last [`Self::renderer_turn`].
+    pub fn tell_renderer(&mut self, now: Instant) {
+        if let Some(three_d) = &mut self.three_d {
+            three_d.flush(now);
+        }
+    }
+
     /// Waits until the renderer says something; `false` if there is nothing to wait for.
     pub fn wait_for_renderer(&self, most: Duration) -> bool {
         let Some(three_d) = &self.three_d else { return false };

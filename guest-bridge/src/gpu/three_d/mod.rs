@@ -452,8 +452,13 @@ impl ThreeD {
         for happened in self.client.turn(now) {
             self.happened(happened, now);
         }
-        self.client.flush(now);
+        self.flush(now);
         self.answers.take_news()
+    }
+
+    /// Sends what the renderer was asked.
+    pub fn flush(&mut self, now: Instant) {
+        self.client.flush(now);
     }
 
     /// When [`Self::turn`] is due even if nothing comes.
