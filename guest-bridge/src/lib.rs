@@ -6,6 +6,7 @@
 
 pub mod frames;
 pub mod gpu;
+mod halt_poll;
 pub mod machine;
 pub mod renderer;
 pub mod sandbox;

@@ -10,6 +10,7 @@
 use super::service::Service;
 use super::{DeviceConfig, Transport};
 use crate::frames::{GpuReport, SharedGpuReport, ToDevice, ToScreen};
+use crate::halt_poll::HaltPoll;
 use crate::renderer::client::Client;
 use rustix::event::{EventfdFlags, epoll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
@@ -189,6 +190,7 @@ pub fn spawn(
         service: Arc::new(Mutex::new(service)),
         socket: socket.try_clone()?,
         generic: config.transport == Transport::Generic,
+        halt_poll: HaltPoll::default(),
     };
     let reader = socket.try_clone()?;
     let thread = std::thread::Builder::new().name("virtio-gpu".to_owned()).spawn(move || {
@@ -272,22 +274,22 @@ struct Loop {
     /// QEMU's end, to look at messages before they are taken.
     socket: UnixStream,
     generic: bool,
+    /// Commands of 3D are answered by the renderer, and often soon.
+    halt_poll: HaltPoll,
 }
 
 impl Loop {
     fn run(mut self, socket: UnixStream) -> DeviceEnd {
         let mut requests = BackendReqHandler::from_stream(socket, self.service.clone());
-        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
         let mut events = Vec::with_capacity(8);
         loop {
-            let pending = lock(&self.service).has_pending();
+            let (pending, has_renderer) = {
+                let service = lock(&self.service);
+                (service.has_pending(), service.has_renderer())
+            };
             events.clear();
-            let timeout = pending.then_some(&zero);
-            match epoll::wait(&*self.epoll, rustix::buffer::spare_capacity(&mut events), timeout) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(error) => {
-                    return DeviceEnd::Failed(format!("the virtio-gpu device cannot wait for events: {error}"));
-                }
+            if let Err(error) = self.wait(&mut events, pending, has_renderer) {
+                return DeviceEnd::Failed(format!("the virtio-gpu device cannot wait for events: {error}"));
             }
             if self.stopping.load(Ordering::Acquire) {
                 return DeviceEnd::ShutDown;
@@ -318,6 +320,32 @@ impl Loop {
                 return DeviceEnd::Failed(format!("the virtio-gpu device cannot set its timer: {error}"));
             }
         }
+    }
+
+    /// Waits for events, unless work is `pending`.
+    fn wait(&mut self, events: &mut Vec<epoll::Event>, pending: bool, has_renderer: bool) -> rustix::io::Result<()> {
+        let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let mut wait = |timeout: Option<&Timespec>| match epoll::wait(
+            &*self.epoll,
+            rustix::buffer::spare_capacity(events),
+            timeout,
+        ) {
+            Err(rustix::io::Errno::INTR) => Ok(0),
+            other => other,
+        };
+        if pending || !has_renderer {
+            return wait(pending.then_some(&zero)).map(drop);
+        }
+        let start = Instant::now();
+        while start.elapsed() < self.halt_poll.look() {
+            if wait(Some(&zero))? > 0 {
+                return Ok(());
+            }
+            std::thread::yield_now();
+        }
+        wait(None)?;
+        self.halt_poll.came(start.elapsed());
+        Ok(())
     }
 
     fn messages(&self) {

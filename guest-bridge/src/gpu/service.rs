@@ -148,6 +148,11 @@ impl Service {
         self.pending.contains(&true)
     }
 
+    /// Whether a renderer answers commands of the guest's.
+    pub fn has_renderer(&self) -> bool {
+        self.device.has_renderer()
+    }
+
     /// Serves the queues that have more.
     pub fn serve_pending(&mut self) {
         for index in 0..QUEUES {

@@ -163,6 +163,11 @@ impl Device {
         self.three_d.as_ref().and_then(|three_d| three_d.deadline())
     }
 
+    /// Whether a renderer lives.
+    pub fn has_renderer(&self) -> bool {
+        self.three_d.as_ref().is_some_and(|three_d| three_d.client().is_alive())
+    }
+
     /// Whether more of the guest's commands can be taken now.
     pub fn has_room(&self) -> bool {
         self.three_d.as_ref().is_none_or(|three_d| three_d.has_room())

@@ -111,6 +111,8 @@ pub struct Client {
     link: Option<Link>,
     talk: Conversation,
     capsets: Vec<Capset>,
+    /// The one that is passed on, if not all are.
+    only: Option<u32>,
     lacks: Vec<String>,
     driver: String,
     outgoing: Outgoing,
@@ -187,6 +189,7 @@ impl Client {
             link: None,
             talk: Conversation::default(),
             capsets: Vec::new(),
+            only: None,
             lacks: Vec::new(),
             driver: String::new(),
             outgoing: Outgoing::default(),
@@ -228,6 +231,12 @@ impl Client {
     /// For tests on hosts that have no dmabufs: pictures in sealed memory are taken, too.
     pub fn take_memfd_pictures(&mut self) {
         self.talk.memfd_pictures = true;
+    }
+
+    /// For measurements beside devices that offer less: of all capsets, the one with this id.
+    pub fn offer_only(&mut self, id: u32) {
+        self.only = Some(id);
+        self.capsets.retain(|capset| capset.id == id);
     }
 
     /// What the library offers, as it was when the first renderer got ready.
@@ -400,7 +409,8 @@ impl Client {
             if let Some(driver) = self.talk.ready.as_ref().filter(|_| !was_ready) {
                 self.waits.start = None;
                 self.driver.clone_from(driver);
-                let capsets = std::mem::take(&mut self.talk.capsets);
+                let mut capsets = std::mem::take(&mut self.talk.capsets);
+                capsets.retain(|capset| self.only.is_none_or(|only| capset.id == only));
                 let same = |(one, other): (&Capset, &Capset)| (one.id, one.version) == (other.id, other.version);
                 if self.restarts == 0 {
                     self.capsets = capsets;

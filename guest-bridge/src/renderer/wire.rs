@@ -8,7 +8,7 @@
 //! them, and the renderer checks them again; phyllome-guest believes no event of a renderer, which a guest may have taken over:
 //! what does not follow this file ends it.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 /// The number of the renderer's end of the connection when it starts; phyllome-guest opens nothing else for it but 0 to 2.
 pub const SOCKET: i32 = 3;
@@ -138,7 +138,7 @@ pub struct ReadBack {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Request<'a> {
     /// More bytes of the bulk that the next request's own bytes end. Not answered.
-    Part(&'a [u8]),
+    Part(#[serde(serialize_with = "at_once")] &'a [u8]),
     /// Guest memory is now this; whatever used the old is resolved again or, if it is no longer there, detached.
     Memory(Vec<Region>),
     /// CTX_CREATE; `flags` is `context_init` (the capset's id in its low 8 bits, 0 for virgl).
@@ -148,6 +148,7 @@ pub enum Request<'a> {
         /// `context_init`.
         flags: u32,
         /// At most [`MAX_NAME`] bytes.
+        #[serde(serialize_with = "at_once")]
         name: &'a [u8],
     },
     /// CTX_DESTROY.
@@ -173,6 +174,7 @@ pub enum Request<'a> {
         /// The resource.
         resource: u32,
         /// The last bytes of the list.
+        #[serde(serialize_with = "at_once")]
         pieces: &'a [u8],
     },
     /// The backing of a resource is a file of phyllome-guest's (a classic 2D resource that a 3D context uses).
@@ -191,6 +193,7 @@ pub enum Request<'a> {
         /// The context.
         context: u32,
         /// The last bytes of the stream.
+        #[serde(serialize_with = "at_once")]
         commands: &'a [u8],
     },
     /// TRANSFER_TO_HOST_3D.
@@ -251,6 +254,7 @@ pub enum Request<'a> {
         /// Bytes.
         size: u64,
         /// The last bytes of the list.
+        #[serde(serialize_with = "at_once")]
         pieces: &'a [u8],
     },
     /// Give out the memory of a host blob, so that the guest can map it: [`Event::Mapped`], or [`Event::Done`] with a refusal.
@@ -298,6 +302,7 @@ pub enum Event<'a> {
         /// Its greatest version.
         version: u32,
         /// Its bytes at that version, at most [`MAX_CAPSET`].
+        #[serde(serialize_with = "at_once")]
         data: &'a [u8],
     },
     /// The renderer has started.
@@ -323,6 +328,11 @@ pub enum Event<'a> {
     /// What is not offered though it was asked for, and why: one sentence, at most [`MAX_LACK`] bytes; before [`Event::Ready`] only,
     /// [`MAX_LACKS`] at most.
     Lacks(&'a str),
+}
+
+/// The same bytes as one after the other, in one piece.
+fn at_once<S: Serializer>(bytes: &[u8], to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_bytes(bytes)
 }
 
 /// Appends `message` to a packet; `false`, with the packet as it was, if it has no room for it.

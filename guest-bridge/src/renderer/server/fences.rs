@@ -1,8 +1,8 @@
 //! Which fences have been asked for and not signalled yet. Pure.
 //!
 //! The library has one timeline of its own with 32-bit numbers, of which it may leave out all but the last that has signalled,
-//! and timelines of contexts. On each, a signal stands for all before it. A fence that cannot be had from the library is never
-//! put here: it is told at once.
+//! and timelines of contexts. On each, a signal stands for all before it. A fence is put here before the library is asked for it, whose
+//! thread may see it signal before the asking has ended; one that cannot be had is taken out again and told at once.
 
 use super::virgl::Signal;
 use std::collections::{BTreeMap, VecDeque};
@@ -45,10 +45,21 @@ impl Fences {
         self.last
     }
 
-    /// The library has been asked for a fence by `number`, for `fence` or for those before it.
+    /// The library is about to be asked for a fence by `number`, for `fence` or for those before it.
     pub fn wait(&mut self, line: Line, number: u64, fence: Option<u64>) {
         self.lines.entry(line).or_default().push_back((number, fence));
         self.outstanding += 1;
+    }
+
+    /// The library has not been asked by this number after all.
+    pub fn cancel(&mut self, line: Line, number: u64) {
+        let Some(waiting) = self.lines.get_mut(&line) else { return };
+        let before = waiting.len();
+        waiting.retain(|(known, _)| *known != number);
+        self.outstanding -= before - waiting.len();
+        if waiting.is_empty() {
+            self.lines.remove(&line);
+        }
     }
 
     /// Where something is outstanding.
@@ -115,6 +126,20 @@ mod tests {
         assert_eq!(fences.done(Signal::Global(numbers[1])), [10, 20]);
         assert_eq!(fences.done(Signal::Global(numbers[0])), NONE);
         assert_eq!(fences.done(Signal::Global(numbers[2])), [30]);
+        assert_eq!((fences.outstanding(), fences.lines()), (0, vec![]));
+    }
+
+    #[test]
+    fn what_was_not_asked_for_after_all_leaves_nothing() {
+        let mut fences = Fences::default();
+        waiting(&mut fences, 10);
+        let number = fences.next_number();
+        fences.wait(Line::Global, number, Some(20));
+        fences.cancel(Line::Global, number);
+        fences.cancel(Line::Ring { context: 1, ring: 0 }, number);
+        assert_eq!((fences.outstanding(), fences.forget_all()), (1, vec![10]));
+        waiting(&mut fences, 30);
+        fences.cancel(Line::Global, number + 1);
         assert_eq!((fences.outstanding(), fences.lines()), (0, vec![]));
     }
 

@@ -2,8 +2,8 @@
 //!
 //! It believes nothing that a guest can have chosen ([`state`], [`checks`]), but the library that it drives is large C code which
 //! reads the guest's commands; whoever takes this process over that way has what its sandbox leaves it, and phyllome-guest
-//! believes it nothing either. One thread of ours waits for requests and for fences, and sleeps while there are none. `unsafe` is
-//! in [`virgl`], [`memory`] and [`inherited`] only.
+//! believes it nothing either. One thread of ours waits for requests, and sleeps while there are none; fences are told by
+//! the library's ([`telling`]). `unsafe` is in [`virgl`], [`memory`] and [`inherited`] only.
 
 mod checks;
 mod fences;
@@ -11,6 +11,7 @@ mod formats;
 mod inherited;
 mod memory;
 mod state;
+mod telling;
 mod virgl;
 mod vulkan;
 
@@ -18,12 +19,15 @@ pub use inherited::inherit;
 
 use super::packets::{Incoming, Outgoing, Received};
 use super::wire::{self, Event, MAX_CAPSETS, MAX_LACK, MAX_REGIONS, Request};
+use crate::halt_poll::HaltPoll;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use state::{Broken, State};
+use state::{Broken, Reply, State};
 use std::ffi::c_int;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+use telling::Telling;
 use virgl::{
     ASYNC_FENCE_CB, DRM, RENDER_SERVER, THREAD_SYNC, USE_EGL, USE_EXTERNAL_BLOB, USE_GLES, USE_SURFACELESS, VENUS,
     Virgl,
@@ -41,10 +45,8 @@ const CAPSET_DRM: u32 = 6;
 const TURN: Duration = Duration::from_millis(4);
 /// No request is taken while so many bytes of answers wait for phyllome-guest to take them.
 const MAX_UNSENT: usize = 1 << 20;
-/// How long the answer to a command may wait for its fence, which alone ends the command for the guest.
-const LATER: Duration = Duration::from_millis(3);
 /// How often a library without a descriptor for it is asked for fences, while there are any.
-const FENCE_INTERVAL: Timespec = Timespec { tv_sec: 0, tv_nsec: 1_500_000 };
+const FENCE_INTERVAL: Duration = Duration::from_micros(1500);
 
 /// Which contexts a guest may have beside virgl's.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,9 +85,10 @@ pub enum End {
 fn attempts(wishes: Wishes, has_node: bool) -> Vec<c_int> {
     let windowing: &[c_int] =
         if has_node { &[USE_EGL, USE_EGL | USE_SURFACELESS] } else { &[USE_EGL | USE_SURFACELESS] };
-    let venus = if wishes.venus { VENUS | RENDER_SERVER | ASYNC_FENCE_CB } else { 0 };
-    let drm = if wishes.drm { DRM | ASYNC_FENCE_CB } else { 0 };
-    let mut more = vec![THREAD_SYNC | venus | drm, THREAD_SYNC | venus, THREAD_SYNC | drm, THREAD_SYNC, 0];
+    let venus = if wishes.venus { VENUS | RENDER_SERVER } else { 0 };
+    let drm = if wishes.drm { DRM } else { 0 };
+    let told = THREAD_SYNC | ASYNC_FENCE_CB;
+    let mut more = vec![told | venus | drm, told | venus, told | drm, told, 0];
     more.dedup();
     let with = |more: c_int| windowing.iter().map(move |base| base | more);
     let languages = [0, USE_GLES];
@@ -116,10 +119,10 @@ pub fn run(
     options: Options,
     initialised: impl FnOnce(Wishes) -> Result<(), String>,
 ) -> Result<(), End> {
-    let mut out = Outgoing::default();
-    let started = start(options, &mut out).and_then(|(state, offered)| initialised(offered).map(|()| state));
+    let telling = Arc::new(Telling::new(rustix::io::fcntl_dupfd_cloexec(socket, 3)?)?);
+    let started = start(options, &telling).and_then(|(state, offered)| initialised(offered).map(|()| state));
     match started {
-        Ok(state) => serve(socket, state, out),
+        Ok(state) => serve(socket, state, &telling),
         Err(why) => Err(refuse(socket, why)),
     }
 }
@@ -133,14 +136,14 @@ pub fn refuse(socket: &OwnedFd, why: String) -> End {
     End::Unable(why)
 }
 
-fn start(options: Options, out: &mut Outgoing) -> Result<(State, Wishes), String> {
+fn start(options: Options, telling: &Arc<Telling>) -> Result<(State, Wishes), String> {
     let (wishes, mut lacks) = settle(options.wishes, options.node.is_some(), vulkan::probe);
     let attempts = attempts(wishes, options.node.is_some());
-    let virgl = Virgl::start(&options.library, options.node, &attempts)?;
+    let virgl = Virgl::start(&options.library, options.node, &attempts, telling.clone())?;
     let mut offered = Vec::new();
     for id in wanted(wishes).take(MAX_CAPSETS) {
         if let Some((version, data)) = virgl.capset(id)
-            && out.push(&Event::Capset { id, version, data: &data }, Vec::new())
+            && telling.push(&Event::Capset { id, version, data: &data }, Vec::new())
         {
             offered.push(id);
         }
@@ -160,11 +163,12 @@ fn start(options: Options, out: &mut Outgoing) -> Result<(State, Wishes), String
     }
     for lack in &lacks {
         eprintln!("{lack}");
-        out.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
+        telling.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
     }
-    out.push(&Event::Ready { driver: shorten(&virgl.driver(), 256) }, Vec::new());
+    telling.push(&Event::Ready { driver: shorten(&virgl.driver(), 256) }, Vec::new());
+    telling.urge();
     let fulfilled = Wishes { venus: offered.contains(&CAPSET_VENUS), drm: offered.contains(&CAPSET_DRM) };
-    Ok((State::new(virgl, offered), fulfilled))
+    Ok((State::new(virgl, offered, telling.clone()), fulfilled))
 }
 
 /// What of the wishes the host can fulfil, and a sentence for each that it cannot. `probe` says whether its Vulkan can be shared
@@ -184,84 +188,93 @@ fn shorten(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-fn serve(socket: &OwnedFd, mut state: State, mut out: Outgoing) -> Result<(), End> {
+fn serve(socket: &OwnedFd, mut state: State, telling: &Telling) -> Result<(), End> {
     let mut incoming = Incoming::new(MAX_REGIONS);
-    let (fences, wake) = state.descriptors();
-    // Since when answers wait for fences: phyllome-guest is not woken for an answer that ends nothing.
-    let mut later: Option<Instant> = None;
+    let fences = state.poll_fd();
+    let mut halt_poll = HaltPoll::default();
     loop {
-        if later.is_none_or(|since| since.elapsed() >= LATER) {
-            later = None;
-            if let Err(error) = out.send(socket) {
-                return if matches!(error, Errno::PIPE | Errno::CONNRESET) { Ok(()) } else { Err(error.into()) };
-            }
-        }
-        let mut events = if out.bytes() < MAX_UNSENT { PollFlags::IN } else { PollFlags::empty() };
-        if out.bytes() > 0 && later.is_none() {
+        let rest = match telling.rest() {
+            Ok(rest) => rest,
+            Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        let mut events = if rest.unsent < MAX_UNSENT { PollFlags::IN } else { PollFlags::empty() };
+        if rest.blocked {
             events |= PollFlags::OUT;
         }
-        let mut polled = vec![PollFd::new(socket, events), PollFd::from_borrowed_fd(wake, PollFlags::IN)];
+        let mut polled = vec![PollFd::new(socket, events), PollFd::from_borrowed_fd(telling.wake_fd(), PollFlags::IN)];
         polled.extend(fences.map(|fences| PollFd::from_borrowed_fd(fences, PollFlags::IN)));
-        let timeout = match later {
-            _ if state.must_poll() => Some(FENCE_INTERVAL),
-            Some(since) => Timespec::try_from(LATER.saturating_sub(since.elapsed())).ok(),
-            None => None,
-        };
-        match poll(&mut polled, timeout.as_ref()) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
+        let most = if state.must_poll() { Some(FENCE_INTERVAL) } else { rest.most };
+        wait(&mut polled, most, &mut halt_poll)?;
         let ready = |at: usize| polled.get(at).is_some_and(|fd| !fd.revents().is_empty());
-        let (requests, woken) = (polled.first().map(|fd| fd.revents()).unwrap_or(PollFlags::empty()), ready(1));
-        let look = ready(2) || state.must_poll();
-        let waiting = out.bytes();
-        if look || woken {
-            state.tell_fences(look, &mut out);
+        let requests = polled.first().map(|fd| fd.revents()).unwrap_or(PollFlags::empty());
+        telling.awake(ready(1));
+        if ready(2) || state.must_poll() {
+            state.poll();
         }
-        let mut urgent = out.bytes() > waiting;
-        if requests.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR) {
-            match turn(socket, &mut incoming, &mut state, &mut out)? {
-                Turn::End => return Ok(()),
-                Turn::Served { urgent: more } => urgent |= more,
-            }
+        if requests.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
+            && turn(socket, &mut incoming, &mut state, telling)? == Turn::End
+        {
+            return Ok(());
         }
-        // What the socket did not take yet is on its way already.
-        let under_way = later.is_none() && waiting > 0;
-        later = if urgent || under_way || out.bytes() == 0 { None } else { later.or_else(|| Some(Instant::now())) };
     }
 }
 
+/// Waits until one of these is ready, but not longer than `most`.
+fn wait(polled: &mut [PollFd<'_>], most: Option<Duration>, halt_poll: &mut HaltPoll) -> Result<(), Errno> {
+    let start = Instant::now();
+    let look = halt_poll.look().min(most.unwrap_or(Duration::MAX));
+    let zero = Timespec { tv_sec: 0, tv_nsec: 0 };
+    while start.elapsed() < look {
+        match poll(polled, Some(&zero)) {
+            Ok(0) | Err(Errno::INTR) => std::thread::yield_now(),
+            Ok(_) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+    }
+    let timeout = most.and_then(|most| Timespec::try_from(most).ok());
+    match poll(polled, timeout.as_ref()) {
+        // It was a deadline that came.
+        Ok(0) | Err(Errno::INTR) => {}
+        Ok(_) => halt_poll.came(start.elapsed()),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
 /// What came of a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Turn {
     /// The connection has ended.
     End,
-    /// Requests were served. `urgent`: somebody waits for an answer that is not sent yet.
-    Served { urgent: bool },
+    /// Requests were served.
+    Served,
 }
 
 /// Serves what has come, for a while.
-fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, out: &mut Outgoing) -> Result<Turn, End> {
+fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, telling: &Telling) -> Result<Turn, End> {
     let end = Instant::now() + TURN;
-    let mut urgent = false;
-    while out.bytes() < MAX_UNSENT {
+    while telling.unsent() < MAX_UNSENT {
         let (count, files) = match incoming.receive(socket.as_fd())? {
             Received::Packet(count, files) => (count, files),
             Received::Nothing => break,
             Received::Closed => return Ok(Turn::End),
             Received::TooMuch => return Err(Errno::MSGSIZE.into()),
         };
-        urgent |= serve_packet(incoming.bytes(count), files, state, out)?;
+        if serve_packet(incoming.bytes(count), files, state)? {
+            telling.urge();
+        }
         if Instant::now() >= end {
             break;
         }
     }
-    Ok(Turn::Served { urgent })
+    Ok(Turn::Served)
 }
 
 /// Whether there are answers that do not wait for a fence.
-fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State, out: &mut Outgoing) -> Result<bool, Broken> {
+fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State) -> Result<bool, Broken> {
     let mut files = Some(files);
-    // Of all requests but the last, and of that.
+    // Of all requests but the last that was answered, and of that.
     let (mut urgent, mut last) = (false, false);
     while !packet.is_empty() {
         let (request, rest) = wire::take::<Request<'_>>(packet).ok_or(Broken("bytes that are no message"))?;
@@ -271,13 +284,10 @@ fn serve_packet(mut packet: &[u8], files: Vec<OwnedFd>, state: &mut State, out: 
         if !files.is_empty() && !packet.is_empty() {
             return Err(Broken("a message after one with descriptors"));
         }
-        let (is_fence, fences, bytes) = (matches!(request, Request::Fence { .. }), state.fences(), out.bytes());
-        state.serve(request, files, out)?;
-        if is_fence && state.fences() > fences {
-            last = false;
-        } else {
-            urgent |= last;
-            last = out.bytes() > bytes;
+        match state.serve(request, files)? {
+            Reply::Nothing => {}
+            Reply::Answer => urgent |= std::mem::replace(&mut last, true),
+            Reply::Fence => last = false,
         }
     }
     Ok(urgent || last)
@@ -290,7 +300,7 @@ mod tests {
     #[test]
     fn virgl_alone_is_tried_on_the_gpu_first_and_without_threads_last() {
         let all = attempts(Wishes::default(), true);
-        assert_eq!(all.first(), Some(&(USE_EGL | THREAD_SYNC | USE_EXTERNAL_BLOB)));
+        assert_eq!(all.first(), Some(&(USE_EGL | THREAD_SYNC | ASYNC_FENCE_CB | USE_EXTERNAL_BLOB)));
         assert_eq!(all.last(), Some(&(USE_EGL | USE_SURFACELESS | USE_GLES | USE_EXTERNAL_BLOB)));
         assert_eq!(all.len(), 8);
         assert!(attempts(Wishes::default(), false).iter().all(|flags| flags & USE_SURFACELESS != 0));

@@ -5,11 +5,11 @@
 //! bytes are bounded here too, far above what phyllome-guest grants a guest.
 
 use super::checks;
-use super::fences::{Fences, Line, MAX_FENCES};
+use super::fences::{Fences, Line};
 use super::formats::Order;
 use super::memory::{Backing, GuestMemory, Map, Target};
+use super::telling::Telling;
 use super::virgl::{Blob, Virgl};
-use crate::renderer::packets::Outgoing;
 use crate::renderer::wire::{
     Create3d, Event, MAX_BULK, MAX_NAME, MAX_REGIONS, Piece, ReadBack, Region, Request, Transfer3d,
 };
@@ -18,6 +18,7 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 
 const MAX_CONTEXTS: usize = 128;
 const MAX_RESOURCES: usize = 1 << 16;
@@ -55,6 +56,17 @@ struct Resource {
     bytes: u64,
 }
 
+/// What came of a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// It is not answered.
+    Nothing,
+    /// Its answer is on its way.
+    Answer,
+    /// A fence that ends what was asked for before it, once it signals.
+    Fence,
+}
+
 /// The tables.
 pub struct State {
     virgl: Virgl,
@@ -64,47 +76,36 @@ pub struct State {
     contexts: HashMap<u32, HashSet<u32>>,
     resources: HashMap<u32, Resource>,
     targets: HashMap<u32, Target>,
-    fences: Fences,
+    telling: Arc<Telling>,
     bulk: Vec<u8>,
     bytes: u64,
 }
 
 impl State {
-    /// With a library that offers `capsets`.
-    pub fn new(virgl: Virgl, capsets: Vec<u32>) -> Self {
+    /// With a library that offers `capsets`, and brings fences where answers go.
+    pub fn new(virgl: Virgl, capsets: Vec<u32>, telling: Arc<Telling>) -> Self {
         let (contexts, resources, targets) = (HashMap::new(), HashMap::new(), HashMap::new());
-        let (memory, fences) = (GuestMemory::default(), Fences::default());
-        Self { virgl, capsets, memory, contexts, resources, targets, fences, bulk: Vec::new(), bytes: 0 }
+        let (memory, bulk) = (GuestMemory::default(), Vec::new());
+        Self { virgl, capsets, memory, contexts, resources, targets, telling, bulk, bytes: 0 }
     }
 
-    /// What becomes readable when fences have signalled: one at which the library must look itself, if it has that, and one of
-    /// ours.
-    pub fn descriptors(&self) -> (Option<BorrowedFd<'static>>, BorrowedFd<'static>) {
-        (self.virgl.poll_fd(), self.virgl.wake_fd())
+    /// Readable when the library must look at its fences and queries itself.
+    pub fn poll_fd(&self) -> Option<BorrowedFd<'static>> {
+        self.virgl.poll_fd()
     }
 
     /// The library must be asked now and then, because it has no descriptor to wait for.
     pub fn must_poll(&self) -> bool {
-        self.virgl.poll_fd().is_none() && self.fences.outstanding() > 0
+        self.virgl.poll_fd().is_none() && self.telling.fences() > 0
     }
 
-    /// How many fences are outstanding.
-    pub fn fences(&self) -> usize {
-        self.fences.outstanding()
+    /// Lets the library look.
+    pub fn poll(&self) {
+        self.virgl.poll();
     }
 
-    /// Tells the fences that have signalled; `poll` lets the library look first.
-    pub fn tell_fences(&mut self, poll: bool, out: &mut Outgoing) {
-        if poll {
-            self.virgl.poll();
-        }
-        for signal in self.virgl.signals() {
-            tell(self.fences.done(signal), out);
-        }
-    }
-
-    /// Does what a request asks, with the descriptors of its packet, and answers.
-    pub fn serve(&mut self, request: Request<'_>, files: Vec<OwnedFd>, out: &mut Outgoing) -> Result<(), Broken> {
+    /// Does what a request asks, with the descriptors of its packet, and answers what is answered.
+    pub fn serve(&mut self, request: Request<'_>, files: Vec<OwnedFd>) -> Result<Reply, Broken> {
         let expected = match &request {
             Request::Memory(regions) => regions.len(),
             Request::AttachFile { .. } | Request::Target { .. } => 1,
@@ -121,29 +122,20 @@ impl State {
             return Err(Broken("parts of a message and not their end"));
         }
         let result = match request {
-            Request::Part(bytes) => return self.gather(bytes),
-            Request::Fence { context, ring, fence } => {
-                self.fence(context, ring, fence, out);
-                return Ok(());
-            }
+            Request::Part(bytes) => return self.gather(bytes).map(|()| Reply::Nothing),
+            Request::Fence { context, ring, fence } => return Ok(self.fence(context, ring, fence)),
             Request::DropTarget(target) => {
                 self.targets.remove(&target);
-                return Ok(());
+                return Ok(Reply::Nothing);
             }
-            Request::Export(resource) => {
-                answer(self.export(resource), out);
-                return Ok(());
-            }
-            Request::Map(resource) => {
-                answer(self.map(resource), out);
-                return Ok(());
-            }
+            Request::Export(resource) => return Ok(self.answer(self.export(resource))),
+            Request::Map(resource) => return Ok(self.answer(self.map(resource))),
             Request::Memory(regions) if regions.len() > MAX_REGIONS => {
                 return Err(Broken("too many regions of memory"));
             }
             Request::Memory(regions) => self.set_memory(&regions, &files),
             Request::CreateContext { context, flags, name } => self.create_context(context, flags, name),
-            Request::DestroyContext(context) => self.destroy_context(context, out),
+            Request::DestroyContext(context) => self.destroy_context(context),
             Request::ContextResource { context, resource, attach } => self.context_resource(context, resource, attach),
             Request::Create { resource, what } => self.create(resource, what),
             Request::Attach { resource, pieces } => {
@@ -165,10 +157,15 @@ impl State {
                 let bulk = self.take_bulk(pieces)?;
                 self.create_blob(resource, Blob { context, memory, flags, blob, size }, &bulk)
             }
-            Request::Reset => self.reset(out),
+            Request::Reset => self.reset(),
         };
-        out.push(&Event::Done(result.map_or_else(Errno::raw_os_error, |()| 0)), Vec::new());
-        Ok(())
+        Ok(self.answer(result.map(|()| (Event::Done(0), Vec::new()))))
+    }
+
+    fn answer(&self, result: Result<(Event<'static>, Vec<OwnedFd>), Errno>) -> Reply {
+        let (event, files) = result.unwrap_or_else(|errno| (Event::Done(errno.raw_os_error()), Vec::new()));
+        self.telling.push(&event, files);
+        Reply::Answer
     }
 
     fn gather(&mut self, bytes: &[u8]) -> Result<(), Broken> {
@@ -219,11 +216,11 @@ impl State {
         Ok(())
     }
 
-    fn destroy_context(&mut self, context: u32, out: &mut Outgoing) -> Result<(), Errno> {
+    fn destroy_context(&mut self, context: u32) -> Result<(), Errno> {
         self.contexts.remove(&context).ok_or(Errno::SRCH)?;
         self.virgl.destroy_context(context);
-        tell(self.fences.forget_context(context), out);
-        self.renew_fences(out);
+        self.telling.forget(|fences| fences.forget_context(context));
+        self.renew_fences();
         Ok(())
     }
 
@@ -365,34 +362,31 @@ impl State {
         self.virgl.transfer(resource, transfer, to_host)
     }
 
-    fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64, out: &mut Outgoing) {
+    fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Reply {
         let line = ring.map_or(Line::Global, |ring| Line::Ring { context, ring });
-        if self.fences.outstanding() >= MAX_FENCES || !self.ask_for_fence(line, Some(fence)) {
-            out.push(&Event::Fenced(fence), Vec::new());
+        if self.ask_for_fence(line, Some(fence)) {
+            return Reply::Fence;
         }
+        self.telling.tell(vec![fence]);
+        Reply::Answer
     }
 
     /// `false` if the library has none to give.
-    fn ask_for_fence(&mut self, line: Line, fence: Option<u64>) -> bool {
-        let number = self.fences.next_number();
-        let asked = match line {
+    fn ask_for_fence(&self, line: Line, fence: Option<u64>) -> bool {
+        self.telling.ask(line, fence, |number| match line {
             Line::Global => self.virgl.fence(number as u32).is_ok(),
             Line::Ring { context, ring } => {
                 self.contexts.contains_key(&context) && self.virgl.ring_fence(context, ring, number).is_ok()
             }
-        };
-        if asked {
-            self.fences.wait(line, number, fence);
-        }
-        asked
+        })
     }
 
     /// virglrenderer (seen in 0.10.4, and in the sources of 1.0) forgets the fence that its thread waits for whenever a context
     /// is destroyed, of whichever context the fence is. Another fence on each timeline stands in for those that may be lost.
-    fn renew_fences(&mut self, out: &mut Outgoing) {
-        for line in self.fences.lines() {
+    fn renew_fences(&self) {
+        for line in self.telling.lines() {
             if !self.ask_for_fence(line, None) {
-                tell(self.fences.forget(line), out);
+                self.telling.forget(|fences| fences.forget(line));
             }
         }
     }
@@ -446,7 +440,7 @@ impl State {
     }
 
     /// One by one: the library's own reset has crashed in some versions.
-    fn reset(&mut self, out: &mut Outgoing) -> Result<(), Errno> {
+    fn reset(&mut self) -> Result<(), Errno> {
         for context in std::mem::take(&mut self.contexts).into_keys() {
             self.virgl.destroy_context(context);
         }
@@ -454,20 +448,7 @@ impl State {
             self.virgl.unref(resource);
         }
         self.bytes = 0;
-        tell(self.fences.forget_all(), out);
+        self.telling.forget(Fences::forget_all);
         Ok(())
-    }
-}
-
-fn answer(result: Result<(Event<'static>, Vec<OwnedFd>), Errno>, out: &mut Outgoing) {
-    match result {
-        Ok((event, files)) => out.push(&event, files),
-        Err(errno) => out.push(&Event::Done(errno.raw_os_error()), Vec::new()),
-    };
-}
-
-fn tell(fences: Vec<u64>, out: &mut Outgoing) {
-    for fence in fences {
-        out.push(&Event::Fenced(fence), Vec::new());
     }
 }

@@ -14,6 +14,7 @@ pub use symbols::{
 };
 
 use super::memory::Backing;
+use super::telling::Telling;
 use crate::renderer::wire::{Create3d, MAX_CAPSET, Transfer3d};
 use rustix::io::Errno;
 use signals::Signals;
@@ -21,12 +22,12 @@ use std::collections::HashMap;
 use std::ffi::{CStr, c_int, c_void};
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 use std::ptr::null;
+use std::sync::Arc;
 use symbols::{BlobArgs, Callbacks, CreateArgs, FD_DMABUF, FD_SHM, MAP_CACHE_MASK, Symbols, VirglBox};
 
 /// The library, initialised.
 pub struct Virgl {
     symbols: Symbols,
-    signals: &'static Signals,
     /// Those that the library has the address of, by resource.
     attached: HashMap<u32, Backing>,
     poll_fd: Option<BorrowedFd<'static>>,
@@ -53,13 +54,12 @@ fn outcome(code: c_int) -> Result<(), Errno> {
 }
 
 impl Virgl {
-    /// Opens the library `name` and initialises it with the first of `attempts` (flags) that works. The error is a sentence
-    /// with what to do.
-    pub fn start(name: &str, node: Option<OwnedFd>, attempts: &[c_int]) -> Result<Self, String> {
+    /// Opens the library `name` and initialises it with the first of `attempts` (flags) that works; fences are told by `telling` as
+    /// they signal. The error is a sentence with what to do.
+    pub fn start(name: &str, node: Option<OwnedFd>, attempts: &[c_int], telling: Arc<Telling>) -> Result<Self, String> {
         let symbols = Symbols::load(name)?;
-        let signals = Signals::new(node).map_err(|error| format!("3D cannot start: no event descriptor ({error})"))?;
         // Threads of the library may use both until the process ends.
-        let signals: &'static Signals = Box::leak(Box::new(signals));
+        let signals: &'static Signals = Box::leak(Box::new(Signals::new(node, telling)));
         let callbacks = Box::leak(Box::new(Callbacks {
             version: 3,
             write_fence: Some(signals::write_fence),
@@ -86,7 +86,7 @@ impl Virgl {
         let poll_fd = unsafe { (symbols.get_poll_fd)() };
         // SAFETY: the library's own, which it keeps open.
         let poll_fd = (poll_fd >= 0).then(|| unsafe { BorrowedFd::borrow_raw(poll_fd) });
-        Ok(Self { symbols, signals, attached: HashMap::new(), poll_fd })
+        Ok(Self { symbols, attached: HashMap::new(), poll_fd })
     }
 
     /// The driver that draws, as OpenGL names it.
@@ -120,20 +120,10 @@ impl Virgl {
         self.poll_fd
     }
 
-    /// Readable when [`Self::signals`] has something without [`Self::poll`].
-    pub fn wake_fd(&self) -> BorrowedFd<'static> {
-        self.signals.wake_fd()
-    }
-
     /// Lets the library look at its fences and queries.
     pub fn poll(&self) {
         // SAFETY: initialised.
         unsafe { (self.symbols.poll)() };
-    }
-
-    /// Fences that have signalled since the last call.
-    pub fn signals(&self) -> Vec<Signal> {
-        self.signals.take()
     }
 
     /// A new context; `capset` 0 is virgl.
