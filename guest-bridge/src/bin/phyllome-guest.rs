@@ -65,6 +65,9 @@ enum Task {
         present_at_once: bool,
         #[arg(long = "3d")]
         three_d: bool,
+        /// Offer this capset alone
+        #[arg(long, requires = "three_d")]
+        capset: Option<u32>,
         /// As for QEMU's generic vhost-user device
         #[arg(long)]
         generic: bool,
@@ -119,10 +122,11 @@ fn execute(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::CommandLine { guest } => print_command_line(&guest),
         Task::Probe3d => probe_3d(),
-        Task::Device { socket_path, scanouts, present_at_once, three_d, generic } => {
+        Task::Device { socket_path, scanouts, present_at_once, three_d, capset, generic } => {
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
             let transport = if generic { Transport::Generic } else { Transport::VhostUserGpu };
             let config = DeviceConfig { scanouts, transport, ..DeviceConfig::default() };
+            let three_d = three_d.then_some(gpu::ThreeDOptions { capset });
             gpu::run_device(&socket_path, config, screen, three_d)?;
             Ok(ExitCode::SUCCESS)
         }

@@ -35,7 +35,7 @@ mod window;
 pub mod wire;
 
 pub use quota::Quota;
-pub use run::{NullScreen, run_device};
+pub use run::{NullScreen, ThreeDOptions, run_device};
 pub use server::{DeviceEnd, DeviceHandle, DeviceSender, spawn};
 
 use crate::frames::PreferredMode;

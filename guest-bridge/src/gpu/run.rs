@@ -28,12 +28,24 @@ pub enum NullScreen {
     PresentAtOnce,
 }
 
+/// How 3D is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ThreeDOptions {
+    /// The only capset that is offered (`VIRTIO_GPU_CAPSET_*`), if not all are.
+    pub capset: Option<u32>,
+}
+
 type Pictures = Arc<Mutex<BTreeMap<ScanoutId, Picture>>>;
 
 /// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`), with 3D by a renderer of its own for each
-/// frontend if `three_d` (`--3d`), until standard input says `quit`
+/// frontend if there is a `three_d` (`--3d`, `--capset`), until standard input says `quit`
 /// or the process is ended. Blocks. Needs no tokio runtime.
-pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen, three_d: bool) -> anyhow::Result<()> {
+pub fn run_device(
+    socket_path: &Path,
+    config: DeviceConfig,
+    screen: NullScreen,
+    three_d: Option<ThreeDOptions>,
+) -> anyhow::Result<()> {
     // Someone else may have set up the log before; theirs serves as well.
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
@@ -56,18 +68,22 @@ pub fn run_device(socket_path: &Path, config: DeviceConfig, screen: NullScreen, 
     })?;
     for connection in listener.incoming() {
         let connection = connection.context("cannot accept a frontend")?;
-        let renderer = if three_d { Some(renderer()?) } else { None };
+        let renderer = three_d.map(renderer).transpose()?;
         serve(config, renderer, connection, screen, &report, &pictures)?;
     }
     Ok(())
 }
 
 /// A renderer that is ready.
-fn renderer() -> anyhow::Result<Client> {
+fn renderer(options: ThreeDOptions) -> anyhow::Result<Client> {
     let executor =
         tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot wait for the renderer")?;
     let launch = Launch::find().map_err(anyhow::Error::msg)?;
-    executor.block_on(async { Client::start(launch)?.ready().await.map_err(anyhow::Error::msg) })
+    let mut client = executor.block_on(async { Client::start(launch)?.ready().await.map_err(anyhow::Error::msg) })?;
+    if let Some(id) = options.capset {
+        client.offer_only(id);
+    }
+    Ok(client)
 }
 
 fn serve(

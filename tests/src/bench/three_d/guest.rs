@@ -31,6 +31,8 @@ pub const PROGRAMS: &str = "/bench/programs";
 pub enum Kind {
     /// phyllome-guest's with a renderer.
     Ours,
+    /// The same with virgl's first capset alone, which is what guests get of vhost-device-gpu: OpenGL 3.3, where ours have 4.3.
+    OursAlike,
     /// phyllome-guest's without 3D: the guest's own processor draws.
     Flat,
     /// vhost-device-gpu.
@@ -53,6 +55,10 @@ impl Kind {
             Self::Ours => (
                 format!("{PROGRAMS}/phyllome-guest"),
                 &["device", "--scanouts", "1", "--present-at-once", "--3d", "--socket-path"],
+            ),
+            Self::OursAlike => (
+                format!("{PROGRAMS}/phyllome-guest"),
+                &["device", "--scanouts", "1", "--present-at-once", "--3d", "--capset", "1", "--socket-path"],
             ),
             Self::Flat => (
                 format!("{PROGRAMS}/phyllome-guest"),
