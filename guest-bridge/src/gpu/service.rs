@@ -296,12 +296,16 @@ impl Service {
         }
     }
 
-    /// Asks QEMU what there is to ask, and answers the commands that it has answered.
+    /// Asks QEMU what there is to ask, and answers the commands that it has answered. Only while a driver has the device: without one,
+    /// QEMU (seen in 11.1) has no pointer to the virtio device, follows it all the same, and ends. What is to be said is said later.
     fn qemu_turn(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else {
             self.device.shmem.no_channel(now);
             return self.answer_mappings(now);
         };
+        if !self.rings.first().is_some_and(Ring::started) {
+            return self.answer_mappings(now);
+        }
         let told = if self.device.config_changed { channel.config_changed() } else { Ok(false) };
         match told.and_then(|told| channel.ask(&mut self.device.shmem).map(|()| told)) {
             Ok(told) => self.device.config_changed &= !told,

@@ -1,9 +1,11 @@
-//! Once per run, nothing is played: a real guest in a real QEMU inside the machine, emulated twice over.
+//! Once per run, nothing is played: a real guest in a real QEMU inside the machine, emulated twice over. It is attached by QEMU's generic
+//! device and shows blobs of its own pages, of which the machine's kernel makes dmabufs: no pixel is copied on its way to the display.
 
 use crate::rig::{RigOptions, SOON, nested_guest, on_rig};
 use anyhow::{Context, Result, ensure};
 use phyllome_test_guests::{Mode, ready_line};
 use phyllome_test_machine::wait_for;
+use phyllome_tests::played::options::VERSION_VARIABLE;
 use std::time::Duration;
 
 /// A kernel on a processor that is emulated on an emulated one: three minutes alone.
@@ -13,11 +15,14 @@ const NESTED_ANSWER: Duration = Duration::from_secs(180);
 
 #[test]
 fn a_real_guest_is_seen_and_hears_real_keys() -> Result<()> {
-    let (file, files) = nested_guest("work", 1, "red", Mode::Prompt)?;
-    let mut options = RigOptions::new(&[file])?.shell(&["--renderer", "pixman"]);
+    let ((name, text), files) = nested_guest("work", 1, "red", Mode::Prompt)?;
+    let text = format!("{text}\n[gpu]\nmode = \"2d\"\ntransport = \"generic\"\n");
+    let mut options = RigOptions::new(&[(name, text)])?.shell(&["--renderer", "pixman"]);
+    options.variables = vec![(VERSION_VARIABLE, "11.1.3")];
     options.machine.files = files;
     options.machine.memory_mib = 3072;
     on_rig("a_real_guest_is_seen_and_hears_real_keys", options, |rig| {
+        rig.machine.root("chmod 0666 /dev/udmabuf")?;
         rig.run(&["start", "work"])?;
         rig.wait_serial("work", &ready_line("work"), NESTED_BOOT)?;
         ensure!(rig.machine.sh("pgrep -a qemu-system | head -n 1")?.contains("vhost-user"), "no QEMU runs");
@@ -27,6 +32,12 @@ fn a_real_guest_is_seen_and_hears_real_keys() -> Result<()> {
         rig.machine.press(&["super", "1"])?;
         rig.machine.type_text("truly\n")?;
         rig.wait_serial("work", "TYPED: truly", NESTED_ANSWER)?;
+        let status = rig.status()?;
+        let guest = status.guests.first().context("there is no guest")?;
+        let scanout = guest.scanouts.first().context("the guest shows nothing")?;
+        ensure!((guest.gpu.transport.as_str(), scanout.buffer.as_str()) == ("generic", "dmabuf"), "{guest:?}");
+        ensure!(scanout.presented > 0 && guest.gpu.copied_bytes == 0, "{guest:?}");
+        println!("{} flushes and {} copied bytes", scanout.flushes, guest.gpu.copied_bytes);
         // A console at rest but for its cursor: what is scanned out is what the shell says.
         wait_for("the same picture from both sides", SOON, || {
             let said = rig.screenshot(&[])?;
