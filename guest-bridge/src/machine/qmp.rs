@@ -120,15 +120,7 @@ impl Qmp {
         let stream = UnixStream::from_std(stream).map_err(io_error)?;
         let (events, event_receiver) = mpsc::channel(16);
         let (commands, command_receiver) = mpsc::channel(MAX_PENDING);
-        let mut connection = Connection {
-            stream,
-            lines: Lines::default(),
-            unsent: VecDeque::new(),
-            fds: VecDeque::new(),
-            pending: HashMap::new(),
-            next_id: 1,
-            untold: VecDeque::new(),
-        };
+        let mut connection = Connection::new(stream);
         let seconds = greeting_time.as_secs();
         timeout(greeting_time, connection.negotiate())
             .await
@@ -299,6 +291,18 @@ struct Connection {
 }
 
 impl Connection {
+    fn new(stream: UnixStream) -> Self {
+        Self {
+            stream,
+            lines: Lines::default(),
+            unsent: VecDeque::new(),
+            fds: VecDeque::new(),
+            pending: HashMap::new(),
+            next_id: 1,
+            untold: VecDeque::new(),
+        }
+    }
+
     async fn negotiate(&mut self) -> Result<(), QmpError> {
         let greeting = self.next_line().await?;
         if parse(&greeting)?.greeting.is_none() {
@@ -344,10 +348,12 @@ impl Connection {
     fn write(&mut self) -> Result<(), QmpError> {
         while !self.unsent.is_empty() {
             let (first, _) = self.unsent.as_slices();
+            // Up to the next descriptor, which goes with the first byte of its own command.
+            let next = self.fds.iter().map(|(before, _)| *before).find(|before| *before > 0);
+            let part = next.and_then(|next| first.get(..next)).unwrap_or(first);
             let sent = match self.fds.front() {
-                Some((0, fd)) => send_with_fd(&self.stream, first, fd),
-                Some((before, _)) => self.stream.try_write(first.get(..*before).unwrap_or(first)),
-                None => self.stream.try_write(first),
+                Some((0, fd)) => send_with_fd(&self.stream, part, fd),
+                _ => self.stream.try_write(part),
             };
             match sent {
                 Ok(written) => {

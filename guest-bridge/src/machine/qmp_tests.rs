@@ -181,3 +181,39 @@ fn a_descriptor_arrives_with_its_own_command_among_others() {
     assert!(fds.iter().zip(&commands).all(|((at, _), command)| at <= command), "{text}");
     assert!(fds[1].0 > commands[0], "the second one comes after the first command");
 }
+
+#[test]
+fn commands_that_go_out_together_have_each_its_own_descriptor() {
+    use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+    let (here, there) = StdUnixStream::pair().unwrap();
+    here.set_nonblocking(true).unwrap();
+    block_on(async {
+        let stream = UnixStream::from_std(here).unwrap();
+        let mut connection = Connection::new(stream);
+        let answers = ["one", "two", "three"].map(|name| {
+            let (answer, waiting) = oneshot::channel();
+            let fd = Some(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+            connection.send(Command { name: "getfd", arguments: Some(json!({ "fdname": name })), fd, answer });
+            waiting
+        });
+        connection.stream.writable().await.unwrap();
+        connection.write().unwrap();
+        assert!(connection.unsent.is_empty() && connection.fds.is_empty());
+        drop(answers);
+    });
+    let mut text = String::new();
+    for name in ["one", "two", "three"] {
+        let mut chunk = [0; 4096];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [std::io::IoSliceMut::new(&mut chunk)];
+        let got = rustix::net::recvmsg(&there, &mut parts, &mut control, RecvFlags::empty()).unwrap();
+        let fds = control.drain().map(|message| match message {
+            RecvAncillaryMessage::ScmRights(rights) => rights.count(),
+            _ => 0,
+        });
+        assert_eq!(fds.sum::<usize>(), 1);
+        text.push_str(std::str::from_utf8(&chunk[..got.bytes]).unwrap());
+        assert!(text.ends_with("}\n") && text.contains(name), "{text}");
+    }
+}
