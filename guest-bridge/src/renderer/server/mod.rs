@@ -234,9 +234,8 @@ fn wait(polled: &mut [PollFd<'_>], most: Option<Duration>, halt_poll: &mut HaltP
     }
     let timeout = most.and_then(|most| Timespec::try_from(most).ok());
     match poll(polled, timeout.as_ref()) {
-        // It was a deadline that came.
-        Ok(0) | Err(Errno::INTR) => {}
         Ok(_) => halt_poll.came(start.elapsed()),
+        Err(Errno::INTR) => {}
         Err(error) => return Err(error),
     }
     Ok(())

@@ -23,6 +23,8 @@ use std::sync::Arc;
 const MAX_CONTEXTS: usize = 128;
 const MAX_RESOURCES: usize = 1 << 16;
 const MAX_TARGETS: usize = 64;
+/// `VIRTIO_GPU_CAPSET_VIRGL`, `VIRTIO_GPU_CAPSET_VIRGL2`, and what a context is without CONTEXT_INIT.
+const VIRGL_CAPSETS: [u32; 3] = [0, 1, 2];
 /// Bytes of all resources, by the estimate of [`checks::create`].
 const MAX_BYTES: u64 = 16 << 30;
 /// Bytes of one blob.
@@ -56,6 +58,13 @@ struct Resource {
     bytes: u64,
 }
 
+struct Context {
+    /// Of one of [`VIRGL_CAPSETS`].
+    is_virgl: bool,
+    /// The resources that it may use.
+    resources: HashSet<u32>,
+}
+
 /// What came of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reply {
@@ -72,8 +81,7 @@ pub struct State {
     virgl: Virgl,
     capsets: Vec<u32>,
     memory: GuestMemory,
-    /// With the resources that each may use.
-    contexts: HashMap<u32, HashSet<u32>>,
+    contexts: HashMap<u32, Context>,
     resources: HashMap<u32, Resource>,
     targets: HashMap<u32, Target>,
     telling: Arc<Telling>,
@@ -212,7 +220,7 @@ impl State {
         let name: Vec<u8> = name.iter().copied().take_while(|&byte| byte != 0).collect();
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
         self.virgl.create_context(context, capset, &name)?;
-        self.contexts.insert(context, HashSet::new());
+        self.contexts.insert(context, Context { is_virgl: VIRGL_CAPSETS.contains(&capset), resources: HashSet::new() });
         Ok(())
     }
 
@@ -225,7 +233,7 @@ impl State {
     }
 
     fn context_resource(&mut self, context: u32, resource: u32, attach: bool) -> Result<(), Errno> {
-        let used = self.contexts.get_mut(&context).ok_or(Errno::SRCH)?;
+        let used = &mut self.contexts.get_mut(&context).ok_or(Errno::SRCH)?.resources;
         if !self.resources.contains_key(&resource) {
             return Err(Errno::NOENT);
         }
@@ -329,8 +337,8 @@ impl State {
         let gone = self.resources.remove(&resource).ok_or(Errno::NOENT)?;
         self.bytes = self.bytes.saturating_sub(gone.bytes);
         self.virgl.unref(resource);
-        for used in self.contexts.values_mut() {
-            used.remove(&resource);
+        for context in self.contexts.values_mut() {
+            context.resources.remove(&resource);
         }
         Ok(())
     }
@@ -351,7 +359,7 @@ impl State {
         let found = self.resources.get(&resource).ok_or(Errno::NOENT)?;
         if transfer.context != 0 {
             let used = self.contexts.get(&transfer.context).ok_or(Errno::SRCH)?;
-            if !used.contains(&resource) {
+            if !used.resources.contains(&resource) {
                 return Err(Errno::NOENT);
             }
         }
@@ -362,8 +370,15 @@ impl State {
         self.virgl.transfer(resource, transfer, to_host)
     }
 
+    /// A fence of a context of virgl's is one of the library's own: its thread keeps a pointer to the context of the fence that it waits
+    /// for, and calls by it even after the context has gone (seen in 0.10 and in the sources of 1.3). One thread signals both kinds in
+    /// their order.
     fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Reply {
-        let line = ring.map_or(Line::Global, |ring| Line::Ring { context, ring });
+        let is_virgl = self.contexts.get(&context).is_some_and(|context| context.is_virgl);
+        let line = match ring {
+            Some(ring) if !is_virgl => Line::Ring { context, ring },
+            _ => Line::Global,
+        };
         if self.ask_for_fence(line, Some(fence)) {
             return Reply::Fence;
         }
