@@ -297,8 +297,8 @@ impl Service {
     }
 
     /// Asks QEMU what there is to ask, and answers the commands that it has answered. Only while a driver has the device: without one,
-    /// QEMU (seen in 11.1) has no pointer to the virtio device, follows it all the same, and ends. What is to be said is said later. (What QEMU has not
-    /// read when it stops the rings ends it still: nobody but QEMU can mend that.)
+    /// QEMU (seen in 11.1) has no pointer to the virtio device, follows it all the same, and ends. What is to be said is said later.
+    /// (What QEMU has not read when it stops the rings ends it still: nobody but QEMU can mend that.)
     fn qemu_turn(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else {
             self.device.shmem.no_channel(now);

@@ -8,11 +8,10 @@
 //! The scene is that of the tests' own `phyllome-gl-scene`: turning triangles, a texture, clears. It is drawn off screen, each frame
 //! to its end, in a small size, where commands and answers are the work, and in a large one, where pixels are. (glmark2 draws in the
 //! size of the largest mode in a device's EDID, which is another for each device.) A guest of
-//! vhost-device-gpu finds virgl's first capset only and draws with OpenGL 3.3, with commands that cost guest and library less than those
-//! of 4.3, which ours has: beside that peer our device offers the same capset, and what it offers by itself has rows of its own
-//! (`gl43`). Guests stay up and draw by turns, several rounds (vhost-device-gpu and ours alone at first);
-//! of each the best round counts, because whatever else the computer does only takes away. CPU is that of QEMU, device and renderer
-//! together, for a frame, in the middle of all rounds.
+//! vhost-device-gpu finds virgl's first capset only and draws with OpenGL 3.3, where ours has 4.3: beside that peer our device offers the
+//! same capset, and what it offers by itself has rows of its own (`gl43`), of the fewer rounds in which all guests are up. Guests stay up
+//! and draw by turns, several rounds (vhost-device-gpu and ours alone at first); of each the best round counts, because whatever else the
+//! computer does only takes away. CPU is that of QEMU, device and renderer together, for a frame, in the middle of all rounds.
 
 pub mod blob;
 pub mod cpu;
