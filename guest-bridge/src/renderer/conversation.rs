@@ -111,7 +111,7 @@ enum Expected {
 /// Which answer; `None` if there is none.
 fn expected(request: &Request<'_>) -> Option<Expected> {
     match request {
-        Request::Part(_) | Request::Fence { .. } | Request::DropTarget(_) => None,
+        Request::Part(_) | Request::Fence { .. } | Request::Follow { .. } | Request::DropTarget(_) => None,
         Request::Export(_) => Some(Expected::Exported),
         Request::Map(_) => Some(Expected::Mapped),
         _ => Some(Expected::Done),

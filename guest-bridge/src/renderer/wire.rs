@@ -2,9 +2,9 @@
 //!
 //! The connection is a `SOCK_SEQPACKET` socket pair. A packet has at most [`MAX_PACKET`] bytes: one message after another, each
 //! encoded by postcard; a message that carries descriptors is alone in its packet. The renderer first says its capsets and
-//! [`Event::Ready`]; from then on it answers each [`Request`] but [`Request::Part`], [`Request::Fence`] and
-//! [`Request::DropTarget`] with exactly one [`Event::Done`], [`Event::Exported`] or [`Event::Mapped`], in the order of the
-//! requests; [`Event::Fenced`] comes whenever a fence has signalled. phyllome-guest checks a guest's numbers before it sends
+//! [`Event::Ready`]; from then on it answers each [`Request`] but [`Request::Part`], [`Request::Fence`],
+//! [`Request::Follow`] and [`Request::DropTarget`] with exactly one [`Event::Done`], [`Event::Exported`] or [`Event::Mapped`], in the
+//! order of the requests; [`Event::Fenced`] comes whenever a fence has signalled. phyllome-guest checks a guest's numbers before it sends
 //! them, and the renderer checks them again; phyllome-guest believes no event of a renderer, which a guest may have taken over:
 //! what does not follow this file ends it.
 
@@ -212,6 +212,16 @@ pub enum Request<'a> {
     },
     /// [`Event::Fenced`] is to come once everything before this is done. Not answered otherwise, even if it fails (then it comes at once).
     Fence {
+        /// The context, 0 for all.
+        context: u32,
+        /// The context's timeline, if `VIRTIO_GPU_FLAG_INFO_RING_IDX` was set.
+        ring: Option<u8>,
+        /// Comes back; counts up.
+        fence: u64,
+    },
+    /// The same for what is done once it is answered: [`Event::Fenced`] is to come as soon as it has for every [`Self::Fence`] before this
+    /// on the same timeline, which is at once if it has.
+    Follow {
         /// The context, 0 for all.
         context: u32,
         /// The context's timeline, if `VIRTIO_GPU_FLAG_INFO_RING_IDX` was set.

@@ -28,14 +28,20 @@ fn one_turns_requests_share_a_packet() {
             stage.client.send(&Request::Unref(resource), &[]).unwrap();
         }
         stage.client.fence(3, Some(1), 99).unwrap();
+        stage.client.follow(3, Some(1), 100).unwrap();
         stage.client.drop_target(8).unwrap();
         let sent = stage.sent();
         assert_eq!(sent.len(), 1);
         let mut requests = Vec::new();
         each(&sent, |request, _| requests.push(format!("{request:?}")));
-        assert_eq!(requests.len(), 52);
-        assert_eq!(requests[49], "Unref(49)");
-        assert_eq!(requests[50..], ["Fence { context: 3, ring: Some(1), fence: 99 }", "DropTarget(8)"]);
+        assert_eq!(requests.len(), 53);
+        let last = [
+            "Unref(49)",
+            "Fence { context: 3, ring: Some(1), fence: 99 }",
+            "Follow { context: 3, ring: Some(1), fence: 100 }",
+            "DropTarget(8)",
+        ];
+        assert_eq!(requests[49..], last);
     });
 }
 
@@ -125,6 +131,7 @@ fn what_does_not_follow_the_protocol_is_not_sent() {
             (Request::Memory(Vec::new()), &one),
             (Request::Part(&[1]), &[]),
             (Request::Fence { context: 0, ring: None, fence: 1 }, &[]),
+            (Request::Follow { context: 0, ring: None, fence: 1 }, &[]),
             (Request::DropTarget(1), &[]),
             (Request::Submit { context: 1, commands: &long }, &[]),
         ] {

@@ -101,6 +101,24 @@ fn the_fences_of_a_context_end_with_it() {
     assert!(matches!(both, [Some(Said::Fenced(3)), Some(Said::Done(0))]), "{both:?}");
 }
 
+/// A signal stands for all fences before it, so none may come before one that was asked for earlier.
+#[test]
+fn what_is_done_already_is_told_at_once_but_not_before_what_is_being_drawn() {
+    let mut renderer = drawing();
+    for round in 0..20u64 {
+        let slow: Vec<u32> =
+            (0..10).flat_map(|n| clear(10 + round as u32 * 10 + n, 1, B8G8R8A8, [n as f32 / 16.0; 4])).collect();
+        assert_eq!(renderer.submit(1, &slow), 0);
+        renderer.send(&Request::Fence { context: 0, ring: None, fence: round * 4 });
+        renderer.send(&Request::Follow { context: 1, ring: Some(0), fence: round * 4 + 1 });
+        renderer.send(&Request::Follow { context: 0, ring: None, fence: round * 4 + 2 });
+        let came = [fenced(&mut renderer), fenced(&mut renderer), fenced(&mut renderer)];
+        assert_eq!(came, [round * 4, round * 4 + 1, round * 4 + 2]);
+        renderer.send(&Request::Follow { context: 9, ring: Some(7), fence: round * 4 + 3 });
+        assert_eq!(fenced(&mut renderer), round * 4 + 3);
+    }
+}
+
 /// virglrenderer loses the fence that it is waiting for when any context is destroyed.
 #[test]
 fn fences_survive_the_end_of_other_contexts() {

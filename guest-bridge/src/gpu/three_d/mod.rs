@@ -56,6 +56,15 @@ struct Entry {
     made_by: Token,
 }
 
+/// When a fenced command is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Until {
+    /// When the renderer has answered, and the fences before it have signalled: transfers and all else that the library does at once.
+    Answered,
+    /// When the GPU, or what draws in its place, has done what the command asked for.
+    Drawn,
+}
+
 /// What a command gets that could not be sent on.
 fn unsent(why: Unsent) -> Refused {
     match why {
@@ -352,7 +361,7 @@ impl ThreeD {
         }
         self.tell_memory(memory);
         let ticket = self.client.submit(header.ctx_id, commands).map_err(unsent)?;
-        Ok(self.expect(header, ticket, Purpose::Plain).0)
+        Ok(self.expect_until(header, ticket, Purpose::Plain, Until::Drawn).0)
     }
 
     /// The renderer is to know guest memory as it is now, before it is asked to touch it.
@@ -387,22 +396,31 @@ impl ThreeD {
         sent.map(|ticket| self.answers.expect(ticket, purpose)).is_ok()
     }
 
-    /// The guest's answer comes with the renderer's, and, if the guest wants a fence, after that.
+    /// The guest's answer comes with the renderer's, for a command that the library has carried out by then.
     fn expect(&mut self, header: &Header, ticket: Ticket, purpose: Purpose) -> (Outcome, Token) {
+        self.expect_until(header, ticket, purpose, Until::Answered)
+    }
+
+    /// The guest's answer comes with the renderer's, and, if the guest wants a fence, after that.
+    fn expect_until(&mut self, header: &Header, ticket: Ticket, purpose: Purpose, until: Until) -> (Outcome, Token) {
         let token = self.answers.expect(ticket, purpose);
         if header.fenced() {
             // Without it the answer ends the command.
-            self.fence(header, token);
+            self.fence(header, token, until);
         }
         (Outcome::Forwarded(token, Waits::NOTHING), token)
     }
 
-    fn fence(&mut self, header: &Header, token: Token) -> bool {
+    fn fence(&mut self, header: &Header, token: Token, until: Until) -> bool {
         let ring = (header.flags & FLAG_INFO_RING_IDX != 0).then_some(header.ring_idx);
         // Without a ring the fence is on the device's one timeline, whatever the context.
         let context = if ring.is_some() { header.ctx_id } else { 0 };
         let fence = self.answers.fence(token);
-        let sent = self.client.fence(context, ring, fence).is_ok();
+        let sent = match until {
+            Until::Answered => self.client.follow(context, ring, fence),
+            Until::Drawn => self.client.fence(context, ring, fence),
+        };
+        let sent = sent.is_ok();
         if !sent {
             self.answers.unfence(fence);
         }
@@ -421,7 +439,7 @@ impl ThreeD {
             return outcome;
         }
         let token = self.answers.token();
-        if self.fence(header, token) { Outcome::Forwarded(token, waits) } else { outcome }
+        if self.fence(header, token, Until::Answered) { Outcome::Forwarded(token, waits) } else { outcome }
     }
 
     /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer.

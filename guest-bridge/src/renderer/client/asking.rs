@@ -34,7 +34,7 @@ impl Client {
         let files: io::Result<Vec<OwnedFd>> = files.iter().map(|file| file.try_clone_to_owned()).collect();
         let files = files.map_err(|_| Unsent::Host)?;
         let ticket = Ticket(self.tickets);
-        if matches!(request, Request::Part(_) | Request::Fence { .. } | Request::DropTarget(_))
+        if matches!(request, Request::Part(_) | Request::Fence { .. } | Request::Follow { .. } | Request::DropTarget(_))
             || !self.outgoing.push(request, files)
         {
             return Err(Unsent::Unfit);
@@ -99,6 +99,16 @@ impl Client {
 
     /// Queues a fence: [`Happened::Fenced`] comes once everything before it is done. `fence` must not be under way.
     pub fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
+        self.push_fence(fence, &Request::Fence { context, ring, fence })
+    }
+
+    /// Queues a fence for what is done once it is answered: [`Happened::Fenced`] comes after those before it on its timeline, and costs
+    /// the renderer nothing. `fence` must not be under way.
+    pub fn follow(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
+        self.push_fence(fence, &Request::Follow { context, ring, fence })
+    }
+
+    fn push_fence(&mut self, fence: u64, request: &Request<'_>) -> Result<(), Unsent> {
         self.admit(0)?;
         if self.talk.fences() >= MOST_FENCES {
             return Err(Unsent::Full);
@@ -106,7 +116,7 @@ impl Client {
         if !self.talk.fence(fence) {
             return Err(Unsent::Unfit);
         }
-        self.outgoing.push(&Request::Fence { context, ring, fence }, Vec::new());
+        self.outgoing.push(request, Vec::new());
         Ok(())
     }
 

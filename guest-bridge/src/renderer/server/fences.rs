@@ -51,6 +51,15 @@ impl Fences {
         self.outstanding += 1;
     }
 
+    /// `fence` signals with the last that is waited for on this timeline; `false` if there is none, so that it has signalled.
+    pub fn follow(&mut self, line: Line, fence: u64) -> bool {
+        let Some(waiting) = self.lines.get_mut(&line) else { return false };
+        let Some(&(number, _)) = waiting.back() else { return false };
+        waiting.push_back((number, Some(fence)));
+        self.outstanding += 1;
+        true
+    }
+
     /// The library has not been asked by this number after all.
     pub fn cancel(&mut self, line: Line, number: u64) {
         let Some(waiting) = self.lines.get_mut(&line) else { return };
@@ -77,7 +86,10 @@ impl Fences {
             }
         };
         let Some(waiting) = self.lines.get_mut(&line) else { return Vec::new() };
-        let count = waiting.iter().position(|(number, _)| is_it(*number)).map_or(0, |at| at + 1);
+        // Those that follow have the number of the one that they follow.
+        let before = waiting.iter().take_while(|(number, _)| !is_it(*number)).count();
+        let these = waiting.iter().skip(before).take_while(|(number, _)| is_it(*number)).count();
+        let count = if these > 0 { before + these } else { 0 };
         let done = waiting.drain(..count).filter_map(|(_, fence)| fence).collect();
         if waiting.is_empty() {
             self.lines.remove(&line);
@@ -141,6 +153,26 @@ mod tests {
         waiting(&mut fences, 30);
         fences.cancel(Line::Global, number + 1);
         assert_eq!((fences.outstanding(), fences.lines()), (0, vec![]));
+    }
+
+    #[test]
+    fn what_follows_signals_with_the_last_before_it_and_not_later() {
+        let mut fences = Fences::default();
+        assert!(!fences.follow(Line::Global, 1), "there is nothing to wait for");
+        let first = waiting(&mut fences, 10);
+        assert!(fences.follow(Line::Global, 11) && fences.follow(Line::Global, 12));
+        let second = waiting(&mut fences, 20);
+        assert!(fences.follow(Line::Global, 21));
+        assert!(!fences.follow(Line::Ring { context: 1, ring: 0 }, 2), "another timeline");
+        assert_eq!(fences.outstanding(), 5);
+        assert_eq!(fences.done(Signal::Global(first)), [10, 11, 12]);
+        assert_eq!(fences.done(Signal::Global(second)), [20, 21]);
+        assert_eq!((fences.outstanding(), fences.lines()), (0, vec![]));
+        let first = waiting(&mut fences, 30);
+        assert!(fences.follow(Line::Global, 31));
+        let second = waiting(&mut fences, 40);
+        assert_eq!(fences.done(Signal::Global(second)), [30, 31, 40], "a signal stands for all before it");
+        assert_eq!(fences.done(Signal::Global(first)), NONE);
     }
 
     #[test]

@@ -132,6 +132,10 @@ impl State {
         let result = match request {
             Request::Part(bytes) => return self.gather(bytes).map(|()| Reply::Nothing),
             Request::Fence { context, ring, fence } => return Ok(self.fence(context, ring, fence)),
+            Request::Follow { context, ring, fence } => {
+                let waits = self.telling.follow(self.line(context, ring), fence);
+                return Ok(if waits { Reply::Fence } else { Reply::Answer });
+            }
             Request::DropTarget(target) => {
                 self.targets.remove(&target);
                 return Ok(Reply::Nothing);
@@ -373,13 +377,16 @@ impl State {
     /// A fence of a context of virgl's is one of the library's own: its thread keeps a pointer to the context of the fence that it waits
     /// for, and calls by it even after the context has gone (seen in 0.10 and in the sources of 1.3). One thread signals both kinds in
     /// their order.
-    fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Reply {
+    fn line(&self, context: u32, ring: Option<u8>) -> Line {
         let is_virgl = self.contexts.get(&context).is_some_and(|context| context.is_virgl);
-        let line = match ring {
+        match ring {
             Some(ring) if !is_virgl => Line::Ring { context, ring },
             _ => Line::Global,
-        };
-        if self.ask_for_fence(line, Some(fence)) {
+        }
+    }
+
+    fn fence(&self, context: u32, ring: Option<u8>, fence: u64) -> Reply {
+        if self.ask_for_fence(self.line(context, ring), Some(fence)) {
             return Reply::Fence;
         }
         self.telling.tell(vec![fence]);

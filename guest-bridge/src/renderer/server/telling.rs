@@ -129,6 +129,16 @@ impl Telling {
         asked
     }
 
+    /// A fence of what is done already signals after those before it on its timeline. Whether it waits for any; if not, it is told.
+    pub fn follow(&self, line: Line, fence: u64) -> bool {
+        let mut inner = self.inner();
+        if inner.fences.outstanding() < MAX_FENCES && inner.fences.follow(line, fence) {
+            return true;
+        }
+        inner.tell(vec![fence]);
+        false
+    }
+
     /// Fences of these will not signal any more: they count as signalled.
     pub fn forget(&self, which: impl FnOnce(&mut Fences) -> Vec<u64>) {
         let mut inner = self.inner();
@@ -300,6 +310,22 @@ mod tests {
         assert!(told.is_some());
         pair.telling.awake(true);
         assert!(!pair.is_woken() && pair.telling.rest().unwrap().blocked);
+    }
+
+    #[test]
+    fn what_is_done_already_is_told_with_its_answer_or_after_the_fences_before_it() {
+        let mut pair = Pair::new();
+        pair.done(0);
+        assert!(!pair.telling.follow(Line::Global, 1));
+        assert_eq!(pair.telling.rest().unwrap(), NONE);
+        assert_eq!(pair.heard(), [Err(0), Ok(1)]);
+        pair.telling.awake(false);
+        let number = pair.asked(2);
+        assert!(pair.telling.follow(Line::Global, 3));
+        pair.telling.rest().unwrap();
+        assert_eq!(pair.heard(), []);
+        pair.telling.signalled(Signal::Global(number));
+        assert_eq!(pair.heard(), [Ok(2), Ok(3)]);
     }
 
     #[test]
