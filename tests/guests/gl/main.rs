@@ -4,7 +4,8 @@
 //! `phyllome-gl-scene screen FILE [FRAMES]` draws on the first screen by page flips and leaves the last frame there until it is killed;
 //! `phyllome-gl-scene pixels FILE WIDTH HEIGHT FRAMES` draws the last frame alone, off screen. FILE is the last frame as the guest reads it back (PPM).
 //! `phyllome-gl-scene frames WIDTH HEIGHT SECONDS` draws one frame after another off screen, each to its end, and says `BEGIN` before the
-//! first; the last must have the scene's corners.
+//! first; the last must have the scene's corners. `phyllome-gl-scene stream WIDTH HEIGHT SECONDS` does the same as programs do: each frame ends
+//! by a swap of buffers, and the next is begun at once.
 //! It prints GL's strings, `FPS figure` and, when all is drawn, `DONE WIDTHxHEIGHT`.
 
 #[path = "../guest/drm.rs"]
@@ -35,8 +36,13 @@ fn run() -> Result<(), Failure> {
     match words.as_slice() {
         ["screen", file, rest @ ..] => on_screen(file, rest.first().map_or(Ok(1), |frames| frames.parse())?),
         ["pixels", file, width, height, frames] => off_screen(file, width.parse()?, height.parse()?, frames.parse()?),
-        ["frames", width, height, seconds] => many_frames(width.parse()?, height.parse()?, seconds.parse()?),
-        _ => Err("usage: screen FILE [FRAMES] | frames WIDTH HEIGHT SECONDS | pixels FILE WIDTH HEIGHT FRAMES".into()),
+        [how @ ("frames" | "stream"), width, height, seconds] => {
+            many_frames(*how == "stream", width.parse()?, height.parse()?, seconds.parse()?)
+        }
+        _ => Err(
+            "usage: screen FILE [FRAMES] | pixels FILE WIDTH HEIGHT FRAMES | (frames | stream) WIDTH HEIGHT SECONDS"
+                .into(),
+        ),
     }
 }
 
@@ -52,20 +58,31 @@ fn off_screen(file: &str, width: u32, height: u32, frames: u32) -> Result<(), Fa
     Ok(())
 }
 
-fn many_frames(width: u32, height: u32, seconds: u32) -> Result<(), Failure> {
+fn many_frames(stream: bool, width: u32, height: u32, seconds: u32) -> Result<(), Failure> {
     let card = drm::Card::open()?;
     let gbm = egl::Gbm::new(card.as_raw_fd(), width, height)?;
-    let _display = egl::Display::on_gbm(&gbm)?;
+    let display = egl::Display::on_gbm(&gbm)?;
     let scene = scene::Scene::new(gles::Gles::open()?)?;
     println!("BEGIN");
     let start = Instant::now();
     let mut frames = 0;
+    let mut front = None;
     while start.elapsed().as_secs() < u64::from(seconds) {
         scene.draw(frames, width, height);
-        scene.gles.finish();
         frames += 1;
+        if !stream {
+            scene.gles.finish();
+            continue;
+        }
+        display.swap()?;
+        if let Some(previous) = front.replace(gbm.lock_front()?) {
+            gbm.release(previous);
+        }
     }
+    scene.gles.finish();
     report(start, frames);
+    // After a swap there is another buffer.
+    scene.draw(frames, width, height);
     // The bottom row comes first.
     let pixels = scene.gles.read_pixels(width, height);
     let last = width as usize - 1;

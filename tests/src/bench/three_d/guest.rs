@@ -173,9 +173,9 @@ impl Guest {
         self.remote.run_within(&Program::script(script).user("root"), LIMIT)?.ok()
     }
 
-    /// Draws the scene off screen in this size.
-    pub fn scene(&self, (width, height): (u32, u32)) -> Result<Frames> {
-        let script = format!("exec {SCENE} frames {width} {height} {LASTS}");
+    /// Draws the scene off screen in this size, and `how`: `frames` each to its end, or as a `stream`.
+    pub fn scene(&self, how: &str, (width, height): (u32, u32)) -> Result<Frames> {
+        let script = format!("exec {SCENE} {how} {width} {height} {LASTS}");
         let running = self.remote.spawn("scene", &Program::script(&script).user("root"))?;
         running.wait_output("BEGIN", LIMIT)?;
         std::thread::sleep(SETTLE);

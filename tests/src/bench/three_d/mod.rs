@@ -6,12 +6,12 @@
 //! and processors (TCG), the same library, which draws with llvmpipe where there is no GPU.
 //!
 //! The scene is that of the tests' own `phyllome-gl-scene`: turning triangles, a texture, clears. It is drawn off screen, each frame
-//! to its end, in a small size, where commands and answers are the work, and in a large one, where pixels are. (glmark2 draws in the
-//! size of the largest mode in a device's EDID, which is another for each device.) A guest of
-//! vhost-device-gpu finds virgl's first capset only and draws with OpenGL 3.3, where ours has 4.3: beside that peer our device offers the
-//! same capset, and what it offers by itself has rows of its own (`gl43`), of the fewer rounds in which all guests are up. Guests stay up
-//! and draw by turns, several rounds (vhost-device-gpu and ours alone at first); of each the best round counts, because whatever else the
-//! computer does only takes away. CPU is that of QEMU, device and renderer together, for a frame, in the middle of all rounds.
+//! to its end (`small` and `large`) and one after the other as programs do it (`stream_small` and `stream_large`), in a small size,
+//! where commands and answers are the work, and in a large one, where pixels are. (glmark2 draws in the size of the largest mode in a
+//! device's EDID, which is another for each device.) A guest of vhost-device-gpu finds virgl's first capset only and draws with OpenGL
+//! 3.3, where ours has 4.3: rows called `gl33` are of our device with the same capset. Each guest is alone while it draws. Those that
+//! are close are started by turns, several rounds, the others once; of each the best round counts, because whatever else the computer
+//! does only takes away. CPU is that of QEMU, device and renderer together, for a frame, in the middle of all rounds.
 
 pub mod blob;
 pub mod cpu;
@@ -25,11 +25,17 @@ use root::{PEER, Root};
 use std::collections::BTreeMap;
 use submit::{Rig, Trip};
 
-const ROUNDS: usize = 8;
-/// With those peers that are far from us.
-const FAR_ROUNDS: usize = 2;
+const ROUNDS: usize = 4;
 const SUBMIT_ROUNDS: usize = 8;
-const SCENES: [(&str, (u32, u32)); 2] = [("small", (64, 64)), ("large", (1280, 800))];
+/// How often a guest that is up draws each scene.
+const TIMES: usize = 2;
+/// Names, how frames end, and sizes.
+const SCENES: [(&str, &str, (u32, u32)); 4] = [
+    ("small", "frames", (64, 64)),
+    ("large", "frames", (1280, 800)),
+    ("stream_small", "stream", (64, 64)),
+    ("stream_large", "stream", (1280, 800)),
+];
 /// Parts of this benchmark, which can be asked for alone.
 const PARTS: [&str; 3] = ["fps", "submit", "blob"];
 
@@ -106,51 +112,48 @@ fn summed_up(all: &[Frames]) -> Frames {
     Frames { fps, cpu: median(all.iter().map(|frames| frames.cpu).collect()) }
 }
 
+/// Starts a guest, has it draw all scenes and ends it.
+fn fps_round(root: &Root, kind: Kind, mut drawn: impl FnMut(&'static str, Frames)) -> anyhow::Result<()> {
+    let guest = Guest::boot(root, kind)?;
+    eprintln!("{kind:?} draws with {}", guest.renderer);
+    for _ in 0..TIMES {
+        for (scene, how, size) in SCENES {
+            let frames = guest.scene(how, size)?;
+            eprintln!("{scene}, {kind:?}: {frames:?}");
+            drawn(scene, frames);
+        }
+    }
+    Ok(())
+}
+
 fn fps_rows(root: &Root) -> Vec<Row> {
     let kinds = [Kind::OursAlike, Kind::Peer, Kind::Ours, Kind::Qemu, Kind::Contrib, Kind::Flat];
-    let mut guests: Vec<anyhow::Result<Guest>> = Vec::new();
+    let mut troubles = BTreeMap::new();
     let mut all = All::new();
-    // Guests that only wait take time from those that draw: the two that are closest are alone.
-    for (count, rounds) in [(2, ROUNDS), (kinds.len(), FAR_ROUNDS)] {
-        for &kind in kinds.iter().take(count).skip(guests.len()) {
-            let guest = Guest::boot(root, kind);
-            match &guest {
-                Ok(guest) => eprintln!("{kind:?} draws with {}", guest.renderer),
-                Err(error) => eprintln!("{kind:?}: {error:#}"),
+    for round in 0..ROUNDS {
+        let close = kinds.iter().enumerate().filter(|(at, _)| *at < 3 || round == 0);
+        for (at, &kind) in close {
+            if troubles.contains_key(&at) {
+                continue;
             }
-            guests.push(guest);
-        }
-        for round in 0..rounds {
-            for (scene, size) in SCENES {
-                for (at, guest) in guests.iter_mut().enumerate() {
-                    // A processor that draws by itself is far from all others: one round says enough.
-                    let skip = kinds.get(at) == Some(&Kind::Flat) && round > 0;
-                    let Some(running) = guest.as_ref().ok().filter(|_| !skip) else { continue };
-                    match running.scene(size) {
-                        Ok(frames) => {
-                            eprintln!("{scene}, round {round}, {:?}: {frames:?}", kinds.get(at));
-                            all.entry((at, scene)).or_default().push(frames);
-                        }
-                        Err(error) => *guest = Err(error),
-                    }
-                }
+            let drawn = |scene, frames| all.entry((at, scene)).or_default().push(frames);
+            if let Err(error) = fps_round(root, kind, drawn) {
+                eprintln!("{kind:?}: {error:#}");
+                troubles.insert(at, format!("{error:#}"));
             }
         }
     }
-    let why = |at: usize| match guests.get(at) {
-        Some(Err(error)) => format!("{error:#}"),
-        _ => "nothing was measured".to_owned(),
-    };
+    let why = |at: usize| troubles.get(&at).cloned().unwrap_or_else(|| "nothing was measured".to_owned());
     // Which of ours beside which peer.
     let peers = [
-        (0, 1, "vhost_device_gpu", PEER, 1.1),
-        (2, 1, "gl43_vhost_device_gpu_gl33", PEER, 1.0),
+        (2, 1, "vhost_device_gpu", PEER, 1.1),
+        (0, 1, "gl33_vhost_device_gpu", PEER, 1.0),
         (2, 3, "virtio_gpu_gl", "QEMU's virtio-gpu-gl", 1.0),
         (2, 4, "contrib", "contrib vhost-user-gpu --virgl", 1.1),
         (2, 5, "2d", "a guest without 3D", 1.0),
     ];
     let mut rows = Vec::new();
-    for (scene, _) in SCENES {
+    for (scene, ..) in SCENES {
         for (ours, at, word, title, goal) in peers {
             let pair = || -> anyhow::Result<(Frames, Frames)> {
                 let of =
