@@ -252,7 +252,14 @@ impl Device {
         };
         let done = match (&mut self.three_d, done) {
             (Some(three_d), Ok(outcome)) => Ok(three_d.in_order(&header, outcome)),
-            (_, done) => done,
+            (Some(three_d), Err((status, class))) => match three_d.refuse_in_order(&header, status) {
+                Some(outcome) => {
+                    self.errors.count(class);
+                    Ok(outcome)
+                }
+                None => Err((status, class)),
+            },
+            (None, done) => done,
         };
         done.unwrap_or_else(|(status, class)| {
             self.errors.count(class);

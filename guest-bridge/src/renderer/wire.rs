@@ -219,8 +219,8 @@ pub enum Request<'a> {
         /// Comes back; counts up.
         fence: u64,
     },
-    /// The same for what is done once it is answered: [`Event::Fenced`] is to come as soon as it has for every [`Self::Fence`] before this
-    /// on the same timeline, which is at once if it has.
+    /// The same for what is done once it is answered: [`Event::Fenced`] is to come as soon as it has for all fences before this on the
+    /// same timeline, which is at once if it has. (The timelines of virgl's contexts are those of context 0.)
     Follow {
         /// The context, 0 for all.
         context: u32,

@@ -1,9 +1,14 @@
 //! Who waits for what: the renderer's answers come in the order of the requests, fences whenever they signal.
 //!
+//! The guest's driver takes the answer to a fenced command for a sign that all fences before it have signalled, so every such command
+//! keeps its place, whoever executes it and whether it is refused or not.
+//!
 //! Bounded by the guest's queues: each of its commands waits at most once.
 
 use super::ThreeD;
-use crate::gpu::wire::Status;
+use crate::gpu::device::Outcome;
+use crate::gpu::pacing::Waits;
+use crate::gpu::wire::{FLAG_INFO_RING_IDX, Header, Status};
 use crate::renderer::client::{Answer, Happened, Ticket};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
@@ -79,13 +84,24 @@ pub enum News {
     Died(String),
 }
 
+/// When a fenced command is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// When the renderer has answered, and the fences before it have signalled: whatever the library does at once.
+    Answered,
+    /// When the GPU, or what draws in its place, has done what the command asked for.
+    Drawn,
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     waiting: HashMap<Ticket, (Token, Purpose)>,
     /// Fences that have not signalled, and the commands that they end.
     fences: BTreeMap<u64, Token>,
-    /// Fences of commands whose own answer has not come yet.
-    unanswered: HashMap<Token, u64>,
+    /// Fences of commands that have them.
+    fenced: HashMap<Token, u64>,
+    /// What commands get when their fences signal, if they were refused.
+    refusals: HashMap<Token, Status>,
     /// Fences after which the renderer has drawn what a scanout is to show: which scanout, and which of its fetches.
     drawn: BTreeMap<u64, (usize, u64)>,
     next_token: u64,
@@ -117,7 +133,7 @@ impl Answers {
     pub fn fence(&mut self, token: Token) -> u64 {
         self.next_fence += 1;
         self.fences.insert(self.next_fence, token);
-        self.unanswered.insert(token, self.next_fence);
+        self.fenced.insert(token, self.next_fence);
         self.next_fence
     }
 
@@ -136,7 +152,7 @@ impl Answers {
     /// That fence was not sent after all.
     pub fn unfence(&mut self, fence: u64) {
         if let Some(token) = self.fences.remove(&fence) {
-            self.unanswered.remove(&token);
+            self.fenced.remove(&token);
         }
     }
 
@@ -147,7 +163,8 @@ impl Answers {
         }
         self.fences.clear();
         self.drawn.clear();
-        self.unanswered.clear();
+        self.fenced.clear();
+        self.refusals.clear();
         self.news.retain(|news| matches!(news, News::Died(_)));
     }
 
@@ -169,31 +186,35 @@ impl Answers {
                 }
             }
             Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) | Purpose::Map(_) | Purpose::Picture(_) => {
-                match self.unanswered.get(&token) {
-                    // It ends with its fence.
-                    Some(_) if status == Status::OkNoData => {}
-                    fence => {
-                        // What failed has nothing to wait for.
-                        if let Some(fence) = fence {
-                            self.fences.remove(fence);
-                        }
-                        self.unanswered.remove(&token);
-                        self.news.push(News::Answer(token, status));
-                    }
+                if !self.fenced.contains_key(&token) {
+                    self.news.push(News::Answer(token, status));
+                } else if status != Status::OkNoData {
+                    self.refuse(token, status);
                 }
             }
         }
+    }
+
+    /// What a command with a fence gets once that signals.
+    pub fn refuse(&mut self, token: Token, status: Status) {
+        self.refusals.insert(token, status);
     }
 
     fn signalled(&mut self, fence: u64) {
         if let Some((scanout, epoch)) = self.drawn.remove(&fence) {
             self.news.push(News::Fetched { scanout, epoch });
         }
-        // A fence of a command that failed has been taken out, an invented one was never in.
+        // An invented one was never in.
         if let Some(token) = self.fences.remove(&fence) {
-            self.unanswered.remove(&token);
-            self.news.push(News::Answer(token, Status::OkNoData));
+            self.fenced.remove(&token);
+            self.end(token);
         }
+    }
+
+    /// A command's fence has signalled, or never will.
+    fn end(&mut self, token: Token) {
+        let status = self.refusals.remove(&token).unwrap_or(Status::OkNoData);
+        self.news.push(News::Answer(token, status));
     }
 }
 
@@ -207,6 +228,69 @@ fn status(errno: i32) -> Status {
 }
 
 impl ThreeD {
+    /// The guest's answer comes with the renderer's, for a command that the library has carried out by then.
+    pub(super) fn expect(&mut self, header: &Header, ticket: Ticket, purpose: Purpose) -> (Outcome, Token) {
+        self.expect_until(header, ticket, purpose, Until::Answered)
+    }
+
+    /// The guest's answer comes with the renderer's, and, if the guest wants a fence, after that.
+    pub(super) fn expect_until(
+        &mut self,
+        header: &Header,
+        ticket: Ticket,
+        purpose: Purpose,
+        until: Until,
+    ) -> (Outcome, Token) {
+        let token = self.answers.expect(ticket, purpose);
+        if header.fenced() {
+            // Without it the answer ends the command.
+            self.fence(header, token, until);
+        }
+        (Outcome::Forwarded(token, Waits::NOTHING), token)
+    }
+
+    fn fence(&mut self, header: &Header, token: Token, until: Until) -> bool {
+        let ring = (header.flags & FLAG_INFO_RING_IDX != 0).then_some(header.ring_idx);
+        // Without a ring the fence is on the device's one timeline, whatever the context.
+        let context = if ring.is_some() { header.ctx_id } else { 0 };
+        let fence = self.answers.fence(token);
+        let sent = match until {
+            Until::Answered => self.client.follow(context, ring, fence),
+            Until::Drawn => self.client.fence(context, ring, fence),
+        };
+        let sent = sent.is_ok();
+        if !sent {
+            self.answers.unfence(fence);
+        }
+        sent
+    }
+
+    /// A fenced command that the device itself has executed keeps its place on the device's timeline.
+    pub fn in_order(&mut self, header: &Header, outcome: Outcome) -> Outcome {
+        let waits = match outcome {
+            Outcome::Answer => Waits::NOTHING,
+            Outcome::Hold(waits) => waits,
+            Outcome::Forwarded(..) => return outcome,
+        };
+        if !header.fenced() || !self.answers.any_fence() {
+            return outcome;
+        }
+        let token = self.answers.token();
+        if self.fence(header, token, Until::Answered) { Outcome::Forwarded(token, waits) } else { outcome }
+    }
+
+    /// The same for a fenced command that the device refuses; `None` if nothing is before it.
+    pub fn refuse_in_order(&mut self, header: &Header, status: Status) -> Option<Outcome> {
+        if !header.fenced() || !self.answers.any_fence() {
+            return None;
+        }
+        let token = self.answers.token();
+        self.fence(header, token, Until::Answered).then(|| {
+            self.answers.refuse(token, status);
+            Outcome::Forwarded(token, Waits::NOTHING)
+        })
+    }
+
     pub(super) fn happened(&mut self, happened: Happened, now: Instant) {
         match happened {
             Happened::Ready => self.answers.news.push(News::Started),
@@ -269,7 +353,7 @@ impl ThreeD {
         self.answers.news.push(News::Died(reason));
         let drawn = std::mem::take(&mut self.answers.drawn).into_values();
         self.answers.news.extend(drawn.map(|(scanout, epoch)| News::Fetched { scanout, epoch }));
-        let tokens: HashMap<Token, u64> = std::mem::take(&mut self.answers.unanswered);
+        let tokens: HashMap<Token, u64> = std::mem::take(&mut self.answers.fenced);
         let open: Vec<Token> = waiting.iter().map(|&(token, _)| token).collect();
         for (token, purpose) in waiting {
             self.answers.answered(token, purpose, Status::ErrUnspec);
@@ -281,7 +365,8 @@ impl ThreeD {
             .map(|(t, f)| (f, t))
             .collect();
         done.sort_unstable();
-        self.answers.news.extend(done.into_iter().map(|(_, token)| News::Answer(token, Status::OkNoData)));
+        done.into_iter().for_each(|(_, token)| self.answers.end(token));
+        self.answers.refusals.clear();
         if let Err(off) = self.client.restart(now) {
             tracing::warn!(target: "guest", "{off}");
         }

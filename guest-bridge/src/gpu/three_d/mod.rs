@@ -19,12 +19,11 @@ use super::backing::Backing;
 use super::class::Class;
 use super::device::{Done, Outcome, Refused};
 use super::memory::Memory;
-use super::pacing::Waits;
 use super::quota::{Bucket, Quota};
-use super::wire::{Command3d, FLAG_INFO_RING_IDX, Header, MemEntries, Response, Status};
-use crate::renderer::client::{Capset, Client, Ticket, Unsent};
+use super::wire::{Command3d, Header, MemEntries, Response, Status};
+use crate::renderer::client::{Capset, Client, Unsent};
 use crate::renderer::wire::{Create3d, Request, Transfer3d};
-use answers::{Answers, Purpose};
+use answers::{Answers, Purpose, Until};
 use blobs::HostBlob;
 use exports::Exports;
 use pictures::Target;
@@ -54,15 +53,6 @@ struct Context {
 struct Entry {
     resource: Resource3d,
     made_by: Token,
-}
-
-/// When a fenced command is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Until {
-    /// When the renderer has answered, and the fences before it have signalled: transfers and all else that the library does at once.
-    Answered,
-    /// When the GPU, or what draws in its place, has done what the command asked for.
-    Drawn,
 }
 
 /// What a command gets that could not be sent on.
@@ -343,12 +333,14 @@ impl ThreeD {
         }
         self.tell_memory(memory);
         let transfer = Transfer3d { context: header.ctx_id, ..transfer };
-        let request = if to_host {
-            Request::TransferTo { resource: id, transfer }
+        let (request, until) = if to_host {
+            (Request::TransferTo { resource: id, transfer }, Until::Answered)
         } else {
-            Request::TransferFrom { resource: id, transfer }
+            // Drivers ask for the result of a query so until it is there, and the library looks for it when a fence signals.
+            (Request::TransferFrom { resource: id, transfer }, Until::Drawn)
         };
-        self.forward(header, &request)
+        let ticket = self.client.send(&request, &[]).map_err(unsent)?;
+        Ok(self.expect_until(header, ticket, Purpose::Plain, until).0)
     }
 
     fn submit(&mut self, memory: &Memory, header: &Header, commands: &[u8]) -> Done {
@@ -394,52 +386,6 @@ impl ThreeD {
     fn tell(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>], purpose: Purpose) -> bool {
         let sent = self.client.send(request, files);
         sent.map(|ticket| self.answers.expect(ticket, purpose)).is_ok()
-    }
-
-    /// The guest's answer comes with the renderer's, for a command that the library has carried out by then.
-    fn expect(&mut self, header: &Header, ticket: Ticket, purpose: Purpose) -> (Outcome, Token) {
-        self.expect_until(header, ticket, purpose, Until::Answered)
-    }
-
-    /// The guest's answer comes with the renderer's, and, if the guest wants a fence, after that.
-    fn expect_until(&mut self, header: &Header, ticket: Ticket, purpose: Purpose, until: Until) -> (Outcome, Token) {
-        let token = self.answers.expect(ticket, purpose);
-        if header.fenced() {
-            // Without it the answer ends the command.
-            self.fence(header, token, until);
-        }
-        (Outcome::Forwarded(token, Waits::NOTHING), token)
-    }
-
-    fn fence(&mut self, header: &Header, token: Token, until: Until) -> bool {
-        let ring = (header.flags & FLAG_INFO_RING_IDX != 0).then_some(header.ring_idx);
-        // Without a ring the fence is on the device's one timeline, whatever the context.
-        let context = if ring.is_some() { header.ctx_id } else { 0 };
-        let fence = self.answers.fence(token);
-        let sent = match until {
-            Until::Answered => self.client.follow(context, ring, fence),
-            Until::Drawn => self.client.fence(context, ring, fence),
-        };
-        let sent = sent.is_ok();
-        if !sent {
-            self.answers.unfence(fence);
-        }
-        sent
-    }
-
-    /// A fenced command that the device itself has executed keeps its place on the device's timeline: the guest's driver
-    /// takes a fence for a sign that all before it have signalled.
-    pub fn in_order(&mut self, header: &Header, outcome: Outcome) -> Outcome {
-        let waits = match outcome {
-            Outcome::Answer => Waits::NOTHING,
-            Outcome::Hold(waits) => waits,
-            Outcome::Forwarded(..) => return outcome,
-        };
-        if !header.fenced() || !self.answers.any_fence() {
-            return outcome;
-        }
-        let token = self.answers.token();
-        if self.fence(header, token, Until::Answered) { Outcome::Forwarded(token, waits) } else { outcome }
     }
 
     /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer.

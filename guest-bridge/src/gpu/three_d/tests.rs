@@ -186,43 +186,6 @@ fn capsets_are_told_without_asking_the_renderer() {
 }
 
 #[test]
-fn a_command_is_answered_when_the_renderer_has_answered_and_its_fence_has_signalled() {
-    let mut bench = bench();
-    bench.context(1);
-    let plain = bench.forwarded(cmd::SUBMIT_3D, 0, 1, &[4, 0, 0xaabb]);
-    let fenced = bench.forwarded(cmd::SUBMIT_3D, FLAG_FENCE, 1, &[4, 0, 0xccdd]);
-    let asked = bench.asked();
-    assert!(asked[0].starts_with("Memory") || asked[0].starts_with("Submit"), "{asked:?}");
-    assert!(asked.last().unwrap().starts_with("Fence { context: 0, ring: None, fence: 1"), "{asked:?}");
-    let answers = asked.len() - 1;
-    assert_eq!(bench.answer(&vec![Event::Done(0); answers]), [(plain, Status::OkNoData)]);
-    // A fenced command that the device executes itself keeps its place behind that fence.
-    let behind = match bench.send(cmd::RESOURCE_CREATE_2D, FLAG_FENCE, 0, &[9, 2, 8, 8]) {
-        (OK, Outcome::Forwarded(token, _)) => token,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(bench.asked(), ["Follow { context: 0, ring: None, fence: 2 }"]);
-    assert_eq!(bench.answer(&[Event::Fenced(1)]), [(fenced, Status::OkNoData)]);
-    assert_eq!(bench.answer(&[Event::Fenced(2)]), [(behind, Status::OkNoData)]);
-    assert_eq!(bench.send(cmd::RESOURCE_CREATE_2D, FLAG_FENCE, 0, &[10, 2, 8, 8]), (OK, Outcome::Answer));
-}
-
-#[test]
-fn what_the_renderer_refuses_is_an_error_of_the_guest_s_and_is_not_there() {
-    let mut bench = bench();
-    let token = bench.forwarded(cmd::RESOURCE_CREATE_3D, FLAG_FENCE, 0, &[5, 2, 2, 2, 64, 32, 1, 1, 0, 0, 0, 0]);
-    // The library makes it at once: no fence of the library's is asked for.
-    assert_eq!(bench.asked().last().unwrap(), "Follow { context: 0, ring: None, fence: 1 }");
-    assert_eq!(bench.answer(&[Event::Done(libc::ENOMEM)]), [(token, Status::ErrOutOfMemory)]);
-    assert_eq!(bench.answer(&[Event::Fenced(1)]), [], "it was answered already");
-    assert_eq!(
-        bench.status(cmd::RESOURCE_ATTACH_BACKING, 0, &[5, 1, 0, 0, 16, 0]),
-        Status::ErrInvalidResourceId as u32
-    );
-    assert_eq!(bench.send(cmd::RESOURCE_UNREF, 0, 0, &[5, 0]), (OK, Outcome::Answer));
-}
-
-#[test]
 fn a_shown_texture_is_fetched_before_the_screen_hears_of_it() {
     let mut bench = bench();
     bench.texture(3);
@@ -469,6 +432,8 @@ fn another_driver_finds_nothing_of_the_former_one() {
 mod blobs;
 #[path = "export_tests.rs"]
 mod exports;
+#[path = "order_tests.rs"]
+mod order;
 
 #[test]
 fn a_driver_that_is_gone_leaves_no_cursor_at_the_renderer() {

@@ -133,8 +133,7 @@ impl State {
             Request::Part(bytes) => return self.gather(bytes).map(|()| Reply::Nothing),
             Request::Fence { context, ring, fence } => return Ok(self.fence(context, ring, fence)),
             Request::Follow { context, ring, fence } => {
-                let waits = self.telling.follow(self.line(context, ring), fence);
-                return Ok(if waits { Reply::Fence } else { Reply::Answer });
+                return Ok(self.follow(self.line(context, ring), fence));
             }
             Request::DropTarget(target) => {
                 self.targets.remove(&target);
@@ -386,11 +385,12 @@ impl State {
     }
 
     fn fence(&self, context: u32, ring: Option<u8>, fence: u64) -> Reply {
-        if self.ask_for_fence(self.line(context, ring), Some(fence)) {
-            return Reply::Fence;
-        }
-        self.telling.tell(vec![fence]);
-        Reply::Answer
+        let line = self.line(context, ring);
+        if self.ask_for_fence(line, Some(fence)) { Reply::Fence } else { self.follow(line, fence) }
+    }
+
+    fn follow(&self, line: Line, fence: u64) -> Reply {
+        if self.telling.follow(line, fence) { Reply::Fence } else { Reply::Answer }
     }
 
     /// `false` if the library has none to give.

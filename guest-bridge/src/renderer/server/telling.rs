@@ -97,11 +97,6 @@ impl Telling {
         self.inner().out.bytes()
     }
 
-    /// Fences that have signalled without the library.
-    pub fn tell(&self, fences: Vec<u64>) {
-        self.inner().tell(fences);
-    }
-
     /// How many fences are outstanding.
     pub fn fences(&self) -> usize {
         self.inner().fences.outstanding()
@@ -132,7 +127,8 @@ impl Telling {
     /// A fence of what is done already signals after those before it on its timeline. Whether it waits for any; if not, it is told.
     pub fn follow(&self, line: Line, fence: u64) -> bool {
         let mut inner = self.inner();
-        if inner.fences.outstanding() < MAX_FENCES && inner.fences.follow(line, fence) {
+        // Those that cannot be had follow, too.
+        if inner.fences.outstanding() < 2 * MAX_FENCES && inner.fences.follow(line, fence) {
             return true;
         }
         inner.tell(vec![fence]);
