@@ -67,9 +67,12 @@ fn many_frames(stream: bool, width: u32, height: u32, seconds: u32) -> Result<()
     let start = Instant::now();
     let mut frames = 0;
     let mut front = None;
-    while start.elapsed().as_secs() < u64::from(seconds) {
+    loop {
         scene.draw(frames, width, height);
         frames += 1;
+        if start.elapsed().as_secs() >= u64::from(seconds) {
+            break;
+        }
         if !stream {
             scene.gles.finish();
             continue;
@@ -81,8 +84,6 @@ fn many_frames(stream: bool, width: u32, height: u32, seconds: u32) -> Result<()
     }
     scene.gles.finish();
     report(start, frames);
-    // After a swap there is another buffer.
-    scene.draw(frames, width, height);
     // The bottom row comes first.
     let pixels = scene.gles.read_pixels(width, height);
     let last = width as usize - 1;
