@@ -7,14 +7,16 @@ pub mod backend;
 pub mod control;
 pub mod descriptors;
 pub mod doctor;
-pub mod frame;
+pub mod event_loop;
 pub mod guests;
 pub mod input;
+pub mod log_limit;
+pub mod outbox;
+pub mod outputs;
 pub mod panel;
 pub mod render;
 pub mod shell;
 pub mod state;
-pub mod turns;
 pub mod ui;
 pub mod wayland;
 

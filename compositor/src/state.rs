@@ -3,12 +3,13 @@
 //! The verbs that join them live beside what they are about: Wayland connections in [`crate::wayland`], keyboard and pointer in
 //! [`crate::wayland::seat`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
 
+use crate::backend::Backend;
 use crate::backend::headless::Headless;
 use crate::backend::kms::Kms;
 use crate::backend::nested::Nested;
-use crate::backend::{Backend, RendererKind};
+use crate::event_loop::{Served, Sources};
+use crate::outputs::RendererKind;
 use crate::render::Render;
-use crate::turns::Sources;
 use crate::wayland::Protocols;
 use crate::{control, guests, input, shell, ui};
 use phyllome_config::ShellConfig;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 /// The whole state of the shell.
 pub struct State {
     /// The loop that everything runs on.
-    pub loop_handle: Sources,
+    pub loop_handle: Sources<State>,
     /// The Wayland server.
     pub display: DisplayHandle,
     /// Wayland's protocols, the seat, and what guests show.
@@ -132,13 +133,6 @@ impl State {
         Ok(state)
     }
 
-    /// Draws what is due and sends what waits for the guests; called after every turn of the loop.
-    pub fn flush(&mut self) {
-        self.draw_due();
-        // An error of one client ends that client and is seen when it is read next.
-        let _ = self.display.flush_clients();
-    }
-
     /// The name in `phyllome status`: `headless`, `nested` or `kms`.
     pub fn backend_name(&self) -> &'static str {
         self.backend.name()
@@ -153,9 +147,22 @@ impl State {
     }
 }
 
+impl Served for State {
+    fn sources(&self) -> &Sources<State> {
+        &self.loop_handle
+    }
+
+    /// Draws what is due and sends what waits for the guests.
+    fn flush(&mut self) {
+        self.draw_due();
+        // An error of one client ends that client and is seen when it is read next.
+        let _ = self.display.flush_clients();
+    }
+}
+
 fn start_backend(
     display: &DisplayHandle,
-    loop_handle: &Sources,
+    loop_handle: &Sources<State>,
     choice: &BackendChoice,
     config: &ShellConfig,
 ) -> Result<(Backend, Option<WinitEventLoop>), String> {

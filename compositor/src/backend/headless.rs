@@ -3,9 +3,9 @@
 //! It renders for real, with Pixman or with GLES on surfaceless EGL, so that tests and screenshots see what a display would. EGL and GL are
 //! loaded only if GLES is asked for.
 
-use super::kms::arrange::Order;
 use super::painter::{Painter, import_into_pixman};
-use super::{Output, OutputId, OutputInfo, RendererKind, arrange};
+use crate::outputs::arrange::Order;
+use crate::outputs::{Output, OutputId, OutputInfo, RendererKind, arrange_all};
 use crate::render::Capture;
 use crate::render::scene::Scene;
 use crate::render::turned::{transform_of, turned_size};
@@ -73,7 +73,7 @@ impl Headless {
             Canvases::Gles(painter, _) => painter.add(index, info.size, info.transform)?,
         }
         self.outputs.insert(index, Output::new(display, info));
-        arrange(&mut self.outputs);
+        arrange_all(&mut self.outputs);
         Ok(())
     }
 
@@ -87,7 +87,7 @@ impl Headless {
         }
         let global = self.outputs.remove(index).retire(display);
         display.remove_global::<crate::State>(global);
-        arrange(&mut self.outputs);
+        arrange_all(&mut self.outputs);
     }
 
     /// The output of this name has another mode, scale or rotation.
@@ -107,7 +107,7 @@ impl Headless {
         if let Some(output) = self.outputs.get_mut(index) {
             output.change(info);
         }
-        arrange(&mut self.outputs);
+        arrange_all(&mut self.outputs);
         Ok(())
     }
 

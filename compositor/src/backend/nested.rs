@@ -2,12 +2,12 @@
 //! every key first and can draw over it, so nothing here is a trusted path.
 
 use super::painter::offscreen;
-use super::{Output, OutputId, OutputInfo};
 use crate::State;
+use crate::event_loop::Sources;
+use crate::outputs::{Output, OutputId, OutputInfo};
 use crate::render::Capture;
 use crate::render::elements::{Textures, ground};
 use crate::render::scene::Scene;
-use crate::turns::Sources;
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Format, Fourcc};
@@ -173,7 +173,7 @@ fn steps(scale: f64) -> f64 {
 
 impl State {
     /// Listens to the window.
-    pub fn watch_window(loop_handle: &Sources, events: WinitEventLoop) -> Result<(), String> {
+    pub fn watch_window(loop_handle: &Sources<State>, events: WinitEventLoop) -> Result<(), String> {
         loop_handle
             .insert_source(events, |event, (), state| state.window_event(event))
             .map(drop)

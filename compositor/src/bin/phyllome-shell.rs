@@ -5,10 +5,11 @@
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use phyllome_compositor::backend::{RendererKind, kms};
+use phyllome_compositor::backend::{Backend, kms};
+use phyllome_compositor::outputs::RendererKind;
 use phyllome_compositor::shell::Action;
 use phyllome_compositor::state::BackendChoice;
-use phyllome_compositor::{State, control, descriptors, guests, turns};
+use phyllome_compositor::{State, control, descriptors, event_loop, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::runtime::RuntimeDir;
 use smithay::reexports::calloop::generic::Generic;
@@ -209,7 +210,9 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
         state.backend_name(),
         state.renderer_name()
     );
-    let ended = turns::run(&mut event_loop, &mut state);
+    // A window of another desktop needs calloop in charge.
+    let lane = matches!(state.backend, Backend::Kms(_));
+    let ended = event_loop::run(&mut event_loop, &mut state, lane);
     state.stop_control();
     state.detach_all_clients();
     if let Err(error) = ended {

@@ -3,7 +3,7 @@
 //! The peer is a process of this user, but may be broken: it is cut off for an endless line, for what is no command, for
 //! descriptors, and when it does not read.
 
-use super::outbox::{Full, Outbox};
+use crate::outbox::{Full, Outbox};
 use phyllome_protocol::framing::{Decoder, FramingError};
 use phyllome_protocol::shell::{Command, Event, Reply};
 use std::os::fd::OwnedFd;

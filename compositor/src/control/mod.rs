@@ -4,7 +4,6 @@
 //! ones are cut off; nobody can make the shell wait.
 
 pub mod client;
-pub mod outbox;
 mod serve;
 mod test_input;
 pub mod typing;

@@ -4,10 +4,10 @@
 use super::typing;
 use super::wait::{Kind, Part};
 use crate::State;
-use crate::input::codes::LEFT_SHIFT;
 use crate::shell::time_ms;
 use phyllome_protocol::keys;
 use phyllome_protocol::shell::TestInput;
+use phyllome_trusted::codes::LEFT_SHIFT;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Text as keys of the US layout, for `phyllome input type`. Pure.
 
-use crate::input::codes::{ENTER, TAB};
+use phyllome_trusted::codes::{ENTER, TAB};
 
 /// Most characters of one command.
 pub const MAX_TEXT: usize = 4096;

@@ -3,7 +3,7 @@
 //! The peer is hostile. It must be a process of this user, greet first and in time, stay below a rate of messages, and send
 //! nothing but messages: anything else ends the connection. Nothing here blocks.
 
-use crate::control::outbox::Outbox;
+use crate::outbox::Outbox;
 use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest, VERSION};
 use phyllome_protocol::framing::{Decoder, FramingError};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -180,7 +180,7 @@ impl Link {
 
     /// Queues a request and sends what the socket takes. `Ok(false)`: something waits for the socket.
     pub fn send(&mut self, id: u64, request: Request, fd: Option<OwnedFd>) -> Result<bool, LinkError> {
-        let full = |error: crate::control::outbox::Full| LinkError::Misbehaved(error.to_string());
+        let full = |error: crate::outbox::Full| LinkError::Misbehaved(error.to_string());
         self.out.push(&ToGuest { id, request }, fd).map_err(full)?;
         self.tokens = (self.tokens + PER_REQUEST).min(2.0 * BURST);
         self.flush()

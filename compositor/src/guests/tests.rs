@@ -3,10 +3,10 @@
 mod commands;
 
 use crate::State;
-use crate::backend::RendererKind;
 use crate::control::Server;
 use crate::guests::process::Launcher;
 use crate::guests::{Guests, Options};
+use crate::outputs::RendererKind;
 use crate::state::BackendChoice;
 use phyllome_config::{Places, ShellConfig, load_all};
 use phyllome_protocol::GuestName;

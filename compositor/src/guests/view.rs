@@ -1,10 +1,10 @@
 //! What the frame, the panel and `status` show of a guest: plain values, copied out of the registry.
 
-use crate::frame::LabelView;
 use crate::ui::{Icon, Message, PanelRow, StateTone};
 use phyllome_config::guest::{Label, LabelColor, Pattern};
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, Slot};
+use phyllome_trusted::frame::LabelView;
 
 /// One guest, to be shown.
 #[derive(Clone, Debug, PartialEq)]

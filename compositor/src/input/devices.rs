@@ -3,11 +3,12 @@
 //! Devices come and go at any time; what a device holds when it goes is released. Touch screens and tablets move the one pointer. Nothing
 //! that a device says of itself (name, output) is trusted further than to choose among the displays that there are.
 
-use super::held::DeviceId;
-use super::{codes, leds, settings};
+use super::{leds, settings};
 use crate::State;
-use crate::backend::Output;
+use crate::outputs::Output;
 use input::Device;
+use phyllome_trusted::codes;
+use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::{
     AbsolutePositionEvent, Axis, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
     PointerButtonEvent, PointerMotionEvent, ProximityState, Switch, SwitchState, SwitchToggleEvent,

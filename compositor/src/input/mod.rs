@@ -4,11 +4,7 @@
 //! pointer, and a finger or a pen moves that one.
 
 pub mod arrow;
-pub mod attention;
-pub mod codes;
 pub mod devices;
-pub mod held;
-pub mod keymap;
 mod leds;
 mod pointer;
 pub mod repeat;
@@ -18,11 +14,11 @@ pub mod wheel;
 
 use crate::State;
 use crate::shell::Action;
-use attention::{Attention, Chord, Decision, Owner};
-use held::{DeviceId, Held};
 use phyllome_config::input::InputConfig;
 use phyllome_protocol::control::Leds;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::attention::{Attention, Chord, Decision, Owner};
+use phyllome_trusted::held::{DeviceId, Held};
 use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;

@@ -3,15 +3,16 @@
 //! Only the guest that has the focus ever gets anything of it. A click on an output that shows another guest moves the focus there and
 //! reaches nobody. Where no guest is responsible the shell shows an arrow of its own for as long as it is moved.
 
-use super::attention::Owner;
-use super::codes;
-use super::held::DeviceId;
 use crate::State;
-use crate::backend::kms::arrange;
-use crate::backend::{Backend, OutputId};
+use crate::backend::Backend;
+use crate::outputs::OutputId;
+use crate::outputs::arrange;
 use crate::shell::Action;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::attention::Owner;
+use phyllome_trusted::codes;
+use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::TouchSlot;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;

@@ -3,8 +3,8 @@
 //!
 //! Only keys that move a selection repeat. One that does something must be pressed anew each time.
 
-use super::attention::{Chord, Decision};
-use super::codes;
+use phyllome_trusted::attention::{Chord, Decision};
+use phyllome_trusted::codes;
 use std::time::{Duration, Instant};
 
 /// How long a key is held until it repeats.

@@ -1,7 +1,7 @@
 //! Which finger is the pointer. Pure. One at a time: the first that touches, until it is lifted; what the others do means nothing, so
 //! that there are never two pointers.
 
-use super::held::DeviceId;
+use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::TouchSlot;
 
 /// The finger that is the pointer.

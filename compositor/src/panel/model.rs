@@ -4,11 +4,11 @@
 //! leave things as they are.
 
 use crate::guests::GuestView;
-use crate::input::codes;
 use crate::shell::GuestOp;
 use crate::ui::PanelView;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::GuestState;
+use phyllome_trusted::codes;
 use std::time::{Duration, Instant};
 
 /// How long a question ignores keys after it appears.

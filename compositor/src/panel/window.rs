@@ -1,8 +1,8 @@
 //! How the plain list of guests is drawn; what it lists and does is the model's.
 
-use crate::frame::Mark;
 use crate::ui::generated::{FootKey, GuestRow, LegendMark, PanelSurface, icons};
 use crate::ui::{self, PanelView, Pixels, StateTone, Surface, UiError};
+use phyllome_trusted::frame::Mark;
 use slint::{Color, ModelRc, SharedString};
 
 /// A row with the gap to the next; title above the rows and footer below the problems; a problem's line. Logical pixels.

@@ -7,19 +7,19 @@
 mod band;
 
 use super::cut::{crop, damage_on_screen, extent, whole_inside};
-use super::mapped::Mapping;
 use super::own::ImportOwn;
 use super::pointers::Pointers;
 use super::scene::{Key, Layer, Scene};
-use crate::backend::OutputId;
-use crate::backend::kms::planes::Shape;
-use crate::frame::colors;
+use crate::log_limit::LogLimit;
+use crate::outputs::OutputId;
+use crate::render::shape::Shape;
 use crate::ui::Pixels;
 use crate::wayland::content::{Content, Upload};
 use crate::wayland::ids::Table;
-use crate::wayland::quota::LogLimit;
+use crate::wayland::mapped::Mapping;
 use crate::wayland::screens::Screens;
 use band::{Ring, Strip};
+use phyllome_trusted::frame::colors;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::memory::MemoryBuffer;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};

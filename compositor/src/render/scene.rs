@@ -5,16 +5,16 @@
 
 use super::words;
 use crate::State;
-use crate::backend::OutputId;
-use crate::backend::kms::arrange;
-use crate::frame::Owner;
-use crate::frame::geometry::place as place_in;
 use crate::guests::GuestView;
 use crate::guests::view::empty_card;
-use crate::shell::places::Place;
+use crate::outputs::OutputId;
+use crate::outputs::arrange;
 use crate::ui::Pixels;
 use phyllome_protocol::status::{Area, GuestState, Mode};
 use phyllome_protocol::{GuestName, ScanoutId};
+use phyllome_trusted::frame::Owner;
+use phyllome_trusted::frame::geometry::place as place_in;
+use phyllome_trusted::layout::Place;
 use smithay::input::pointer::CursorImageAttributes;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::Transform;

@@ -1,9 +1,9 @@
 //! The shell's model as what bar and switcher show: marks and rows. Pure.
 
-use crate::frame::Mark;
 use crate::guests::GuestView;
 use crate::ui;
 use phyllome_protocol::status::GuestState;
+use phyllome_trusted::frame::Mark;
 
 /// The quiet marks in the bar.
 pub fn marks(view: &GuestView) -> Vec<Mark> {

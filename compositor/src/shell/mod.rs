@@ -5,17 +5,18 @@
 
 mod act;
 pub mod idle;
-pub mod places;
+mod outputs;
 mod sleep;
 
 pub use act::time_ms;
 
 use crate::guests::GuestView;
-use crate::input::attention::Chord;
 use crate::panel::model::{Outcome, Panel};
 use crate::ui::PanelView;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::attention::Chord;
+use phyllome_trusted::layout::{Place, places};
 use std::time::{Duration, Instant};
 
 /// How long the label of a guest that was switched to stands in the middle of its picture.
@@ -184,8 +185,8 @@ impl Shell {
     }
 
     /// What each output shows, for outputs that belong to these guests or to nobody.
-    pub fn places(&self, owners: &[Option<GuestName>]) -> Vec<places::Place> {
-        places::places(owners, self.main.as_ref(), self.focus.as_ref())
+    pub fn places(&self, owners: &[Option<GuestName>]) -> Vec<Place> {
+        places(owners, self.main.as_ref(), self.focus.as_ref())
     }
 
     /// The guest that was switched to last, running or not.

@@ -2,9 +2,9 @@
 
 use super::*;
 use crate::guests::view::tests::guest;
-use crate::input::codes;
 use phyllome_protocol::Slot;
 use phyllome_protocol::status::GuestState::{self, *};
+use phyllome_trusted::codes;
 
 fn shell(states: &[GuestState]) -> Shell {
     let mut shell = Shell::new();

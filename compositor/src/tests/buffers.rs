@@ -4,7 +4,7 @@
 
 use super::client::{Client, Window, sealed};
 use super::fixture::{Fixture, pixels};
-use crate::backend::RendererKind;
+use crate::outputs::RendererKind;
 use crate::render::pointers::Pointers;
 use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd};

@@ -3,14 +3,14 @@
 use super::client::{Client, Keyboard, Pointer};
 use super::fixture::{Fixture, guest, name};
 use super::show::shown;
-use crate::backend::RendererKind;
-use crate::input::held::DeviceId;
+use crate::outputs::RendererKind;
 use crate::shell::Action;
 use phyllome_config::guest::LabelColor;
 use phyllome_config::shell::OutputConfig;
 use phyllome_protocol::control::Leds;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::TouchSlot;
 use std::time::Duration;
 

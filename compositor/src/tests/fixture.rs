@@ -4,8 +4,10 @@
 
 use super::client::Client;
 use crate::State;
-use crate::backend::{Backend, OutputInfo, RendererKind};
+use crate::backend::Backend;
+use crate::event_loop::Served as _;
 use crate::guests::{self, GuestView, Guests};
+use crate::outputs::{OutputInfo, RendererKind};
 use crate::shell::Action;
 use crate::state::BackendChoice;
 use crate::{control, shell};

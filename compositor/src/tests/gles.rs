@@ -2,7 +2,7 @@
 
 use super::fixture::{Fixture, pixels};
 use super::show::shown;
-use crate::backend::RendererKind;
+use crate::outputs::RendererKind;
 use smithay::reexports::rustix;
 use std::fs::File;
 use std::os::fd::AsFd;

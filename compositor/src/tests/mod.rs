@@ -3,6 +3,7 @@
 mod buffers;
 mod client;
 mod devices;
+mod event_loop;
 mod fences;
 mod fixture;
 mod frame;
@@ -15,4 +16,3 @@ mod outputs;
 mod pointer;
 mod rotation;
 mod show;
-mod turns;

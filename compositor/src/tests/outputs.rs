@@ -3,12 +3,12 @@
 use super::client::{Client, FrameMark, Keyboard, Pool, Window};
 use super::fixture::{Fixture, Shot, guest, name, pixels};
 use crate::backend::headless::Headless;
-use crate::backend::{OutputInfo, RendererKind};
-use crate::frame::colors;
+use crate::outputs::{OutputInfo, RendererKind};
 use phyllome_config::ShellConfig;
 use phyllome_config::guest::LabelColor;
 use phyllome_config::shell::OutputConfig;
 use phyllome_protocol::status::GuestState;
+use phyllome_trusted::frame::colors;
 
 const GREEN: u32 = 0x00_ff_00;
 const CYAN: u32 = 0x00_ff_ff;

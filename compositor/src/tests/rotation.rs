@@ -2,8 +2,8 @@
 
 use super::client::{Client, Pool, Window};
 use super::fixture::{Fixture, Shot, TRANSFORMS};
-use crate::backend::RendererKind;
 use crate::backend::headless::Headless;
+use crate::outputs::RendererKind;
 use phyllome_config::shell::{OutputConfig, Rotation};
 use std::os::unix::fs::FileExt;
 use wayland_client::protocol::{wl_output, wl_shm};

@@ -1,7 +1,7 @@
 //! Pictures: what a guest shows is where it belongs, what is hidden costs nothing, and nothing old is ever seen.
 
 use super::fixture::{Fixture, guest, name, pixels};
-use crate::backend::RendererKind;
+use crate::outputs::RendererKind;
 use phyllome_config::guest::LabelColor;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::{Area, GuestState};

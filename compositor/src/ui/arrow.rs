@@ -2,8 +2,8 @@
 //! every scale.
 
 use super::Pixels;
-use crate::frame::colors::GROUND;
 use phyllome_config::guest::Rgb;
+use phyllome_trusted::frame::colors::GROUND;
 use std::rc::Rc;
 
 /// The outline in logical pixels, from the tip on.

@@ -4,6 +4,7 @@
 //! The font is in the program; only a character that it lacks may be drawn with a font of the host.
 
 use super::UiError;
+use phyllome_trusted::pixels::over;
 use slint::fontique_011::fontique;
 use slint::platform::software_renderer::{
     MinimalSoftwareWindow, PremultipliedRgbaColor, RepaintBufferType, TargetPixel,
@@ -78,12 +79,6 @@ impl TargetPixel for Bgra {
     fn background() -> Self {
         Self::default()
     }
-}
-
-/// `top` over `under`, both premultiplied with alpha last.
-pub(super) fn over(top: [u8; 4], under: [u8; 4]) -> [u8; 4] {
-    let rest = u16::from(u8::MAX - top[3]);
-    std::array::from_fn(|i| top[i].saturating_add(((u16::from(under[i]) * rest + 127) / 255) as u8))
 }
 
 /// A Slint component with the window that it is drawn through.

@@ -8,20 +8,19 @@ mod arrow;
 mod cache;
 mod engine;
 pub(crate) mod generated;
-pub mod pixels;
 mod text;
 pub mod views;
 
 pub use arrow::Arrow;
-pub use pixels::Pixels;
+pub use phyllome_trusted::pixels::Pixels;
 pub use views::{Icon, Message, PanelRow, PanelView, StateTone, SwitcherEntry};
 
-use crate::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
 use cache::Cache;
+use engine::MAX_SIDE;
 pub(crate) use engine::Surface;
-use engine::{MAX_SIDE, over};
 use generated::{BarSurface, FlashSurface, MessageSurface, SwitchTile, SwitcherSurface, icons};
 use phyllome_config::guest::{Pattern, Rgb};
+use phyllome_trusted::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
 use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
 pub(crate) use text::clean;
@@ -51,7 +50,6 @@ type Place = (u32, u32, u64);
 /// Draws the shell's own surfaces and keeps what did not change.
 pub struct Ui {
     bar: Surface<BarSurface>,
-    bars: Cache<(Owner, Place), Pixels>,
     bands: Cache<(Owner, Place), Vec<band::Strip>>,
     messages: Cache<(Message, Place), Pixels>,
     flashes: Cache<(LabelView, Place), Pixels>,
@@ -66,7 +64,6 @@ impl Ui {
         engine::start()?;
         Ok(Self {
             bar: Surface::new(BarSurface::new, 1.0)?,
-            bars: Cache::new(KEPT),
             bands: Cache::new(KEPT),
             messages: Cache::new(1),
             flashes: Cache::new(1),
@@ -74,16 +71,6 @@ impl Ui {
             panels: Cache::new(1),
             arrows: Cache::new(KEPT),
         })
-    }
-
-    /// The bar on top of an output that is `width_px` physical pixels wide; opaque.
-    pub fn bar(&mut self, owner: &Owner, width_px: u32, scale: f64) -> Rc<Pixels> {
-        let key = (owner.clone(), (width_px, 0, scale.to_bits()));
-        if let Some(pixels) = self.bars.get(&key) {
-            return pixels;
-        }
-        let pixels = self.draw_bar(owner, width_px, scale);
-        self.bars.put(key, pixels)
     }
 
     /// The band of an output of `output_w` × `output_h` physical pixels, bar included; the same strips again while
@@ -97,7 +84,8 @@ impl Ui {
         if let Some(strips) = self.bands.get(&key) {
             return strips;
         }
-        let strips = band::draw(self, owner, output_w, output_h, scale);
+        let text = self.bar_text(owner, output_w, scale);
+        let strips = band::draw(owner, &text, output_w, output_h, scale);
         self.bands.put(key, strips)
     }
 
@@ -156,11 +144,12 @@ impl Ui {
         Arrow { pixels: kept.unwrap_or_else(|| self.arrows.put(key, arrow::draw(scale))), tip: arrow::tip(scale) }
     }
 
-    fn draw_bar(&self, owner: &Owner, width: u32, scale: f64) -> Pixels {
+    /// Label, number and marks of an output's bar; where nothing of them is, it is transparent.
+    fn bar_text(&self, owner: &Owner, output_w: u32, scale: f64) -> Pixels {
         let look = band::Look::of(owner);
-        let height = geometry::physical(geometry::BAR, scale);
+        let (width, height) = band::text_size(output_w, scale);
         if width > MAX_SIDE || height > MAX_SIDE {
-            return Pixels::filled(width, height, look.rgb);
+            return Pixels::new(0, 0, Vec::new());
         }
         let bar = &self.bar.component;
         self.bar.set_scale(scale);
@@ -186,12 +175,7 @@ impl Ui {
         });
         bar.set_label(label.into());
 
-        let overlay = self.bar.draw(width, height);
-        let mut data = look.fill(0, 0, width, height, scale);
-        for (under, top) in data.as_chunks_mut::<4>().0.iter_mut().zip(overlay.as_chunks::<4>().0) {
-            *under = over(*top, *under);
-        }
-        Pixels::new(width, height, data)
+        Pixels::new(width, height, self.bar.draw(width, height))
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the shell's own surfaces show, as plain values; the model makes them, `ui` draws them.
 
-use crate::frame::LabelView;
+use phyllome_trusted::frame::LabelView;
 
 /// An icon of the project's own set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

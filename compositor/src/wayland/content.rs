@@ -1,10 +1,10 @@
 //! What a surface shows: its buffer and which part of it, worked out once per commit and checked before anything is drawn.
 //!
 //! Everything here comes from a guest. Whatever it sends, the result is a source rectangle inside the buffer and a size between one
-//! pixel and [`u32::MAX`]; where that lands on an output is decided by [`crate::frame::geometry::place`] and by nothing else.
+//! pixel and [`u32::MAX`]; where that lands on an output is decided by [`phyllome_trusted::frame::geometry::place`] and by nothing else.
 
 use super::quota::{MAX_DAMAGE, MAX_EXTENT};
-use crate::render::mapped::Mapping;
+use crate::wayland::mapped::Mapping;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::utils::{Buffer, DamageBag, DamageSnapshot};
 use smithay::backend::renderer::{buffer_dimensions, buffer_has_alpha};

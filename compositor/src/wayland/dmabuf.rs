@@ -1,20 +1,20 @@
 //! `zwp_linux_dmabuf_v1`: pictures in memory that a GPU or the kernel made. Offered only if the renderer can import any.
 //!
 //! The lists of formats are never believed: every buffer is imported when it is made, by the GPU or else by the processor
-//! ([`crate::render::mapped`]), and refused with a reason if neither can; the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
+//! ([`crate::wayland::mapped`]), and refused with a reason if neither can; the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
 //! stride beyond 32 bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
 
 use super::client::{GuestClient, admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
 use super::memory::Memory;
 use super::quota::{MAX_EXTENT, Thing};
 use crate::State;
-use crate::backend::RendererKind;
-use crate::backend::kms::planes::import_node;
 use crate::descriptors::close_elsewhere;
-use crate::render::mapped::Mapping;
+use crate::outputs::RendererKind;
+use crate::wayland::mapped::Mapping;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
 use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::allocator::{Buffer, Format};
+use smithay::backend::drm::{DrmNode, NodeType};
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_buffer_params_v1::{
     self, ZwpLinuxBufferParamsV1,
 };
@@ -243,4 +243,11 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
             state, client, params, data,
         );
     }
+}
+
+/// The node that guests' dmabufs are said to be of and that smithay's exporter is to take (`import_node`): the two have to be equal, or a
+/// guest's buffer never reaches a plane. `device`: the number that [`Protocols::offer_dmabuf`] tells guests; 0: none.
+pub fn import_node(device: u64) -> Option<DrmNode> {
+    let node = DrmNode::from_dev_id(device).ok().filter(|_| device != 0)?;
+    Some(node.node_with_type(NodeType::Render).and_then(Result::ok).unwrap_or(node))
 }

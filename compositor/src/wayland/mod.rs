@@ -10,6 +10,8 @@ pub mod content;
 pub mod dmabuf;
 pub mod guard;
 pub mod ids;
+pub mod keymap;
+pub mod mapped;
 pub mod memory;
 pub mod output;
 pub mod presentation;
@@ -23,6 +25,7 @@ pub mod xdg_shell;
 
 use crate::State;
 use crate::descriptors;
+use crate::log_limit::LogLimit;
 use client::GuestClient;
 use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
@@ -71,7 +74,7 @@ pub struct Protocols {
     clients: BTreeMap<GuestName, Connection>,
     /// Guests whose present connection had a frame on an output.
     pictured: BTreeSet<GuestName>,
-    refusals: quota::LogLimit,
+    refusals: LogLimit,
     /// Which pictures wait for their fences.
     pub fences: syncobj::Fences,
     /// Serves one client at a time. Borrowed only while it does.
@@ -106,7 +109,7 @@ impl Protocols {
             screens: Screens::default(),
             clients: BTreeMap::new(),
             pictured: BTreeSet::new(),
-            refusals: quota::LogLimit::new(10),
+            refusals: LogLimit::new(10),
             fences: syncobj::Fences::default(),
             server: Rc::new(RefCell::new(server)),
         })
@@ -154,7 +157,7 @@ impl State {
         self.protocols.fences.begin(&self.display, &client);
         let readable = Rc::new(readable);
         let served = readable.clone();
-        self.loop_handle.join(readable, move |state| state.serve_client(served.as_fd(), &id, &guest))?;
+        self.loop_handle.watch(readable, move |state| state.serve_client(served.as_fd(), &id, &guest))?;
         self.protocols.clients.insert(name.clone(), Connection { client, socket });
         Ok(())
     }

@@ -6,7 +6,7 @@
 use super::client::owner_of;
 use super::content::Content;
 use super::ids::Table;
-use crate::render::mapped::Mapping;
+use crate::wayland::mapped::Mapping;
 use phyllome_protocol::{GuestName, ScanoutId};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel;
 use smithay::reexports::wayland_server::Resource;

@@ -6,13 +6,13 @@
 
 use super::client::{counted_dispatch, owner_of};
 use crate::State;
-use crate::backend::OutputId;
-use crate::backend::kms::arrange;
-use crate::frame::geometry::place;
-use crate::input::keymap::Names;
+use crate::outputs::OutputId;
+use crate::outputs::arrange;
+use crate::wayland::keymap::Names;
 use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Area;
+use phyllome_trusted::frame::geometry::place;
 use smithay::backend::input::{Axis, ButtonState, KeyState};
 use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, LedState, XkbConfig};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, CursorImageStatus, MotionEvent, PointerHandle};

@@ -4,15 +4,16 @@
 //! where there is no GL. Which it is follows from the kernel's driver where that says enough, so that EGL is not even loaded.
 
 use super::Overdue;
-use super::planes::{Stage, import_node};
+use super::planes::Stage;
 use super::recovery::Remedy;
 use super::session::SeatHandle;
 use super::surface::{Heads, Wiring};
 use crate::backend::headless::egl_is_installed;
 use crate::backend::painter::import_into_pixman;
-use crate::backend::{Drawn, OutputId, Plane, RendererKind};
+use crate::outputs::{Drawn, OutputId, Plane, RendererKind};
 use crate::render::Capture;
 use crate::render::scene::Scene;
+use crate::wayland::dmabuf::import_node;
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::dumb::DumbAllocator;

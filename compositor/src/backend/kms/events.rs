@@ -5,8 +5,9 @@ use super::recovery::GUEST_LIMIT;
 use super::session::{Seat, SeatChange};
 use super::{Devices, Kms, SHORT_PATIENCE};
 use crate::State;
-use crate::backend::{Backend, OutputId};
-use crate::turns::{Place, Sources};
+use crate::backend::Backend;
+use crate::event_loop::{Sources, Watch};
+use crate::outputs::OutputId;
 use phyllome_protocol::GuestName;
 use smithay::backend::drm::DrmDeviceFd;
 use smithay::backend::input::InputEvent;
@@ -23,7 +24,7 @@ use smithay::utils::{Clock, Monotonic};
 use std::time::{Duration, Instant};
 
 /// Listens to the seat daemon.
-pub(super) fn watch_seat(loop_handle: &Sources, seat: &Seat) -> Result<RegistrationToken, String> {
+pub(super) fn watch_seat(loop_handle: &Sources<State>, seat: &Seat) -> Result<RegistrationToken, String> {
     let descriptor = seat.descriptor().map_err(|error| format!("the seat cannot be listened to: {error}"))?;
     let source = Generic::new(descriptor, Interest::READ, Mode::Level);
     let readable = |_, _: &mut _, state: &mut State| {
@@ -33,13 +34,13 @@ pub(super) fn watch_seat(loop_handle: &Sources, seat: &Seat) -> Result<Registrat
 }
 
 /// Listens to udev.
-pub(super) fn watch_udev(loop_handle: &Sources, udev: UdevBackend) -> Result<(), String> {
+pub(super) fn watch_udev(loop_handle: &Sources<State>, udev: UdevBackend) -> Result<(), String> {
     let source = loop_handle.insert_source(udev, |event, _, state| state.udev_said(event));
     source.map(drop).map_err(|error| format!("udev cannot be listened to: {error}"))
 }
 
 /// Listens to a graphics device.
-pub(super) fn watch_gpu(loop_handle: &Sources, device: &DrmDeviceFd) -> Result<Place, String> {
+pub(super) fn watch_gpu(loop_handle: &Sources<State>, device: &DrmDeviceFd) -> Result<Watch, String> {
     // Times of another clock say nothing here; then flips have the time at which they are heard of.
     let monotonic = device.get_driver_capability(DriverCapability::MonotonicTimestamp).is_ok_and(|is| is == 1);
     let fd = device.clone();
@@ -57,7 +58,7 @@ pub(super) fn watch_gpu(loop_handle: &Sources, device: &DrmDeviceFd) -> Result<P
         }
         PostAction::Continue
     };
-    let joined = loop_handle.join(device.clone(), serve);
+    let joined = loop_handle.watch(device.clone(), serve);
     joined.map_err(|error| format!("the graphics device cannot be listened to: {error}"))
 }
 
@@ -371,7 +372,7 @@ impl State {
         let Some(kms) = self.kms() else { return };
         // Not heard any more: it may fail again at once, for ever.
         if let Some(driven) = &kms.driven {
-            kms.loop_handle.leave(driven.source);
+            kms.loop_handle.unwatch(driven.source);
         }
         kms.trouble(why);
     }

@@ -3,7 +3,6 @@
 //! One device is driven. What goes wrong with it or with the seat never ends the shell: outputs stay as they are for the guests, nothing is
 //! drawn, and everything is opened anew after a pause ([`Kms::trouble`]). The device's own events come in by [`events`].
 
-pub mod arrange;
 pub mod connectors;
 pub mod damage;
 mod device;
@@ -19,14 +18,14 @@ mod session;
 mod settle;
 mod surface;
 
-use super::{Drawn, Output, OutputId, RendererKind};
 use crate::State;
+use crate::event_loop::{Alarm, Sources, Watch};
+use crate::log_limit::LogLimit;
+use crate::outputs::arrange::Order;
+use crate::outputs::{Drawn, Output, OutputId, RendererKind};
 use crate::render::Capture;
 use crate::render::scene::Scene;
-use crate::turns::{Alarm, Place, Sources};
-use crate::wayland::quota::LogLimit;
 use crate::wayland::screens::Screens;
-use arrange::Order;
 use device::Gpu;
 use phyllome_config::shell::OutputConfig;
 use planes::Stage;
@@ -68,7 +67,7 @@ struct Devices {
 
 /// The alarm of a frame that is under way; dropped, it is not set any more.
 struct Overdue {
-    loop_handle: Sources,
+    loop_handle: Sources<State>,
     alarm: Alarm,
 }
 
@@ -81,13 +80,13 @@ impl Drop for Overdue {
 /// The open device, and its place in the loop.
 struct Driven {
     gpu: Gpu,
-    source: Place,
+    source: Watch,
 }
 
 /// Displays and devices of one seat.
 pub struct Kms {
     display: DisplayHandle,
-    loop_handle: Sources,
+    loop_handle: Sources<State>,
     settings: BTreeMap<String, OutputConfig>,
     wanted: Option<RendererKind>,
     seat: Option<(Seat, RegistrationToken)>,
@@ -115,7 +114,7 @@ impl Kms {
     /// one sentence; nothing stays open then.
     pub fn new(
         display: &DisplayHandle,
-        loop_handle: &Sources,
+        loop_handle: &Sources<State>,
         settings: BTreeMap<String, OutputConfig>,
         wanted: Option<RendererKind>,
     ) -> Result<Self, String> {
@@ -327,7 +326,7 @@ impl Kms {
         if let Some(Driven { mut gpu, source }) = self.driven.take() {
             gpu.drm.pause();
             gpu.keep(|_| false);
-            self.loop_handle.leave(source);
+            self.loop_handle.unwatch(source);
             let mut handle = self.seat.as_ref().map(|(seat, _)| seat.handle());
             gpu.close(handle.as_mut());
         }

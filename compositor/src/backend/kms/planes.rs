@@ -4,17 +4,15 @@
 //! shell's alone and always, since the frame is on it. What the display then made of it is read from smithay's own result
 //! ([`Planner::learn`]), never assumed. Nothing that a guest says about itself is believed: place and size come from the scene.
 
-use crate::backend::Plane;
+use crate::outputs::Plane;
 use crate::render::elements::{Part, Piece};
 use crate::render::scene::{Key, Layer, Scene};
-use crate::wayland::content::Content;
+use crate::render::shape::{Place, Shape};
 use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
+use smithay::backend::drm::DrmSurface;
 use smithay::backend::drm::compositor::FrameFlags;
-use smithay::backend::drm::{DrmNode, DrmSurface, NodeType};
 use smithay::backend::renderer::element::{Id, RenderElementPresentationState, RenderElementStates};
-use smithay::utils::Transform;
-use smithay::wayland::dmabuf::get_dmabuf;
 use std::fmt;
 
 /// Why something is composited.
@@ -91,42 +89,7 @@ impl Hardware {
     }
 }
 
-/// Left, upper, width, height; physical pixels.
-type Place = (i32, i32, u32, u32);
-
-/// How a surface is shown.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shape {
-    /// Where, in physical pixels.
-    pub place: Place,
-    /// All of its source is there, pixel for pixel and from a whole pixel on.
-    pub exact: bool,
-    /// The guest does not turn it.
-    pub upright: bool,
-    /// Its format has no alpha channel.
-    pub opaque: bool,
-    /// The GPU has imported its memory.
-    pub imported: bool,
-}
-
 impl Shape {
-    /// How `content` is shown at this place.
-    pub fn of(content: &Content, place: Place) -> Self {
-        let source = content.source;
-        let whole = |value: f64| value.fract() == 0.0;
-        let exact = whole(source.loc.x)
-            && whole(source.loc.y)
-            && source.size.w == f64::from(place.2)
-            && source.size.h == f64::from(place.3);
-        Self {
-            place,
-            exact,
-            upright: content.transform == Transform::Normal,
-            opaque: !content.has_alpha,
-            imported: content.mapping.is_none() && get_dmabuf(&content.buffer).is_ok_and(|d| d.node().is_some()),
-        }
-    }
-
     /// Whether it could be on a plane inside `area`, wherever else the frame is.
     pub fn suits_overlay(&self, area: &Area) -> Result<(), Why> {
         match self {
@@ -345,13 +308,6 @@ pub fn plane_of<T>(states: &RenderElementStates, pieces: &[Piece<T>]) -> Plane {
 
 fn id_of<T>(pieces: &[Piece<T>], part: Part) -> Option<&Id> {
     pieces.iter().find(|piece| piece.part() == part).map(Piece::element_id)
-}
-
-/// The node that guests' dmabufs are said to be of and that smithay's exporter is to take (`import_node`): the two have to be equal, or a
-/// guest's buffer never reaches a plane. `device`: the number that [`crate::backend::Backend::dmabuf_formats`] tells guests; 0: none.
-pub fn import_node(device: u64) -> Option<DrmNode> {
-    let node = DrmNode::from_dev_id(device).ok().filter(|_| device != 0)?;
-    Some(node.node_with_type(NodeType::Render).and_then(Result::ok).unwrap_or(node))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! shown or is to be shown.
 
 use super::damage::{Plan, Region, Tracker};
-use crate::backend::Drawn;
+use crate::outputs::Drawn;
 use crate::render::elements::ground;
 use smithay::backend::allocator::dumb::{DumbAllocator, DumbBuffer};
 use smithay::backend::allocator::{Allocator, Fourcc, Modifier};

@@ -9,9 +9,9 @@ use super::plugs::{Plug, mode_infos, plugs, refresh_mhz};
 use super::recovery::Barred;
 use super::surface::Wiring;
 use crate::State;
-use crate::backend::{Output, OutputInfo, arrange};
+use crate::log_limit::LogLimit;
+use crate::outputs::{Output, OutputInfo, arrange_all};
 use crate::render::turned::{transform_of, turned_size};
-use crate::wayland::quota::LogLimit;
 use phyllome_config::shell::OutputConfig;
 use smithay::backend::drm::DrmDevice;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
@@ -93,7 +93,7 @@ impl Kms {
             let index = self.order.place(names, &info.name);
             self.outputs.insert(index, Output::new(&self.display, info.clone()));
         }
-        arrange(&mut self.outputs);
+        arrange_all(&mut self.outputs);
     }
 
     /// No output is left.

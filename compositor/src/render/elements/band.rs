@@ -4,7 +4,7 @@
 //! The piece reaches over the whole output and is opaque where its strips are; it draws nothing but them, and its damage is theirs.
 
 use super::{Part, Piece, Storage, Textures};
-use crate::backend::OutputId;
+use crate::outputs::OutputId;
 use crate::ui::Pixels;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::utils::CommitCounter;

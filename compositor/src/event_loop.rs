@@ -5,8 +5,6 @@
 //! the lane makes one. Neither keeps the other waiting: each has its turn in every round. Away
 //! from the display itself calloop serves the lane too.
 
-use crate::State;
-use crate::backend::Backend;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{
@@ -27,27 +25,36 @@ use std::time::{Duration, Instant};
 /// Most that is heard of the lane in one round.
 const ROUND: usize = 32;
 
-/// calloop's place in the lane.
+/// calloop's number in the lane.
 const CALLOOP: u64 = 0;
 
-type Serve = Rc<RefCell<dyn FnMut(&mut State) -> PostAction>>;
-type Ring = Rc<RefCell<dyn FnMut(&mut State) -> TimeoutAction>>;
+type Serve<S> = Rc<RefCell<dyn FnMut(&mut S) -> PostAction>>;
+type Ring<S> = Rc<RefCell<dyn FnMut(&mut S) -> TimeoutAction>>;
 
-/// A place in the lane.
+/// What the loop works for.
+pub trait Served: Sized + 'static {
+    /// What the loop listens to.
+    fn sources(&self) -> &Sources<Self>;
+
+    /// Called at the end of every round: draws what is due and sends what waits.
+    fn flush(&mut self);
+}
+
+/// What is watched in the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Place(u64);
+pub struct Watch(u64);
 
 /// An alarm that is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm(u64);
 
 /// What is watched, and what serves it.
-type Watched = (Rc<dyn AsFd>, Serve);
+type Watched<S> = (Rc<dyn AsFd>, Serve<S>);
 
-struct Lane {
+struct Lane<S> {
     epoll: OwnedFd,
-    places: RefCell<BTreeMap<u64, Watched>>,
-    alarms: RefCell<BTreeMap<u64, (Instant, Ring)>>,
+    watched: RefCell<BTreeMap<u64, Watched<S>>>,
+    alarms: RefCell<BTreeMap<u64, (Instant, Ring<S>)>>,
     next: Cell<u64>,
     /// calloop has something to do, or something else to wait for than when it was last asked to wait.
     touched: Cell<bool>,
@@ -57,21 +64,26 @@ struct Lane {
 }
 
 /// What the loop listens to. A handle: clones are the same.
-#[derive(Clone)]
-pub struct Sources {
-    handle: LoopHandle<'static, State>,
+pub struct Sources<S: 'static> {
+    handle: LoopHandle<'static, S>,
     signal: LoopSignal,
-    lane: Rc<Lane>,
+    lane: Rc<Lane<S>>,
 }
 
-impl Sources {
+impl<S> Clone for Sources<S> {
+    fn clone(&self) -> Self {
+        Self { handle: self.handle.clone(), signal: self.signal.clone(), lane: self.lane.clone() }
+    }
+}
+
+impl<S: 'static> Sources<S> {
     /// The sources of `event_loop`, which serves the lane too until [`run`] serves both.
-    pub fn new(event_loop: &EventLoop<'static, State>) -> io::Result<Self> {
+    pub fn new(event_loop: &EventLoop<'static, S>) -> io::Result<Self> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let within = epoll.try_clone()?;
         let lane = Rc::new(Lane {
             epoll,
-            places: RefCell::default(),
+            watched: RefCell::default(),
             alarms: RefCell::default(),
             next: Cell::new(CALLOOP + 1),
             touched: Cell::new(true),
@@ -80,7 +92,7 @@ impl Sources {
         });
         let sources = Self { handle: event_loop.handle(), signal: event_loop.get_signal(), lane: lane.clone() };
         let source = Generic::new(within, Interest::READ, Mode::Level);
-        let serve = move |_, _: &mut _, state: &mut State| {
+        let serve = move |_, _: &mut _, state: &mut S| {
             let ready = lane.wait(Some(Duration::ZERO))?;
             lane.serve(&ready, state);
             Ok(PostAction::Continue)
@@ -91,13 +103,13 @@ impl Sources {
     }
 
     /// See [`LoopHandle::insert_source`].
-    pub fn insert_source<S, F>(&self, source: S, mut callback: F) -> Result<RegistrationToken, InsertError<S>>
+    pub fn insert_source<E, F>(&self, source: E, mut callback: F) -> Result<RegistrationToken, InsertError<E>>
     where
-        S: EventSource + 'static,
-        F: FnMut(S::Event, &mut S::Metadata, &mut State) -> S::Ret + 'static,
+        E: EventSource + 'static,
+        F: FnMut(E::Event, &mut E::Metadata, &mut S) -> E::Ret + 'static,
     {
         self.lane.touched.set(true);
-        if TypeId::of::<S>() != TypeId::of::<Timer>() {
+        if TypeId::of::<E>() != TypeId::of::<Timer>() {
             return self.handle.insert_source(source, callback);
         }
         // A timer that goes on is one more thing to wait for.
@@ -109,7 +121,7 @@ impl Sources {
     }
 
     /// See [`LoopHandle::insert_idle`].
-    pub fn insert_idle<F: FnOnce(&mut State) + 'static>(&self, callback: F) -> Idle<'static> {
+    pub fn insert_idle<F: FnOnce(&mut S) + 'static>(&self, callback: F) -> Idle<'static> {
         self.lane.touched.set(true);
         self.handle.insert_idle(callback)
     }
@@ -126,26 +138,26 @@ impl Sources {
         self.handle.enable(token)
     }
 
-    /// Calls `serve` whenever `fd` can be read, until it says [`PostAction::Remove`] or [`Sources::leave`] is called. Any other answer
+    /// Calls `serve` whenever `fd` can be read, until it says [`PostAction::Remove`] or [`Sources::unwatch`] is called. Any other answer
     /// is taken as [`PostAction::Continue`].
-    pub fn join(
+    pub fn watch(
         &self,
         fd: impl AsFd + 'static,
-        serve: impl FnMut(&mut State) -> PostAction + 'static,
-    ) -> io::Result<Place> {
+        serve: impl FnMut(&mut S) -> PostAction + 'static,
+    ) -> io::Result<Watch> {
         let id = self.lane.next_id();
         epoll::add(&self.lane.epoll, &fd, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
-        self.lane.places.borrow_mut().insert(id, (Rc::new(fd), Rc::new(RefCell::new(serve))));
-        Ok(Place(id))
+        self.lane.watched.borrow_mut().insert(id, (Rc::new(fd), Rc::new(RefCell::new(serve))));
+        Ok(Watch(id))
     }
 
-    /// Nothing is listened to at this place any more.
-    pub fn leave(&self, place: Place) {
-        self.lane.leave(place.0);
+    /// It is watched no more.
+    pub fn unwatch(&self, watch: Watch) {
+        self.lane.unwatch(watch.0);
     }
 
     /// Calls `ring` at `at`, to the millisecond, on the display itself; nowhere else. Costs no system call.
-    pub fn set_alarm(&self, at: Instant, ring: impl FnMut(&mut State) -> TimeoutAction + 'static) -> Alarm {
+    pub fn set_alarm(&self, at: Instant, ring: impl FnMut(&mut S) -> TimeoutAction + 'static) -> Alarm {
         let id = self.lane.next_id();
         self.lane.alarms.borrow_mut().insert(id, (at, Rc::new(RefCell::new(ring))));
         Alarm(id)
@@ -163,15 +175,15 @@ impl Sources {
     }
 }
 
-impl Lane {
+impl<S: 'static> Lane<S> {
     fn next_id(&self) -> u64 {
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         id
     }
 
-    fn leave(&self, id: u64) {
-        let gone = self.places.borrow_mut().remove(&id);
+    fn unwatch(&self, id: u64) {
+        let gone = self.watched.borrow_mut().remove(&id);
         if let Some((fd, _)) = gone
             && let Err(error) = epoll::delete(&self.epoll, (*fd).as_fd())
         {
@@ -179,7 +191,7 @@ impl Lane {
         }
     }
 
-    /// The places at which something is to be read; `None`: waits as long as it takes.
+    /// What is to be read from; `None`: waits as long as it takes.
     fn wait(&self, most: Option<Duration>) -> io::Result<Vec<u64>> {
         let mut events = Vec::with_capacity(ROUND);
         // Not before its time: to the next whole millisecond.
@@ -191,19 +203,19 @@ impl Lane {
         }
     }
 
-    fn serve(&self, ready: &[u64], state: &mut State) {
+    fn serve(&self, ready: &[u64], state: &mut S) {
         for id in ready {
             if *id == CALLOOP {
                 self.touched.set(true);
                 continue;
             }
             // One that was served before may have ended it.
-            let serve = self.places.borrow().get(id).map(|(_, serve)| serve.clone());
+            let serve = self.watched.borrow().get(id).map(|(_, serve)| serve.clone());
             if let Some(serve) = serve
                 && let Ok(mut serve) = serve.try_borrow_mut()
                 && serve(state) == PostAction::Remove
             {
-                self.leave(*id);
+                self.unwatch(*id);
             }
         }
     }
@@ -215,7 +227,7 @@ impl Lane {
         Some(first.saturating_duration_since(Instant::now()))
     }
 
-    fn ring(&self, state: &mut State) {
+    fn ring(&self, state: &mut S) {
         if self.alarms.borrow().is_empty() {
             return;
         }
@@ -239,24 +251,24 @@ impl Lane {
     }
 }
 
-/// Runs until [`Sources::stop`]. The error is the operating system's.
-pub fn run(event_loop: &mut EventLoop<'static, State>, state: &mut State) -> io::Result<()> {
-    // A window of another desktop is served by a source that must be asked before calloop sleeps.
-    if !matches!(state.backend, Backend::Kms(_)) {
-        return event_loop.run(None, state, State::flush).map_err(|error| io::Error::other(error.to_string()));
+/// Runs until [`Sources::stop`]. `lane`: the lane serves calloop, which saves system calls; without it calloop serves the lane, as a
+/// window of another desktop needs, whose source must be asked before calloop sleeps. The error is the operating system's.
+pub fn run<S: Served>(event_loop: &mut EventLoop<'static, S>, state: &mut S, lane: bool) -> io::Result<()> {
+    if !lane {
+        return event_loop.run(None, state, S::flush).map_err(|error| io::Error::other(error.to_string()));
     }
     turn_over(event_loop, state)?;
-    while !state.loop_handle.lane.stopped.get() {
+    while !state.sources().lane.stopped.get() {
         turn(event_loop, state, None)?;
     }
     Ok(())
 }
 
 /// From now on the lane listens to calloop, and [`turn`] serves both.
-pub(crate) fn turn_over(event_loop: &EventLoop<'static, State>, state: &State) -> io::Result<()> {
-    let lane = &state.loop_handle.lane;
+pub(crate) fn turn_over<S: Served>(event_loop: &EventLoop<'static, S>, state: &S) -> io::Result<()> {
+    let lane = &state.sources().lane;
     if let Some(within) = lane.within.take() {
-        state.loop_handle.remove(within);
+        state.sources().remove(within);
     }
     epoll::add(&lane.epoll, event_loop, epoll::EventData::new_u64(CALLOOP), epoll::EventFlags::IN)?;
     lane.touched.set(true);
@@ -264,19 +276,19 @@ pub(crate) fn turn_over(event_loop: &EventLoop<'static, State>, state: &State) -
 }
 
 /// Waits for something to happen, for at most so long, and serves what has.
-pub(crate) fn turn(
-    event_loop: &mut EventLoop<'static, State>,
-    state: &mut State,
+pub(crate) fn turn<S: Served>(
+    event_loop: &mut EventLoop<'static, S>,
+    state: &mut S,
     most: Option<Duration>,
 ) -> io::Result<()> {
-    let lane = state.loop_handle.lane.clone();
+    let lane = state.sources().lane.clone();
     let pause = if lane.touched.get() { Some(Duration::ZERO) } else { lane.pause() };
     let ready = lane.wait(pause.into_iter().chain(most).min())?;
     lane.serve(&ready, state);
     lane.ring(state);
     if lane.touched.replace(false) {
         // calloop tells the lane in this way when its next timer is due, and never waits itself: there is always this to be read.
-        state.loop_handle.signal.wakeup();
+        state.sources().signal.wakeup();
         event_loop.dispatch(None, state).map_err(|error| io::Error::other(error.to_string()))?;
     }
     state.flush();

@@ -44,3 +44,9 @@ impl Pixels {
         self.data.get(at..at + 4)?.try_into().ok()
     }
 }
+
+/// `top` over `under`, both premultiplied with alpha last.
+pub fn over(top: [u8; 4], under: [u8; 4]) -> [u8; 4] {
+    let rest = u16::from(u8::MAX - top[3]);
+    std::array::from_fn(|i| top[i].saturating_add(((u16::from(under[i]) * rest + 127) / 255) as u8))
+}

@@ -1,10 +1,11 @@
 //! The band around the picture: four opaque strips of whole physical pixels, the bar on top among them.
 //!
-//! This is the one place that says which colours an output's owner has, and every pixel of the band's ground is made here;
-//! only the bar's text and marks come from Slint, on plain ground and never where the pattern is.
+//! This is the one place that says which colours an output's owner has, and every pixel of the band is made here. Text and marks of
+//! the bar come from outside as pixels; their size, their place and where they end are decided here: they lie in the bar and
+//! nowhere else, and never on the outermost pixels, which only ever have the owner's own colours.
 
 use super::{Owner, colors, geometry, pattern};
-use crate::ui::{Pixels, Ui};
+use crate::pixels::{Pixels, over};
 use phyllome_config::guest::{Pattern, Rgb};
 use phyllome_protocol::status::Area;
 use std::rc::Rc;
@@ -71,10 +72,38 @@ impl Look {
     }
 }
 
-/// Draws the band of an output of `output_w` × `output_h` physical pixels: top (the bar), left, right, bottom.
+/// Width and height of the bar's text, in physical pixels: the whole bar.
+pub fn text_size(output_w: u32, scale: f64) -> (u32, u32) {
+    (output_w, geometry::physical(geometry::BAR, scale))
+}
+
+/// The bar of an output that is `output_w` physical pixels wide: its ground with `text` over it. A `text` of another size than
+/// [`text_size`] is left out.
+pub fn bar(owner: &Owner, text: &Pixels, output_w: u32, scale: f64) -> Pixels {
+    let look = Look::of(owner);
+    let (width, height) = text_size(output_w, scale);
+    let mut data = look.fill(0, 0, width, height, scale);
+    if (text.width, text.height) != (width, height) {
+        return Pixels::new(width, height, data);
+    }
+    let Rgb(r, g, b) = look.rgb;
+    for (at, (under, top)) in data.as_chunks_mut::<4>().0.iter_mut().zip(text.data.as_chunks::<4>().0).enumerate() {
+        let (x, y) = (at % width as usize, at / width as usize);
+        let outermost = x == 0 || y == 0 || x + 1 == width as usize;
+        *under = match top[3] {
+            // Text has a plain ground, out to the edge; of its own colours nothing is there.
+            0xff if outermost => [b, g, r, 0xff],
+            _ if outermost => *under,
+            _ => over(*top, *under),
+        };
+    }
+    Pixels::new(width, height, data)
+}
+
+/// Draws the band of an output of `output_w` × `output_h` physical pixels: top (the bar, with `text`), left, right, bottom.
 ///
 /// Every pixel outside the guest's area is in exactly one strip.
-pub fn draw(ui: &mut Ui, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Vec<Strip> {
+pub fn draw(owner: &Owner, text: &Pixels, output_w: u32, output_h: u32, scale: f64) -> Vec<Strip> {
     let at = geometry::layout(output_w, output_h, scale);
     let look = Look::of(owner);
     let strip = |a: Area| {
@@ -82,7 +111,7 @@ pub fn draw(ui: &mut Ui, owner: &Owner, output_w: u32, output_h: u32, scale: f64
         Strip { x: a.x, y: a.y, pixels: Rc::new(Pixels::new(a.width, a.height, data)) }
     };
     let strips = vec![
-        Strip { x: at.bar.x, y: at.bar.y, pixels: ui.bar(owner, output_w, scale) },
+        Strip { x: at.bar.x, y: at.bar.y, pixels: Rc::new(bar(owner, text, output_w, scale)) },
         strip(at.left),
         strip(at.right),
         strip(at.bottom),
@@ -126,6 +155,18 @@ mod tests {
         Owner::Guest { label: LabelView::from_label(&label, Slot::new(1)), focused, marks: Vec::new() }
     }
 
+    /// The band with a text that draws over everything, as none of ours does.
+    fn drawn(owner: &Owner, w: u32, h: u32, scale: f64) -> Vec<Strip> {
+        let (width, height) = text_size(w, scale);
+        draw(owner, &Pixels::filled(width, height, Rgb(1, 2, 3)), w, h, scale)
+    }
+
+    /// The band with a text that draws nothing.
+    fn silent(owner: &Owner, w: u32, h: u32, scale: f64) -> Vec<Strip> {
+        let (width, height) = text_size(w, scale);
+        draw(owner, &Pixels::new(width, height, Vec::new()), w, h, scale)
+    }
+
     /// The colour of a band at a place of the output, as blue, green, red, alpha.
     fn at(strips: &[Strip], x: u32, y: u32) -> Option<[u8; 4]> {
         let mut found =
@@ -146,10 +187,9 @@ mod tests {
 
     #[test]
     fn tp01_strips_cover_all_but_the_area_and_are_opaque() {
-        let mut ui = Ui::new().unwrap();
         for scale in SCALES {
             let (w, h) = (320, 200);
-            let strips = draw(&mut ui, &owner(LabelColor::Blue, Pattern::Checks, true), w, h, scale);
+            let strips = drawn(&owner(LabelColor::Blue, Pattern::Checks, true), w, h, scale);
             let area = geometry::layout(w, h, scale).area;
             for y in 0..h {
                 for x in 0..w {
@@ -163,12 +203,36 @@ mod tests {
     }
 
     #[test]
+    fn a_text_changes_nothing_but_the_bar_within_its_outermost_pixels() {
+        for scale in SCALES {
+            for (pattern, focused) in [(Pattern::Solid, true), (Pattern::Checks, true), (Pattern::Dots, false)] {
+                let owner = owner(LabelColor::Purple, pattern, focused);
+                let (with, without) = (drawn(&owner, 300, 200, scale), silent(&owner, 300, 200, scale));
+                assert_ne!(with[0].pixels.data, without[0].pixels.data, "it is drawn");
+                for (with, without) in with.iter().zip(&without).skip(1) {
+                    assert_eq!(with.pixels.data, without.pixels.data);
+                }
+                let colors = [bgra(LabelColor::Purple.rgb()), bgra(LabelColor::Purple.second())];
+                for (x, y) in outermost(300, 200) {
+                    assert!(colors.contains(&at(&with, x, y).unwrap()), "{x}, {y} at {scale}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_of_another_size_is_left_out() {
+        let owner = owner(LabelColor::Green, Pattern::Stripes, true);
+        let wide = draw(&owner, &Pixels::filled(301, 28, Rgb(1, 2, 3)), 300, 200, 1.0);
+        assert_eq!(wide[0].pixels.data, silent(&owner, 300, 200, 1.0)[0].pixels.data);
+    }
+
+    #[test]
     fn the_outermost_pixels_of_a_solid_band_are_exactly_the_colour() {
-        let mut ui = Ui::new().unwrap();
         for scale in SCALES {
             for color in LabelColor::NAMED {
                 for focused in [true, false] {
-                    let strips = draw(&mut ui, &owner(color, Pattern::Solid, focused), 400, 300, scale);
+                    let strips = drawn(&owner(color, Pattern::Solid, focused), 400, 300, scale);
                     for (x, y) in outermost(400, 300) {
                         assert_eq!(at(&strips, x, y), Some(bgra(color.rgb())), "{color:?} at {x}, {y}, scale {scale}");
                     }
@@ -179,11 +243,10 @@ mod tests {
 
     #[test]
     fn the_outermost_pixels_of_a_patterned_band_have_both_colours_and_no_other() {
-        let mut ui = Ui::new().unwrap();
         for scale in SCALES {
             for pattern in [Pattern::Stripes, Pattern::Dots, Pattern::Checks] {
                 let color = LabelColor::Green;
-                let strips = draw(&mut ui, &owner(color, pattern, true), 400, 300, scale);
+                let strips = drawn(&owner(color, pattern, true), 400, 300, scale);
                 let (first, second) = (bgra(color.rgb()), bgra(color.second()));
                 let pixels: Vec<_> = outermost(400, 300).filter_map(|(x, y)| at(&strips, x, y)).collect();
                 assert!(pixels.iter().all(|pixel| *pixel == first || *pixel == second), "{pattern:?} at {scale}");
@@ -194,11 +257,10 @@ mod tests {
 
     #[test]
     fn a_pattern_runs_on_from_strip_to_strip() {
-        let mut ui = Ui::new().unwrap();
         let color = LabelColor::Red;
-        let strips = draw(&mut ui, &owner(color, Pattern::Stripes, true), 400, 300, 1.5);
+        let strips = silent(&owner(color, Pattern::Stripes, true), 400, 300, 1.5);
         let layout = geometry::layout(400, 300, 1.5);
-        // Right of the label, over the corner and down the right side.
+        // Over the corner and down the right side.
         for y in 0..300 {
             let x = layout.right.x + 1;
             let expected = if pattern::is_second(Pattern::Stripes, x, y, 1.5) { color.second() } else { color.rgb() };
@@ -208,10 +270,9 @@ mod tests {
 
     #[test]
     fn without_the_keys_a_guests_band_is_duller_and_the_hosts_is_white() {
-        let mut ui = Ui::new().unwrap();
-        let dull = draw(&mut ui, &owner(LabelColor::Red, Pattern::Solid, false), 100, 100, 1.0);
+        let dull = drawn(&owner(LabelColor::Red, Pattern::Solid, false), 100, 100, 1.0);
         assert_eq!(at(&dull, 2, 97), Some(bgra(Rgb(0x62, 0x24, 0x26))));
-        let host = draw(&mut ui, &Owner::Host, 100, 100, 1.0);
+        let host = drawn(&Owner::Host, 100, 100, 1.0);
         for (x, y) in outermost(100, 100) {
             assert_eq!(at(&host, x, y), Some([0xff; 4]));
         }

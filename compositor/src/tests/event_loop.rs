@@ -1,7 +1,7 @@
 //! The loop as it runs on the display itself, driven turn by turn.
 
 use super::fixture::{Fixture, PATIENCE};
-use crate::turns::{turn, turn_over};
+use crate::event_loop::{turn, turn_over};
 use smithay::reexports::calloop::PostAction;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::cell::Cell;
@@ -43,10 +43,10 @@ fn a_guest_is_served_in_the_lane() {
         count.set(count.get() + socket.read(&mut [0; 8]).unwrap());
         PostAction::Continue
     };
-    let place = fixture.state.loop_handle.join(ours, serve).unwrap();
+    let place = fixture.state.loop_handle.watch(ours, serve).unwrap();
     (&theirs).write_all(b"one").unwrap();
     turn_until(&mut fixture, "the first word", || heard.get() == 3);
-    fixture.state.loop_handle.leave(place);
+    fixture.state.loop_handle.unwatch(place);
     (&theirs).write_all(b"two").unwrap();
     turn(&mut fixture.event_loop, &mut fixture.state, Some(SOON)).unwrap();
     assert_eq!(heard.get(), 3, "nobody listens any more");
@@ -62,7 +62,7 @@ fn one_that_says_so_is_served_no_more() {
         count.set(count.get() + 1);
         PostAction::Remove
     };
-    fixture.state.loop_handle.join(ours, serve).unwrap();
+    fixture.state.loop_handle.watch(ours, serve).unwrap();
     (&theirs).write_all(b"never read").unwrap();
     turn_until(&mut fixture, "the one time", || served.get() == 1);
     turn(&mut fixture.event_loop, &mut fixture.state, Some(SOON)).unwrap();
@@ -119,7 +119,7 @@ fn a_flood_in_the_lane_keeps_calloop_from_nothing() {
     let mut fixture = alone();
     let (ours, theirs) = UnixStream::pair().unwrap();
     (&theirs).write_all(b"never read").unwrap();
-    fixture.state.loop_handle.join(ours, |_: &mut _| PostAction::Continue).unwrap();
+    fixture.state.loop_handle.watch(ours, |_: &mut _| PostAction::Continue).unwrap();
     let rung = Rc::new(Cell::new(false));
     let ring = rung.clone();
     let timer = move |_, (): &mut (), _: &mut _| {

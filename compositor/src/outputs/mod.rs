@@ -1,0 +1,30 @@
+//! Outputs: what is known of each, where it lies, and what guests are told of it.
+//!
+//! Made and owned by a backend, read by everybody: this folder imports no other of the compositor's. Sizes are physical pixels.
+
+pub mod arrange;
+mod output;
+
+pub use output::{Output, OutputId, OutputInfo, Plane, arrange_all};
+
+/// What draws.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RendererKind {
+    /// Software, in this process.
+    Pixman,
+    /// OpenGL ES through EGL.
+    Gles,
+}
+
+/// What became of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drawn {
+    /// It is on the display (in memory, or handed to the desktop around).
+    Shown,
+    /// A page flip is under way: [`crate::State::output_flipped`] is called when the frame is on the display.
+    Queued,
+    /// Nothing had changed and nothing was submitted; what is on the display stays.
+    Unchanged,
+    /// This output cannot be drawn now (switched away, asleep). Whoever wakes it queues a redraw.
+    Asleep,
+}

@@ -1,0 +1,44 @@
+//! How a guest's surface is shown: what decides whether it can have a plane of its own.
+//!
+//! Place and size come from the scene, the rest from what the guest committed and the shell has checked.
+
+use crate::wayland::content::Content;
+use smithay::utils::Transform;
+use smithay::wayland::dmabuf::get_dmabuf;
+
+/// Left, upper, width, height; physical pixels.
+pub type Place = (i32, i32, u32, u32);
+
+/// How a surface is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Where, in physical pixels.
+    pub place: Place,
+    /// All of its source is there, pixel for pixel and from a whole pixel on.
+    pub exact: bool,
+    /// The guest does not turn it.
+    pub upright: bool,
+    /// Its format has no alpha channel.
+    pub opaque: bool,
+    /// The GPU has imported its memory.
+    pub imported: bool,
+}
+
+impl Shape {
+    /// How `content` is shown at this place.
+    pub fn of(content: &Content, place: Place) -> Self {
+        let source = content.source;
+        let whole = |value: f64| value.fract() == 0.0;
+        let exact = whole(source.loc.x)
+            && whole(source.loc.y)
+            && source.size.w == f64::from(place.2)
+            && source.size.h == f64::from(place.3);
+        Self {
+            place,
+            exact,
+            upright: content.transform == Transform::Normal,
+            opaque: !content.has_alpha,
+            imported: content.mapping.is_none() && get_dmabuf(&content.buffer).is_ok_and(|d| d.node().is_some()),
+        }
+    }
+}
