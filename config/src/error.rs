@@ -4,6 +4,9 @@ use phyllome_protocol::GuestName;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+/// Most characters of a file's own words in a message.
+const MOST: usize = 300;
+
 /// One problem in one file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
@@ -66,13 +69,7 @@ impl fmt::Display for ConfigError {
 
 impl std::error::Error for ConfigError {}
 
-/// `text` as it may stand in a one-line message: bounded, without anything that moves or hides what follows.
+/// `text` as it may stand in a one-line message.
 pub(crate) fn printable(text: &str) -> String {
-    const MOST: usize = 300;
-    let mut shown: String =
-        text.chars().take(MOST).map(|c| if crate::label::is_hidden(c) { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(MOST).is_some() {
-        shown.push('…');
-    }
-    shown
+    phyllome_protocol::text::printable(text, MOST)
 }

@@ -1,32 +1,12 @@
 //! The words of a label: bounded, printable, and without anything that hides, moves or reorders what stands beside it.
 //!
 //! A label is how a person knows a guest, so two texts that look the same must be the same, and nothing invisible may
-//! make them differ. The rule is a list of what is refused, by Unicode's format, control, private and blank characters.
+//! make them differ. What is refused beside them is [`phyllome_protocol::text`]'s list of hidden characters.
+
+use phyllome_protocol::text::is_hidden;
 
 /// Longest text of a label, in bytes.
 pub const MAX_LABEL: usize = 128;
-
-/// Whether `c` draws nothing, draws differently from place to place, or changes how its neighbours are drawn.
-pub fn is_hidden(c: char) -> bool {
-    c.is_control()
-        || (c.is_whitespace() && c != ' ')
-        || matches!(u32::from(c),
-            // soft hyphen, grapheme joiner, Arabic signs that span digits, letter mark
-            0xAD | 0x34F | 0x600..=0x605 | 0x61C | 0x6DD | 0x70F | 0x890..=0x891 | 0x8E2
-            // fillers, invisible vowels, Mongolian selectors
-            | 0x115F..=0x1160 | 0x17B4..=0x17B5 | 0x180B..=0x180F
-            // zero-width, bidi marks, embeddings, overrides, isolates, invisible operators
-            | 0x200B..=0x200F | 0x2028..=0x202E | 0x2060..=0x206F
-            // blank pattern, filler, variation selectors, byte order mark, half-width filler, annotations, replacement
-            | 0x2800 | 0x3164 | 0xFE00..=0xFE0F | 0xFEFF | 0xFFA0 | 0xFFF0..=0xFFFF
-            // private use, non-characters of the first plane
-            | 0xE000..=0xF8FF | 0xFDD0..=0xFDEF
-            // format characters of other scripts and of music
-            | 0x110BD | 0x110CD | 0x13430..=0x1345F | 0x1BCA0..=0x1BCA3 | 0x1D173..=0x1D17A
-            // tags, further selectors, private planes
-            | 0xE0000..=0x10FFFF)
-        || u32::from(c) & 0xFFFE == 0xFFFE
-}
 
 /// Whether `c` is drawn onto the character before it.
 fn is_combining(c: char) -> bool {

@@ -2,7 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use phyllome_config::{Places, label, load_all};
+use phyllome_config::{Places, load_all};
+use phyllome_protocol::text::is_hidden;
 use proptest::prelude::*;
 
 /// Files made of pieces of real ones, so that the schema's own code is reached.
@@ -64,7 +65,7 @@ proptest! {
         prop_assert!(loaded.guests.iter().any(|guest| guest.name.as_str() == "good"));
         for problem in &loaded.problems {
             let sentence = problem.to_string();
-            prop_assert!(!sentence.chars().any(label::is_hidden), "{sentence:?}");
+            prop_assert!(!sentence.chars().any(is_hidden), "{sentence:?}");
             prop_assert!(sentence.len() < 2000);
         }
     }

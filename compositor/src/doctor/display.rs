@@ -162,7 +162,7 @@ fn is_number(text: &str) -> bool {
 }
 
 pub(super) fn printable(text: &str) -> String {
-    crate::guests::life::printable(text, 60)
+    phyllome_protocol::text::printable(text, 60)
 }
 
 #[cfg(test)]

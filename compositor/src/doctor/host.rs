@@ -3,6 +3,7 @@
 use super::{Check, run_for};
 use crate::guests::process::default_program;
 use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::text::printable;
 use rustix::process::{Resource, getrlimit};
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -80,7 +81,7 @@ pub(super) fn egl(probe: &[&Path]) -> Check {
     let arguments: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
     match run_for(program, &arguments, Duration::from_secs(20)) {
         Ok(output) if output.status.success() => {
-            let name = crate::guests::life::printable(String::from_utf8_lossy(&output.stdout).trim(), 120);
+            let name = printable(String::from_utf8_lossy(&output.stdout).trim(), 120);
             let software = ["llvmpipe", "softpipe", "swrast"].iter().any(|word| name.contains(word));
             if software {
                 let finding = format!("EGL draws with the processor: {name}");
@@ -91,12 +92,7 @@ pub(super) fn egl(probe: &[&Path]) -> Check {
         Ok(output) => {
             let said = String::from_utf8_lossy(&output.stderr);
             let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("its driver crashed").trim();
-            Check::costs(
-                "egl",
-                format!("EGL does not start: {}", crate::guests::life::printable(last, 200)),
-                cost,
-                mend,
-            )
+            Check::costs("egl", format!("EGL does not start: {}", printable(last, 200)), cost, mend)
         }
         Err(sentence) => Check::costs("egl", format!("EGL does not start: {sentence}"), cost, mend),
     }

@@ -1,8 +1,8 @@
 //! What 3D guests get: phyllome-guest starts a renderer as for a guest, and says what it can do.
 
 use super::{Check, run_for};
-use crate::guests::life::printable;
 use crate::guests::process::default_program;
+use phyllome_protocol::text::printable;
 use serde::Deserialize;
 use std::path::Path;
 use std::time::Duration;

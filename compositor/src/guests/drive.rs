@@ -298,7 +298,7 @@ impl State {
         if let (Ok(()), Some(state), Some(entry)) = (&result, then, self.guests.entries.get_mut(name)) {
             entry.life.assume(state);
         }
-        let result = result.map_err(|reason| super::life::printable(&reason, 300));
+        let result = result.map_err(|reason| phyllome_protocol::text::printable(&reason, 300));
         let sentence = result.clone().err();
         let waited_for = self.settle(&Part::Answer(id), result);
         if let Some(sentence) = sentence.filter(|_| !waited_for) {

@@ -2,9 +2,9 @@
 //!
 //! Pure. Reports come from phyllome-guest, which is not trusted: every text is bounded and made printable, every list is cut.
 
-use phyllome_config::label::is_hidden;
 use phyllome_protocol::control::Report;
 use phyllome_protocol::status::{GpuStatus, GuestState, ScanoutStatus};
+use phyllome_protocol::text::printable;
 use std::time::{Duration, Instant};
 
 /// Longest sentence that is shown, in characters.
@@ -126,16 +126,6 @@ impl Life {
             (Exit::Unknown, _) => "phyllome-guest ended unexpectedly, and its QEMU with it".to_owned(),
         }
     }
-}
-
-/// `text` cut and without anything that moves, hides or breaks what stands around it.
-pub fn printable(text: &str, most: usize) -> String {
-    let mut shown: String =
-        text.chars().take(most).map(|c| if c.is_control() || is_hidden(c) { '\u{fffd}' } else { c }).collect();
-    if text.chars().nth(most).is_some() {
-        shown.push('…');
-    }
-    shown
 }
 
 fn word(text: &str) -> String {

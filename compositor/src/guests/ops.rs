@@ -2,7 +2,6 @@
 
 use super::Entry;
 use super::drive::APPEARING;
-use super::life::printable;
 use super::process::{Launcher, Process, last_words};
 use crate::State;
 use crate::control::wait::Part;
@@ -10,6 +9,7 @@ use crate::shell::{Action, GuestOp};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::control::Request;
 use phyllome_protocol::status::GuestState;
+use phyllome_protocol::text::printable;
 use std::time::Duration;
 
 /// How long a guest may take to end after it was told to, before its phyllome-guest is killed.

@@ -1,13 +1,13 @@
 //! Texts before they are drawn: bounded, without tricks, and cut in the middle where they are too long. Pure.
 
-use phyllome_config::label::is_hidden;
+use phyllome_protocol::text::plain;
 
 /// Most characters of a text that are drawn at all.
 const MAX_CHARS: usize = 400;
 
 /// `text` in one line of at most 400 characters: controls, line ends and direction overrides become spaces.
 pub(crate) fn clean(text: &str) -> String {
-    text.chars().take(MAX_CHARS).map(|c| if is_hidden(c) { ' ' } else { c }).collect::<String>().trim().to_owned()
+    plain(text, MAX_CHARS, ' ').trim().to_owned()
 }
 
 /// `text`, or as much of its beginning and end with … between them as `fits` allows.

@@ -1,5 +1,6 @@
 //! Identifiers that must not be mistaken for one another, each checked where it is made.
 
+use crate::text::{REPLACEMENT, plain};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -32,8 +33,7 @@ impl GuestName {
         if fits && starts && clean {
             Ok(Self(text.to_owned()))
         } else {
-            let shown = text.chars().take(MAX_NAME).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
-            Err(InvalidName { shown })
+            Err(InvalidName { shown: plain(text, MAX_NAME, REPLACEMENT) })
         }
     }
 

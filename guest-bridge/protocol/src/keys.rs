@@ -3,6 +3,7 @@
 //! The names come from the evdev crate, which carries the kernel's list. A name is at most 32 bytes; any other text is
 //! simply no name. Nothing here knows of keyboard layouts: a name is a place on the keyboard.
 
+use crate::text::{REPLACEMENT, plain};
 use evdev::KeyCode;
 use std::str::FromStr;
 
@@ -54,15 +55,15 @@ pub fn button_from_name(name: &str) -> Option<u32> {
     BUTTONS.iter().find(|(known, _)| *known == name).map(|(_, key)| u32::from(key.code()))
 }
 
-/// The codes of a combination such as `ctrl-alt-delete` or `super+2`, in the order in which they are pressed. The error is
-/// one sentence that names the key that does not exist.
+/// The codes of a combination such as `ctrl-alt-delete` or `super+2`, in the order in which they are pressed. The error
+/// is one sentence that names the key that does not exist.
 pub fn combination(text: &str) -> Result<Vec<u32>, String> {
     text.split(['-', '+']).map(|name| code_from_name(name).ok_or_else(|| unknown(name))).collect()
 }
 
 /// One sentence for a name that is no key.
 pub fn unknown(name: &str) -> String {
-    let shown: String = name.chars().take(32).map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect();
+    let shown = plain(name, 32, REPLACEMENT);
     format!("there is no key “{shown}”; use evdev's names in lower case, such as a, 1, enter, leftctrl, f12 or super")
 }
 

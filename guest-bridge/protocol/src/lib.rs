@@ -1,9 +1,9 @@
-//! What shell, bridge and command-line tool say to one another: identifiers, status, control messages and
-//! the framing of JSON lines with file descriptors.
+//! What shell, bridge and command-line tool share: identifiers, status, control messages and the framing of JSON lines with file
+//! descriptors.
 //!
-//! Everything that arrives over a socket is hostile until it has passed through here: lines are bounded,
-//! names are checked when they are parsed, unknown messages are errors and never panics. The crate does no
-//! I/O but `sendmsg`/`recvmsg` on a socket that it is handed, and the checks of the runtime folder.
+//! Everything that arrives over a socket is hostile until it has passed through here: lines are bounded, names are checked when
+//! they are parsed, unknown messages are errors and never panics, text is made printable ([`text`]). The crate does no I/O but
+//! `sendmsg`/`recvmsg` on a socket that it is handed, and the checks of the runtime folder.
 
 pub mod control;
 pub mod framing;
@@ -12,5 +12,6 @@ pub mod keys;
 pub mod runtime;
 pub mod shell;
 pub mod status;
+pub mod text;
 
 pub use ids::{GuestName, ScanoutId, Slot};

@@ -3,6 +3,7 @@
 use crate::{Failure, print_line};
 use phyllome_config::Places;
 use phyllome_protocol::GuestName;
+use phyllome_protocol::text::is_hidden;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
@@ -59,7 +60,7 @@ fn clean(line: &str) -> String {
         match c {
             '\u{1b}' => skip_sequence(&mut rest),
             '\t' => shown.push(c),
-            c if c.is_control() || phyllome_config::label::is_hidden(c) => {}
+            c if is_hidden(c) => {}
             c => shown.push(c),
         }
     }
