@@ -6,26 +6,20 @@
 //! One gap is known: descriptors that no request takes stay with wayland-backend 0.3, which closes them itself on the shell's thread and
 //! cannot be made to do it elsewhere, so a screen that sends files which it serves itself (FUSE) holds the shell until it answers or dies.
 
+use phyllome_protocol::start::raise_descriptor_limit;
 use rustix::fs::fstat;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, getrlimit};
 use std::fs;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
-/// Most that the shell asks for.
-const WANTED: u64 = 65_536;
 /// What is assumed where the limit or the count cannot be read.
 const UNKNOWN: usize = 1024;
 
-/// Raises the soft limit to the hard one, or to 65536 if that is less. An error leaves the limit as it was.
+/// Raises the limit; a warning where that fails.
 pub fn raise_limit() {
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(WANTED).min(WANTED);
-    if limit.current.is_none_or(|current| current >= wanted) {
-        return;
-    }
-    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }) {
+    if let Err(error) = raise_descriptor_limit() {
         tracing::warn!("the shell may open few files only: {error}");
     }
 }

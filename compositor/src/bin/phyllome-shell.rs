@@ -12,6 +12,7 @@ use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, event_loop, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::start;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{EventLoop, Interest, Mode, PostAction};
 use std::fs::File;
@@ -66,11 +67,7 @@ enum RendererName {
 
 /// `WxH`, 1 to 16384 each.
 fn size(text: &str) -> Result<(u32, u32), String> {
-    let parsed = text.split_once('x').and_then(|(width, height)| Some((width.parse().ok()?, height.parse().ok()?)));
-    match parsed {
-        Some((width, height)) if (1..=16384).contains(&width) && (1..=16384).contains(&height) => Ok((width, height)),
-        _ => Err("write it as 1280x800, 1 to 16384 each".to_owned()),
-    }
+    start::size(text).ok_or_else(|| "write it as 1280x800, 1 to 16384 each".to_owned())
 }
 
 const DEFAULT_SIZE: (u32, u32) = (1280, 800);

@@ -171,8 +171,7 @@ pub fn last_words(logs: &Path) -> Option<String> {
 
 /// phyllome-guest beside this program, else the one that `PATH` finds.
 pub fn default_program() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|me| Some(me.parent()?.join("phyllome-guest")));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("phyllome-guest"))
+    phyllome_protocol::start::program("phyllome-guest")
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod systemd;
 use console::Console;
 use environment::Line;
 use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::start;
 use policy::{Ending, GAVE_UP, Policy, Start, Step};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -19,7 +20,6 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 use systemd::Manager;
@@ -80,14 +80,8 @@ struct Run {
     asked: bool,
 }
 
-/// The shell beside this program, else the one that `PATH` finds.
-fn shell_program() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|me| Some(me.parent()?.join("phyllome-shell")));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from("phyllome-shell"))
-}
-
 fn start_shell(arguments: &[OsString], settings: &[(&'static str, OsString)]) -> Result<(Child, OwnedFd), String> {
-    let program = shell_program();
+    let program = start::program("phyllome-shell");
     let mut command = Command::new(&program);
     command.args(arguments).stdin(Stdio::null()).envs(settings.iter().map(|(name, value)| (name, value)));
     // It owns the display; no other one is meant.
