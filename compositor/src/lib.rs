@@ -1,4 +1,4 @@
-//! The trusted compositor of Phyllome Shell and what the command-line tool shares with it.
+//! The trusted compositor of Phyllome Shell.
 //!
 //! One process, one thread, one calloop loop own the display, the input devices, the frame, the panel and the decision who has
 //! focus. What guests send is hostile; nothing here parses more of it than Wayland requests and small control messages.
@@ -6,7 +6,6 @@
 pub mod backend;
 pub mod control;
 pub mod descriptors;
-pub mod doctor;
 pub mod event_loop;
 pub mod guests;
 pub mod input;

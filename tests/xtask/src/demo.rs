@@ -43,7 +43,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     setup::run_or_warn();
     if !arguments.no_build {
         println!("building");
-        for program in ["phyllome-guest-bridge", "phyllome-compositor"] {
+        for program in ["phyllome-guest-bridge", "phyllome-compositor", "phyllome-tool"] {
             cargo::build(&["--package", program, "--bins"])?;
         }
     }

@@ -1,6 +1,8 @@
-//! Whether guests outlive the person's last session: where logind runs, it ends the user manager then, and with it every guest.
+//! Whether guests outlive the person's last session: where logind runs, it ends the user manager then, and with it
+//! every guest.
 //!
-//! Read from logind's own files, never over D-Bus, and nothing is changed: `loginctl` does that. A machine without logind ends nobody.
+//! Read from logind's own files, never over D-Bus, and nothing is changed: `loginctl` does that. A machine without
+//! logind ends nobody.
 
 use super::Check;
 use super::display::{printable, words};

@@ -1,7 +1,9 @@
-//! Whether /dev/kvm opens *and* works: some hosts offer one that opens, makes machines, and then gives up on ordinary instructions.
+//! Whether /dev/kvm opens *and* works: some hosts offer one that opens, makes machines, and then gives up on ordinary
+//! instructions.
 //!
-//! A machine of one page of code runs in long mode, in this process, with a deadline; what counts is how it leaves: by writing to
-//! its port (it works), or by an internal error of KVM (it does not). Only instructions that the host's own processor has are tried.
+//! A machine of one page of code runs in long mode, in this process, with a deadline; what counts is how it leaves: by
+//! writing to its port (it works), or by an internal error of KVM (it does not). Only instructions that the host's own
+//! processor has are tried.
 
 use super::Check;
 
@@ -97,7 +99,8 @@ mod x86_64 {
             memory_size: MEMORY as u64,
             userspace_addr: memory as u64,
         };
-        // SAFETY: the region is this function's own mapping of MEMORY bytes, which is never unmapped; nothing else refers to it.
+        // SAFETY: the region is this function's own mapping of MEMORY bytes, which is never unmapped; nothing else
+        // refers to it.
         unsafe { vm.set_user_memory_region(region) }.map_err(error)?;
         let mut vcpu = vm.create_vcpu(0).map_err(error)?;
         let cpuid = kvm.get_supported_cpuid(kvm_bindings::KVM_MAX_CPUID_ENTRIES).map_err(error)?;

@@ -1,7 +1,8 @@
-//! What the shell needs to own the display itself: a graphics device with something plugged in, and a seat that hands it out.
+//! What the shell needs to own the display itself: a graphics device with something plugged in, and a seat that hands
+//! it out.
 //!
-//! Nothing is opened: whoever opens a display device first becomes its master, and the shell on it would lose it. What is known comes
-//! from the names in `/dev/dri`, the kernel's words in `/sys/class/drm`, and logind's in `/run/systemd`.
+//! Nothing is opened: whoever opens a display device first becomes its master, and the shell on it would lose it. What
+//! is known comes from the names in `/dev/dri`, the kernel's words in `/sys/class/drm`, and logind's in `/run/systemd`.
 
 use super::Check;
 use rustix::fs::{Access, AtFlags, CWD, accessat};

@@ -54,11 +54,7 @@ fn main() -> ExitCode {
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     match &arguments.command {
         ToolCommand::Logs { name, lines } => logs::print(name, *lines, arguments.json)?,
-        ToolCommand::Doctor { probe_egl: true } => {
-            let name = phyllome_compositor::doctor::egl::probe().map_err(Failure::Refused)?;
-            print_line(&name);
-        }
-        ToolCommand::Doctor { .. } => return doctor::print(arguments.json),
+        ToolCommand::Doctor => return doctor::print(arguments.json),
         command => ask_the_shell(command, arguments)?,
     }
     Ok(ExitCode::SUCCESS)
@@ -119,7 +115,7 @@ fn plain_command(command: &ToolCommand) -> Option<Command> {
         | ToolCommand::Events
         | ToolCommand::Screenshot { .. }
         | ToolCommand::Logs { .. }
-        | ToolCommand::Doctor { .. } => return None,
+        | ToolCommand::Doctor => return None,
     })
 }
 

@@ -1,15 +1,17 @@
 //! What guests need of this host: each check says whether it is fine, what it costs if not, and how to mend it.
 //!
-//! Runs without a shell. A check starts at most one short-lived child with a deadline, changes nothing, and its failure is a finding.
+//! Runs without a shell. A check starts at most one short-lived child with a deadline, changes nothing, and its failure
+//! is a finding.
 
 mod display;
-pub mod egl;
 mod host;
 mod kvm;
 mod linger;
+mod print;
 mod qemu;
 mod three_d;
 
+pub use print::print;
 use serde::Serialize;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -46,36 +48,35 @@ pub struct Check {
 
 impl Check {
     /// All is well.
-    pub(crate) fn fine(id: &'static str, finding: impl Into<String>) -> Self {
+    fn fine(id: &'static str, finding: impl Into<String>) -> Self {
         Self { id, verdict: Verdict::Fine, finding: finding.into(), cost: None, mend: None }
     }
 
     /// It works, at a cost.
-    pub(crate) fn costs(id: &'static str, finding: impl Into<String>, cost: &str, mend: &str) -> Self {
+    fn costs(id: &'static str, finding: impl Into<String>, cost: &str, mend: &str) -> Self {
         let (cost, mend) = (Some(cost.to_owned()), Some(mend.to_owned()));
         Self { id, verdict: Verdict::Costs, finding: finding.into(), cost, mend }
     }
 
     /// It does not work.
-    pub(crate) fn broken(id: &'static str, finding: impl Into<String>, cost: &str, mend: &str) -> Self {
+    fn broken(id: &'static str, finding: impl Into<String>, cost: &str, mend: &str) -> Self {
         Self { verdict: Verdict::Broken, ..Self::costs(id, finding, cost, mend) }
     }
 }
 
-/// Makes all checks, in the order in which a guest needs them. `egl_probe` is a command line that prints what [`egl::probe`]
-/// finds, run as a child because it loads the GPU's driver.
-pub fn run(egl_probe: &[&Path]) -> Vec<Check> {
+/// Makes all checks, in the order in which a guest needs them.
+fn run() -> Vec<Check> {
     let mut checks = vec![kvm::check()];
     checks.extend(qemu::checks());
     checks.extend([host::guest_program(), host::runtime_folder(), host::udmabuf(), host::render_node()]);
-    checks.extend([host::egl(egl_probe), three_d::check()]);
+    checks.extend([host::egl(), three_d::check()]);
     checks.extend(display::checks(&display::Roots::host()));
     checks.extend([host::memlock(), linger::check()]);
     checks
 }
 
 /// Runs a program for at most `limit`; its output is bounded by what a pipe and a temporary buffer hold.
-pub(crate) fn run_for(program: &Path, arguments: &[&str], limit: Duration) -> Result<Output, String> {
+fn run_for(program: &Path, arguments: &[&str], limit: Duration) -> Result<Output, String> {
     let shown = program.display();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -1,7 +1,7 @@
 //! What 3D guests get: phyllome-guest starts a renderer as for a guest, and says what it can do.
 
 use super::{Check, run_for};
-use crate::guests::process::default_program;
+use phyllome_protocol::start;
 use phyllome_protocol::text::printable;
 use serde::Deserialize;
 use std::path::Path;
@@ -19,7 +19,7 @@ struct Found {
 }
 
 pub(super) fn check() -> Check {
-    check_with(&default_program(), &["probe-3d"])
+    check_with(&start::program("phyllome-guest"), &["probe-3d"])
 }
 
 fn check_with(program: &Path, arguments: &[&str]) -> Check {

@@ -1,14 +1,12 @@
 //! `phyllome doctor`: prints what the checks found. Exit code 1 if guests cannot run at all.
 
+use super::{Verdict, run};
 use crate::{Failure, print_line};
-use phyllome_compositor::doctor::{self, Verdict};
-use std::path::Path;
 use std::process::ExitCode;
 
 /// Checks and prints.
 pub fn print(json: bool) -> Result<ExitCode, Failure> {
-    let me = std::env::current_exe().map_err(Failure::refused)?;
-    let checks = doctor::run(&[&me, Path::new("doctor"), Path::new("--probe-egl")]);
+    let checks = run();
     let broken = checks.iter().any(|check| check.verdict == Verdict::Broken);
     if json {
         let value = serde_json::json!({ "guests_can_run": !broken, "checks": checks });

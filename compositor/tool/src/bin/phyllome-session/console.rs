@@ -1,8 +1,8 @@
 //! The text console that the session was started on: its modes are remembered and, at the end, put back if they differ.
 //!
-//! seatd and logind do this when a shell goes away, even by SIGKILL; this is for what they miss, so that nobody is left before a dead
-//! screen. While the shell is away after a crash the console has the keyboard: what is typed then is not shown, and is thrown away
-//! at the end, since it was meant for a guest. Without a console of its own it does nothing.
+//! seatd and logind do this when a shell goes away, even by SIGKILL; this is for what they miss, so that nobody is left
+//! before a dead screen. While the shell is away after a crash the console has the keyboard: what is typed then is not
+//! shown, and is thrown away at the end, since it was meant for a guest. Without a console of its own it does nothing.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Result};
@@ -98,8 +98,8 @@ fn set_line(terminal: &File, line: &Line) {
 fn modes(terminal: &File) -> Result<Modes> {
     let fd = terminal.as_raw_fd();
     let (mut screen, mut keyboard, mut switching) = (0, 0, VtMode::default());
-    // SAFETY: the kernel writes one int to each of the first two pointers and one `vt_mode`, whose layout is the C one, to the third; all
-    // are to live values.
+    // SAFETY: the kernel writes one int to each of the first two pointers and one `vt_mode`, whose layout is the C one,
+    // to the third; all are to live values.
     let failed = unsafe {
         libc::ioctl(fd, KDGETMODE, &raw mut screen) < 0
             || libc::ioctl(fd, KDGKBMODE, &raw mut keyboard) < 0

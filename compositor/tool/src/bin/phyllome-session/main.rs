@@ -1,7 +1,8 @@
 //! The login session: sets up its environment, runs phyllome-shell on the display, and brings it back when it crashes.
 //!
-//! Started by a login manager or on a bare console. It decides nothing about guests: they run on by themselves, until the person's last
-//! session ends if logind is told nothing else. When to start again is [`policy`]'s; what it leaves behind is a text console and no shell.
+//! Started by a login manager or on a bare console. It decides nothing about guests: they run on by themselves, until
+//! the person's last session ends if logind is told nothing else. When to start again is [`policy`]'s; what it leaves
+//! behind is a text console and no shell.
 
 mod console;
 mod environment;

@@ -1,7 +1,10 @@
-//! The trusted shell: reads its options and files, makes sure that it is alone on its runtime folder, and runs the loop.
+//! The trusted shell: reads its options and files, makes sure that it is alone on its runtime folder, and runs the
+//! loop.
 //!
-//! Whatever keeps it from starting is one sentence on standard error and exit code 1; a failure later is exit code 4, which makes
-//! phyllome-session start it again.
+//! Whatever keeps it from starting is one sentence on standard error and exit code 1; a failure later is exit code 4,
+//! which makes phyllome-session start it again.
+
+mod egl;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
@@ -45,9 +48,13 @@ struct Options {
     /// Come back after a crash: find the guests that run, start none. phyllome-session gives this.
     #[arg(long)]
     after_crash: bool,
-    /// The same after N crashes in a minute: come back with the list of guests and a message. phyllome-session gives this.
+    /// The same after N crashes in a minute: come back with the list of guests and a message. phyllome-session gives
+    /// this.
     #[arg(long, value_name = "N")]
     recovered: Option<u32>,
+    /// Print the name of what EGL draws with, and nothing else. `phyllome doctor` asks so.
+    #[arg(long, hide = true)]
+    probe_egl: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -138,7 +145,8 @@ fn lock(runtime: &RuntimeDir) -> anyhow::Result<File> {
     }
 }
 
-/// Ends the loop on SIGTERM, SIGINT and SIGHUP. A handler that writes to a socket, and not a signal mask, because children inherit a mask.
+/// Ends the loop on SIGTERM, SIGINT and SIGHUP. A handler that writes to a socket, and not a signal mask, because
+/// children inherit a mask.
 fn watch_signals(event_loop: &EventLoop<'static, State>) -> anyhow::Result<()> {
     let (told, teller) = UnixStream::pair().context("signals cannot be caught")?;
     told.set_nonblocking(true).context("signals cannot be caught")?;
@@ -219,7 +227,25 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What EGL draws with, on standard output; or one sentence on standard error.
+fn probe_egl() -> ExitCode {
+    match egl::probe() {
+        Ok(name) => {
+            println!("{name}");
+            ExitCode::SUCCESS
+        }
+        Err(sentence) => {
+            eprintln!("{sentence}");
+            ExitCode::from(1)
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    let options = Options::parse();
+    if options.probe_egl {
+        return probe_egl();
+    }
     let filter = EnvFilter::try_from_env("PHYLLOME_LOG").unwrap_or_else(|_| {
         EnvFilter::new("info,smithay=warn,smithay::backend::drm=error,smithay::backend::egl=error")
     });
@@ -229,7 +255,6 @@ fn main() -> ExitCode {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
-    let options = Options::parse();
     descriptors::raise_limit();
     // SAFETY: no thread has been started yet.
     unsafe { kms::choose_daemon() };

@@ -1,8 +1,9 @@
 //! When the shell is brought back, and how: endings in, steps out. Pure; time is passed in.
 //!
-//! A crash brings the shell back at once. Too many in a minute bring it back with its list of guests and a message in place of a
-//! picture, since what crashed it may be what it shows; one more in the following minute ends the session. A refusal is no crash: it is
-//! passed on, unless a crash was just before it and the display may not have been given back yet.
+//! A crash brings the shell back at once. Too many in a minute bring it back with its list of guests and a message in
+//! place of a picture, since what crashed it may be what it shows; one more in the following minute ends the session. A
+//! refusal is no crash: it is passed on, unless a crash was just before it and the display may not have been given back
+//! yet.
 
 use std::fmt;
 use std::time::{Duration, Instant};

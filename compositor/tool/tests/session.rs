@@ -10,7 +10,6 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 const SESSION: &str = env!("CARGO_BIN_EXE_phyllome-session");
-const SHELL: &str = env!("CARGO_BIN_EXE_phyllome-shell");
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A folder that is XDG_RUNTIME_DIR, and home of the programs.
@@ -274,7 +273,9 @@ fn panel_of_a_recovered_shell(place: &Place) -> String {
 #[test]
 fn the_real_shell_comes_back_and_after_three_crashes_opens_its_list() {
     let place = Place::empty();
-    std::os::unix::fs::symlink(SHELL, place.path().join("phyllome-shell")).unwrap();
+    let shell = Path::new(SESSION).with_file_name("phyllome-shell");
+    assert!(shell.exists(), "{} is not built; run cargo build --package phyllome-compositor --bins", shell.display());
+    std::os::unix::fs::symlink(shell, place.path().join("phyllome-shell")).unwrap();
     let mut session =
         place.command().args(["--backend", "headless", "--size", "640x480"]).stderr(Stdio::null()).spawn().unwrap();
     let lock = |place: &Place| -> PathBuf { place.path().join("phyllome/shell.sock") };

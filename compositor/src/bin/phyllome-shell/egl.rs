@@ -1,4 +1,7 @@
-//! What EGL draws with. Runs in a child of its own: loading EGL loads the GPU's driver, which may crash.
+//! What EGL draws with, for `phyllome doctor`.
+//!
+//! Run as a process of its own, which does nothing else: loading EGL loads the GPU's driver, which may crash. It opens
+//! no window and no display device.
 
 use smithay::backend::egl::native::EGLSurfacelessDisplay;
 use smithay::backend::egl::{EGLContext, EGLDisplay};

@@ -1,4 +1,5 @@
-//! systemd's user manager, where there is one: it is told the session's environment and starts and stops `phyllome-session.target`.
+//! systemd's user manager, where there is one: it is told the session's environment and starts and stops
+//! `phyllome-session.target`.
 //!
 //! Nothing waits for it and nothing depends on it: each command has a bounded time, and a failure is a note.
 
@@ -23,8 +24,8 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Tells the manager below `runtime` (`$XDG_RUNTIME_DIR`), in the background: `settings` and the variables named `told`.
-    /// `None` where there is none.
+    /// Tells the manager below `runtime` (`$XDG_RUNTIME_DIR`), in the background: `settings` and the variables named
+    /// `told`. `None` where there is none.
     pub fn begin(runtime: &Path, settings: &[(&'static str, OsString)], told: Vec<&'static str>) -> Option<Self> {
         if !runtime.join("systemd/private").exists() {
             return None;

@@ -101,11 +101,7 @@ pub enum ToolCommand {
         lines: u32,
     },
     /// Check what guests need of this host; needs no shell.
-    Doctor {
-        /// Print the name of what EGL draws with, and nothing else.
-        #[arg(long, hide = true)]
-        probe_egl: bool,
-    },
+    Doctor,
     /// Make input, for tests; the shell must have been started with --allow-test-input.
     Input {
         /// What.

@@ -1,8 +1,8 @@
 //! The rest of the host: programs, folders, buffers, GPU, limits.
 
 use super::{Check, run_for};
-use crate::guests::process::default_program;
 use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::start;
 use phyllome_protocol::text::printable;
 use rustix::process::{Resource, getrlimit};
 use std::fs::File;
@@ -13,17 +13,17 @@ use std::time::Duration;
 const MEMLOCK: u64 = 8 << 20;
 
 pub(super) fn guest_program() -> Check {
-    let program = default_program();
-    let found = program.is_absolute() || in_path(&program).is_some();
-    if found {
+    if is_installed(&start::program("phyllome-guest")) {
         return Check::fine("phyllome-guest", "phyllome-guest is installed");
     }
     let mend = "install phyllome-guest beside phyllome, or in a folder of PATH";
     Check::broken("phyllome-guest", "phyllome-guest was not found", "no guest can be started", mend)
 }
 
-fn in_path(program: &Path) -> Option<PathBuf> {
-    std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|path| path.is_file())
+/// Whether what [`start::program`] has said can be started.
+fn is_installed(program: &Path) -> bool {
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    program.is_absolute() || std::env::split_paths(&folders).any(|folder| folder.join(program).is_file())
 }
 
 pub(super) fn runtime_folder() -> Check {
@@ -72,14 +72,19 @@ fn is_render_node(path: &Path) -> bool {
     path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with("renderD"))
 }
 
-pub(super) fn egl(probe: &[&Path]) -> Check {
+/// What the shell would draw with; it is the shell that says it, since it is the shell that draws.
+pub(super) fn egl() -> Check {
+    egl_with(&start::program("phyllome-shell"), &["--probe-egl"])
+}
+
+fn egl_with(program: &Path, arguments: &[&str]) -> Check {
     let cost = "the shell draws with the processor (--renderer pixman)";
     let mend = "install Mesa's EGL (Debian: libegl1 and libgl1-mesa-dri, Fedora: mesa-libEGL and mesa-dri-drivers)";
-    let Some((program, arguments)) = probe.split_first() else {
-        return Check::costs("egl", "EGL was not tried", cost, mend);
-    };
-    let arguments: Vec<&str> = arguments.iter().filter_map(|argument| argument.to_str()).collect();
-    match run_for(program, &arguments, Duration::from_secs(20)) {
+    if !is_installed(program) {
+        let mend = "install phyllome-shell beside phyllome, or in a folder of PATH";
+        return Check::costs("egl", "EGL was not tried: phyllome-shell was not found", "there is no shell", mend);
+    }
+    match run_for(program, arguments, Duration::from_secs(20)) {
         Ok(output) if output.status.success() => {
             let name = printable(String::from_utf8_lossy(&output.stdout).trim(), 120);
             let software = ["llvmpipe", "softpipe", "swrast"].iter().any(|word| name.contains(word));
@@ -117,21 +122,27 @@ mod tests {
     use super::*;
     use crate::doctor::Verdict;
 
+    fn probed(script: &str) -> Check {
+        egl_with(Path::new("/bin/sh"), &["-c", script])
+    }
+
+    #[test]
+    fn without_a_shell_egl_is_not_tried() {
+        let check = egl_with(Path::new("no-such-program"), &[]);
+        assert_eq!(check.verdict, Verdict::Costs);
+        assert_eq!(check.finding, "EGL was not tried: phyllome-shell was not found");
+    }
+
     #[test]
     fn an_egl_probe_that_fails_is_a_finding_in_its_own_words() {
-        let probe = [Path::new("/bin/sh"), Path::new("-c"), Path::new("echo no display >&2; exit 1")];
-        let check = egl(&probe);
+        let check = probed("echo no display >&2; exit 1");
         assert_eq!((check.verdict, check.finding.as_str()), (Verdict::Costs, "EGL does not start: no display"));
-        let probe = [Path::new("/bin/sh"), Path::new("-c"), Path::new("kill -SEGV $$")];
-        assert_eq!(egl(&probe).finding, "EGL does not start: its driver crashed");
+        assert_eq!(probed("kill -SEGV $$").finding, "EGL does not start: its driver crashed");
     }
 
     #[test]
     fn a_software_renderer_is_told_from_a_gpu() {
-        let named = |name: &str| {
-            let script = format!("echo '{name}'");
-            egl(&[Path::new("/bin/sh"), Path::new("-c"), Path::new(&script)]).verdict
-        };
+        let named = |name: &str| probed(&format!("echo '{name}'")).verdict;
         assert_eq!(named("llvmpipe (LLVM 15.0.6, 256 bits)"), Verdict::Costs);
         assert_eq!(named("Mesa Intel(R) Graphics"), Verdict::Fine);
     }
