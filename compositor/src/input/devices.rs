@@ -163,7 +163,13 @@ impl State {
             | InputEvent::GestureHoldBegin { .. } => {
                 self.note_activity();
             }
-            _ => {}
+            InputEvent::GestureSwipeUpdate { .. }
+            | InputEvent::GestureSwipeEnd { .. }
+            | InputEvent::GesturePinchUpdate { .. }
+            | InputEvent::GesturePinchEnd { .. }
+            | InputEvent::GestureHoldEnd { .. }
+            | InputEvent::TouchFrame { .. }
+            | InputEvent::Special(_) => {}
         }
     }
 

@@ -146,7 +146,7 @@ impl State {
         let mode = self.shell.mode();
         let still = |decision: &Decision| match decision {
             Decision::Chord(_) => mode == Mode::Switcher,
-            _ => mode == Mode::Panel,
+            Decision::Shell { .. } | Decision::Forward { .. } => mode == Mode::Panel,
         };
         let due = self.input.repeat.due(Instant::now()).filter(|(decision, _)| still(decision));
         let Some((decision, next)) = due.filter(|_| !self.outputs_asleep()) else {

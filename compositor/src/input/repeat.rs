@@ -24,7 +24,12 @@ impl Repeat {
         self.held = match decisions.last() {
             Some(decision @ Decision::Shell { code: own }) if moves(*own) => Some((code, *decision)),
             Some(decision @ Decision::Chord(Chord::Next | Chord::Previous)) => Some((code, *decision)),
-            _ => None,
+            Some(
+                Decision::Forward { .. }
+                | Decision::Shell { .. }
+                | Decision::Chord(Chord::Slot(_) | Chord::Chosen | Chord::Panel | Chord::Vt(_)),
+            )
+            | None => None,
         };
         self.held.is_some()
     }

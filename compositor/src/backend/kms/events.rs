@@ -306,7 +306,7 @@ impl State {
                 kms.trouble("the graphics device is gone");
                 self.outputs_changed();
             }
-            _ => {}
+            UdevEvent::Added { .. } | UdevEvent::Changed { .. } | UdevEvent::Removed { .. } => {}
         }
     }
 
