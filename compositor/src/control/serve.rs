@@ -2,10 +2,10 @@
 
 use super::wait::{Kind, Part};
 use crate::State;
-use crate::shell::{Action, GuestOp};
-use phyllome_protocol::GuestName;
+use crate::shell::Action;
 use phyllome_protocol::shell::{CaptureTarget, Command, Reply};
 use phyllome_protocol::status::Status;
+use phyllome_protocol::{GuestName, GuestVerb};
 use std::time::{Duration, Instant};
 
 /// How long a guest may take to answer.
@@ -28,14 +28,9 @@ impl State {
                     connected.client.subscriber = true;
                 }
             }
-            Command::Start { name } => self.serve_op(client, &name, GuestOp::Start),
-            Command::Shutdown { name } => self.serve_op(client, &name, GuestOp::Shutdown),
-            Command::Kill { name } => self.serve_op(client, &name, GuestOp::Kill),
-            Command::Restart { name } => self.serve_op(client, &name, GuestOp::Restart),
-            Command::Pause { name } => self.serve_op(client, &name, GuestOp::Pause),
-            Command::Resume { name } => self.serve_op(client, &name, GuestOp::Resume),
-            Command::PauseAll => self.serve_all(client, GuestOp::Pause),
-            Command::ResumeAll => self.serve_all(client, GuestOp::Resume),
+            Command::Guest { verb, name } => self.serve_verb(client, &name, verb),
+            Command::PauseAll => self.serve_all(client, GuestVerb::Pause),
+            Command::ResumeAll => self.serve_all(client, GuestVerb::Resume),
             Command::Switch { name } => {
                 let known = self.shell.guest(&name).is_some();
                 if known {
@@ -75,8 +70,8 @@ impl State {
         self.reply(client, &reply, None);
     }
 
-    fn serve_op(&mut self, client: u64, name: &GuestName, op: GuestOp) {
-        let result = self.guest_op(name, op);
+    fn serve_verb(&mut self, client: u64, name: &GuestName, verb: GuestVerb) {
+        let result = self.guest_op(name, verb);
         self.guests_changed();
         match result {
             Ok(part @ Part::Started(_)) => self.wait_for(client, Kind::GoesOn, vec![part], vec![], START),
@@ -85,8 +80,8 @@ impl State {
         }
     }
 
-    fn serve_all(&mut self, client: u64, op: GuestOp) {
-        let (parts, failures) = self.all_guests(op);
+    fn serve_all(&mut self, client: u64, verb: GuestVerb) {
+        let (parts, failures) = self.all_guests(verb);
         self.wait_for(client, Kind::Plain, parts, failures, ANSWER);
     }
 

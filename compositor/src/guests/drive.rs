@@ -10,10 +10,10 @@ use super::{Attached, Dial, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
 use crate::control::wait::Part;
 use crate::shell::Action;
-use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::shell::Event;
 use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{GuestName, GuestVerb};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
@@ -399,9 +399,12 @@ impl State {
             return Err(format!("{name} does not answer; phyllome kill {name} ends it"));
         }
         let then = match request {
-            Request::Pause => Some(GuestState::Paused),
-            Request::Resume => Some(GuestState::Running),
-            _ => None,
+            Request::Verb(GuestVerb::Pause) => Some(GuestState::Paused),
+            Request::Verb(GuestVerb::Resume) => Some(GuestState::Running),
+            Request::Verb(GuestVerb::Start | GuestVerb::Shutdown | GuestVerb::Kill | GuestVerb::Restart)
+            | Request::AttachScreen { .. }
+            | Request::SendKeys { .. }
+            | Request::Report => None,
         };
         let entry = self.guests.entries.get_mut(name).ok_or_else(|| format!("there is no guest {name}"))?;
         let silent = || format!("{name} has no control connection; phyllome kill {name} ends it");

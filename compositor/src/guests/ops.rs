@@ -5,11 +5,11 @@ use super::drive::APPEARING;
 use super::process::{Launcher, Process, last_words};
 use crate::State;
 use crate::control::wait::Part;
-use crate::shell::{Action, GuestOp};
-use phyllome_protocol::GuestName;
+use crate::shell::Action;
 use phyllome_protocol::control::Request;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::text::printable;
+use phyllome_protocol::{GuestName, GuestVerb};
 use std::time::Duration;
 
 /// How long a guest may take to end after it was told to, before its phyllome-guest is killed.
@@ -17,38 +17,39 @@ const GRACE: Duration = Duration::from_secs(3);
 
 impl State {
     /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not.
-    pub fn guest_op(&mut self, name: &GuestName, op: GuestOp) -> Result<Part, String> {
+    pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb) -> Result<Part, String> {
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         let state = entry.life.state();
-        let alive = state.is_alive();
-        let not_running = || format!("{name} is not running");
-        match op {
-            GuestOp::Start if alive => Err(format!("{name} is {} already", state.word())),
-            GuestOp::Start => self.spawn_guest(name),
-            GuestOp::Restart if !alive => self.spawn_guest(name),
-            GuestOp::Restart => self.ask_guest(name, Request::Reset, None).map(Part::Answer),
-            GuestOp::Kill if entry.process.is_none() && !alive => Err(not_running()),
-            GuestOp::Kill => self.kill_guest(name),
-            _ if !alive => Err(not_running()),
-            GuestOp::Shutdown => self.ask_guest(name, Request::Shutdown, None).map(Part::Answer),
-            GuestOp::Pause if state == GuestState::Paused => Err(format!("{name} is paused already")),
-            GuestOp::Pause => self.ask_guest(name, Request::Pause, None).map(Part::Answer),
-            GuestOp::Resume if state != GuestState::Paused => Err(format!("{name} is not paused")),
-            GuestOp::Resume => self.ask_guest(name, Request::Resume, None).map(Part::Answer),
+        // The process of a guest that has ended may still be there, and is then killed like any other.
+        let lingers = entry.process.is_some() && verb == GuestVerb::Kill;
+        match verb.fits(state) {
+            Err(why) if !lingers => return Err(format!("{name} {why}")),
+            Err(_) | Ok(()) => {}
+        }
+        match verb {
+            GuestVerb::Start => self.spawn_guest(name),
+            GuestVerb::Restart if !state.is_alive() => self.spawn_guest(name),
+            GuestVerb::Kill => self.kill_guest(name),
+            GuestVerb::Shutdown | GuestVerb::Restart | GuestVerb::Pause | GuestVerb::Resume => {
+                self.ask_guest(name, Request::Verb(verb), None).map(Part::Answer)
+            }
         }
     }
 
-    /// Pauses or resumes every guest for which that makes sense; the parts to wait for, and what could not be asked.
-    pub fn all_guests(&mut self, op: GuestOp) -> (Vec<Part>, Vec<String>) {
-        let fits = |state: GuestState| match op {
-            GuestOp::Pause => state == GuestState::Running,
-            _ => state == GuestState::Paused,
+    /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.
+    pub fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Part>, Vec<String>) {
+        let meant = |state: GuestState| match verb {
+            // One that starts or powers off is let be.
+            GuestVerb::Pause => state == GuestState::Running,
+            GuestVerb::Start | GuestVerb::Shutdown | GuestVerb::Kill | GuestVerb::Restart | GuestVerb::Resume => {
+                verb.fits(state).is_ok()
+            }
         };
-        let names: Vec<_> = self.guests.views().into_iter().filter(|v| fits(v.state)).map(|v| v.name).collect();
+        let names: Vec<_> = self.guests.views().into_iter().filter(|v| meant(v.state)).map(|v| v.name).collect();
         let mut parts = Vec::new();
         let mut failures = Vec::new();
         for name in names {
-            match self.guest_op(&name, op) {
+            match self.guest_op(&name, verb) {
                 Ok(part) => parts.push(part),
                 Err(sentence) => failures.push(sentence),
             }
@@ -169,7 +170,7 @@ impl State {
         if let Some(entry) = self.guests.entries.get_mut(name) {
             entry.life.ending();
         }
-        let asked = self.ask_guest(name, Request::Kill, None).is_ok();
+        let asked = self.ask_guest(name, Request::Verb(GuestVerb::Kill), None).is_ok();
         let grace = if asked { GRACE } else { Duration::ZERO };
         let timer = self.after(grace, name, |state, name| {
             let Some(entry) = state.guests.entries.get_mut(name) else { return };

@@ -9,12 +9,12 @@ use crate::guests::{Guests, Options};
 use crate::outputs::RendererKind;
 use crate::state::BackendChoice;
 use phyllome_config::{Places, ShellConfig, load_all};
-use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{FromGuest, Leds, Report, Request, ToGuest, VERSION};
 use phyllome_protocol::framing::{self, Decoder, FramingError};
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::shell::{Command, Reply};
 use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{GuestName, GuestVerb};
 use serde::de::DeserializeOwned;
 use smithay::reexports::calloop::EventLoop;
 use std::io::Write;
@@ -254,14 +254,16 @@ fn a_guest_without_a_definition_is_adopted_and_marked_as_unknown() {
     let view = host.state.shell.guest(&name("other")).unwrap();
     assert!(!view.known);
     assert_eq!(view.label.text, "other (unknown)");
-    assert!(refusal(host.ask(Command::Start { name: name("other") })).contains("running already"));
+    assert!(
+        refusal(host.ask(Command::Guest { verb: GuestVerb::Start, name: name("other") })).contains("running already")
+    );
 }
 
 #[test]
 fn a_guest_that_was_started_is_found_when_its_socket_appears() {
     let mut host = Host::started("exec sleep 100");
     let mut tool = host.tool();
-    tool.send(&Command::Start { name: name("work") });
+    tool.send(&Command::Guest { verb: GuestVerb::Start, name: name("work") });
     host.wait_state("work", GuestState::Starting);
     assert_eq!(host.shown().as_deref(), Some("work"), "the first guest that is started is shown");
     let _peer = Peer::of(&mut host, "work");
@@ -303,14 +305,14 @@ fn a_guest_that_systemd_does_not_take_starts_without_a_unit() {
     ] {
         let mut host = with_launcher("exec sleep 100", launcher, patience);
         let mut tool = host.tool();
-        tool.send(&Command::Start { name: name("work") });
+        tool.send(&Command::Guest { verb: GuestVerb::Start, name: name("work") });
         host.wait_state("work", GuestState::Starting);
         host.wait("the guest in the launcher's place", |host| !is_launcher(host, "work"));
         let _peer = Peer::of(&mut host, "work");
         assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done, "{launcher}");
         assert_eq!(host.message("work"), "");
         assert_eq!(host.state.guests.launcher.is_some(), another, "one that hangs is not asked again");
-        host.ask(Command::Kill { name: name("work") });
+        host.ask(Command::Guest { verb: GuestVerb::Kill, name: name("work") });
     }
 }
 
@@ -318,9 +320,9 @@ fn a_guest_that_systemd_does_not_take_starts_without_a_unit() {
 fn a_guest_that_is_killed_while_it_waits_for_systemd_is_not_started() {
     let mut host = with_launcher("touch $0.started", "kill -STOP $$", PATIENCE);
     let tool = host.tool();
-    tool.send(&Command::Start { name: name("work") });
+    tool.send(&Command::Guest { verb: GuestVerb::Start, name: name("work") });
     host.wait_state("work", GuestState::Starting);
-    assert_eq!(host.ask(Command::Kill { name: name("work") }), Reply::Done);
+    assert_eq!(host.ask(Command::Guest { verb: GuestVerb::Kill, name: name("work") }), Reply::Done);
     host.wait_state("work", GuestState::Stopped);
     assert!(!host.folder.path().join("phyllome-guest.started").exists());
 }
@@ -328,7 +330,7 @@ fn a_guest_that_is_killed_while_it_waits_for_systemd_is_not_started() {
 #[test]
 fn a_guest_that_cannot_start_is_refused_in_its_own_words_and_has_crashed() {
     let mut host = Host::started("echo 'Error: the kernel /x does not exist' >&2; exit 1");
-    let reason = refusal(host.ask(Command::Start { name: name("work") }));
+    let reason = refusal(host.ask(Command::Guest { verb: GuestVerb::Start, name: name("work") }));
     assert_eq!(reason, "the kernel /x does not exist");
     host.wait_state("work", GuestState::Crashed);
     assert_eq!(host.message("work"), reason);
@@ -338,7 +340,7 @@ fn a_guest_that_cannot_start_is_refused_in_its_own_words_and_has_crashed() {
 fn a_program_that_is_missing_is_a_sentence() {
     let mut host = Host::started("exit 0");
     host.state.guests.options.program = "/no/such/phyllome-guest".into();
-    let reason = refusal(host.ask(Command::Start { name: name("work") }));
+    let reason = refusal(host.ask(Command::Guest { verb: GuestVerb::Start, name: name("work") }));
     assert!(reason.contains("/no/such/phyllome-guest"), "{reason}");
     host.wait_state("work", GuestState::Crashed);
 }
@@ -347,9 +349,9 @@ fn a_program_that_is_missing_is_a_sentence() {
 fn kill_ends_a_guest_that_never_opens_its_socket() {
     let mut host = Host::started("exec sleep 100");
     let tool = host.tool();
-    tool.send(&Command::Start { name: name("work") });
+    tool.send(&Command::Guest { verb: GuestVerb::Start, name: name("work") });
     host.wait_state("work", GuestState::Starting);
-    assert_eq!(host.ask(Command::Kill { name: name("work") }), Reply::Done);
+    assert_eq!(host.ask(Command::Guest { verb: GuestVerb::Kill, name: name("work") }), Reply::Done);
     host.wait_state("work", GuestState::Stopped);
 }
 
@@ -371,7 +373,7 @@ fn hostile_control_peers_lose_their_connection_and_nothing_else_happens() {
         host.turn();
         assert!(host.message("work").contains("was closed, because"), "{}", host.message("work"));
         assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
-        let pause = refusal(host.ask(Command::Pause { name: name("work") }));
+        let pause = refusal(host.ask(Command::Guest { verb: GuestVerb::Pause, name: name("work") }));
         assert!(pause.contains("no control connection"), "{pause}");
         host.wait_state("play", GuestState::Running);
         peer.screen = None;

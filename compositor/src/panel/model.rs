@@ -4,10 +4,9 @@
 //! leave things as they are.
 
 use crate::guests::GuestView;
-use crate::shell::GuestOp;
 use crate::ui::PanelView;
-use phyllome_protocol::GuestName;
 use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
 use std::time::{Duration, Instant};
 
@@ -26,13 +25,13 @@ pub enum Outcome {
     /// Start this guest and show it.
     StartAndShow(GuestName),
     /// Do this with a guest; the panel stays.
-    Guest(GuestName, GuestOp),
+    Guest(GuestName, GuestVerb),
 }
 
 #[derive(Clone, Debug)]
 struct Question {
     name: GuestName,
-    op: GuestOp,
+    verb: GuestVerb,
     since: Instant,
 }
 
@@ -83,7 +82,7 @@ impl Panel {
         match code {
             codes::Y => {
                 self.question = None;
-                Outcome::Guest(question.name, question.op)
+                Outcome::Guest(question.name, question.verb)
             }
             codes::ESC | codes::N | codes::ENTER | codes::KP_ENTER => {
                 self.question = None;
@@ -116,17 +115,20 @@ impl Panel {
     fn act(&mut self, code: u32, guest: &GuestView, now: Instant) -> Outcome {
         let name = guest.name.clone();
         let alive = guest.state.is_alive();
-        let ask = |op| Some(Question { name: guest.name.clone(), op, since: now });
-        match code {
+        let verb = match code {
             codes::ENTER | codes::KP_ENTER if alive => return Outcome::Show(name),
             codes::ENTER | codes::KP_ENTER => return Outcome::StartAndShow(name),
-            codes::S if alive => return Outcome::Guest(name, GuestOp::Shutdown),
-            codes::P if guest.state == GuestState::Running => return Outcome::Guest(name, GuestOp::Pause),
-            codes::P if guest.state == GuestState::Paused => return Outcome::Guest(name, GuestOp::Resume),
-            codes::K if alive => self.question = ask(GuestOp::Kill),
-            codes::R if alive => self.question = ask(GuestOp::Restart),
-            _ => {}
+            codes::S if alive => GuestVerb::Shutdown,
+            codes::P if guest.state == GuestState::Running => GuestVerb::Pause,
+            codes::P if guest.state == GuestState::Paused => GuestVerb::Resume,
+            codes::K if alive => GuestVerb::Kill,
+            codes::R if alive => GuestVerb::Restart,
+            _ => return Outcome::Nothing,
+        };
+        if verb.question(&guest.label.text).is_none() {
+            return Outcome::Guest(name, verb);
         }
+        self.question = Some(Question { name, verb, since: now });
         Outcome::Nothing
     }
 }
@@ -138,12 +140,7 @@ fn position(guests: &[GuestView], name: &GuestName) -> Option<usize> {
 fn question_text(question: &Question, guests: &[GuestView]) -> String {
     let label = guests.iter().find(|guest| guest.name == question.name).map(|guest| guest.label.text.as_str());
     let label = label.unwrap_or(question.name.as_str());
-    match question.op {
-        GuestOp::Restart => {
-            format!("Reset {label}? It loses what it has not saved. Y resets it, Esc leaves it running.")
-        }
-        _ => format!("Force {label} off? It loses what it has not saved. Y forces it off, Esc leaves it running."),
-    }
+    question.verb.question(label).unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -66,7 +66,7 @@ fn tp12_force_off_asks_first_and_is_deaf_for_a_moment() {
     assert_eq!(panel.key(codes::Y, &guests, early), Outcome::Nothing);
     assert!(panel.view(&guests, &[]).question.is_some());
     let later = now + DEAF;
-    assert_eq!(panel.key(codes::Y, &guests, later), Outcome::Guest(guests[0].name.clone(), GuestOp::Kill));
+    assert_eq!(panel.key(codes::Y, &guests, later), Outcome::Guest(guests[0].name.clone(), GuestVerb::Kill));
     assert!(panel.view(&guests, &[]).question.is_none());
 }
 
@@ -107,7 +107,7 @@ fn keys_that_make_no_sense_for_a_state_do_nothing() {
 #[test]
 fn p_pauses_and_resumes() {
     let now = Instant::now();
-    for (state, op) in [(GuestState::Running, GuestOp::Pause), (GuestState::Paused, GuestOp::Resume)] {
+    for (state, op) in [(GuestState::Running, GuestVerb::Pause), (GuestState::Paused, GuestVerb::Resume)] {
         let guests = vec![guest("work", 1, state)];
         assert_eq!(open(&guests).key(codes::P, &guests, now), Outcome::Guest(guests[0].name.clone(), op));
     }

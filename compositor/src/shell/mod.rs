@@ -13,8 +13,8 @@ pub use act::time_ms;
 use crate::guests::GuestView;
 use crate::panel::model::{Outcome, Panel};
 use crate::ui::PanelView;
-use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
+use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::attention::Chord;
 use phyllome_trusted::layout::{Place, places};
 use std::time::{Duration, Instant};
@@ -39,23 +39,11 @@ pub enum Action {
     Tell(String),
 }
 
-/// What is to be done with one guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "each is the command of the same name")]
-pub enum GuestOp {
-    Start,
-    Shutdown,
-    Kill,
-    Restart,
-    Pause,
-    Resume,
-}
-
 /// What follows from an action, beside what the model's views show.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Effect {
     /// Do this with a guest.
-    Guest(GuestName, GuestOp),
+    Guest(GuestName, GuestVerb),
     /// Draw again at this moment: a flash ends.
     RedrawAt(Instant),
 }
@@ -310,7 +298,7 @@ impl Shell {
             Outcome::Close => self.show_panel(false),
             Outcome::Show(name) => self.show(name, now),
             Outcome::StartAndShow(name) => {
-                let mut effects = vec![Effect::Guest(name.clone(), GuestOp::Start)];
+                let mut effects = vec![Effect::Guest(name.clone(), GuestVerb::Start)];
                 effects.extend(self.show(name, now));
                 effects
             }

@@ -115,7 +115,7 @@ fn enter_in_the_panel_starts_a_guest_and_shows_it() {
     shell.apply(Action::ShowPanel(true), now);
     shell.apply(Action::PanelKey(codes::DOWN), now);
     let effects = shell.apply(Action::PanelKey(codes::ENTER), now);
-    assert_eq!(effects.first(), Some(&Effect::Guest(name("play"), GuestOp::Start)));
+    assert_eq!(effects.first(), Some(&Effect::Guest(name("play"), GuestVerb::Start)));
     assert_eq!((shown(&shell).as_deref(), shell.mode()), (Some("play"), Mode::Guest));
 }
 

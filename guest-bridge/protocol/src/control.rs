@@ -1,13 +1,12 @@
 //! The control socket of one guest: the shell dials, phyllome-guest answers.
 //!
-//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there *is* guest NAME.
-//! One JSON object a line in each direction ([`crate::framing`]). phyllome-guest speaks first, with
-//! [`FromGuest::Hello`] and a [`FromGuest::Report`], and then sends a report whenever one of its fields but the counters
-//! changes. Counters are sent only with a report that is asked for ([`Request::Report`]), so that a quiet guest
-//! causes no wake-up.
+//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there *is* guest NAME. One JSON
+//! object a line in each direction ([`crate::framing`]). phyllome-guest speaks first, with [`FromGuest::Hello`] and a
+//! [`FromGuest::Report`], and then sends a report whenever one of its fields but the counters changes. Counters are
+//! sent only with a report that is asked for ([`Request::Report`]), so that a quiet guest causes no wake-up.
 
-use crate::GuestName;
 use crate::status::{GpuStatus, GuestState, ScanoutStatus};
+use crate::{GuestName, GuestVerb};
 use serde::{Deserialize, Serialize};
 
 /// Version of these messages.
@@ -25,7 +24,7 @@ pub struct ToGuest {
 
 /// What can be asked of phyllome-guest.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "do", rename_all = "kebab-case")]
+#[serde(from = "Line", into = "Line")]
 pub enum Request {
     /// Show the guest's scanouts on the Wayland server whose end of a socketpair comes with this line (one descriptor).
     /// Replaces a former screen.
@@ -35,16 +34,10 @@ pub enum Request {
         /// Height of the same.
         height: u32,
     },
-    /// Ask the guest to shut down (ACPI power button).
-    Shutdown,
-    /// End QEMU at once.
-    Kill,
-    /// Reset the machine, as its reset button would; QEMU stays.
-    Reset,
-    /// Stop the guest's processors.
-    Pause,
-    /// Let them run again.
-    Resume,
+    /// Do this with the guest: its power button ([`GuestVerb::Shutdown`]; ACPI), QEMU's end at once
+    /// ([`GuestVerb::Kill`]), its reset button, with which QEMU stays ([`GuestVerb::Restart`]), stop its processors,
+    /// let them run. Who answers here has been started.
+    Verb(GuestVerb),
     /// Press these keys (evdev names, lower case, without KEY_) in order and release them in reverse.
     SendKeys {
         /// For instance `leftctrl`, `leftalt`, `delete`.
@@ -52,6 +45,53 @@ pub enum Request {
     },
     /// Send a report with fresh counters.
     Report,
+}
+
+/// A [`Request`] as it is written: a verb is a word like the others.
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case")]
+enum Line {
+    AttachScreen { width: u32, height: u32 },
+    Start,
+    Shutdown,
+    Kill,
+    Reset,
+    Pause,
+    Resume,
+    SendKeys { keys: Vec<String> },
+    Report,
+}
+
+impl From<Request> for Line {
+    fn from(request: Request) -> Self {
+        match request {
+            Request::AttachScreen { width, height } => Self::AttachScreen { width, height },
+            Request::Verb(GuestVerb::Start) => Self::Start,
+            Request::Verb(GuestVerb::Shutdown) => Self::Shutdown,
+            Request::Verb(GuestVerb::Kill) => Self::Kill,
+            Request::Verb(GuestVerb::Restart) => Self::Reset,
+            Request::Verb(GuestVerb::Pause) => Self::Pause,
+            Request::Verb(GuestVerb::Resume) => Self::Resume,
+            Request::SendKeys { keys } => Self::SendKeys { keys },
+            Request::Report => Self::Report,
+        }
+    }
+}
+
+impl From<Line> for Request {
+    fn from(line: Line) -> Self {
+        match line {
+            Line::AttachScreen { width, height } => Self::AttachScreen { width, height },
+            Line::Start => Self::Verb(GuestVerb::Start),
+            Line::Shutdown => Self::Verb(GuestVerb::Shutdown),
+            Line::Kill => Self::Verb(GuestVerb::Kill),
+            Line::Reset => Self::Verb(GuestVerb::Restart),
+            Line::Pause => Self::Verb(GuestVerb::Pause),
+            Line::Resume => Self::Verb(GuestVerb::Resume),
+            Line::SendKeys { keys } => Self::SendKeys { keys },
+            Line::Report => Self::Report,
+        }
+    }
 }
 
 /// What phyllome-guest says.
@@ -101,8 +141,8 @@ pub struct Report {
     pub gpu: GpuStatus,
     /// Scanouts that are on.
     pub scanouts: Vec<ScanoutStatus>,
-    /// Which lights of its keyboard the guest has on; `None` until it has said so (firmware and many drivers never do), and
-    /// where QEMU cannot tell. Sent as soon as one of them changes.
+    /// Which lights of its keyboard the guest has on; `None` until it has said so (firmware and many drivers never do),
+    /// and where QEMU cannot tell. Sent as soon as one of them changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leds: Option<Leds>,
 }

@@ -1,9 +1,10 @@
-//! What shell, bridge and command-line tool share: identifiers, status, control messages, the framing of JSON lines with file
-//! descriptors, and the few things that all of them do alike.
+//! What shell, bridge and command-line tool share: identifiers, status, control messages, the framing of JSON lines
+//! with file descriptors, and the few things that all of them do alike.
 //!
-//! Everything that arrives over a socket is hostile until it has passed through here: lines are bounded, names are checked when
-//! they are parsed, unknown messages are errors and never panics, text is made printable ([`text`]). The crate does no I/O but
-//! `sendmsg`/`recvmsg` on a socket that it is handed, the checks of the runtime folder, and what a program does at its start.
+//! Everything that arrives over a socket is hostile until it has passed through here: lines are bounded, names are
+//! checked when they are parsed, unknown messages are errors and never panics, text is made printable ([`text`]). The
+//! crate does no I/O but `sendmsg`/`recvmsg` on a socket that it is handed, the checks of the runtime folder, and what
+//! a program does at its start.
 
 pub mod control;
 pub mod framing;
@@ -14,5 +15,7 @@ pub mod shell;
 pub mod start;
 pub mod status;
 pub mod text;
+pub mod verb;
 
 pub use ids::{GuestName, ScanoutId, Slot};
+pub use verb::GuestVerb;

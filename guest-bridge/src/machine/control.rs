@@ -194,6 +194,7 @@ pub fn line<T: serde::Serialize>(message: &T) -> Option<Arc<[u8]>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phyllome_protocol::GuestVerb;
     use std::io::{Read, Write};
     use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream as StdUnixStream;
@@ -225,7 +226,8 @@ mod tests {
             let attach = ToGuest { id: 1, request: Request::AttachScreen { width: 1, height: 2 } };
             let (end, _other) = StdUnixStream::pair().unwrap();
             framing::send_blocking(&fix.there, &attach, &[end.as_fd()]).unwrap();
-            framing::send_blocking(&fix.there, &ToGuest { id: 2, request: Request::Pause }, &[]).unwrap();
+            framing::send_blocking(&fix.there, &ToGuest { id: 2, request: Request::Verb(GuestVerb::Pause) }, &[])
+                .unwrap();
             let (message, fd) = fix.asked.recv().await.unwrap().message.unwrap();
             assert_eq!((message, fd.is_some()), (attach, true));
             assert!(fix.asked.recv().await.unwrap().message.unwrap().1.is_none());

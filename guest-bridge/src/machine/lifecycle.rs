@@ -7,6 +7,7 @@ use super::command_line::Accel;
 use super::qmp::QmpEvent;
 use super::verdict::Verdict;
 use phyllome_config::guest::Accel as Wish;
+use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState;
 use std::time::Duration;
 
@@ -79,21 +80,6 @@ pub enum Exit {
     Signal(i32),
     /// It did not end when it should have, and this side ended it by a signal.
     Overdue,
-}
-
-/// What is asked of a guest.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Request {
-    /// Power button.
-    Shutdown,
-    /// End QEMU.
-    Kill,
-    /// Reset button.
-    Reset,
-    /// Stop the processors.
-    Pause,
-    /// Let them run.
-    Resume,
 }
 
 /// What is to be done.
@@ -238,36 +224,38 @@ impl Lifecycle {
         }
     }
 
-    /// Takes what somebody asks. The error is one sentence to him.
-    pub fn request(&mut self, request: Request) -> Result<Carry, String> {
+    /// Takes what somebody asks of a guest that was started. The error is one sentence to him.
+    pub fn request(&mut self, verb: GuestVerb) -> Result<Carry, String> {
         use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
-        match (request, self.state) {
+        use GuestVerb::{Kill, Pause, Restart, Resume, Shutdown, Start};
+        match (verb, self.state) {
             (_, Stopped | Crashed) => Err("the guest does not run".into()),
-            (Request::Kill, _) => {
+            (Start, Starting | Running | Paused | Stopping | InternalError) => {
+                Err("the guest has been started already".into())
+            }
+            (Kill, _) => {
                 self.ending = None;
                 Ok(Carry::Act(self.end_now(Ending::Asked)))
             }
-            (_, Starting) => Err("the guest is still starting; wait a moment, or kill it".into()),
-            (Request::Shutdown, InternalError) => {
-                Err("the guest does not run and cannot shut down; reset or kill it".into())
+            (Shutdown | Restart | Pause | Resume, Starting) => {
+                Err("the guest is still starting; wait a moment, or kill it".into())
             }
-            (Request::Shutdown, state) => {
+            (Shutdown, InternalError) => Err("the guest does not run and cannot shut down; reset or kill it".into()),
+            (Shutdown, state) => {
                 self.enter(Stopping, None);
                 // A paused guest would never see its power button.
                 Ok(Carry::Qmp(if state == Paused { POWER_BUTTON } else { &["system_powerdown"] }))
             }
             // QEMU does not go on by itself after an internal error.
-            (Request::Reset, InternalError | Paused) => Ok(Carry::Qmp(&["system_reset", "cont"])),
-            (Request::Reset, _) => Ok(Carry::Qmp(&["system_reset"])),
-            (Request::Pause, _) if self.leaving => {
+            (Restart, InternalError | Paused) => Ok(Carry::Qmp(&["system_reset", "cont"])),
+            (Restart, Running | Stopping) => Ok(Carry::Qmp(&["system_reset"])),
+            (Pause, _) if self.leaving => {
                 Err("the guest has to power off, because its process was asked to end; it cannot pause now".into())
             }
-            (Request::Pause, Paused) | (Request::Resume, Running | Stopping) => Ok(Carry::Nothing),
-            (Request::Pause, Running | Stopping) => Ok(Carry::Qmp(&["stop"])),
-            (Request::Resume, Paused) => Ok(Carry::Qmp(&["cont"])),
-            (Request::Pause | Request::Resume, InternalError) => {
-                Err("the guest has stopped for good; reset or kill it".into())
-            }
+            (Pause, Paused) | (Resume, Running | Stopping) => Ok(Carry::Nothing),
+            (Pause, Running | Stopping) => Ok(Carry::Qmp(&["stop"])),
+            (Resume, Paused) => Ok(Carry::Qmp(&["cont"])),
+            (Pause | Resume, InternalError) => Err("the guest has stopped for good; reset or kill it".into()),
         }
     }
 

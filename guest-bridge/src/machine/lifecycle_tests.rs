@@ -93,8 +93,8 @@ fn an_internal_error_where_kvm_was_ordered_stays_one() {
     assert_eq!(life.handle(status("internal-error")), []);
     assert_eq!(life.state(), InternalError);
     assert!(life.message().unwrap().contains("accel = \"tcg\""));
-    assert_eq!(life.request(Request::Reset), Ok(Carry::Qmp(&["system_reset", "cont"])));
-    assert!(life.request(Request::Shutdown).is_err());
+    assert_eq!(life.request(GuestVerb::Restart), Ok(Carry::Qmp(&["system_reset", "cont"])));
+    assert!(life.request(GuestVerb::Shutdown).is_err());
     life.handle(status("running"));
     assert_eq!((life.state(), life.message()), (Running, None));
 }
@@ -151,31 +151,31 @@ fn every_end_has_its_state() {
 #[test]
 fn requests_depend_on_the_state() {
     let mut life = started(Wish::Tcg, KvmFact::Offered);
-    assert!(life.request(Request::Pause).unwrap_err().contains("starting"));
+    assert!(life.request(GuestVerb::Pause).unwrap_err().contains("starting"));
     let mut life = running(Wish::Tcg);
-    assert_eq!(life.request(Request::Resume), Ok(Carry::Nothing));
-    assert_eq!(life.request(Request::Pause), Ok(Carry::Qmp(&["stop"])));
+    assert_eq!(life.request(GuestVerb::Resume), Ok(Carry::Nothing));
+    assert_eq!(life.request(GuestVerb::Pause), Ok(Carry::Qmp(&["stop"])));
     assert_eq!(life.state(), Running, "not before QEMU says so");
     assert_eq!(life.handle(Event::Qmp(QmpEvent::Stop)), [Action::QueryStatus]);
     life.handle(late_status("paused"));
     assert_eq!(life.state(), Paused);
-    assert_eq!(life.request(Request::Pause), Ok(Carry::Nothing));
-    assert_eq!(life.request(Request::Resume), Ok(Carry::Qmp(&["cont"])));
-    assert_eq!(life.request(Request::Shutdown), Ok(Carry::Qmp(&["cont", "system_powerdown"])));
+    assert_eq!(life.request(GuestVerb::Pause), Ok(Carry::Nothing));
+    assert_eq!(life.request(GuestVerb::Resume), Ok(Carry::Qmp(&["cont"])));
+    assert_eq!(life.request(GuestVerb::Shutdown), Ok(Carry::Qmp(&["cont", "system_powerdown"])));
     life.handle(late_status("running"));
     assert_eq!(life.state(), Stopping, "a guest that shuts down still runs");
-    assert_eq!(life.request(Request::Shutdown), Ok(Carry::Qmp(&["system_powerdown"])));
-    assert_eq!(life.request(Request::Kill), Ok(Carry::Act(vec![Action::End])));
+    assert_eq!(life.request(GuestVerb::Shutdown), Ok(Carry::Qmp(&["system_powerdown"])));
+    assert_eq!(life.request(GuestVerb::Kill), Ok(Carry::Act(vec![Action::End])));
     assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
     assert_eq!((life.state(), life.message()), (Stopped, None));
-    assert!(life.request(Request::Kill).is_err());
+    assert!(life.request(GuestVerb::Kill).is_err());
 }
 
 #[test]
 fn a_kill_during_the_fall_back_is_a_kill() {
     let mut life = running(Wish::Auto);
     assert_eq!(life.handle(status("internal-error")), [Action::KillNow]);
-    assert_eq!(life.request(Request::Kill), Ok(Carry::Act(vec![Action::End])));
+    assert_eq!(life.request(GuestVerb::Kill), Ok(Carry::Act(vec![Action::End])));
     assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
     assert_eq!(life.state(), Stopped);
 }
@@ -208,12 +208,12 @@ fn a_guest_has_time_to_power_off_when_its_process_is_asked_to_end() {
         for word in ["paused", "running"] {
             assert_eq!((life.handle(late_status(word)), life.state()), (vec![], Stopping));
         }
-        assert!(life.request(Request::Pause).is_err());
-        assert_eq!(life.request(Request::Resume), Ok(Carry::Nothing));
+        assert!(life.request(GuestVerb::Pause).is_err());
+        assert_eq!(life.request(GuestVerb::Resume), Ok(Carry::Nothing));
         assert_eq!(life.handle(Event::Terminate), [Action::End], "asked again");
     }
     let mut life = running(Wish::Tcg);
-    life.request(Request::Shutdown).unwrap();
+    life.request(GuestVerb::Shutdown).unwrap();
     assert_eq!(life.handle(Event::Terminate), [button, Action::EndLater], "it may not have listened the first time");
 }
 
@@ -230,7 +230,7 @@ fn what_cannot_power_off_is_ended_at_once() {
         assert_eq!(life.handle(late_status(word)), [Action::End], "{word}");
     }
     let mut killed = running(Wish::Tcg);
-    killed.request(Request::Kill).unwrap();
+    killed.request(GuestVerb::Kill).unwrap();
     assert_eq!(killed.handle(Event::Terminate), [Action::End]);
 }
 
@@ -241,4 +241,12 @@ fn a_guest_that_would_start_again_without_kvm_does_not_when_its_process_is_to_en
     assert_eq!(life.handle(Event::Terminate), [Action::End]);
     assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
     assert_eq!(life.state(), Stopped);
+}
+
+#[test]
+fn a_guest_that_was_started_is_not_started_again() {
+    let mut life = running(Wish::Tcg);
+    assert!(life.request(GuestVerb::Start).unwrap_err().contains("already"));
+    life.handle(exit(Exit::Code(1), None));
+    assert!(life.request(GuestVerb::Start).is_err(), "what has ended starts as another process");
 }

@@ -3,6 +3,7 @@
 
 use super::bridge::Bridge;
 use super::linux::{linux, serial, wait_for};
+use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::Request;
 use phyllome_test_guests::Mode;
 use std::os::fd::AsFd;
@@ -56,9 +57,9 @@ fn a_reboot_begins_with_nothing() {
     let text = format!("{}transport = \"generic\"\n", linux(Mode::Animate, 1));
     let mut bridge = Bridge::start("work", &text);
     bridge.report_until("a scanout is on", |report| report.scanouts.len() == 1);
-    bridge.ask(Request::Reset).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Restart)).unwrap();
     bridge.report_until("it is off after the reset", |report| report.scanouts.is_empty());
     bridge.report_until("it is on again", |report| report.scanouts.len() == 1);
-    bridge.ask(Request::Kill).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     assert_eq!(bridge.wait().0, Some(0));
 }

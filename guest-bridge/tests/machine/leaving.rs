@@ -3,6 +3,7 @@
 use super::QUIET;
 use super::bridge::{Bridge, alive, kill};
 use super::linux::{linux, wait_for};
+use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::status::GuestState;
 use phyllome_test_guests::Mode;
@@ -50,7 +51,7 @@ fn a_paused_guest_runs_on_to_power_off() {
     let mut bridge = start(&linux(Mode::Quiet, 1), "3600");
     wait_for(&bridge, &phyllome_test_guests::ready_line("work"));
     let qemu = running(&mut bridge);
-    bridge.ask(Request::Pause).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Pause)).unwrap();
     assert_eq!(bridge.reported_state(), Some(GuestState::Paused));
     kill(bridge.pid(), Signal::TERM);
     assert_eq!(ended(bridge, qemu), None);
@@ -63,7 +64,7 @@ fn a_second_signal_ends_a_guest_that_does_not_listen() {
         let qemu = running(&mut bridge);
         kill(bridge.pid(), first);
         bridge.report_until("it is said to shut down", is_leaving);
-        assert!(bridge.ask(Request::Pause).unwrap_err().contains("cannot pause"));
+        assert!(bridge.ask(Request::Verb(GuestVerb::Pause)).unwrap_err().contains("cannot pause"));
         assert!(alive(qemu), "{first:?} left no time");
         kill(bridge.pid(), Signal::TERM);
         assert_eq!(ended(bridge, qemu), None);
@@ -87,10 +88,10 @@ fn qemu_is_deaf_to_what_systemd_sends_to_all_of_a_unit() {
     for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
         kill(qemu, signal);
         // It answers, and has not ended, after the signal.
-        bridge.ask(Request::Pause).unwrap();
-        bridge.ask(Request::Resume).unwrap();
+        bridge.ask(Request::Verb(GuestVerb::Pause)).unwrap();
+        bridge.ask(Request::Verb(GuestVerb::Resume)).unwrap();
     }
     assert_eq!(running(&mut bridge), qemu);
-    bridge.ask(Request::Kill).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     assert_eq!(ended(bridge, qemu), None);
 }

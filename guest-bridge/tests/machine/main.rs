@@ -9,6 +9,7 @@ mod linux;
 mod live_resize;
 
 use bridge::{Bridge, alive, eventually};
+use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::status::GuestState;
 use phyllome_test_guests::program;
@@ -37,17 +38,17 @@ fn requests_change_the_state_and_a_kill_ends_everything() {
     assert_eq!(report.pid, bridge.pid());
     let qemu = report.qemu_pid.unwrap();
     for (request, state) in [
-        (Request::Pause, GuestState::Paused),
-        (Request::Pause, GuestState::Paused),
-        (Request::Resume, GuestState::Running),
-        (Request::Reset, GuestState::Running),
-        (Request::Shutdown, GuestState::Stopping),
+        (Request::Verb(GuestVerb::Pause), GuestState::Paused),
+        (Request::Verb(GuestVerb::Pause), GuestState::Paused),
+        (Request::Verb(GuestVerb::Resume), GuestState::Running),
+        (Request::Verb(GuestVerb::Restart), GuestState::Running),
+        (Request::Verb(GuestVerb::Shutdown), GuestState::Stopping),
     ] {
         bridge.ask(request.clone()).unwrap();
         assert_eq!(bridge.reported_state(), Some(state), "told before {request:?} was said to be done");
     }
     assert!(bridge.state_folder().join("qemu.log").exists() && bridge.state_folder().join("bridge.log").exists());
-    bridge.ask(Request::Kill).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     let last = bridge.last_report();
     assert_eq!((last.state, last.message, last.qemu_pid), (GuestState::Stopped, None, None));
     let (code, stderr) = bridge.wait();
@@ -78,8 +79,8 @@ fn while_qemu_does_not_say_what_it_is_the_guest_answers_and_can_be_killed() {
         command.env("PATH", programs.path());
     });
     bridge.report_until("it starts", |report| report.state == GuestState::Starting);
-    assert!(bridge.ask(Request::Pause).is_err(), "there is nothing to pause");
-    bridge.ask(Request::Kill).unwrap();
+    assert!(bridge.ask(Request::Verb(GuestVerb::Pause)).is_err(), "there is nothing to pause");
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     let last = bridge.last_report();
     assert_eq!((last.state, last.message, last.qemu_pid), (GuestState::Stopped, None, None));
     assert_eq!(bridge.wait(), (Some(0), String::new()));
@@ -204,7 +205,7 @@ fn at_most_eight_listen_and_all_hear_the_end() {
         assert!(matches!(other.next(), Some(FromGuest::Report(_))));
     }
     assert!(bridge.connect().next().is_none(), "the ninth is closed");
-    bridge.ask(Request::Kill).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     for other in &mut others {
         let mut last = None;
         while let Some(FromGuest::Report(report)) = other.next() {
@@ -223,10 +224,10 @@ fn firmware_draws_on_our_device_and_survives_a_reset() {
     let mut bridge = Bridge::start("work", &uefi("tcg"));
     let report = bridge.report_until("a scanout is on", |report| !report.scanouts.is_empty());
     assert_eq!(report.gpu.transport, "vhost-user-gpu");
-    bridge.ask(Request::Reset).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Restart)).unwrap();
     bridge.report_until("it is off after the reset", |report| report.scanouts.is_empty());
     bridge.report_until("it is on again", |report| !report.scanouts.is_empty());
-    bridge.ask(Request::Kill).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     assert_eq!(bridge.wait().0, Some(0));
 }
 
@@ -250,7 +251,7 @@ fn kvm_that_does_not_work_falls_back_once_and_is_remembered() {
     assert!(message.contains("KVM internal error") && message.contains("many times slower"), "{message}");
     assert_ne!(tcg.qemu_pid, kvm.qemu_pid);
     bridge.report_until("its picture comes", |report| !report.scanouts.is_empty());
-    bridge.ask(Request::Kill).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
     bridge.wait();
     // The next start on this boot of the host does not try again.
     bridge.restart();

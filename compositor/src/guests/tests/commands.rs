@@ -1,6 +1,7 @@
 //! What is asked on the shell's control socket, and who hears the answer.
 
 use super::{Host, Line, Peer, name, refusal};
+use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Request};
 use phyllome_protocol::framing;
 use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
@@ -13,15 +14,17 @@ fn an_answer_reaches_the_one_who_asked_and_a_foreign_one_nobody() {
     let mut host = Host::started("exit 9");
     let (mut work, play) = (Peer::of(&mut host, "work"), Peer::of(&mut host, "play"));
     let mut tool = host.tool();
-    tool.send(&Command::Pause { name: name("work") });
+    tool.send(&Command::Guest { verb: GuestVerb::Pause, name: name("work") });
     let asked = work.asked(&mut host);
-    assert_eq!(asked.request, Request::Pause);
+    assert_eq!(asked.request, Request::Verb(GuestVerb::Pause));
     // Another guest answers in its place.
     play.line.send(&FromGuest::Refused { id: asked.id, reason: "ha".into() });
     work.line.send(&FromGuest::Done { id: asked.id });
     assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
     host.wait_state("work", GuestState::Paused);
-    assert!(refusal(host.ask(Command::Pause { name: name("work") })).contains("paused already"));
+    assert!(
+        refusal(host.ask(Command::Guest { verb: GuestVerb::Pause, name: name("work") })).contains("paused already")
+    );
 }
 
 #[test]
@@ -59,11 +62,12 @@ fn tp20_a_guest_that_never_answers_is_asked_a_bounded_number_of_times() {
         1,
         "one question for reports"
     );
-    let asked: Vec<_> = (0..100).map(|_| host.state.ask_guest(&name("work"), Request::Shutdown, None)).collect();
+    let asked: Vec<_> =
+        (0..100).map(|_| host.state.ask_guest(&name("work"), Request::Verb(GuestVerb::Shutdown), None)).collect();
     assert_eq!(asked.iter().filter(|result| result.is_ok()).count(), crate::guests::MAX_PENDING - 1);
     let tool = host.tool();
-    tool.send(&Command::Shutdown { name: name("play") });
-    assert_eq!(play.asked(&mut host).request, Request::Shutdown, "other guests are not held up");
+    tool.send(&Command::Guest { verb: GuestVerb::Shutdown, name: name("play") });
+    assert_eq!(play.asked(&mut host).request, Request::Verb(GuestVerb::Shutdown), "other guests are not held up");
 }
 
 #[test]
@@ -92,7 +96,7 @@ fn several_commands_on_one_connection_are_answered_in_order() {
     let _mute = Peer::of(&mut host, "work");
     let mut tool = host.tool();
     tool.send(&Command::Status);
-    tool.send(&Command::Kill { name: name("play") });
+    tool.send(&Command::Guest { verb: GuestVerb::Kill, name: name("play") });
     tool.send(&Command::Panel { show: true });
     assert!(matches!(tool.next(&mut host).unwrap(), Reply::Status(_)));
     assert_eq!(refusal(tool.next(&mut host).unwrap()), "play is not running");

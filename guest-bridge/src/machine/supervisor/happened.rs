@@ -2,10 +2,11 @@
 
 use super::Supervisor;
 use crate::gpu::DeviceEnd;
-use crate::machine::lifecycle::{Event, Exit, Request};
+use crate::machine::lifecycle::{Event, Exit};
 use crate::machine::qemu::{Generation, Happening, Qemu};
 use crate::machine::qmp::{QmpError, QmpEvent};
 use crate::screen::{FromScreen, InputEvent};
+use phyllome_protocol::GuestVerb;
 
 impl Supervisor {
     pub(super) fn happened(&mut self, happening: Happening) {
@@ -119,7 +120,7 @@ impl Supervisor {
         match event {
             FromScreen::Input(input) => self.input.push(input),
             FromScreen::CloseRequested => {
-                if let Err(why) = self.ask(Request::Shutdown, None) {
+                if let Err(why) = self.ask(GuestVerb::Shutdown, None) {
                     tracing::warn!(why, "the window was closed, but the guest is not asked to shut down");
                 }
             }

@@ -5,12 +5,12 @@
 use super::{Supervisor, mode};
 use crate::machine::control::Asked;
 use crate::machine::keys::qcode;
-use crate::machine::lifecycle::{Carry, Request};
+use crate::machine::lifecycle::Carry;
 use crate::machine::qemu::Happening;
 use crate::screen::InputEvent;
-use phyllome_protocol::control::{self as protocol, FromGuest, ToGuest};
+use phyllome_protocol::control::{FromGuest, Request, ToGuest};
 use phyllome_protocol::status::GuestState;
-use phyllome_protocol::{ScanoutId, keys};
+use phyllome_protocol::{GuestVerb, ScanoutId, keys};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -34,28 +34,20 @@ impl Supervisor {
         };
         let connection = asked.connection;
         let result = match request {
-            protocol::Request::AttachScreen { width, height } => self.attach(width, height, fd),
-            protocol::Request::SendKeys { keys } => self.send_keys(&keys),
-            protocol::Request::Report => {
+            Request::AttachScreen { width, height } => self.attach(width, height, fd).map(|()| Answer::Now),
+            Request::SendKeys { keys } => self.send_keys(&keys).map(|()| Answer::Now),
+            Request::Report => {
                 let report = self.report();
                 self.peers.tell(connection, &FromGuest::Report(report));
-                Ok(())
+                Ok(Answer::Now)
             }
-            other => {
-                let request = match other {
-                    protocol::Request::Shutdown => Request::Shutdown,
-                    protocol::Request::Kill => Request::Kill,
-                    protocol::Request::Reset => Request::Reset,
-                    protocol::Request::Pause => Request::Pause,
-                    _ => Request::Resume,
-                };
-                match self.ask(request, Some((connection, id))) {
-                    // The answer comes when QEMU has answered.
-                    Ok(Answer::Later) => return,
-                    Ok(Answer::Now) => Ok(()),
-                    Err(why) => Err(why),
-                }
-            }
+            Request::Verb(verb) => self.ask(verb, Some((connection, id))),
+        };
+        let result = match result {
+            // The answer comes when QEMU has answered.
+            Ok(Answer::Later) => return,
+            Ok(Answer::Now) => Ok(()),
+            Err(why) => Err(why),
         };
         self.answer(connection, id, result);
     }
@@ -68,9 +60,9 @@ impl Supervisor {
         self.peers.tell(connection, &message);
     }
 
-    pub(super) fn ask(&mut self, request: Request, asker: Option<(u64, u64)>) -> Result<Answer, String> {
+    pub(super) fn ask(&mut self, verb: GuestVerb, asker: Option<(u64, u64)>) -> Result<Answer, String> {
         let before = (self.life.state(), self.life.message().map(str::to_owned));
-        let carry = self.life.request(request)?;
+        let carry = self.life.request(verb)?;
         self.log_change(&before);
         let commands = match carry {
             Carry::Nothing => return Ok(Answer::Now),

@@ -1,7 +1,8 @@
 //! What can be said on the command line; clap answers everything else with exit code 2.
 
-use clap::{Parser, Subcommand, ValueEnum};
-use phyllome_protocol::{GuestName, keys};
+use clap::error::{Error, ErrorKind};
+use clap::{Arg, ArgMatches, FromArgMatches, Parser, Subcommand, ValueEnum, value_parser};
+use phyllome_protocol::{GuestName, GuestVerb, keys};
 use std::path::PathBuf;
 
 /// Talks to Phyllome Shell.
@@ -28,36 +29,9 @@ pub enum ToolCommand {
     Events,
     /// List all guests.
     List,
-    /// Start a guest.
-    Start {
-        /// Its name.
-        name: GuestName,
-    },
-    /// Ask a guest to shut down.
-    Shutdown {
-        /// Its name.
-        name: GuestName,
-    },
-    /// End a guest at once; what it has not saved is lost.
-    Kill {
-        /// Its name.
-        name: GuestName,
-    },
-    /// Reset a guest, or start it if it does not run.
-    Restart {
-        /// Its name.
-        name: GuestName,
-    },
-    /// Pause a guest.
-    Pause {
-        /// Its name.
-        name: GuestName,
-    },
-    /// Let a paused guest run again.
-    Resume {
-        /// Its name.
-        name: GuestName,
-    },
+    /// Do something with one guest: a command for each verb.
+    #[command(flatten)]
+    Guest(GuestCommand),
     /// Pause every guest that runs.
     PauseAll,
     /// Let every paused guest run again.
@@ -97,7 +71,7 @@ pub enum ToolCommand {
         /// Its name.
         name: GuestName,
         /// How many lines of each file.
-        #[arg(short = 'n', long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        #[arg(short = 'n', long, default_value_t = 20, value_parser = value_parser!(u32).range(1..=10_000))]
         lines: u32,
     },
     /// Check what guests need of this host; needs no shell.
@@ -108,6 +82,46 @@ pub enum ToolCommand {
         #[command(subcommand)]
         input: InputCommand,
     },
+}
+
+/// A command for each verb: its word, and the name of the guest.
+#[derive(Clone, Debug)]
+pub struct GuestCommand {
+    /// What to do.
+    pub verb: GuestVerb,
+    /// With which guest.
+    pub name: GuestName,
+}
+
+impl FromArgMatches for GuestCommand {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, Error> {
+        let found = matches.subcommand().and_then(|(word, given)| Some((GuestVerb::from_word(word)?, given)));
+        let (verb, given) = found.ok_or_else(|| Error::new(ErrorKind::MissingSubcommand))?;
+        let name = given.get_one("name").cloned().ok_or_else(|| Error::new(ErrorKind::MissingRequiredArgument))?;
+        Ok(Self { verb, name })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+impl Subcommand for GuestCommand {
+    fn augment_subcommands(command: clap::Command) -> clap::Command {
+        let name = Arg::new("name").value_name("NAME").help("Its name").required(true);
+        let name = name.value_parser(value_parser!(GuestName));
+        let one = |verb: GuestVerb| clap::Command::new(verb.word()).about(verb.help()).arg(name.clone());
+        command.subcommands(GuestVerb::ALL.map(one))
+    }
+
+    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+        Self::augment_subcommands(command)
+    }
+
+    fn has_subcommand(word: &str) -> bool {
+        GuestVerb::from_word(word).is_some()
+    }
 }
 
 /// Test input.
@@ -196,6 +210,20 @@ mod tests {
         for words in ["phyllome --json status", "phyllome status --json", "phyllome input --socket /s tap a --json"] {
             assert!(Arguments::try_parse_from(words.split(' ')).is_ok(), "{words}");
         }
+    }
+
+    #[test]
+    fn each_verb_is_a_command_about_one_guest() {
+        for verb in GuestVerb::ALL {
+            match Arguments::try_parse_from(["phyllome", verb.word(), "work", "--json"]).unwrap().command {
+                ToolCommand::Guest(given) => assert_eq!((given.verb, given.name.as_str()), (verb, "work")),
+                other => panic!("{other:?}"),
+            }
+        }
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.contains("  kill        End a guest at once; what it has not saved is lost\n"), "{help}");
+        let kill = Arguments::try_parse_from(["phyllome", "kill", "--help"]).unwrap_err().to_string();
+        assert!(kill.contains("Usage: phyllome kill [OPTIONS] <NAME>"), "{kill}");
     }
 
     #[test]

@@ -8,10 +8,11 @@ mod doctor;
 mod logs;
 mod show;
 
-use arguments::{Arguments, InputCommand, PanelState, PressOrRelease, ToolCommand};
+use arguments::{Arguments, GuestCommand, InputCommand, PanelState, PressOrRelease, ToolCommand};
 use clap::Parser;
 use connection::Connection;
 use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
+use phyllome_protocol::status::Status;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -52,71 +53,51 @@ fn main() -> ExitCode {
 }
 
 fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
-    match &arguments.command {
-        ToolCommand::Logs { name, lines } => logs::print(name, *lines, arguments.json)?,
-        ToolCommand::Doctor => return doctor::print(arguments.json),
-        command => ask_the_shell(command, arguments)?,
+    let json = arguments.json;
+    let shell = || Connection::open(arguments.socket.as_deref());
+    let plain = |command: Command| {
+        shell()?.ask(&command)?;
+        done(json)
+    };
+    match arguments.command.clone() {
+        ToolCommand::Status => {
+            let status = status(&mut shell()?)?;
+            print_line((if json { to_json(&status)? } else { show::status(&status) }).trim_end());
+        }
+        ToolCommand::List => {
+            let guests = status(&mut shell()?)?.guests;
+            print_line((if json { to_json(&guests)? } else { show::guests(&guests) }).trim_end());
+        }
+        ToolCommand::Events => events(&mut shell()?, json)?,
+        ToolCommand::Guest(GuestCommand { verb, name }) => plain(Command::Guest { verb, name })?,
+        ToolCommand::PauseAll => plain(Command::PauseAll)?,
+        ToolCommand::ResumeAll => plain(Command::ResumeAll)?,
+        ToolCommand::Switch { name } => plain(Command::Switch { name })?,
+        ToolCommand::Panel { state } => plain(Command::Panel { show: state == PanelState::Show })?,
+        ToolCommand::Screenshot { file, output, guest } => {
+            let target = match (output, guest) {
+                (Some(output), _) => CaptureTarget::Output(output),
+                (None, Some(guest)) => CaptureTarget::Guest(guest),
+                (None, None) => CaptureTarget::Default,
+            };
+            shell()?.screenshot(&target, &file)?;
+            done(json)?;
+        }
+        ToolCommand::SendKeys { name, keys } => plain(Command::SendKeys { name, keys: keys.0 })?,
+        ToolCommand::Input { input } => plain(Command::Input { input: test_input(input) })?,
+        ToolCommand::Logs { name, lines } => logs::print(&name, lines, json)?,
+        ToolCommand::Doctor => return doctor::print(json),
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn ask_the_shell(command: &ToolCommand, arguments: &Arguments) -> Result<(), Failure> {
-    let mut shell = Connection::open(arguments.socket.as_deref())?;
-    match command {
-        ToolCommand::Status | ToolCommand::List => {
-            let Reply::Status(status) = shell.ask(&Command::Status)? else {
-                return Err(Failure::refused("the shell did not answer with its status"));
-            };
-            let text = match (command, arguments.json) {
-                (ToolCommand::List, true) => to_json(&status.guests)?,
-                (ToolCommand::List, false) => show::guests(&status.guests),
-                (_, true) => to_json(&status)?,
-                (_, false) => show::status(&status),
-            };
-            print_line(text.trim_end());
-            Ok(())
-        }
-        ToolCommand::Events => events(&mut shell, arguments.json),
-        ToolCommand::Screenshot { file, output, guest } => {
-            let target = match (output, guest) {
-                (Some(output), _) => CaptureTarget::Output(output.clone()),
-                (None, Some(guest)) => CaptureTarget::Guest(guest.clone()),
-                (None, None) => CaptureTarget::Default,
-            };
-            shell.screenshot(&target, file)?;
-            done(arguments.json)
-        }
-        other => {
-            if let Some(command) = plain_command(other) {
-                shell.ask(&command)?;
-            }
-            done(arguments.json)
+fn status(shell: &mut Connection) -> Result<Box<Status>, Failure> {
+    match shell.ask(&Command::Status)? {
+        Reply::Status(status) => Ok(status),
+        Reply::Done | Reply::Refused { .. } | Reply::Screenshot { .. } => {
+            Err(Failure::refused("the shell did not answer with its status"))
         }
     }
-}
-
-/// The commands that are answered with done or refused.
-fn plain_command(command: &ToolCommand) -> Option<Command> {
-    Some(match command.clone() {
-        ToolCommand::Start { name } => Command::Start { name },
-        ToolCommand::Shutdown { name } => Command::Shutdown { name },
-        ToolCommand::Kill { name } => Command::Kill { name },
-        ToolCommand::Restart { name } => Command::Restart { name },
-        ToolCommand::Pause { name } => Command::Pause { name },
-        ToolCommand::Resume { name } => Command::Resume { name },
-        ToolCommand::PauseAll => Command::PauseAll,
-        ToolCommand::ResumeAll => Command::ResumeAll,
-        ToolCommand::Switch { name } => Command::Switch { name },
-        ToolCommand::Panel { state } => Command::Panel { show: state == PanelState::Show },
-        ToolCommand::SendKeys { name, keys } => Command::SendKeys { name, keys: keys.0 },
-        ToolCommand::Input { input } => Command::Input { input: test_input(input) },
-        ToolCommand::Status
-        | ToolCommand::List
-        | ToolCommand::Events
-        | ToolCommand::Screenshot { .. }
-        | ToolCommand::Logs { .. }
-        | ToolCommand::Doctor => return None,
-    })
 }
 
 fn test_input(input: InputCommand) -> TestInput {

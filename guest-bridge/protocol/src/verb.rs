@@ -1,0 +1,174 @@
+//! What a person can have done with one guest, said once: from the command line and the panel over both sockets to the
+//! life of QEMU.
+//!
+//! A verb is a value and does nothing. Here is what all who meet it must agree on: its word, its line of help, whether
+//! it is asked about first, and in which states it means anything. How it is carried out is the shell's and
+//! phyllome-guest's. A new verb is added here and to the two lists of words on the sockets ([`crate::shell`],
+//! [`crate::control`]); the compiler then names every place that has to have an answer, since nobody matches on verbs
+//! by `_`.
+
+use crate::status::GuestState;
+
+/// Something to be done with one guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestVerb {
+    /// Start it.
+    Start,
+    /// Press its power button.
+    Shutdown,
+    /// End it at once.
+    Kill,
+    /// Press its reset button, or start it if it does not run.
+    Restart,
+    /// Stop its processors.
+    Pause,
+    /// Let them run again.
+    Resume,
+}
+
+/// Why a verb means nothing in a state: the rest of a sentence that begins with the guest's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// It is as asked.
+    #[error("is {} already", .0.word())]
+    Already(GuestState),
+    /// There is nothing to do it with.
+    #[error("is not running")]
+    NotRunning,
+    /// Its processors run, or it has none.
+    #[error("is not paused")]
+    NotPaused,
+}
+
+impl GuestVerb {
+    /// All of them, in the order in which help lists them.
+    pub const ALL: [Self; 6] = [Self::Start, Self::Shutdown, Self::Kill, Self::Restart, Self::Pause, Self::Resume];
+
+    /// The command's word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Shutdown => "shutdown",
+            Self::Kill => "kill",
+            Self::Restart => "restart",
+            Self::Pause => "pause",
+            Self::Resume => "resume",
+        }
+    }
+
+    /// The verb of a command's word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|verb| verb.word() == word)
+    }
+
+    /// What it does, as a line of help.
+    pub fn help(self) -> &'static str {
+        match self {
+            Self::Start => "Start a guest",
+            Self::Shutdown => "Ask a guest to shut down",
+            Self::Kill => "End a guest at once; what it has not saved is lost",
+            Self::Restart => "Reset a guest, or start it if it does not run",
+            Self::Pause => "Pause a guest",
+            Self::Resume => "Let a paused guest run again",
+        }
+    }
+
+    /// What a dialog asks before it is done with the guest of this label; `None` where none is asked. Y means yes.
+    pub fn question(self, label: &str) -> Option<String> {
+        match self {
+            Self::Kill => Some(format!(
+                "Force {label} off? It loses what it has not saved. Y forces it off, Esc leaves it running."
+            )),
+            Self::Restart => {
+                Some(format!("Reset {label}? It loses what it has not saved. Y resets it, Esc leaves it running."))
+            }
+            Self::Start | Self::Shutdown | Self::Pause | Self::Resume => None,
+        }
+    }
+
+    /// Whether it means anything for a guest in this state; an error says why not.
+    pub fn fits(self, state: GuestState) -> Result<(), Unfit> {
+        let alive = state.is_alive();
+        match self {
+            Self::Start if alive => Err(Unfit::Already(state)),
+            Self::Start | Self::Restart => Ok(()),
+            Self::Shutdown | Self::Kill | Self::Pause | Self::Resume if !alive => Err(Unfit::NotRunning),
+            Self::Pause if state == GuestState::Paused => Err(Unfit::Already(state)),
+            Self::Resume if state != GuestState::Paused => Err(Unfit::NotPaused),
+            Self::Shutdown | Self::Kill | Self::Pause | Self::Resume => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::{Request, ToGuest};
+    use crate::shell::Command;
+    use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
+
+    const STATES: [GuestState; 7] = [Stopped, Starting, Running, Paused, Stopping, Crashed, InternalError];
+
+    #[test]
+    fn every_verb_has_a_word_of_its_own_that_leads_back_to_it() {
+        for verb in GuestVerb::ALL {
+            assert_eq!(GuestVerb::from_word(verb.word()), Some(verb));
+            assert!(!verb.help().is_empty() && !verb.help().ends_with('.'), "{}", verb.help());
+        }
+        assert_eq!(GuestVerb::from_word("format-disk"), None);
+    }
+
+    #[test]
+    fn every_verb_has_an_answer_for_every_state() {
+        let fitting =
+            |verb: GuestVerb| STATES.into_iter().filter(|state| verb.fits(*state).is_ok()).collect::<Vec<_>>();
+        let alive = [Starting, Running, Paused, Stopping, InternalError];
+        assert_eq!(fitting(GuestVerb::Start), [Stopped, Crashed]);
+        assert_eq!(fitting(GuestVerb::Restart), STATES);
+        assert_eq!(fitting(GuestVerb::Shutdown), alive);
+        assert_eq!(fitting(GuestVerb::Kill), alive);
+        assert_eq!(fitting(GuestVerb::Pause), [Starting, Running, Stopping, InternalError]);
+        assert_eq!(fitting(GuestVerb::Resume), [Paused]);
+    }
+
+    #[test]
+    fn why_it_means_nothing_is_the_rest_of_a_sentence() {
+        let why = |verb: GuestVerb, state| verb.fits(state).unwrap_err().to_string();
+        assert_eq!(why(GuestVerb::Start, Running), "is running already");
+        assert_eq!(why(GuestVerb::Pause, Paused), "is paused already");
+        assert_eq!(why(GuestVerb::Resume, Running), "is not paused");
+        assert_eq!(why(GuestVerb::Resume, Stopped), "is not running");
+        assert_eq!(why(GuestVerb::Kill, Crashed), "is not running");
+    }
+
+    #[test]
+    fn what_loses_work_is_asked_about_by_the_guests_label() {
+        let asked: Vec<_> = GuestVerb::ALL.into_iter().filter(|verb| verb.question("Büro").is_some()).collect();
+        assert_eq!(asked, [GuestVerb::Kill, GuestVerb::Restart]);
+        for verb in asked {
+            let question = verb.question("Büro").unwrap();
+            assert!(question.contains(" Büro") && question.contains("Y ") && question.contains("Esc"), "{question}");
+        }
+    }
+
+    #[test]
+    fn every_verb_goes_over_the_tools_socket_by_its_word() {
+        for verb in GuestVerb::ALL {
+            let command = Command::Guest { verb, name: "work".parse().unwrap() };
+            let line = serde_json::to_string(&command).unwrap();
+            assert_eq!(line, format!(r#"{{"command":"{}","name":"work"}}"#, verb.word()));
+            assert_eq!(serde_json::from_str::<Command>(&line).unwrap(), command);
+        }
+    }
+
+    #[test]
+    fn every_verb_goes_over_a_guests_socket_where_a_restart_is_a_reset() {
+        for verb in GuestVerb::ALL {
+            let asked = ToGuest { id: 7, request: Request::Verb(verb) };
+            let line = serde_json::to_string(&asked).unwrap();
+            let word = if verb == GuestVerb::Restart { "reset" } else { verb.word() };
+            assert_eq!(line, format!(r#"{{"id":7,"do":"{word}"}}"#));
+            assert_eq!(serde_json::from_str::<ToGuest>(&line).unwrap(), asked);
+        }
+    }
+}
