@@ -3,6 +3,8 @@
 //! Only processes of this user may connect, a bounded number of them, each with one request at a time and bounded queues. Slow
 //! ones are cut off; nobody can make the shell wait.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 pub mod client;
 mod serve;
 mod test_input;

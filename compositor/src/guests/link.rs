@@ -51,7 +51,7 @@ impl From<FramingError> for LinkError {
         match error {
             FramingError::Closed | FramingError::Io(_) => Self::Closed,
             FramingError::Json(_) => Self::Misbehaved("it sent something that is no message".to_owned()),
-            other => Self::Misbehaved(other.to_string()),
+            FramingError::LineTooLong | FramingError::TooManyFds => Self::Misbehaved(error.to_string()),
         }
     }
 }

@@ -3,6 +3,8 @@
 //! Who a guest is comes from the folder whose socket is dialled, never from what is said there. [`life`] and [`view`] are pure,
 //! [`link`], [`process`] and [`watch`] act without a loop, [`drive`] joins them to the shell's loop.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 mod drive;
 pub mod life;
 pub mod link;

@@ -208,10 +208,8 @@ fn accept(host: &mut Host, listener: &UnixListener) -> Line {
 }
 
 fn refusal(reply: Reply) -> String {
-    match reply {
-        Reply::Refused { reason } => reason,
-        other => panic!("should have been refused: {other:?}"),
-    }
+    let Reply::Refused { reason } = reply else { panic!("should have been refused: {reply:?}") };
+    reason
 }
 
 #[test]

@@ -3,6 +3,8 @@
 //! A backend tells keys, places, buttons and the wheel; devices, where it tells them apart, are told apart here ([`held`]). There is one
 //! pointer, and a finger or a pen moves that one.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 pub mod arrow;
 pub mod devices;
 mod leds;

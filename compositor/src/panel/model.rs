@@ -3,6 +3,8 @@
 //! A question ignores every key for a moment after it appears, and only its own verb's key means yes: Enter, Escape and N
 //! leave things as they are.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 use crate::guests::GuestView;
 use crate::ui::PanelView;
 use phyllome_protocol::status::GuestState;

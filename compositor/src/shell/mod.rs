@@ -3,6 +3,8 @@
 //! Focus moves by the person's actions only: a chord, the panel, the command-line tool. What guests do (start, stop, crash)
 //! changes what is shown of them, never which of them is shown (trusted-path promise 11).
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 mod act;
 pub mod idle;
 mod outputs;

@@ -286,7 +286,7 @@ impl Attention {
             Hold::Lent if !(ctrl && alt) => self.both = Hold::None,
             // All of a chord is eaten, so what is still down of it has to be released first.
             Hold::Used if !(ctrl || alt) => self.both = Hold::None,
-            _ => {}
+            Hold::None | Hold::Withheld | Hold::Lent | Hold::Used => {}
         }
     }
 

@@ -4,6 +4,8 @@
 //! their size, place and clip; it takes key codes and alone decides which are chords. What a guest says never gets here but for
 //! the bounded numbers and words that the definitions of the host have.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 pub mod attention;
 pub mod codes;
 pub mod frame;

@@ -178,9 +178,10 @@ mod tests {
     #[test]
     fn a_report_without_lights_and_one_with_them_are_understood() {
         let plain = r#"{"say":"report","state":"running","message":null,"accel":null,"pid":1,"qemu_pid":null,"uptime_ms":null,"gpu":{"transport":"vhost-user-gpu","renderer":"2d","renderer_pid":null,"renderer_restarts":0,"features":[]},"scanouts":[]"#;
-        let leds = |text: &str| match serde_json::from_str(&format!("{plain}{text}}}")).unwrap() {
-            FromGuest::Report(report) => report.leds,
-            other => panic!("{other:?}"),
+        let leds = |text: &str| {
+            let said: FromGuest = serde_json::from_str(&format!("{plain}{text}}}")).unwrap();
+            let FromGuest::Report(report) = said else { panic!("{said:?}") };
+            report.leds
         };
         assert_eq!(leds(""), None);
         assert_eq!(leds(r#","leds":{"caps":true}"#), Some(Leds { caps: true, ..Leds::default() }));

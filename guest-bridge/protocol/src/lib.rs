@@ -6,6 +6,8 @@
 //! crate does no I/O but `sendmsg`/`recvmsg` on a socket that it is handed, the checks of the runtime folder, and what
 //! a program does at its start.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 pub mod control;
 pub mod framing;
 pub mod ids;

@@ -3,6 +3,8 @@
 //! Pure. It knows neither processes nor sockets nor clocks. `accel = "auto"` is decided here: KVM is tried where the host
 //! offers it, and a guest that KVM cannot run is started again under QEMU's own translator, once, and says so.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 use super::command_line::Accel;
 use super::qmp::QmpEvent;
 use super::verdict::Verdict;

@@ -118,7 +118,7 @@ pub fn draw(owner: &Owner, text: &Pixels, output_w: u32, output_h: u32, scale: f
     ];
     match owner {
         Owner::Guest { focused: false, .. } => with_full_edge(strips, owner, output_w, output_h, scale),
-        _ => strips,
+        Owner::Guest { .. } | Owner::Host => strips,
     }
 }
 

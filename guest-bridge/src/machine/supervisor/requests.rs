@@ -2,6 +2,8 @@
 //!
 //! A request is checked here and carried out by QEMU; the answer goes out when QEMU has given its own. Nothing waits.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 use super::{Supervisor, mode};
 use crate::machine::control::Asked;
 use crate::machine::keys::qcode;

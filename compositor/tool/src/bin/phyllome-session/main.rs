@@ -4,6 +4,8 @@
 //! the person's last session ends if logind is told nothing else. When to start again is [`policy`]'s; what it leaves
 //! behind is a text console and no shell.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 mod console;
 mod environment;
 mod policy;

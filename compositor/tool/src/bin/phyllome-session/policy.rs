@@ -88,7 +88,7 @@ impl Policy {
                     None => Step::Finish(code as u8, None),
                 }
             }
-            crash => self.crashed(crash, now),
+            Ending::Code(_) | Ending::Signal(_) => self.crashed(ending, now),
         }
     }
 

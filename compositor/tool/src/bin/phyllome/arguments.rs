@@ -215,10 +215,9 @@ mod tests {
     #[test]
     fn each_verb_is_a_command_about_one_guest() {
         for verb in GuestVerb::ALL {
-            match Arguments::try_parse_from(["phyllome", verb.word(), "work", "--json"]).unwrap().command {
-                ToolCommand::Guest(given) => assert_eq!((given.verb, given.name.as_str()), (verb, "work")),
-                other => panic!("{other:?}"),
-            }
+            let said = Arguments::try_parse_from(["phyllome", verb.word(), "work", "--json"]).unwrap().command;
+            let ToolCommand::Guest(given) = said else { panic!("{said:?}") };
+            assert_eq!((given.verb, given.name.as_str()), (verb, "work"));
         }
         let help = Arguments::command().render_help().to_string();
         assert!(help.contains("  kill        End a guest at once; what it has not saved is lost\n"), "{help}");

@@ -53,7 +53,7 @@ impl Connection {
         framing::send_blocking(&self.stream, command, &[]).map_err(lost)?;
         match framing::receive_blocking(&self.stream, &mut self.decoder).map_err(lost)? {
             Reply::Refused { reason } => Err(Failure::Refused(reason)),
-            reply => Ok(reply),
+            reply @ (Reply::Done | Reply::Status(_) | Reply::Screenshot { .. }) => Ok(reply),
         }
     }
 
@@ -62,7 +62,9 @@ impl Connection {
         self.stream.set_read_timeout(None).map_err(Failure::refused)?;
         framing::receive_blocking(&self.stream, &mut self.decoder).map_err(|error| match error {
             FramingError::Closed => Failure::NoShell("the shell has ended".to_owned()),
-            other => lost(other),
+            FramingError::Io(_) | FramingError::LineTooLong | FramingError::TooManyFds | FramingError::Json(_) => {
+                lost(error)
+            }
         })
     }
 
@@ -83,7 +85,9 @@ fn lost(error: FramingError) -> Failure {
     match error {
         FramingError::Closed => Failure::refused("the shell closed the connection; is it ending?"),
         FramingError::Io(rustix::io::Errno::TIMEDOUT) => Failure::refused("the shell does not answer"),
-        other => Failure::refused(other),
+        FramingError::Io(_) | FramingError::LineTooLong | FramingError::TooManyFds | FramingError::Json(_) => {
+            Failure::refused(error)
+        }
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Exit codes: 0 done, 1 refused (one line of reason on standard error), 2 wrong usage, 3 no shell is running.
 
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
+
 mod arguments;
 mod connection;
 mod doctor;
