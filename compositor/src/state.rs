@@ -121,7 +121,7 @@ impl State {
             ui: ui::Ui::new()?,
             guests,
             input: input::Input::new(config.input.clone()),
-            shell: shell::Shell::new(),
+            shell: shell::Shell::default(),
             idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),
             control,
             output_settings: config.outputs.clone(),

@@ -5,8 +5,7 @@
 
 use super::painter::{Painter, import_into_pixman};
 use crate::outputs::arrange::Order;
-use crate::outputs::{Output, OutputId, OutputInfo, RendererKind, arrange_all};
-use crate::render::Capture;
+use crate::outputs::{Capture, Output, OutputId, OutputInfo, RendererKind, arrange_all};
 use crate::render::scene::Scene;
 use crate::render::turned::{transform_of, turned_size};
 use crate::wayland::screens::Screens;

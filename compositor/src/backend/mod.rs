@@ -7,8 +7,7 @@ pub mod kms;
 pub mod nested;
 pub mod painter;
 
-use crate::outputs::{Drawn, Output, OutputId, RendererKind};
-use crate::render::Capture;
+use crate::outputs::{Capture, Drawn, Output, OutputId, RendererKind};
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
 use headless::Headless;

@@ -4,8 +4,7 @@
 use super::painter::offscreen;
 use crate::State;
 use crate::event_loop::Sources;
-use crate::outputs::{Output, OutputId, OutputInfo};
-use crate::render::Capture;
+use crate::outputs::{Capture, Output, OutputId, OutputInfo};
 use crate::render::elements::{Textures, ground};
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;

@@ -1,7 +1,6 @@
 //! A renderer with buffers of its own to draw into: what every backend without a window does, and how each makes a picture of itself.
 
-use crate::outputs::OutputId;
-use crate::render::Capture;
+use crate::outputs::{Capture, OutputId};
 use crate::render::elements::{Piece, Textures, ground};
 use crate::render::own::ImportOwn;
 use crate::render::scene::Scene;

@@ -12,6 +12,7 @@ pub mod typing;
 pub mod wait;
 
 use crate::State;
+use crate::guests::Part;
 use client::{Client, ClientError};
 use phyllome_protocol::framing::FramingError;
 use phyllome_protocol::shell::{Event, Reply};
@@ -25,7 +26,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::time::Duration;
-use wait::{Kind, Part, Verdict, Waits};
+use wait::{Kind, Verdict, Waits};
 
 /// How long nobody is let in after the process had no descriptor left for who came.
 const BREATH: Duration = Duration::from_secs(1);

@@ -1,11 +1,13 @@
 //! What each command of the tool does.
 
-use super::wait::{Kind, Part};
+use super::wait::Kind;
 use crate::State;
-use crate::shell::Action;
-use phyllome_protocol::shell::{CaptureTarget, Command, Reply};
+use crate::guests::Part;
+use crate::shell::Done;
+use phyllome_protocol::GuestVerb;
+use phyllome_protocol::shell::{Command, Reply};
 use phyllome_protocol::status::Status;
-use phyllome_protocol::{GuestName, GuestVerb};
+use phyllome_trusted::gate::{Asker, Verb};
 use std::time::{Duration, Instant};
 
 /// How long a guest may take to answer.
@@ -16,39 +18,39 @@ const REPORT: Duration = Duration::from_millis(300);
 const START: Duration = Duration::from_secs(8);
 
 impl State {
+    /// Asks the gate for what the tool asks for, and answers when it is done.
     pub(super) fn serve(&mut self, client: u64, command: Command) {
-        match command {
-            Command::Status => {
-                let parts = self.ask_all_for_reports();
-                self.wait_for(client, Kind::Status, parts, vec![], REPORT);
+        let (verb, kind, patience) = match command {
+            Command::Status => (Verb::Status, Kind::Status, REPORT),
+            Command::Events => (Verb::Events, Kind::Plain, ANSWER),
+            Command::Guest { verb, name } => (Verb::Guest(name, verb), Kind::Plain, ANSWER),
+            Command::PauseAll => (Verb::All(GuestVerb::Pause), Kind::Plain, ANSWER),
+            Command::ResumeAll => (Verb::All(GuestVerb::Resume), Kind::Plain, ANSWER),
+            Command::Switch { name } => (Verb::Show(name), Kind::Plain, ANSWER),
+            Command::Panel { show } => (Verb::Panel { show }, Kind::Plain, ANSWER),
+            Command::Lock => (Verb::Lock, Kind::Plain, ANSWER),
+            Command::Screenshot { target } => (Verb::Capture(target), Kind::Plain, ANSWER),
+            Command::SendKeys { name, keys } => (Verb::SendKeys(name, keys), Kind::Plain, ANSWER),
+            Command::Input { input } => return self.serve_input(client, input),
+        };
+        let subscribes = verb == Verb::Events;
+        match self.act(verb, Asker::Tool) {
+            Err(sentence) => self.serve_result(client, Err(sentence)),
+            Ok(Done::Picture(capture)) => {
+                let (width, height, stride) = (capture.width, capture.height, capture.stride);
+                self.reply(client, &Reply::Screenshot { width, height, stride }, Some(capture.memfd));
             }
-            Command::Events => {
-                self.reply(client, &Reply::Done, None);
-                if let Some(connected) = self.control.clients.get_mut(&client) {
+            Ok(Done::Waits(parts, failures)) => {
+                let starts = matches!(parts.as_slice(), [Part::Started(_)]);
+                let (kind, patience) = if starts { (Kind::GoesOn, START) } else { (kind, patience) };
+                self.wait_for(client, kind, parts, failures, patience);
+            }
+            Ok(Done::Now) => {
+                self.serve_result(client, Ok(()));
+                if let Some(connected) = self.control.clients.get_mut(&client).filter(|_| subscribes) {
                     connected.client.subscriber = true;
                 }
             }
-            Command::Guest { verb, name } => self.serve_verb(client, &name, verb),
-            Command::PauseAll => self.serve_all(client, GuestVerb::Pause),
-            Command::ResumeAll => self.serve_all(client, GuestVerb::Resume),
-            Command::Switch { name } => {
-                let known = self.shell.guest(&name).is_some();
-                if known {
-                    self.act(Action::Show(name.clone()));
-                }
-                self.serve_result(client, if known { Ok(()) } else { Err(self.guests.why_not(&name)) });
-            }
-            Command::Panel { show } => {
-                self.act(Action::ShowPanel(show));
-                self.serve_result(client, Ok(()));
-            }
-            Command::Lock => self.serve_result(client, Err("this shell has no lock screen yet".to_owned())),
-            Command::Screenshot { target } => self.serve_screenshot(client, &target),
-            Command::SendKeys { name, keys } => match self.send_keys(&name, keys) {
-                Ok(part) => self.wait_for(client, Kind::Plain, vec![part], vec![], ANSWER),
-                Err(sentence) => self.serve_result(client, Err(sentence)),
-            },
-            Command::Input { input } => self.serve_input(client, input),
         }
     }
 
@@ -68,30 +70,5 @@ impl State {
     pub(super) fn serve_result(&mut self, client: u64, result: Result<(), String>) {
         let reply = result.map_or_else(|reason| Reply::Refused { reason }, |()| Reply::Done);
         self.reply(client, &reply, None);
-    }
-
-    fn serve_verb(&mut self, client: u64, name: &GuestName, verb: GuestVerb) {
-        let result = self.guest_op(name, verb);
-        self.guests_changed();
-        match result {
-            Ok(part @ Part::Started(_)) => self.wait_for(client, Kind::GoesOn, vec![part], vec![], START),
-            Ok(part) => self.wait_for(client, Kind::Plain, vec![part], vec![], ANSWER),
-            Err(sentence) => self.serve_result(client, Err(sentence)),
-        }
-    }
-
-    fn serve_all(&mut self, client: u64, verb: GuestVerb) {
-        let (parts, failures) = self.all_guests(verb);
-        self.wait_for(client, Kind::Plain, parts, failures, ANSWER);
-    }
-
-    fn serve_screenshot(&mut self, client: u64, target: &CaptureTarget) {
-        match self.capture(target) {
-            Ok(capture) => {
-                let (width, height, stride) = (capture.width, capture.height, capture.stride);
-                self.reply(client, &Reply::Screenshot { width, height, stride }, Some(capture.memfd));
-            }
-            Err(sentence) => self.serve_result(client, Err(sentence)),
-        }
     }
 }

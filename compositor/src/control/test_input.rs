@@ -2,12 +2,14 @@
 //! a real seat always.
 
 use super::typing;
-use super::wait::{Kind, Part};
+use super::wait::Kind;
 use crate::State;
+use crate::guests::Part;
 use crate::shell::time_ms;
 use phyllome_protocol::keys;
 use phyllome_protocol::shell::TestInput;
 use phyllome_trusted::codes::LEFT_SHIFT;
+use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -25,6 +27,9 @@ pub struct Typing {
 
 impl State {
     pub(super) fn serve_input(&mut self, client: u64, input: TestInput) {
+        if let Err(why) = self.act(Verb::TestInput, Asker::Tool) {
+            return self.serve_result(client, Err(why));
+        }
         if !self.control.allow_test_input {
             let why = "test input is off; start the shell with --allow-test-input (headless and nested only)";
             return self.serve_result(client, Err(why.to_owned()));

@@ -1,19 +1,6 @@
 //! Commands that are not done at once: what each waits for, what has failed, and whom to tell. Pure.
 
-use phyllome_protocol::GuestName;
-
-/// Something that a command waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
-    /// The answer of a guest to the request with this id.
-    Answer(u64),
-    /// The guest is more than starting, or has ended.
-    Started(GuestName),
-    /// The guest's processes have ended.
-    Ended(GuestName),
-    /// All has been typed.
-    Typed,
-}
+use crate::guests::Part;
 
 /// What becomes of a command whose parts are done or whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +105,7 @@ impl Waits {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phyllome_protocol::GuestName;
 
     #[test]
     fn a_command_is_answered_when_its_last_part_is_done() {

@@ -2,18 +2,18 @@
 //!
 //! Every wait has a deadline and every peer a bound; a guest that misbehaves loses its connection and nothing else happens.
 
+use super::Part;
 use super::life::Exit;
 use super::link::{DialError, GREETING, Link, LinkError, LinkEvent};
 use super::process::{self, Process};
 use super::watch::{Seen, Watch};
 use super::{Attached, Dial, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
-use crate::control::wait::Part;
-use crate::shell::Action;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::shell::Event;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
+use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
@@ -58,13 +58,20 @@ impl State {
         found.retain(|name| self.guests.entries.get(name).is_some_and(|entry| entry.link.is_some()));
         let before = self.guests.remembered().filter(|name| found.contains(name));
         if let Some(name) = before.or_else(|| found.first().cloned()) {
-            self.act(Action::Started(name));
+            self.show_started(name);
         }
     }
 
     /// The first picture of this guest since its client was attached is on an output.
     pub fn guest_picture_shown(&mut self, name: &GuestName) {
         self.emit(&Event::Picture { name: name.clone() });
+    }
+
+    /// A guest was started, or found: it is shown if none is.
+    pub(super) fn show_started(&mut self, name: GuestName) {
+        if let Err(why) = self.act(Verb::ShowStarted(name), Asker::Shell) {
+            tracing::warn!("{why}");
+        }
     }
 
     fn watch_guests(&mut self) {

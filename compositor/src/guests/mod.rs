@@ -9,6 +9,7 @@ mod drive;
 pub mod life;
 pub mod link;
 mod ops;
+mod part;
 pub mod process;
 pub mod view;
 pub mod watch;
@@ -33,6 +34,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use watch::Watch;
 
+pub use part::Part;
 pub use view::GuestView;
 
 /// The file in the runtime folder that holds the name of the guest that is shown.

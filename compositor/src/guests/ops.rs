@@ -1,11 +1,10 @@
 //! What the person can do with a guest: start, shut down, kill, restart, pause, resume, send keys.
 
 use super::Entry;
+use super::Part;
 use super::drive::APPEARING;
 use super::process::{Launcher, Process, last_words};
 use crate::State;
-use crate::control::wait::Part;
-use crate::shell::Action;
 use phyllome_protocol::control::Request;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::text::printable;
@@ -100,7 +99,7 @@ impl State {
                     self.watch_launcher(name, launcher.patience);
                 }
                 self.guests_changed();
-                self.act(Action::Started(name.clone()));
+                self.show_started(name.clone());
                 self.dial_guest(name, APPEARING);
                 self.guests_changed();
                 Ok(Part::Started(name.clone()))

@@ -15,6 +15,7 @@ use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::shell::{Command, Reply};
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
+use phyllome_trusted::gate::{Asker, Verb};
 use serde::de::DeserializeOwned;
 use smithay::reexports::calloop::EventLoop;
 use std::io::Write;
@@ -435,9 +436,9 @@ fn tp10_the_keyboards_lights_are_those_of_the_guest_that_has_it() {
     host.wait("the lights of play", |host| host.state.lights() == lit(false, true));
     host.ask(Command::Switch { name: name("work") });
     assert_eq!(host.state.lights(), lit(true, false));
-    host.state.act(crate::shell::Action::ShowPanel(true));
+    host.state.act(Verb::Panel { show: true }, Asker::Tool).unwrap();
     assert_eq!(host.state.lights(), lit(false, false), "the shell's own keymap has no lock on");
     say(&work, lit(true, true));
-    host.state.act(crate::shell::Action::ShowPanel(false));
+    host.state.act(Verb::Panel { show: false }, Asker::Tool).unwrap();
     host.wait("the lights of work", |host| host.state.lights() == lit(true, true));
 }

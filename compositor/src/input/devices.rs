@@ -222,8 +222,9 @@ impl State {
         let (asked, usual) = match covers {
             Covers::Touch => (&config.touch_output, built_in(outputs)),
             Covers::Window | Covers::Desk => {
-                let focus = self.shell.shown().map(|guest| guest.name);
-                let first = self.places().iter().position(|place| place.guest.is_some() && place.guest == focus);
+                let focus = self.shell.shown().map(|guest| &guest.name);
+                let places = self.shell.places();
+                let first = places.iter().position(|place| place.guest.is_some() && place.guest.as_ref() == focus);
                 (&config.tablet_output, first)
             }
         };

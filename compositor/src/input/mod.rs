@@ -15,11 +15,13 @@ pub mod touch;
 pub mod wheel;
 
 use crate::State;
-use crate::shell::Action;
+use crate::faces;
+use crate::shell::Done;
 use phyllome_config::input::InputConfig;
 use phyllome_protocol::control::Leds;
-use phyllome_protocol::status::Mode;
-use phyllome_trusted::attention::{Attention, Chord, Decision, Owner};
+use phyllome_trusted::attention::{Attention, Decision, Owner};
+use phyllome_trusted::codes;
+use phyllome_trusted::gate::Asker;
 use phyllome_trusted::held::{DeviceId, Held};
 use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
@@ -77,7 +79,8 @@ impl State {
         let owner = if wakes { Owner::Nobody } else { self.input_owner() };
         let decisions = self.input.attention.key(code, pressed, time_ms, owner);
         self.stop_repeating(if pressed { None } else { Some(code) });
-        if pressed && self.input.repeat.pressed(code, &decisions) {
+        let moves = |key| self.shell.repeats(key);
+        if pressed && self.input.repeat.pressed(code, &decisions, moves) {
             self.start_repeating();
         }
         self.carry_out(decisions);
@@ -116,21 +119,42 @@ impl State {
     }
 
     fn input_owner(&self) -> Owner {
-        match self.shell.mode() {
-            Mode::Guest if self.shell.keyboard_owner().is_some() => Owner::Guest,
-            Mode::Guest => Owner::Nobody,
-            Mode::Panel | Mode::Switcher | Mode::Locked => Owner::Shell,
+        if self.shell.has_keys() {
+            return Owner::Shell;
         }
+        if self.shell.keyboard_owner().is_some() { Owner::Guest } else { Owner::Nobody }
     }
 
     fn carry_out(&mut self, decisions: Vec<Decision>) {
         for decision in decisions {
             match decision {
                 Decision::Forward { code, pressed, time_ms } => self.forward_key(code, pressed, time_ms),
-                Decision::Chord(Chord::Vt(number)) => self.backend.change_vt(number),
-                Decision::Chord(chord) => self.act(Action::Chord(chord)),
-                Decision::Shell { code } => self.act(Action::PanelKey(code)),
+                Decision::Chord(chord) => {
+                    let done = self.act(chord.verb(), Asker::Chord);
+                    self.passed_over(done);
+                }
+                Decision::Shell { code, pressed } => {
+                    let input = self.key_of_face(code, pressed);
+                    self.face_input(&input);
+                }
             }
+        }
+    }
+
+    /// A key as a face hears of it.
+    fn key_of_face(&mut self, code: u32, pressed: bool) -> faces::Input {
+        let down = self.input.keys.codes();
+        let any = |which: fn(u32) -> bool| down.iter().any(|held| which(*held));
+        let modifiers =
+            faces::Modifiers { shift: any(codes::is_shift), ctrl: any(codes::is_ctrl), alt: any(codes::is_alt) };
+        let text = if pressed { self.text_of_key(code, down) } else { String::new() };
+        faces::Input::Key { code, pressed, modifiers, text }
+    }
+
+    /// There is nowhere to say why a chord or a click did nothing but the log.
+    fn passed_over(&self, done: Result<Done, String>) {
+        if let Err(why) = done {
+            tracing::info!("{why}");
         }
     }
 
@@ -145,10 +169,10 @@ impl State {
     }
 
     fn repeat_key(&mut self) -> TimeoutAction {
-        let mode = self.shell.mode();
         let still = |decision: &Decision| match decision {
-            Decision::Chord(_) => mode == Mode::Switcher,
-            Decision::Shell { .. } | Decision::Forward { .. } => mode == Mode::Panel,
+            Decision::Chord(_) => self.shell.switcher().is_some(),
+            Decision::Shell { code, .. } => self.shell.repeats(*code),
+            Decision::Forward { .. } => false,
         };
         let due = self.input.repeat.due(Instant::now()).filter(|(decision, _)| still(decision));
         let Some((decision, next)) = due.filter(|_| !self.outputs_asleep()) else {

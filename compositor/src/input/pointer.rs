@@ -7,11 +7,10 @@ use crate::State;
 use crate::backend::Backend;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
-use crate::shell::Action;
 use phyllome_protocol::GuestName;
-use phyllome_protocol::status::Mode;
 use phyllome_trusted::attention::Owner;
 use phyllome_trusted::codes;
+use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::TouchSlot;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
@@ -61,7 +60,10 @@ impl State {
         match (pressed, held) {
             (true, None) => match self.other_guest_under_pointer() {
                 // Neither guest gets anything of this click.
-                Some(name) => self.act(Action::Show(name)),
+                Some(name) => {
+                    let shown = self.act(Verb::Show(name), Asker::Pointer);
+                    self.passed_over(shown);
+                }
                 None if self.guest_has_pointer() && self.input.buttons.len() < MAX_BUTTONS => {
                     let decisions = self.input.attention.pointer_used(false, Owner::Guest);
                     self.carry_out(decisions);
@@ -146,7 +148,7 @@ impl State {
     /// Whether the pointer is where the shell answers for it. The panel and the switcher are for keys, and in a window of another desktop
     /// that one draws its own pointer.
     fn arrow_is_due(&self) -> bool {
-        self.shell.mode() == Mode::Guest
+        !self.shell.has_keys()
             && !matches!(self.backend, Backend::Nested(_))
             && self.protocols.seat.pointer_focus().is_none()
     }
@@ -203,13 +205,13 @@ impl State {
 
     /// The guest that a click means which lies on another output than the guest that has the focus.
     fn other_guest_under_pointer(&self) -> Option<GuestName> {
-        if self.shell.mode() != Mode::Guest || self.protocols.seat.pointer_focus().is_some() {
+        if self.shell.has_keys() || self.protocols.seat.pointer_focus().is_some() {
             return None;
         }
         let (x, y) = self.protocols.seat.position()?;
         let (index, _) = arrange::locate(&self.output_rects(), x, y)?;
-        let guest = self.places().into_iter().nth(index)?.guest?;
-        let focus = self.shell.shown().map(|shown| shown.name);
-        (focus.as_ref() != Some(&guest)).then_some(guest)
+        let guest = self.shell.places().get(index)?.guest.clone()?;
+        let focus = self.shell.shown().map(|shown| &shown.name);
+        (focus != Some(&guest)).then_some(guest)
     }
 }

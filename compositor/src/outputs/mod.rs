@@ -3,8 +3,10 @@
 //! Made and owned by a backend, read by everybody: this folder imports no other of the compositor's. Sizes are physical pixels.
 
 pub mod arrange;
+mod capture;
 mod output;
 
+pub use capture::Capture;
 pub use output::{Output, OutputId, OutputInfo, Plane, arrange_all};
 
 /// What draws.

@@ -1,9 +1,8 @@
-//! Drawing: what is on an output ([`scene`]), as textures ([`elements`]), when ([`clock`]), and as a picture ([`capture`]).
+//! Drawing: what is on an output ([`scene`]), as textures ([`elements`]), when ([`clock`]).
 //!
 //! Every output is drawn by itself: only if something on it is dirty, at most once per refresh, and never while its last frame is still
 //! on the way to the display. Hidden guests are not imported, not drawn and not told that they were.
 
-pub mod capture;
 pub mod clock;
 pub mod cut;
 pub mod elements;
@@ -12,13 +11,11 @@ pub mod pointers;
 pub mod scene;
 pub mod shape;
 pub mod turned;
-pub mod words;
 
 use crate::State;
 use crate::log_limit::LogLimit;
-use crate::outputs::{Drawn, OutputId};
+use crate::outputs::{Capture, Drawn, OutputId};
 use crate::wayland::presentation::{Presented, Waiting};
-pub use capture::Capture;
 use clock::FrameClock;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::{Area, OutputStatus};
@@ -287,7 +284,7 @@ impl State {
         let outputs = self.shown_on(guest, surface);
         if outputs.is_empty() {
             // A shown guest that takes its picture away leaves its message.
-            if self.places().iter().any(|place| place.guest.as_ref() == Some(guest))
+            if self.shell.places().iter().any(|place| place.guest.as_ref() == Some(guest))
                 && self.protocols.screens.content(surface).is_none()
             {
                 self.queue_redraw();
@@ -340,7 +337,7 @@ impl State {
         self.backend
             .outputs()
             .iter()
-            .zip(self.places())
+            .zip(self.shell.places())
             .map(|(output, place)| OutputStatus {
                 name: output.name.clone(),
                 width: output.size.0,
@@ -350,7 +347,7 @@ impl State {
                 rotation: output.transform.degrees(),
                 x: output.position.0,
                 y: output.position.1,
-                guest: place.guest,
+                guest: place.guest.clone(),
                 scanout: place.scanout,
                 guest_area: output.layout().area,
                 plane: output.plane.word().to_owned(),

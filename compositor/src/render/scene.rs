@@ -3,14 +3,13 @@
 //! The one place that decides what is decorated and how, for every output, every frame and every mode. The band is always there; nothing
 //! that is a guest's is ever placed or cut by anything but the guest's area.
 
-use super::words;
 use crate::State;
+use crate::faces::guest as face;
 use crate::guests::GuestView;
-use crate::guests::view::empty_card;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
 use crate::ui::Pixels;
-use phyllome_protocol::status::{Area, GuestState, Mode};
+use phyllome_protocol::status::{Area, GuestState};
 use phyllome_protocol::{GuestName, ScanoutId};
 use phyllome_trusted::frame::Owner;
 use phyllome_trusted::frame::geometry::place as place_in;
@@ -136,15 +135,16 @@ fn has_ended(view: &GuestView) -> bool {
 impl State {
     /// What is on output number `index` now.
     pub fn scene(&mut self, index: usize) -> Scene {
-        let place = self.places().into_iter().nth(index).unwrap_or_default();
+        let place = self.shell.places().get(index).cloned().unwrap_or_default();
         let Some(output) = self.backend.outputs().get(index) else { return Scene::default() };
         let (id, size, scale, layout) = (output.id, output.size, output.scale, output.layout());
         let name = output.name.clone();
         let area = layout.area;
         let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
-        let mode = self.shell.mode();
         let view = place.guest.as_ref().and_then(|name| self.shell.guest(name)).cloned();
-        let owner = owner_of(view.as_ref(), mode, self.shell.keyboard_owner().as_ref());
+        let focused = place.guest.is_some() && place.guest == self.shell.keyboard_owner();
+        let owner =
+            Owner::of(view.as_ref().map(|view| (view.label_view(), face::marks(view))), focused, self.shell.has_keys());
         let mut scene = Scene { output: Some(id), ..Scene::default() };
 
         let now = Instant::now();
@@ -158,7 +158,7 @@ impl State {
         if index == 0
             && let Some(switcher) = self.shell.switcher()
         {
-            let entries: Vec<_> = switcher.entries.iter().map(words::switcher_entry).collect();
+            let entries: Vec<_> = switcher.entries.iter().map(face::switcher_entry).collect();
             let pixels = self.ui.switcher(&entries, switcher.selected, area.width, scale);
             scene.layers.push(centred(Key::Switcher, pixels, &area));
         }
@@ -198,14 +198,14 @@ impl State {
             None => {
                 let unreadable = self.unreadable(&place);
                 let message = match &view {
-                    Some(view) if unreadable.is_some() => view.unreadable_card(),
+                    Some(view) if unreadable.is_some() => face::unreadable_card(view),
                     Some(view) if place.scanout > 0 => {
                         let has_it = ScanoutId::new(place.scanout)
                             .is_some_and(|scanout| self.protocols.screens.has_scanout(&view.name, scanout));
-                        view.screen_card(place.scanout, has_it, &name)
+                        face::screen_card(view, place.scanout, has_it, &name)
                     }
-                    Some(view) => view.card(),
-                    None => empty_card(&self.guests.views()),
+                    Some(view) => face::card(view),
+                    None => face::empty_card(&self.guests.views()),
                 };
                 // Or the guest would wait for ever before it draws something better.
                 scene.shown.extend(unreadable);
@@ -215,11 +215,6 @@ impl State {
             }
         }
         scene
-    }
-
-    /// What each output shows.
-    pub(crate) fn places(&self) -> Vec<Place> {
-        self.shell.places(&self.output_owners())
     }
 
     /// The surface of the guest's scanout that lies on an output, and the size it wants.
@@ -277,25 +272,13 @@ impl State {
 
     /// The outputs on which a commit of this scanout of `guest` changes something.
     pub(crate) fn shown_on(&self, guest: &GuestName, surface: &WlSurface) -> Vec<OutputId> {
-        let panel = self.shell.mode() == Mode::Panel;
         let shows = |place: &Place| {
             place.guest.as_ref() == Some(guest) && self.picture(place).is_some_and(|(shown, _)| shown == *surface)
         };
-        let outputs = self.backend.outputs().iter().zip(self.places()).enumerate();
+        let outputs = self.backend.outputs().iter().zip(self.shell.places()).enumerate();
         outputs
-            .filter(|(index, (_, place))| !(panel && *index == 0) && shows(place))
+            .filter(|(index, (_, place))| !self.shell.covers(*index) && shows(place))
             .map(|(_, (output, _))| output.id)
             .collect()
-    }
-}
-
-/// Whose the output is: the shell's own while keys go to it, else the shown guest's; its focus mark says who gets keys, and nothing else
-/// does.
-fn owner_of(view: Option<&GuestView>, mode: Mode, keyboard: Option<&GuestName>) -> Owner {
-    match (view, mode) {
-        (Some(view), Mode::Guest) => {
-            Owner::Guest { label: view.label_view(), focused: keyboard == Some(&view.name), marks: words::marks(view) }
-        }
-        _ => Owner::Host,
     }
 }

@@ -1,74 +1,42 @@
-//! The shell's decisions as a pure model: whom the person talks to, which guest is shown, what is asked. Values in, effects out.
+//! The shell's decisions as a model: whom the person talks to, which guest is shown, which of the shell's own faces is open. Pure.
 //!
 //! Focus moves by the person's actions only: a chord, the panel, the command-line tool. What guests do (start, stop, crash)
-//! changes what is shown of them, never which of them is shown (trusted-path promise 11).
+//! changes what is shown of them, never which of them is shown (trusted-path promise 11). Everything that is asked of the shell comes
+//! through [`gate`], which alone changes this model.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
-mod act;
+pub mod gate;
 pub mod idle;
 mod outputs;
 mod sleep;
 
-pub use act::time_ms;
+pub use gate::{Done, time_ms};
 
+use crate::faces::panel::Panel;
+use crate::faces::switcher::{Switcher, SwitcherView};
+use crate::faces::{self, Face, Faces, Response};
 use crate::guests::GuestView;
-use crate::panel::model::{Outcome, Panel};
 use crate::ui::PanelView;
 use phyllome_protocol::status::Mode;
-use phyllome_protocol::{GuestName, GuestVerb};
-use phyllome_trusted::attention::Chord;
-use phyllome_trusted::layout::{Place, places};
+use phyllome_protocol::{GuestName, Slot};
+use phyllome_trusted::focus::Focus;
+use phyllome_trusted::layout::Place;
 use std::time::{Duration, Instant};
 
 /// How long the label of a guest that was switched to stands in the middle of its picture.
 pub const FLASH: Duration = Duration::from_millis(900);
 
-/// Something that the person does.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Action {
-    /// A trusted chord.
-    Chord(Chord),
-    /// A key was pressed while the panel has the keyboard; evdev code.
-    PanelKey(u32),
-    /// Show this guest.
-    Show(GuestName),
-    /// This guest was started by the person, or by the shell's own start: shown if none is.
-    Started(GuestName),
-    /// Show or hide the panel.
-    ShowPanel(bool),
-    /// Show the panel with this sentence, which stands in it until it is closed.
-    Tell(String),
-}
-
-/// What follows from an action, beside what the model's views show.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Effect {
-    /// Do this with a guest.
-    Guest(GuestName, GuestVerb),
-    /// Draw again at this moment: a flash ends.
-    RedrawAt(Instant),
-}
-
-/// Mode, focus, switcher and panel.
-#[derive(Debug)]
+/// Focus, faces, and what is known of guests.
+#[derive(Debug, Default)]
 pub struct Shell {
-    mode: Mode,
     guests: Vec<GuestView>,
     problems: Vec<String>,
-    /// What the panel has to say for as long as it is open.
-    notice: Option<String>,
-    focus: Option<GuestName>,
-    /// The guest that was switched to last among those that have no output of their own.
-    main: Option<GuestName>,
-    /// Guests that were switched to, the last one first.
-    recent: Vec<GuestName>,
-    /// Guests that have an output of their own.
-    owning: Vec<GuestName>,
+    focus: Focus,
     flash: Option<(GuestName, Instant)>,
-    /// The guest that the switcher has selected.
-    chosen: Option<GuestName>,
-    panel: Panel,
+    faces: Faces,
+    /// Nothing sets it yet but tests: there is no lock screen.
+    locked: bool,
 }
 
 /// The name of the guest that was switched to, shown for a moment.
@@ -80,140 +48,82 @@ pub struct Flash {
     pub until: Instant,
 }
 
-/// The overlay while Super is held after Super+Tab.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SwitcherView {
-    /// Running guests in order.
-    pub entries: Vec<GuestView>,
-    /// Which of them is selected.
-    pub selected: usize,
-}
-
-impl Default for Shell {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Shell {
-    /// No guest is known, none is shown.
-    pub fn new() -> Self {
-        Self {
-            mode: Mode::Guest,
-            guests: Vec::new(),
-            problems: Vec::new(),
-            notice: None,
-            focus: None,
-            main: None,
-            recent: Vec::new(),
-            owning: Vec::new(),
-            flash: None,
-            chosen: None,
-            panel: Panel::default(),
-        }
-    }
-
     /// Takes over what the registry knows now: guests in order of slot and name, and files that cannot be used.
     pub fn set_guests(&mut self, guests: Vec<GuestView>, problems: Vec<String>) {
-        self.panel.guests_changed(&self.guests, &guests);
+        self.faces.guests_changed(&self.guests, &guests);
         self.guests = guests;
         self.problems = problems;
-        if self.focus.as_ref().is_some_and(|name| self.guest(name).is_none()) {
-            self.focus = None;
-        }
-        if self.main.as_ref().is_some_and(|name| self.guest(name).is_none()) {
-            self.main = None;
-        }
-        let known = |name: &GuestName| self.guests.iter().any(|guest| guest.name == *name);
-        self.recent.retain(known);
-        if self.mode == Mode::Switcher && self.selected_entry().is_none() {
-            let first = self.running().next().map(|guest| guest.name.clone());
-            self.chosen = first;
-        }
+        self.focus.retain(|name| self.guests.iter().any(|guest| guest.name == *name));
     }
 
-    /// Carries out what the person did.
-    pub fn apply(&mut self, action: Action, now: Instant) -> Vec<Effect> {
-        match action {
-            Action::Chord(Chord::Slot(slot)) => {
-                let name = self.guests.iter().find(|guest| guest.slot == Some(slot)).map(|guest| guest.name.clone());
-                name.map_or_else(Vec::new, |name| self.show(name, now))
-            }
-            Action::Chord(Chord::Next) => self.step(true),
-            Action::Chord(Chord::Previous) => self.step(false),
-            Action::Chord(Chord::Chosen) => self.choose(now),
-            // Whoever has the terminals carries it out.
-            Action::Chord(Chord::Vt(_)) => Vec::new(),
-            Action::Chord(Chord::Panel) => self.show_panel(self.mode != Mode::Panel),
-            Action::ShowPanel(show) => self.show_panel(show),
-            Action::Tell(sentence) => {
-                self.notice = Some(sentence);
-                self.show_panel(true)
-            }
-            Action::Show(name) => self.show(name, now),
-            Action::Started(name) if self.focus.is_none() => self.focus_on(name, now),
-            Action::Started(_) => Vec::new(),
-            Action::PanelKey(code) => self.panel_key(code, now),
-        }
+    /// Outputs came or went: this is whose each of them is, in order.
+    pub fn set_owners(&mut self, owners: Vec<Option<GuestName>>) {
+        self.focus.set_owners(owners);
+    }
+
+    /// Whose each output is.
+    pub fn owners(&self) -> &[Option<GuestName>] {
+        self.focus.owners()
+    }
+
+    /// What each output shows, in order.
+    pub fn places(&self) -> &[Place] {
+        self.focus.places()
     }
 
     /// Whom the person talks to.
     pub fn mode(&self) -> Mode {
-        self.mode
+        if self.locked { Mode::Locked } else { self.faces.mode() }
     }
 
-    /// Outputs came or went: these guests have one of their own now. A guest that loses its own while it has the focus takes the others,
-    /// and gives them back when its own returns.
-    pub fn set_owning(&mut self, owning: Vec<GuestName>) {
-        self.owning = owning;
-        let owns = |name: &GuestName| self.owning.contains(name);
-        if self.focus.as_ref().is_some_and(|name| !owns(name)) {
-            self.main = self.focus.clone();
-        } else if self.main.as_ref().is_some_and(owns) {
-            self.main = self.recent.iter().find(|name| !owns(name)).cloned();
-        }
+    /// Whether the screen is locked.
+    pub fn is_locked(&self) -> bool {
+        self.locked
     }
 
-    /// What each output shows, for outputs that belong to these guests or to nobody.
-    pub fn places(&self, owners: &[Option<GuestName>]) -> Vec<Place> {
-        places(owners, self.main.as_ref(), self.focus.as_ref())
+    /// Whether keys go to the shell itself and not to a guest.
+    pub fn has_keys(&self) -> bool {
+        self.locked || self.faces.have_keys()
+    }
+
+    /// Whether the shell's own face hides all of the guest's area on output number `index`.
+    pub fn covers(&self, index: usize) -> bool {
+        self.faces.cover(index)
+    }
+
+    /// Whether a press of this key is repeated for the face on top while it is held.
+    pub fn repeats(&self, code: u32) -> bool {
+        self.faces.repeats(code)
     }
 
     /// The guest that was switched to last, running or not.
-    pub fn shown(&self) -> Option<GuestView> {
-        self.guest(self.focus.as_ref()?).cloned()
+    pub fn shown(&self) -> Option<&GuestView> {
+        self.guest(self.focus.focused()?)
     }
 
     /// The guest that keys go to; `None` while the shell itself has them, or the guest that is shown does not run.
     pub fn keyboard_owner(&self) -> Option<GuestName> {
-        if self.mode != Mode::Guest {
+        if self.has_keys() {
             return None;
         }
-        self.guest(self.focus.as_ref()?).filter(|guest| guest.state.is_alive()).map(|guest| guest.name.clone())
+        self.shown().filter(|guest| guest.state.is_alive()).map(|guest| guest.name.clone())
     }
 
     /// The label that stands in the middle of the picture at `now`; only while a guest has the keyboard.
     pub fn flash(&self, now: Instant) -> Option<Flash> {
-        let (name, until) = self.flash.as_ref().filter(|(_, until)| self.mode == Mode::Guest && now < *until)?;
+        let (name, until) = self.flash.as_ref().filter(|(_, until)| !self.has_keys() && now < *until)?;
         Some(Flash { guest: self.guest(name)?.clone(), until: *until })
     }
 
     /// The switcher, in mode `switcher`.
     pub fn switcher(&self) -> Option<SwitcherView> {
-        if self.mode != Mode::Switcher {
-            return None;
-        }
-        let entries: Vec<_> = self.running().cloned().collect();
-        Some(SwitcherView { entries, selected: self.selected_entry().unwrap_or(0) })
+        self.faces.switcher().map(|switcher| switcher.view(&self.guests))
     }
 
-    /// The panel, in mode `panel`.
+    /// The panel, while it is open.
     pub fn panel(&self) -> Option<PanelView> {
-        if self.mode != Mode::Panel {
-            return None;
-        }
-        let sentences: Vec<_> = self.notice.iter().chain(&self.problems).cloned().collect();
-        Some(self.panel.view(&self.guests, &sentences))
+        self.faces.panel().map(|panel| panel.view(&self.guests, &self.problems, self.faces.dialog()))
     }
 
     /// A known guest.
@@ -221,91 +131,76 @@ impl Shell {
         self.guests.iter().find(|guest| guest.name == *name)
     }
 
-    fn running(&self) -> impl DoubleEndedIterator<Item = &GuestView> {
-        self.guests.iter().filter(|guest| guest.state.is_alive())
+    /// The name of the guest in a slot.
+    fn in_slot(&self, slot: Slot) -> Option<GuestName> {
+        self.guests.iter().find(|guest| guest.slot == Some(slot)).map(|guest| guest.name.clone())
     }
 
-    fn selected_entry(&self) -> Option<usize> {
-        let chosen = self.chosen.as_ref()?;
-        self.running().position(|guest| guest.name == *chosen)
-    }
-
-    fn show(&mut self, name: GuestName, now: Instant) -> Vec<Effect> {
-        if self.guest(&name).is_none() {
-            return Vec::new();
-        }
-        self.mode = Mode::Guest;
-        self.notice = None;
+    /// Shows a guest that is known; until when its name flashes.
+    fn show(&mut self, name: &GuestName, now: Instant) -> Option<Instant> {
+        self.guest(name)?;
+        self.faces.close();
         self.focus_on(name, now)
     }
 
-    fn focus_on(&mut self, name: GuestName, now: Instant) -> Vec<Effect> {
-        if self.guest(&name).is_none() {
-            return Vec::new();
-        }
+    /// Shows a guest that was started, if none is shown.
+    fn show_started(&mut self, name: &GuestName, now: Instant) -> Option<Instant> {
+        if self.focus.focused().is_some() { None } else { self.focus_on(name, now) }
+    }
+
+    fn focus_on(&mut self, name: &GuestName, now: Instant) -> Option<Instant> {
+        self.guest(name)?;
+        self.focus.switch_to(name);
         let until = now + FLASH;
-        if !self.owning.contains(&name) {
-            self.main = Some(name.clone());
-        }
-        self.recent.retain(|other| *other != name);
-        self.recent.insert(0, name.clone());
-        self.focus = Some(name.clone());
-        self.flash = Some((name, until));
-        vec![Effect::RedrawAt(until)]
+        self.flash = Some((name.clone(), until));
+        Some(until)
     }
 
-    fn show_panel(&mut self, show: bool) -> Vec<Effect> {
+    /// Shows the panel, with what it has to say beside what it says already, or hides it.
+    fn show_panel(&mut self, show: bool, notice: Option<String>) {
+        let open = self.faces.panel();
         if show {
-            self.panel.open(self.focus.as_ref(), &self.guests);
-            self.mode = Mode::Panel;
-        } else if self.mode == Mode::Panel {
-            self.mode = Mode::Guest;
-            self.notice = None;
+            let notice = notice.or_else(|| open.and_then(Panel::notice).cloned());
+            self.faces.show(Face::Panel(Panel::open(self.focus.focused(), &self.guests, notice)));
+        } else if open.is_some() {
+            self.faces.close();
         }
-        Vec::new()
     }
 
-    fn step(&mut self, forward: bool) -> Vec<Effect> {
-        let names: Vec<_> = self.running().map(|guest| guest.name.clone()).collect();
-        let from = if self.mode == Mode::Switcher { &self.chosen } else { &self.focus };
-        let at = from.as_ref().and_then(|name| names.iter().position(|other| other == name));
-        let next = match (at, forward) {
-            (Some(at), true) => (at + 1) % names.len().max(1),
-            (Some(at), false) => at.checked_sub(1).unwrap_or(names.len().saturating_sub(1)),
-            (None, true) => 0,
-            (None, false) => names.len().saturating_sub(1),
-        };
-        if let Some(name) = names.get(next) {
-            self.chosen = Some(name.clone());
-            self.mode = Mode::Switcher;
-        }
-        Vec::new()
+    fn toggle_panel(&mut self) {
+        self.show_panel(self.faces.panel().is_none(), None);
     }
 
-    fn choose(&mut self, now: Instant) -> Vec<Effect> {
-        if self.mode != Mode::Switcher {
-            return Vec::new();
+    fn step(&mut self, forward: bool) {
+        let from = self.faces.switcher().map(Switcher::chosen).or(self.focus.focused());
+        if let Some(switcher) = Switcher::step(from, forward, &self.guests) {
+            self.faces.show(Face::Switcher(switcher));
         }
-        self.mode = Mode::Guest;
-        let chosen = self.selected_entry().and(self.chosen.take());
-        chosen.map_or_else(Vec::new, |name| self.focus_on(name, now))
     }
 
-    fn panel_key(&mut self, code: u32, now: Instant) -> Vec<Effect> {
-        if self.mode != Mode::Panel {
-            return Vec::new();
-        }
-        match self.panel.key(code, &self.guests, now) {
-            Outcome::Nothing => Vec::new(),
-            Outcome::Close => self.show_panel(false),
-            Outcome::Show(name) => self.show(name, now),
-            Outcome::StartAndShow(name) => {
-                let mut effects = vec![Effect::Guest(name.clone(), GuestVerb::Start)];
-                effects.extend(self.show(name, now));
-                effects
-            }
-            Outcome::Guest(name, op) => vec![Effect::Guest(name, op)],
-        }
+    /// Shows the guest that the switcher has chosen.
+    fn choose(&mut self, now: Instant) -> Option<Instant> {
+        let chosen = self.faces.switcher()?.chosen().clone();
+        self.faces.close();
+        faces::running(&self.guests).any(|guest| guest.name == chosen).then_some(())?;
+        self.focus_on(&chosen, now)
+    }
+
+    /// The person does something to the face on top.
+    fn input(&mut self, input: &faces::Input, now: Instant) -> Response {
+        self.faces.input(input, &self.guests, now)
+    }
+
+    /// As if it had been shown since then.
+    #[cfg(test)]
+    pub(crate) fn show_at(&mut self, name: &GuestName, then: Instant) {
+        self.show(name, then);
+    }
+
+    /// As a lock screen will have it.
+    #[cfg(test)]
+    pub(crate) fn set_locked(&mut self, locked: bool) {
+        self.locked = locked;
     }
 }
 

@@ -8,7 +8,7 @@ impl State {
     /// To be called after the backend's outputs came, went or changed. With no output left guests keep the sizes that they have.
     pub fn outputs_changed(&mut self) {
         let owners = self.output_owners();
-        self.shell.set_owning(owners.iter().flatten().cloned().collect());
+        self.shell.set_owners(owners.clone());
         let mut areas = Areas::default();
         for (owner, output) in owners.into_iter().zip(self.backend.outputs()) {
             match owner {

@@ -8,7 +8,6 @@ use crate::backend::Backend;
 use crate::event_loop::Served as _;
 use crate::guests::{self, GuestView, Guests};
 use crate::outputs::{OutputInfo, RendererKind};
-use crate::shell::Action;
 use crate::state::BackendChoice;
 use crate::{control, shell};
 use phyllome_config::guest::{Label, LabelColor, Pattern};
@@ -17,6 +16,7 @@ use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::{Area, GuestState};
 use phyllome_protocol::{GuestName, Slot};
+use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::EventLoop;
 use std::fs::File;
 use std::io::{Read, Seek};
@@ -103,18 +103,18 @@ impl Fixture {
     /// Switches, and the name has flashed already.
     pub fn show(&mut self, text: &str) {
         let long_ago = Instant::now() - 2 * shell::FLASH;
-        self.state.shell.apply(Action::Show(name(text)), long_ago);
+        self.state.shell.show_at(&name(text), long_ago);
         self.state.sync_focus();
     }
 
     /// Switches as the person would.
     pub fn show_and_flash(&mut self, text: &str) {
-        self.state.act(Action::Show(name(text)));
+        self.state.act(Verb::Show(name(text)), Asker::Tool).unwrap();
     }
 
     /// Opens or closes the panel.
     pub fn panel(&mut self, show: bool) {
-        self.state.act(Action::ShowPanel(show));
+        self.state.act(Verb::Panel { show }, Asker::Tool).unwrap();
     }
 
     /// A client in place of the guest's phyllome-guest.

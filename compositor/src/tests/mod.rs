@@ -8,6 +8,7 @@ mod fences;
 mod fixture;
 mod frame;
 mod fuse;
+mod gate;
 mod gles;
 mod hostile;
 mod idle;

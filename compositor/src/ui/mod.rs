@@ -133,7 +133,7 @@ impl Ui {
         // The old picture goes before the new one is made: two of them are two screens' worth of memory.
         self.panels.clear();
         let pixels =
-            crate::panel::window::draw(panel, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
+            crate::faces::panel::draw(panel, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
         self.panels.put(key, pixels)
     }
 

@@ -10,6 +10,7 @@ pub mod content;
 pub mod dmabuf;
 pub mod guard;
 pub mod ids;
+pub mod key_text;
 pub mod keymap;
 pub mod mapped;
 pub mod memory;

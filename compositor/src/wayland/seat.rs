@@ -96,6 +96,11 @@ impl SeatDevices {
         })
     }
 
+    /// The keyboard.
+    pub(super) fn keyboard(&self) -> KeyboardHandle<State> {
+        self.keyboard.clone()
+    }
+
     /// The seat's name, for the log.
     pub fn name(&self) -> &str {
         self.seat.name()
@@ -285,7 +290,7 @@ impl State {
         let seat = &self.protocols.seat;
         let holding = seat.pointed.as_ref().filter(|_| !seat.buttons.is_empty());
         let located = arrange::locate(&self.output_rects(), x, y).map(|(index, _)| index);
-        let (index, surface, wanted) = self.places().iter().enumerate().find_map(|(index, place)| {
+        let (index, surface, wanted) = self.shell.places().iter().enumerate().find_map(|(index, place)| {
             if place.guest.as_ref() != Some(&owner) || (holding.is_none() && located != Some(index)) {
                 return None;
             }

@@ -1,7 +1,7 @@
 //! The chord machine: keys in, decisions out. Pure; it trusts nobody's order of events and never asks the time.
 //!
-//! Chords are Super with 1…9, Tab, Shift+Tab or Escape, and Ctrl+Alt with F1…F12; other modifiers make no difference. Nothing of a
-//! chord reaches a guest. Super and every modifier pressed under it are *withheld*. What happens next decides:
+//! Which keys make a chord is the table of [`crate::chords`]: some are made under Super, some under Ctrl+Alt. Nothing of a chord reaches
+//! a guest. Super and every modifier pressed under it are *withheld*. What happens next decides:
 //! - a chord's key: all that was withheld is eaten, and whatever is pressed until Super is released is eaten too;
 //! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have Super shortcuts too). When
 //!   that key is released, the guest gets releases of Super and of the modifiers under it at once, and they are withheld again, so
@@ -14,8 +14,8 @@
 //!
 //! A chord works even while Super is lent (its key still does not reach the guest): reaching the shell goes before all else.
 
-use super::codes::{self, chord_digit, is_modifier, is_super};
-use phyllome_protocol::Slot;
+use crate::chords::{self, Chord, Down, Host};
+use crate::codes::{self, is_modifier, is_super};
 
 /// Most keys that can be down at once; further presses are eaten.
 const MAX_DOWN: usize = 64;
@@ -33,23 +33,6 @@ pub enum Owner {
     Nobody,
 }
 
-/// A trusted chord.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Chord {
-    /// Super+1 to Super+9.
-    Slot(Slot),
-    /// Super+Tab.
-    Next,
-    /// Super+Shift+Tab.
-    Previous,
-    /// Super was released after [`Chord::Next`] or [`Chord::Previous`].
-    Chosen,
-    /// Super+Escape.
-    Panel,
-    /// Ctrl+Alt+F1 to Ctrl+Alt+F12: the virtual terminal of this number.
-    Vt(u8),
-}
-
 /// What is to be done, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decision {
@@ -64,10 +47,12 @@ pub enum Decision {
     },
     /// The shell acts.
     Chord(Chord),
-    /// The panel or dialog gets this press.
+    /// The shell's own face gets this: panel, switcher, dialog.
     Shell {
         /// evdev code.
         code: u32,
+        /// Press or release.
+        pressed: bool,
     },
 }
 
@@ -77,6 +62,8 @@ enum Fate {
     Given,
     /// Nobody but the shell sees press and release.
     Eaten,
+    /// A face of the shell's has seen the press and will see the release, unless another has the keys by then.
+    Shown,
     /// The press waits among [`Attention::withheld`].
     Withheld,
 }
@@ -205,7 +192,7 @@ impl Attention {
         let under = self.hold != Hold::None || is_super(code);
         let mut fate = Fate::Eaten;
         match self.hold {
-            Hold::None if self.chord(code).is_some_and(|chord| matches!(chord, Chord::Vt(_))) => {
+            Hold::None if self.chord(code).is_some_and(|chord| chord.host() == Host::CtrlAlt) => {
                 self.make_chord(code, time_ms, out);
             }
             Hold::None if is_super(code) => {
@@ -251,7 +238,10 @@ impl Attention {
         }
         match owner {
             Owner::Guest => return Fate::Given,
-            Owner::Shell => out.push(Decision::Shell { code }),
+            Owner::Shell => {
+                out.push(Decision::Shell { code, pressed: true });
+                return Fate::Shown;
+            }
             Owner::Nobody => {}
         }
         Fate::Eaten
@@ -265,7 +255,8 @@ impl Attention {
                 self.withheld.retain(|event| event.code != key.code)
             }
             Fate::Withheld => self.withheld.push(Event { code: key.code, pressed: false, time_ms }),
-            Fate::Eaten => {}
+            Fate::Shown if owner == Owner::Shell => out.push(Decision::Shell { code: key.code, pressed: false }),
+            Fate::Shown | Fate::Eaten => {}
         }
         if is_super(key.code) && !self.super_is_down() {
             self.super_released(owner, out);
@@ -311,35 +302,28 @@ impl Attention {
 
     /// The chord that a press of `code` makes now.
     fn chord(&self, code: u32) -> Option<Chord> {
-        if let Some(number) = codes::function_key(code) {
-            let both = self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt);
-            return both.then_some(Chord::Vt(number));
-        }
-        if self.hold == Hold::None {
-            return None;
-        }
-        match code {
-            codes::ESC => Some(Chord::Panel),
-            codes::TAB if self.is_down(codes::is_shift) => Some(Chord::Previous),
-            codes::TAB => Some(Chord::Next),
-            _ => chord_digit(code).map(Chord::Slot),
-        }
+        let down = Down {
+            super_key: self.hold != Hold::None,
+            ctrl_alt: self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt),
+            shift: self.is_down(codes::is_shift),
+        };
+        chords::find(code, down)
     }
 
     fn make_chord(&mut self, code: u32, time_ms: u32, out: &mut Vec<Decision>) {
         let Some(chord) = self.chord(code) else { return };
-        let vt = matches!(chord, Chord::Vt(_));
-        for key in self.down.iter_mut().rev().filter(|key| key.under || (vt && is_modifier(key.code))) {
+        let ctrl_alt = chord.host() == Host::CtrlAlt;
+        for key in self.down.iter_mut().rev().filter(|key| key.under || (ctrl_alt && is_modifier(key.code))) {
             if key.fate == Fate::Given {
                 out.push(Decision::Forward { code: key.code, pressed: false, time_ms });
             }
             key.fate = Fate::Eaten;
         }
         self.use_up();
-        if vt {
+        if ctrl_alt {
             self.both = if self.hold == Hold::None { Hold::Used } else { Hold::None };
         } else {
-            self.choosing = matches!(chord, Chord::Next | Chord::Previous);
+            self.choosing = chord.chooses();
         }
         out.push(Decision::Chord(chord));
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 use codes::*;
+use phyllome_protocol::Slot;
 use proptest::prelude::*;
 
 const A: u32 = 30;
@@ -153,12 +154,16 @@ fn a_key_under_the_super_of_a_chord_is_not_typed_into_the_new_guest() {
 }
 
 #[test]
-fn the_shell_gets_presses_while_it_has_the_keyboard_and_the_guest_nothing() {
+fn the_shell_gets_presses_and_their_releases_while_it_has_the_keyboard_and_the_guest_nothing() {
     let mut machine = Attention::new();
     let keys = [press(DOWN), release(DOWN), press(LEFT_META), release(LEFT_META)];
-    assert_eq!(run(&mut machine, Owner::Shell, &keys), [Decision::Shell { code: DOWN }]);
+    let seen = [true, false].map(|pressed| Decision::Shell { code: DOWN, pressed });
+    assert_eq!(run(&mut machine, Owner::Shell, &keys), seen);
     run(&mut machine, Owner::Shell, &[press(ENTER)]);
     assert_eq!(run(&mut machine, Owner::Guest, &[release(ENTER)]), [], "its press was the shell's");
+    run(&mut machine, Owner::Guest, &[press(DOWN)]);
+    machine.owner_changed(0);
+    assert_eq!(run(&mut machine, Owner::Shell, &[release(DOWN)]), [], "its press was the guest's");
 }
 
 #[test]
@@ -207,7 +212,7 @@ fn tp09_a_terminals_chord_is_a_tapped_modifier_to_the_guest() {
                 release(second),
                 release(first),
             ];
-            assert_eq!(guest_sees(&keys), (vec![press(first), release(first)], vec![Chord::Vt(number)]));
+            assert_eq!(guest_sees(&keys), (vec![press(first), release(first)], vec![Chord::Terminal(number)]));
         }
     }
 }
@@ -244,19 +249,19 @@ fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
     let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), press(F1), release(F1), press(F1)];
     let (seen, chords) = guest_sees(&keys);
     assert_eq!(seen, [&keys[..4], &[release(LEFT_ALT), release(LEFT_CTRL)]].concat());
-    assert_eq!(chords, [Chord::Vt(1), Chord::Vt(1)]);
+    assert_eq!(chords, [Chord::Terminal(1), Chord::Terminal(1)]);
 }
 
 #[test]
 fn tp08_a_terminals_chord_works_from_the_panel_without_guests_and_under_super() {
     for owner in [Owner::Shell, Owner::Nobody] {
         let decisions = run(&mut Attention::new(), owner, &[press(LEFT_CTRL), press(LEFT_ALT), press(F1 + 1)]);
-        assert_eq!(decisions.last(), Some(&Decision::Chord(Chord::Vt(2))));
+        assert_eq!(decisions.last(), Some(&Decision::Chord(Chord::Terminal(2))));
     }
     let keys = [press(LEFT_META), press(LEFT_CTRL), press(LEFT_ALT), press(F1), release(F1), release(LEFT_META)];
-    assert_eq!(guest_sees(&keys), (vec![], vec![Chord::Vt(1)]));
+    assert_eq!(guest_sees(&keys), (vec![], vec![Chord::Terminal(1)]));
     let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(LEFT_META), press(F1), release(LEFT_META), release(LEFT_ALT)];
-    assert_eq!(guest_sees(&keys), (vec![press(LEFT_CTRL), release(LEFT_CTRL)], vec![Chord::Vt(1)]));
+    assert_eq!(guest_sees(&keys), (vec![press(LEFT_CTRL), release(LEFT_CTRL)], vec![Chord::Terminal(1)]));
 }
 
 #[test]
@@ -379,7 +384,7 @@ proptest! {
                             prop_assert!(!pressed, "a chord presses nothing in a guest");
                         }
                     }
-                    Decision::Chord(Chord::Vt(_)) => {
+                    Decision::Chord(Chord::Terminal(_)) => {
                         prop_assert!(!guests[focus].held.iter().any(|code| is_modifier(*code)));
                     }
                     Decision::Chord(chord) => {
@@ -390,7 +395,7 @@ proptest! {
                             Chord::Next | Chord::Previous => (focus, Owner::Shell),
                             Chord::Panel if owner == Owner::Shell => (focus, Owner::Guest),
                             Chord::Panel => (focus, Owner::Shell),
-                            Chord::Vt(_) => unreachable!("carried out above"),
+                            Chord::Terminal(_) => unreachable!("carried out above"),
                         };
                         for decision in releases {
                             if let Decision::Forward { code, pressed, .. } = decision {

@@ -3,6 +3,8 @@
 //!
 //! It trusts no order of events: a release without a press and a second press mean nothing, and what is kept is bounded.
 
+use std::collections::BTreeSet;
+
 /// Most keys or buttons of all devices together; further presses are passed over, and so are their releases.
 const MOST: usize = 256;
 
@@ -55,6 +57,11 @@ impl Held {
     /// All devices are lost.
     pub fn clear(&mut self) {
         self.down.clear();
+    }
+
+    /// What is held, each once.
+    pub fn codes(&self) -> BTreeSet<u32> {
+        self.down.iter().map(|(_, code)| *code).collect()
     }
 
     /// Whether any device holds it.

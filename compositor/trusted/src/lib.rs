@@ -7,8 +7,11 @@
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
 pub mod attention;
+pub mod chords;
 pub mod codes;
+pub mod focus;
 pub mod frame;
+pub mod gate;
 pub mod held;
 pub mod layout;
 pub mod pixels;

@@ -32,6 +32,8 @@ pub enum Mode {
     Panel,
     /// The switcher overlay has it (Super is held after Super+Tab).
     Switcher,
+    /// A question of the shell's has it.
+    Dialog,
     /// The lock screen has it.
     Locked,
 }

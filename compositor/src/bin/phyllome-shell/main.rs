@@ -10,12 +10,12 @@ use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
 use phyllome_compositor::backend::{Backend, kms};
 use phyllome_compositor::outputs::RendererKind;
-use phyllome_compositor::shell::Action;
 use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, event_loop, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
+use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{EventLoop, Interest, Mode, PostAction};
 use std::fs::File;
@@ -206,7 +206,9 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
         state.start_guests();
     }
     if let Some(times) = options.recovered {
-        state.act(Action::Tell(recovered(times)));
+        if let Err(why) = state.act(Verb::Tell(recovered(times)), Asker::Shell) {
+            tracing::warn!("{why}");
+        }
     }
     state.queue_redraw();
     tracing::info!(

@@ -58,6 +58,17 @@ pub enum Owner {
     Host,
 }
 
+impl Owner {
+    /// Whose an output is that shows this guest, or none: the shell's own while keys go to it, else the guest's; its focus mark says who
+    /// gets keys, and nothing else does.
+    pub fn of(guest: Option<(LabelView, Vec<Mark>)>, focused: bool, shell_has_keys: bool) -> Self {
+        match guest {
+            Some((label, marks)) if !shell_has_keys => Self::Guest { label, focused, marks },
+            Some(_) | None => Self::Host,
+        }
+    }
+}
+
 /// A quiet mark at the right end of the bar.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mark {

@@ -30,6 +30,7 @@ fn mode(mode: Mode) -> &'static str {
         Mode::Guest => "guest",
         Mode::Panel => "panel",
         Mode::Switcher => "switcher",
+        Mode::Dialog => "dialog",
         Mode::Locked => "locked",
     }
 }

@@ -1,0 +1,170 @@
+//! What stands for a guest where its picture is not: the card in its area, its line in the panel, its tile in the switcher, its marks.
+//!
+//! Pure: a guest's state in, words out. Sentences come from the host's own definitions and from reports that were made printable.
+
+use crate::guests::GuestView;
+use crate::ui::{Icon, Message, PanelRow, StateTone, SwitcherEntry};
+use phyllome_protocol::status::GuestState;
+use phyllome_trusted::frame::Mark;
+
+/// The quiet marks in the bar.
+pub fn marks(guest: &GuestView) -> Vec<Mark> {
+    match guest.state {
+        GuestState::Paused => vec![Mark::Paused],
+        GuestState::Stopped
+        | GuestState::Starting
+        | GuestState::Running
+        | GuestState::Stopping
+        | GuestState::Crashed
+        | GuestState::InternalError => Vec::new(),
+    }
+}
+
+/// The guest's tile in the overlay of Super+Tab.
+pub fn switcher_entry(guest: &GuestView) -> SwitcherEntry {
+    SwitcherEntry { label: guest.label_view(), state: guest.state.word().to_owned() }
+}
+
+/// The guest's line in the panel.
+pub fn panel_row(guest: &GuestView) -> PanelRow {
+    PanelRow {
+        label: guest.label_view(),
+        state: guest.state.word().to_owned(),
+        tone: match guest.state {
+            GuestState::Stopped => StateTone::Quiet,
+            GuestState::Running => StateTone::Good,
+            GuestState::Starting | GuestState::Paused | GuestState::Stopping => StateTone::Warning,
+            GuestState::Crashed | GuestState::InternalError => StateTone::Danger,
+        },
+        message: guest.message.clone().unwrap_or_default(),
+    }
+}
+
+/// What stands in the guest's area while it has no picture.
+pub fn card(guest: &GuestView) -> Message {
+    let label = &guest.label.text;
+    let (icon, sentence, help) = match guest.state {
+        GuestState::Stopped => {
+            (Icon::Stopped, format!("{label} is stopped."), format!("phyllome start {} starts it", guest.name))
+        }
+        GuestState::Starting => (Icon::Starting, format!("{label} is starting."), String::new()),
+        GuestState::Running => (Icon::Starting, format!("{label} runs, but shows no picture yet."), String::new()),
+        GuestState::Paused => {
+            (Icon::Paused, format!("{label} is paused."), format!("phyllome resume {} lets it run again", guest.name))
+        }
+        GuestState::Stopping => (Icon::Starting, format!("{label} is shutting down."), String::new()),
+        GuestState::Crashed => {
+            (Icon::Crashed, format!("{label} has crashed."), format!("phyllome logs {} says more", guest.name))
+        }
+        GuestState::InternalError => (
+            Icon::Crashed,
+            format!("{label} stopped with an internal error of its machine."),
+            format!("phyllome logs {} says more", guest.name),
+        ),
+    };
+    let sentence = guest.message.clone().unwrap_or(sentence);
+    let panel = "Super+Esc shows all guests";
+    let help = if help.is_empty() { panel.to_owned() } else { format!("{help}; {panel}") };
+    Message { icon, sentence, help }
+}
+
+/// What the second screen of a machine is called, and so on.
+const ORDINALS: [&str; 16] = [
+    "first",
+    "second",
+    "third",
+    "fourth",
+    "fifth",
+    "sixth",
+    "seventh",
+    "eighth",
+    "ninth",
+    "tenth",
+    "eleventh",
+    "twelfth",
+    "thirteenth",
+    "fourteenth",
+    "fifteenth",
+    "sixteenth",
+];
+
+/// What stands on output `output`, which is for scanout number `scanout` (not 0) of the guest, while that has no picture. `has_it`:
+/// the guest's machine has such a scanout.
+pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, output: &str) -> Message {
+    if guest.state != GuestState::Running {
+        return card(guest);
+    }
+    let label = &guest.label.text;
+    let ordinal = usize::try_from(scanout).ok().and_then(|index| ORDINALS.get(index)).unwrap_or(&"further");
+    let other = format!("give this display to a guest with guest = … under [output.{output}]");
+    let (sentence, help) = if has_it {
+        (format!("{label} shows nothing on its {ordinal} screen."), format!("Switch it on inside {label}, or {other}"))
+    } else {
+        let count = scanout.saturating_add(1);
+        (format!("{label} has no {ordinal} screen."), format!("Set scanouts = {count} in its file, or {other}"))
+    };
+    Message { icon: Icon::Empty, sentence, help }
+}
+
+/// What stands in the guest's area while its picture cannot be read. A guest that has ended says that instead.
+pub fn unreadable_card(guest: &GuestView) -> Message {
+    if guest.state != GuestState::Running {
+        return card(guest);
+    }
+    let sentence = format!("{} has a picture that this display cannot read.", guest.label.text);
+    let help = format!("phyllome logs {} says more; Super+Esc shows all guests", guest.name);
+    Message { icon: Icon::Crashed, sentence, help }
+}
+
+/// What stands on the screen while no guest is shown.
+pub fn empty_card(guests: &[GuestView]) -> Message {
+    let sentence = if guests.is_empty() { "There are no guests yet." } else { "No guest is shown." };
+    let help = match guests.iter().find_map(|guest| guest.slot) {
+        Some(slot) => format!("Super+{slot} shows the guest in slot {slot}; Super+Esc shows all guests"),
+        None => "Super+Esc shows all guests".to_owned(),
+    };
+    Message { icon: Icon::Empty, sentence: sentence.to_owned(), help }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::guests::view::tests::guest;
+
+    #[test]
+    fn a_card_says_what_happened_and_what_helps() {
+        let mut view = guest("work", 1, GuestState::Crashed);
+        assert_eq!(card(&view).sentence, "work has crashed.");
+        assert_eq!(card(&view).help, "phyllome logs work says more; Super+Esc shows all guests");
+        view.message = Some("The disk work.qcow2 does not exist.".into());
+        assert_eq!(card(&view).sentence, "The disk work.qcow2 does not exist.");
+    }
+
+    #[test]
+    fn an_output_for_a_screen_that_the_guest_has_not_says_how_to_use_it() {
+        let view = guest("work", 1, GuestState::Running);
+        let card = screen_card(&view, 1, false, "HDMI-A-1");
+        assert_eq!(card.sentence, "work has no second screen.");
+        assert_eq!(
+            card.help,
+            "Set scanouts = 2 in its file, or give this display to a guest with guest = … under [output.HDMI-A-1]"
+        );
+        assert_eq!(screen_card(&view, 2, true, "DP-1").sentence, "work shows nothing on its third screen.");
+        assert_eq!(screen_card(&view, 99, false, "DP-1").sentence, "work has no further screen.");
+        assert_eq!(screen_card(&guest("work", 1, GuestState::Stopped), 1, false, "DP-1").sentence, "work is stopped.");
+    }
+
+    #[test]
+    fn a_picture_that_cannot_be_read_says_so_while_the_guest_runs() {
+        let mut view = guest("work", 1, GuestState::Running);
+        assert_eq!(unreadable_card(&view).sentence, "work has a picture that this display cannot read.");
+        view.state = GuestState::Stopped;
+        assert_eq!(unreadable_card(&view).sentence, "work is stopped.");
+    }
+
+    #[test]
+    fn without_guests_the_card_says_so() {
+        assert_eq!(empty_card(&[]).sentence, "There are no guests yet.");
+        assert!(empty_card(&[guest("work", 3, GuestState::Stopped)]).help.starts_with("Super+3"));
+    }
+}

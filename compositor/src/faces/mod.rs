@@ -1,0 +1,225 @@
+//! Faces: whoever may own the screen and the keys, as values. One folder each: [`guest`], [`switcher`], [`panel`], [`dialog`].
+//!
+//! While nothing is on the stack a guest has screen and keys. The face on top has the keys and decides what they mean; what it wants
+//! done are [`Verb`]s, which the gate lets through or not. What a face shows is a plain value that is drawn elsewhere. Chords never
+//! get here. A new face is a folder, a variant of [`Face`] and its lines in this file: the compiler asks for each.
+
+#![deny(clippy::wildcard_enum_match_arm, reason = "a new face or input is not to be taken for another")]
+
+pub mod dialog;
+pub mod guest;
+pub mod panel;
+pub mod switcher;
+
+use crate::guests::GuestView;
+use dialog::Dialog;
+use panel::Panel;
+use phyllome_protocol::GuestName;
+use phyllome_protocol::status::Mode;
+use phyllome_trusted::gate::Verb;
+use std::time::Instant;
+use switcher::Switcher;
+
+/// One of the shell's own faces.
+#[derive(Debug)]
+pub enum Face {
+    /// The overlay of Super+Tab.
+    Switcher(Switcher),
+    /// The list of guests.
+    Panel(Panel),
+    /// A question that waits for an answer.
+    Dialog(Dialog),
+}
+
+/// Which modifiers are down while a key is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Modifiers {
+    /// Shift.
+    pub shift: bool,
+    /// Ctrl.
+    pub ctrl: bool,
+    /// Alt.
+    pub alt: bool,
+}
+
+/// What a person does to the face on top.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A key.
+    Key {
+        /// evdev code: where the key is.
+        code: u32,
+        /// Press or release.
+        pressed: bool,
+        /// What else is down.
+        modifiers: Modifiers,
+        /// What the keymap types with it; empty for keys that type nothing, and for releases.
+        text: String,
+    },
+    /// The pointer is at this place, in physical pixels from the upper left corner of the area inside the frame.
+    Motion {
+        /// To the right.
+        x: f64,
+        /// Down.
+        y: f64,
+    },
+    /// A pointer button.
+    Button {
+        /// evdev code.
+        code: u32,
+        /// Press or release.
+        pressed: bool,
+    },
+    /// The wheel, in notches; positive: right, down.
+    Scroll {
+        /// To the right.
+        horizontal: f64,
+        /// Down.
+        vertical: f64,
+    },
+}
+
+/// What the face on top makes of an input.
+#[derive(Debug)]
+pub enum Reply {
+    /// Nothing has changed.
+    Nothing,
+    /// It looks otherwise.
+    Changed,
+    /// It wants this done, in this order.
+    Verbs(Vec<Verb>),
+    /// It asks first.
+    Ask(Dialog),
+    /// A dialog is answered: it goes, and this is done.
+    Answered(Vec<Verb>),
+}
+
+/// What follows from an input.
+#[derive(Debug, Default, PartialEq)]
+pub struct Response {
+    /// Something looks otherwise, or another face has the keys.
+    pub changed: bool,
+    /// What is wanted done, in this order.
+    pub verbs: Vec<Verb>,
+}
+
+/// The faces that are open, the lowest first.
+#[derive(Debug, Default)]
+pub struct Faces {
+    open: Vec<Face>,
+}
+
+impl Faces {
+    /// Whom the person talks to.
+    pub fn mode(&self) -> Mode {
+        match self.open.last() {
+            None => Mode::Guest,
+            Some(Face::Switcher(_)) => Mode::Switcher,
+            Some(Face::Panel(_)) => Mode::Panel,
+            Some(Face::Dialog(_)) => Mode::Dialog,
+        }
+    }
+
+    /// Whether the shell has the keys.
+    pub fn have_keys(&self) -> bool {
+        !self.open.is_empty()
+    }
+
+    /// Whether a face hides all of the guest's area on output number `index`.
+    pub fn cover(&self, index: usize) -> bool {
+        index == 0
+            && self.open.iter().any(|face| match face {
+                Face::Panel(_) => true,
+                Face::Switcher(_) | Face::Dialog(_) => false,
+            })
+    }
+
+    /// This face alone is open from now on.
+    pub fn show(&mut self, face: Face) {
+        self.open = vec![face];
+    }
+
+    /// The guest has screen and keys again.
+    pub fn close(&mut self) {
+        self.open.clear();
+    }
+
+    /// The switcher, if it is on top.
+    pub fn switcher(&self) -> Option<&Switcher> {
+        match self.open.last() {
+            Some(Face::Switcher(switcher)) => Some(switcher),
+            Some(Face::Panel(_) | Face::Dialog(_)) | None => None,
+        }
+    }
+
+    /// The panel, if it is open, under a dialog or not.
+    pub fn panel(&self) -> Option<&Panel> {
+        self.open.iter().find_map(|face| match face {
+            Face::Panel(panel) => Some(panel),
+            Face::Switcher(_) | Face::Dialog(_) => None,
+        })
+    }
+
+    /// The dialog, if it is on top.
+    pub fn dialog(&self) -> Option<&Dialog> {
+        match self.open.last() {
+            Some(Face::Dialog(dialog)) => Some(dialog),
+            Some(Face::Switcher(_) | Face::Panel(_)) | None => None,
+        }
+    }
+
+    /// The person does something to the face on top at `now`.
+    pub fn input(&mut self, input: &Input, guests: &[GuestView], now: Instant) -> Response {
+        let reply = match self.open.last_mut() {
+            Some(Face::Panel(panel)) => panel.input(input, guests, now),
+            Some(Face::Dialog(dialog)) => dialog.input(input, now),
+            // It is moved by chords alone.
+            Some(Face::Switcher(_)) | None => Reply::Nothing,
+        };
+        match reply {
+            Reply::Nothing => Response::default(),
+            Reply::Changed => Response { changed: true, verbs: Vec::new() },
+            Reply::Verbs(verbs) => Response { changed: false, verbs },
+            Reply::Ask(dialog) => {
+                self.open.push(Face::Dialog(dialog));
+                Response { changed: true, verbs: Vec::new() }
+            }
+            Reply::Answered(verbs) => {
+                self.open.pop();
+                Response { changed: true, verbs }
+            }
+        }
+    }
+
+    /// The list of guests has changed.
+    pub fn guests_changed(&mut self, before: &[GuestView], after: &[GuestView]) {
+        self.open.retain_mut(|face| match face {
+            Face::Switcher(switcher) => {
+                switcher.guests_changed(after);
+                true
+            }
+            Face::Panel(panel) => {
+                panel.guests_changed(before, after);
+                true
+            }
+            Face::Dialog(dialog) => dialog.still_makes_sense(after),
+        });
+    }
+
+    /// Whether a press of this key is repeated while it is held: keys that move a selection are, those that do something never.
+    pub fn repeats(&self, code: u32) -> bool {
+        match self.open.last() {
+            Some(Face::Panel(_)) => panel::repeats(code),
+            Some(Face::Switcher(_) | Face::Dialog(_)) | None => false,
+        }
+    }
+}
+
+/// The guests that can be switched to.
+pub fn running(guests: &[GuestView]) -> impl DoubleEndedIterator<Item = &GuestView> {
+    guests.iter().filter(|guest| guest.state.is_alive())
+}
+
+fn position(guests: &[GuestView], name: &GuestName) -> Option<usize> {
+    guests.iter().position(|guest| guest.name == *name)
+}

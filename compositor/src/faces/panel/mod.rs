@@ -1,0 +1,110 @@
+//! The list of guests: what is selected, and what keys do with it. It draws nothing and starts nothing.
+//!
+//! What loses a guest's work is asked about first ([`super::dialog`]); the verb itself says whether it is.
+
+mod view;
+
+use super::dialog::Dialog;
+use super::{Input, Reply, position};
+use crate::guests::GuestView;
+use crate::ui::PanelView;
+use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{GuestName, GuestVerb};
+use phyllome_trusted::codes;
+use phyllome_trusted::gate::Verb;
+use std::time::Instant;
+pub use view::draw;
+
+/// Selection, and what the panel has to say for as long as it is open.
+#[derive(Debug, Default)]
+pub struct Panel {
+    selected: usize,
+    notice: Option<String>,
+}
+
+impl Panel {
+    /// The panel opens, with the guest that is shown selected.
+    pub fn open(shown: Option<&GuestName>, guests: &[GuestView], notice: Option<String>) -> Self {
+        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0), notice }
+    }
+
+    /// What it has to say.
+    pub fn notice(&self) -> Option<&String> {
+        self.notice.as_ref()
+    }
+
+    /// The list changes: the selection stays on its guest.
+    pub fn guests_changed(&mut self, before: &[GuestView], after: &[GuestView]) {
+        let selected = before.get(self.selected).and_then(|guest| position(after, &guest.name));
+        self.selected = selected.unwrap_or(self.selected).min(after.len().saturating_sub(1));
+    }
+
+    /// What is drawn, with the dialog that is asked above it.
+    pub fn view(&self, guests: &[GuestView], problems: &[String], dialog: Option<&Dialog>) -> PanelView {
+        PanelView {
+            rows: guests.iter().map(super::guest::panel_row).collect(),
+            selected: self.selected,
+            problems: self.notice.iter().chain(problems).cloned().collect(),
+            question: dialog.and_then(|dialog| dialog.text(guests)),
+        }
+    }
+
+    /// The person does something while it is on top.
+    pub fn input(&mut self, input: &Input, guests: &[GuestView], now: Instant) -> Reply {
+        match input {
+            Input::Key { code, pressed: true, .. } => self.key(*code, guests, now),
+            Input::Key { .. } | Input::Motion { .. } | Input::Button { .. } | Input::Scroll { .. } => Reply::Nothing,
+        }
+    }
+
+    fn key(&mut self, code: u32, guests: &[GuestView], now: Instant) -> Reply {
+        let before = self.selected;
+        let last = guests.len().saturating_sub(1);
+        match code {
+            codes::UP => self.selected = self.selected.saturating_sub(1),
+            codes::DOWN => self.selected = (self.selected + 1).min(last),
+            codes::HOME => self.selected = 0,
+            codes::END => self.selected = last,
+            codes::ESC => return Reply::Verbs(vec![Verb::Panel { show: false }]),
+            _ => {
+                if let Some(slot) = codes::chord_digit(code) {
+                    let found = guests.iter().position(|guest| guest.slot == Some(slot));
+                    self.selected = found.unwrap_or(self.selected);
+                } else if let Some(guest) = guests.get(self.selected) {
+                    return act(code, guest, now);
+                }
+            }
+        }
+        if self.selected == before { Reply::Nothing } else { Reply::Changed }
+    }
+}
+
+/// What a key does with the guest that is selected.
+fn act(code: u32, guest: &GuestView, now: Instant) -> Reply {
+    let name = guest.name.clone();
+    let alive = guest.state.is_alive();
+    let verb = match code {
+        codes::ENTER | codes::KP_ENTER if alive => return Reply::Verbs(vec![Verb::Show(name)]),
+        codes::ENTER | codes::KP_ENTER => {
+            return Reply::Verbs(vec![Verb::Show(name.clone()), Verb::Guest(name, GuestVerb::Start)]);
+        }
+        codes::S if alive => GuestVerb::Shutdown,
+        codes::P if guest.state == GuestState::Running => GuestVerb::Pause,
+        codes::P if guest.state == GuestState::Paused => GuestVerb::Resume,
+        codes::K if alive => GuestVerb::Kill,
+        codes::R if alive => GuestVerb::Restart,
+        _ => return Reply::Nothing,
+    };
+    match verb.question(&guest.label.text) {
+        None => Reply::Verbs(vec![Verb::Guest(name, verb)]),
+        Some(_) => Reply::Ask(Dialog::new(name, verb, now)),
+    }
+}
+
+/// Whether the key moves the selection and does nothing else.
+pub fn repeats(code: u32) -> bool {
+    matches!(code, codes::UP | codes::DOWN)
+}
+
+#[cfg(test)]
+mod tests;

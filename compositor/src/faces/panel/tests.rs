@@ -1,0 +1,152 @@
+//! What the panel's keys do, and the question that some of them ask first.
+
+use super::super::dialog::DEAF;
+use super::super::{Face, Faces, Modifiers, Response};
+use super::*;
+use crate::guests::view::tests::guest;
+use phyllome_protocol::status::Mode;
+use std::time::Duration;
+
+fn two() -> Vec<GuestView> {
+    vec![guest("work", 1, GuestState::Running), guest("play", 2, GuestState::Stopped)]
+}
+
+/// A panel that is open over these guests.
+struct Open {
+    faces: Faces,
+    guests: Vec<GuestView>,
+}
+
+impl Open {
+    fn over(guests: Vec<GuestView>) -> Self {
+        let mut faces = Faces::default();
+        faces.show(Face::Panel(Panel::open(None, &guests, None)));
+        Self { faces, guests }
+    }
+
+    fn key(&mut self, code: u32, now: Instant) -> Vec<Verb> {
+        let input = Input::Key { code, pressed: true, modifiers: Modifiers::default(), text: String::new() };
+        let release = Input::Key { code, pressed: false, modifiers: Modifiers::default(), text: String::new() };
+        let verbs = self.faces.input(&input, &self.guests, now).verbs;
+        assert_eq!(self.faces.input(&release, &self.guests, now), Response::default(), "a release does nothing");
+        verbs
+    }
+
+    fn change(&mut self, after: Vec<GuestView>) {
+        self.faces.guests_changed(&self.guests, &after);
+        self.guests = after;
+    }
+
+    fn view(&self) -> PanelView {
+        self.faces.panel().unwrap().view(&self.guests, &[], self.faces.dialog())
+    }
+
+    fn name(&self, at: usize) -> GuestName {
+        self.guests[at].name.clone()
+    }
+}
+
+#[test]
+fn enter_shows_a_guest_that_runs_and_starts_one_that_does_not() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    assert_eq!(panel.key(codes::ENTER, now), [Verb::Show(panel.name(0))]);
+    panel.key(codes::DOWN, now);
+    let play = panel.name(1);
+    assert_eq!(panel.key(codes::ENTER, now), [Verb::Show(play.clone()), Verb::Guest(play, GuestVerb::Start)]);
+}
+
+#[test]
+fn the_selection_stays_inside_the_list() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    for (key, at) in [
+        (codes::UP, 0),
+        (codes::DOWN, 1),
+        (codes::DOWN, 1),
+        (codes::HOME, 0),
+        (codes::END, 1),
+        (codes::ONE, 0),
+        (codes::NINE, 0),
+    ] {
+        panel.key(key, now);
+        assert_eq!(panel.view().selected, at, "{key}");
+    }
+    let mut panel = Open::over(vec![]);
+    for key in [codes::DOWN, codes::END, codes::ENTER, codes::K] {
+        assert_eq!(panel.key(key, now), []);
+    }
+}
+
+#[test]
+fn the_selection_follows_its_guest_when_the_list_changes() {
+    let mut panel = Open::over(two());
+    panel.key(codes::END, Instant::now());
+    let mut after = vec![guest("home", 1, GuestState::Stopped)];
+    after.extend(two());
+    panel.change(after);
+    assert_eq!(panel.view().selected, 2);
+}
+
+#[test]
+fn tp12_force_off_asks_first_and_is_deaf_for_a_moment() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    assert_eq!(panel.key(codes::K, now), []);
+    assert_eq!(panel.faces.mode(), Mode::Dialog);
+    assert!(panel.view().question.unwrap().starts_with("Force work off?"));
+    assert_eq!(panel.key(codes::Y, now + DEAF - Duration::from_millis(1)), []);
+    assert!(panel.view().question.is_some());
+    assert_eq!(panel.key(codes::Y, now + DEAF), [Verb::Guest(panel.name(0), GuestVerb::Kill)]);
+    assert!(panel.view().question.is_none());
+    assert_eq!(panel.faces.mode(), Mode::Panel);
+}
+
+#[test]
+fn tp12_enter_and_escape_never_mean_yes() {
+    let now = Instant::now();
+    for verb in [codes::K, codes::R] {
+        for key in [codes::ENTER, codes::ESC, codes::N, codes::KP_ENTER] {
+            let mut panel = Open::over(two());
+            panel.key(verb, now);
+            assert_eq!(panel.key(key, now + DEAF), []);
+            assert!(panel.view().question.is_none());
+        }
+    }
+}
+
+#[test]
+fn a_question_about_a_guest_that_has_ended_goes_away() {
+    let mut panel = Open::over(two());
+    panel.key(codes::K, Instant::now());
+    panel.change(vec![guest("work", 1, GuestState::Stopped), two().remove(1)]);
+    assert!(panel.view().question.is_none());
+    assert_eq!(panel.faces.mode(), Mode::Panel);
+}
+
+#[test]
+fn keys_that_make_no_sense_for_a_state_do_nothing() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    panel.key(codes::END, now);
+    for key in [codes::S, codes::K, codes::P, codes::R] {
+        assert_eq!(panel.key(key, now), []);
+        assert!(panel.view().question.is_none());
+    }
+}
+
+#[test]
+fn p_pauses_and_resumes() {
+    let now = Instant::now();
+    for (state, verb) in [(GuestState::Running, GuestVerb::Pause), (GuestState::Paused, GuestVerb::Resume)] {
+        let mut panel = Open::over(vec![guest("work", 1, state)]);
+        assert_eq!(panel.key(codes::P, now), [Verb::Guest(panel.name(0), verb)]);
+    }
+}
+
+#[test]
+fn only_what_moves_the_selection_repeats() {
+    let panel = Open::over(two());
+    let repeating: Vec<u32> = (0..=codes::LAST).filter(|code| panel.faces.repeats(*code)).collect();
+    assert_eq!(repeating, [codes::UP, codes::DOWN]);
+}

@@ -1,0 +1,58 @@
+//! The overlay of Super+Tab: which of the running guests is chosen. It is there while Super is held, and moved by chords alone.
+//!
+//! It keeps a name, not a place in a list: guests may start and end while it is open.
+
+use super::running;
+use crate::guests::GuestView;
+use phyllome_protocol::GuestName;
+
+/// What is chosen.
+#[derive(Debug)]
+pub struct Switcher {
+    chosen: GuestName,
+}
+
+/// What is drawn of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SwitcherView {
+    /// Running guests in order.
+    pub entries: Vec<GuestView>,
+    /// Which of them is selected.
+    pub selected: usize,
+}
+
+impl Switcher {
+    /// One step from `from`, forward or back and round the ends, among the guests that run; `None` where none does.
+    pub fn step(from: Option<&GuestName>, forward: bool, guests: &[GuestView]) -> Option<Self> {
+        let names: Vec<_> = running(guests).map(|guest| &guest.name).collect();
+        let at = from.and_then(|name| names.iter().position(|other| *other == name));
+        let next = match (at, forward) {
+            (Some(at), true) => (at + 1) % names.len().max(1),
+            (Some(at), false) => at.checked_sub(1).unwrap_or(names.len().saturating_sub(1)),
+            (None, true) => 0,
+            (None, false) => names.len().saturating_sub(1),
+        };
+        names.get(next).map(|name| Self { chosen: (*name).clone() })
+    }
+
+    /// The guest that is chosen.
+    pub fn chosen(&self) -> &GuestName {
+        &self.chosen
+    }
+
+    /// One that was chosen may have ended: the first that runs takes its place.
+    pub fn guests_changed(&mut self, guests: &[GuestView]) {
+        if !running(guests).any(|guest| guest.name == self.chosen)
+            && let Some(first) = running(guests).next()
+        {
+            self.chosen = first.name.clone();
+        }
+    }
+
+    /// What is drawn.
+    pub fn view(&self, guests: &[GuestView]) -> SwitcherView {
+        let entries: Vec<_> = running(guests).cloned().collect();
+        let selected = entries.iter().position(|guest| guest.name == self.chosen).unwrap_or(0);
+        SwitcherView { entries, selected }
+    }
+}

@@ -1,0 +1,58 @@
+//! A lock closes every way in: chords, clicks, the command-line tool, and whatever was open before.
+
+use super::fixture::{Fixture, name};
+use phyllome_protocol::shell::CaptureTarget;
+use phyllome_protocol::status::Mode;
+use phyllome_protocol::{GuestName, GuestVerb};
+use phyllome_trusted::codes::{BTN_LEFT, ESC, LEFT_META, TAB};
+use phyllome_trusted::gate::{Asker, Verb};
+
+const TWO: u32 = 3;
+
+/// What a person at the screen would notice.
+fn seen(shell: &Fixture) -> (Mode, Option<GuestName>, bool, Option<GuestName>) {
+    let state = &shell.state.shell;
+    (state.mode(), state.shown().map(|guest| guest.name.clone()), state.covers(0), state.keyboard_owner())
+}
+
+#[test]
+fn tp19_no_way_leads_past_a_lock() {
+    let mut shell = Fixture::new();
+    shell.state.shell.set_locked(true);
+    let locked = (Mode::Locked, Some(name("red")), false, None);
+    assert_eq!(seen(&shell), locked);
+    for key in [TWO, TAB, ESC] {
+        for (code, pressed) in [(LEFT_META, true), (key, true), (key, false), (LEFT_META, false)] {
+            shell.state.handle_key(code, pressed, 0);
+        }
+        assert_eq!(seen(&shell), locked, "Super and key {key}");
+    }
+    let asked = [
+        Verb::Show(name("blue")),
+        Verb::Panel { show: true },
+        Verb::Capture(CaptureTarget::Default),
+        Verb::Capture(CaptureTarget::Guest(name("red"))),
+        Verb::SendKeys(name("red"), vec!["a".to_owned()]),
+    ];
+    for verb in asked {
+        let refused = shell.state.act(verb.clone(), Asker::Tool);
+        assert_eq!(refused.unwrap_err(), "the screen is locked; unlock it first", "{verb:?}");
+        assert_eq!(seen(&shell), locked, "{verb:?}");
+    }
+    assert!(shell.state.act(Verb::Tell("it was away".to_owned()), Asker::Shell).is_err());
+    assert!(shell.state.act(Verb::Guest(name("red"), GuestVerb::Kill), Asker::Face).is_err());
+    shell.state.handle_button(BTN_LEFT, true, 0);
+    assert_eq!(seen(&shell), locked);
+    shell.state.shell.set_locked(false);
+    assert_eq!(seen(&shell), (Mode::Guest, Some(name("red")), false, Some(name("red"))), "and it is as it was");
+}
+
+#[test]
+fn tp11_nothing_is_done_because_a_guest_asks() {
+    let mut shell = Fixture::new();
+    let before = seen(&shell);
+    for verb in [Verb::Show(name("blue")), Verb::ShowStarted(name("blue")), Verb::TogglePanel] {
+        assert!(shell.state.act(verb, Asker::Guest).is_err());
+        assert_eq!(seen(&shell), before);
+    }
+}
