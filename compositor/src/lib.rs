@@ -11,6 +11,7 @@ pub mod faces;
 pub mod guests;
 pub mod input;
 pub mod log_limit;
+pub mod monotonic;
 pub mod outbox;
 pub mod outputs;
 pub mod render;

@@ -6,7 +6,7 @@
 use crate::backend::Backend;
 use crate::backend::headless::Headless;
 use crate::backend::kms::Kms;
-use crate::backend::nested::Nested;
+use crate::backend::nested::{self, Nested};
 use crate::event_loop::{Served, Sources};
 use crate::outputs::RendererKind;
 use crate::render::Render;
@@ -106,11 +106,11 @@ impl State {
         protocols.offer_shm(backend.shm_formats());
         let (formats, device) = backend.dmabuf_formats();
         protocols.offer_dmabuf(&handle, formats, device);
-        if matches!(backend, Backend::Kms(_)) {
+        if backend.is_display() {
             protocols.fences.offer(device);
         }
         if let Some(window) = window {
-            State::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
+            nested::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
         }
         let mut state = Self {
             loop_handle,
@@ -127,23 +127,9 @@ impl State {
             output_settings: config.outputs.clone(),
         };
         state.outputs_changed();
-        state.watch_idle();
-        state.watch_suspend();
+        state.watch_person();
         crate::wayland::guard::started();
         Ok(state)
-    }
-
-    /// The name in `phyllome status`: `headless`, `nested` or `kms`.
-    pub fn backend_name(&self) -> &'static str {
-        self.backend.name()
-    }
-
-    /// `pixman` or `gles`.
-    pub fn renderer_name(&self) -> &'static str {
-        match self.backend.renderer() {
-            RendererKind::Pixman => "pixman",
-            RendererKind::Gles => "gles",
-        }
     }
 }
 

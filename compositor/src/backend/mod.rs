@@ -3,10 +3,12 @@
 //! A backend owns its outputs and its renderer. It is told what to draw ([`Scene`]) and decides nothing.
 
 pub mod headless;
+pub mod input;
 pub mod kms;
 pub mod nested;
 pub mod painter;
 
+use crate::outputs::arrange::Rect;
 use crate::outputs::{Capture, Drawn, Output, OutputId, RendererKind};
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
@@ -36,6 +38,22 @@ impl Backend {
         }
     }
 
+    /// Whether it is a window of another desktop, which has pointer, displays' sleep and suspends in its own hands.
+    pub fn is_window(&self) -> bool {
+        match self {
+            Self::Headless(_) | Self::Kms(_) => false,
+            Self::Nested(_) => true,
+        }
+    }
+
+    /// Whether it is the display itself.
+    pub fn is_display(&self) -> bool {
+        match self {
+            Self::Headless(_) | Self::Nested(_) => false,
+            Self::Kms(_) => true,
+        }
+    }
+
     /// What draws.
     pub fn renderer(&self) -> RendererKind {
         match self {
@@ -52,6 +70,11 @@ impl Backend {
             Self::Nested(nested) => nested.outputs(),
             Self::Kms(kms) => kms.outputs(),
         }
+    }
+
+    /// Where every output lies in the plane that the pointer moves on.
+    pub fn rects(&self) -> Vec<Rect> {
+        self.outputs().iter().map(Output::rect).collect()
     }
 
     /// Puts `scene` on output `index`.

@@ -1,9 +1,11 @@
 //! A window of another desktop (Wayland or X11), drawn with GLES. For trying the shell and for working on it: the desktop around it sees
 //! every key first and can draw over it, so nothing here is a trusted path.
 
+use super::input::DeviceInput;
 use super::painter::offscreen;
 use crate::State;
 use crate::event_loop::Sources;
+use crate::monotonic;
 use crate::outputs::{Capture, Output, OutputId, OutputInfo};
 use crate::render::elements::{Textures, ground};
 use crate::render::scene::Scene;
@@ -170,15 +172,15 @@ fn steps(scale: f64) -> f64 {
     if scale.is_finite() { ((scale * 4.0).round() / 4.0).clamp(0.5, 4.0) } else { 1.0 }
 }
 
-impl State {
-    /// Listens to the window.
-    pub fn watch_window(loop_handle: &Sources<State>, events: WinitEventLoop) -> Result<(), String> {
-        loop_handle
-            .insert_source(events, |event, (), state| state.window_event(event))
-            .map(drop)
-            .map_err(|error| format!("the window cannot be listened to: {error}"))
-    }
+/// Listens to the window.
+pub fn watch_window(loop_handle: &Sources<State>, events: WinitEventLoop) -> Result<(), String> {
+    loop_handle
+        .insert_source(events, |event, (), state| state.window_event(event))
+        .map(drop)
+        .map_err(|error| format!("the window cannot be listened to: {error}"))
+}
 
+impl State {
     fn window_event(&mut self, event: WinitEvent) {
         match event {
             WinitEvent::Resized { scale_factor, .. } => {
@@ -190,8 +192,8 @@ impl State {
             WinitEvent::Redraw => self.queue_redraw(),
             WinitEvent::Focus(true) => {}
             WinitEvent::Focus(false) => {
-                let time = self.now_ms();
-                self.handle_input_lost(time);
+                let time = monotonic::now_ms();
+                self.device_input(DeviceInput::Lost { time_ms: time });
             }
             WinitEvent::CloseRequested => self.loop_handle.stop(),
             WinitEvent::Input(event) => self.window_input(event),
@@ -203,17 +205,19 @@ impl State {
             InputEvent::Keyboard { event } => {
                 // smithay's key codes are xkb's: 8 above evdev's.
                 if let Some(code) = event.key_code().raw().checked_sub(8) {
-                    self.handle_key(code, event.state() == KeyState::Pressed, event.time_msec());
+                    let pressed = event.state() == KeyState::Pressed;
+                    self.device_input(DeviceInput::Key { code, pressed, time_ms: event.time_msec() });
                 }
             }
             InputEvent::PointerMotionAbsolute { event } => {
                 let (width, height) = self.backend.outputs().first().map_or((1, 1), |output| output.size);
                 let x = event.x_transformed(i32::try_from(width).unwrap_or(i32::MAX));
                 let y = event.y_transformed(i32::try_from(height).unwrap_or(i32::MAX));
-                self.handle_pointer_motion(x, y, event.time_msec());
+                self.device_input(DeviceInput::Motion { x, y, time_ms: event.time_msec() });
             }
             InputEvent::PointerButton { event } => {
-                self.handle_button(event.button_code(), event.state() == ButtonState::Pressed, event.time_msec());
+                let (code, pressed) = (event.button_code(), event.state() == ButtonState::Pressed);
+                self.device_input(DeviceInput::Button { code, pressed, time_ms: event.time_msec() });
             }
             InputEvent::PointerAxis { event } => {
                 let notches = |axis: Axis| {
@@ -221,7 +225,7 @@ impl State {
                 };
                 let horizontal = notches(Axis::Horizontal).unwrap_or(0.0);
                 let vertical = notches(Axis::Vertical).unwrap_or(0.0);
-                self.handle_wheel(horizontal, vertical, event.time_msec());
+                self.device_input(DeviceInput::Wheel { horizontal, vertical, time_ms: event.time_msec() });
             }
             // A window has these of no device that a guest could be given.
             InputEvent::DeviceAdded { .. }

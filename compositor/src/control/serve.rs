@@ -6,7 +6,7 @@ use crate::guests::Part;
 use crate::shell::Done;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::shell::{Command, Reply};
-use phyllome_protocol::status::Status;
+use phyllome_protocol::status::{OutputStatus, Status};
 use phyllome_trusted::gate::{Asker, Verb};
 use std::time::{Duration, Instant};
 
@@ -58,13 +58,36 @@ impl State {
     pub fn status(&self) -> Status {
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            backend: self.backend_name().to_owned(),
-            renderer: self.renderer_name().to_owned(),
+            backend: self.backend.name().to_owned(),
+            renderer: self.backend.renderer().word().to_owned(),
             mode: self.shell.mode(),
             outputs: self.outputs_status(),
             focus: self.shell.keyboard_owner(),
             guests: self.guests.status(Instant::now()),
         }
+    }
+
+    /// Every output, for `phyllome status`.
+    pub(crate) fn outputs_status(&self) -> Vec<OutputStatus> {
+        self.backend
+            .outputs()
+            .iter()
+            .zip(self.shell.places())
+            .map(|(output, place)| OutputStatus {
+                name: output.name.clone(),
+                width: output.size.0,
+                height: output.size.1,
+                refresh_mhz: output.refresh_mhz,
+                scale: output.scale,
+                rotation: output.transform.degrees(),
+                x: output.position.0,
+                y: output.position.1,
+                guest: place.guest.clone(),
+                scanout: place.scanout,
+                guest_area: output.layout().area,
+                plane: output.plane.word().to_owned(),
+            })
+            .collect()
     }
 
     pub(super) fn serve_result(&mut self, client: u64, result: Result<(), String>) {

@@ -4,8 +4,9 @@
 use super::typing;
 use super::wait::Kind;
 use crate::State;
+use crate::backend::input::DeviceInput;
 use crate::guests::Part;
-use crate::shell::time_ms;
+use crate::monotonic;
 use phyllome_protocol::keys;
 use phyllome_protocol::shell::TestInput;
 use phyllome_trusted::codes::LEFT_SHIFT;
@@ -25,6 +26,11 @@ pub struct Typing {
     keys: VecDeque<(u32, bool)>,
 }
 
+/// A key of the one keyboard that a test has.
+fn key_of_test(code: u32, pressed: bool, time_ms: u32) -> DeviceInput {
+    DeviceInput::Key { code, pressed, time_ms }
+}
+
 impl State {
     pub(super) fn serve_input(&mut self, client: u64, input: TestInput) {
         if let Err(why) = self.act(Verb::TestInput, Asker::Tool) {
@@ -34,7 +40,7 @@ impl State {
             let why = "test input is off; start the shell with --allow-test-input (headless and nested only)";
             return self.serve_result(client, Err(why.to_owned()));
         }
-        if self.backend_name() == "kms" {
+        if self.backend.name() == "kms" {
             return self.serve_result(client, Err("test input is refused on a real seat".to_owned()));
         }
         if let TestInput::Type { text } = &input {
@@ -45,28 +51,38 @@ impl State {
     }
 
     fn test_input(&mut self, input: TestInput) -> Result<(), String> {
-        let now = time_ms();
+        let now = monotonic::now_ms();
         let code = |key: &str| keys::code_from_name(key).ok_or_else(|| keys::unknown(key));
         let button = |name: &str| {
             keys::button_from_name(name).ok_or("use one of the buttons left, right, middle, side and extra".to_owned())
         };
         match input {
-            TestInput::KeyPress { key } => self.handle_key(code(&key)?, true, now),
-            TestInput::KeyRelease { key } => self.handle_key(code(&key)?, false, now),
+            TestInput::KeyPress { key } => self.device_input(key_of_test(code(&key)?, true, now)),
+            TestInput::KeyRelease { key } => self.device_input(key_of_test(code(&key)?, false, now)),
             TestInput::Tap { keys } => {
                 if keys.is_empty() || keys.len() > MAX_KEYS {
                     return Err(format!("tap 1 to {MAX_KEYS} keys at once"));
                 }
                 let codes = keys.iter().map(|key| code(key)).collect::<Result<Vec<_>, _>>()?;
-                codes.iter().for_each(|code| self.handle_key(*code, true, now));
-                codes.iter().rev().for_each(|code| self.handle_key(*code, false, now));
+                codes.iter().for_each(|code| self.device_input(key_of_test(*code, true, now)));
+                codes.iter().rev().for_each(|code| self.device_input(key_of_test(*code, false, now)));
             }
             TestInput::Type { .. } => {}
-            TestInput::Move { x, y } if x.is_finite() && y.is_finite() => self.handle_pointer_motion(x, y, now),
+            TestInput::Move { x, y } if x.is_finite() && y.is_finite() => {
+                self.device_input(DeviceInput::Motion { x, y, time_ms: now })
+            }
             TestInput::Move { .. } => return Err("the position is no number of pixels".to_owned()),
-            TestInput::ButtonPress { button: name } => self.handle_button(button(&name)?, true, now),
-            TestInput::ButtonRelease { button: name } => self.handle_button(button(&name)?, false, now),
-            TestInput::Wheel { notches } => self.handle_wheel(0.0, f64::from(notches.clamp(-100, 100)), now),
+            TestInput::ButtonPress { button: name } => {
+                self.device_input(DeviceInput::Button { code: button(&name)?, pressed: true, time_ms: now })
+            }
+            TestInput::ButtonRelease { button: name } => {
+                self.device_input(DeviceInput::Button { code: button(&name)?, pressed: false, time_ms: now })
+            }
+            TestInput::Wheel { notches } => self.device_input(DeviceInput::Wheel {
+                horizontal: 0.0,
+                vertical: f64::from(notches.clamp(-100, 100)),
+                time_ms: now,
+            }),
         }
         Ok(())
     }
@@ -102,14 +118,14 @@ impl State {
     /// Types one character; whether there was one.
     fn type_one(&mut self) -> bool {
         let Some((code, shifted)) = self.control.typing.keys.pop_front() else { return false };
-        let now = time_ms();
+        let now = monotonic::now_ms();
         if shifted {
-            self.handle_key(LEFT_SHIFT, true, now);
+            self.device_input(key_of_test(LEFT_SHIFT, true, now));
         }
-        self.handle_key(code, true, now);
-        self.handle_key(code, false, now);
+        self.device_input(key_of_test(code, true, now));
+        self.device_input(key_of_test(code, false, now));
         if shifted {
-            self.handle_key(LEFT_SHIFT, false, now);
+            self.device_input(key_of_test(LEFT_SHIFT, false, now));
         }
         true
     }

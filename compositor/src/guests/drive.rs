@@ -10,7 +10,6 @@ use super::watch::{Seen, Watch};
 use super::{Attached, Dial, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
 use phyllome_protocol::control::{Report, Request};
-use phyllome_protocol::shell::Event;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::gate::{Asker, Verb};
@@ -33,9 +32,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(640);
 const LASTING: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs.
-    pub fn start_guests(&mut self) {
+    /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs. `back`: the shell
+    /// comes back and starts none, since a guest that does not run now was ended by the person.
+    pub fn start_guests(&mut self, back: bool) {
         self.adopt_guests();
+        if back {
+            return;
+        }
         let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart) && entry.link.is_none();
         let views = self.guests.views();
         let autostart = views.into_iter().filter(|view| self.guests.entries.get(&view.name).is_some_and(wanted));
@@ -46,8 +49,7 @@ impl State {
         }
     }
 
-    /// The same without starting any: for a shell that comes back, since a guest that does not run now was ended by the person.
-    pub fn adopt_guests(&mut self) {
+    fn adopt_guests(&mut self) {
         self.watch_guests();
         for name in self.guests.options.runtime.guests() {
             self.found_folder(&name);
@@ -60,11 +62,6 @@ impl State {
         if let Some(name) = before.or_else(|| found.first().cloned()) {
             self.show_started(name);
         }
-    }
-
-    /// The first picture of this guest since its client was attached is on an output.
-    pub fn guest_picture_shown(&mut self, name: &GuestName) {
-        self.emit(&Event::Picture { name: name.clone() });
     }
 
     /// A guest was started, or found: it is shown if none is.
@@ -463,7 +460,7 @@ impl State {
     }
 
     /// Says something about a guest, in the panel and as an event.
-    pub(crate) fn note(&mut self, name: &GuestName, sentence: &str) {
+    pub(super) fn note(&mut self, name: &GuestName, sentence: &str) {
         if let Some(entry) = self.guests.entries.get_mut(name) {
             entry.life.note(sentence);
         }

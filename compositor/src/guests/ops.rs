@@ -15,8 +15,17 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(3);
 
 impl State {
-    /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not.
-    pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb) -> Result<Part, String> {
+    /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not, which also stands in the
+    /// guest's line if `note` says so.
+    pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Part, String> {
+        let begun = self.begin_op(name, verb);
+        if let (Err(sentence), true) = (&begun, note) {
+            self.note(name, sentence);
+        }
+        begun
+    }
+
+    fn begin_op(&mut self, name: &GuestName, verb: GuestVerb) -> Result<Part, String> {
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         let state = entry.life.state();
         // The process of a guest that has ended may still be there, and is then killed like any other.
@@ -48,7 +57,7 @@ impl State {
         let mut parts = Vec::new();
         let mut failures = Vec::new();
         for name in names {
-            match self.guest_op(&name, verb) {
+            match self.begin_op(&name, verb) {
                 Ok(part) => parts.push(part),
                 Err(sentence) => failures.push(sentence),
             }

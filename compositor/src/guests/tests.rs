@@ -75,7 +75,7 @@ impl Host {
 
     fn start(&mut self) {
         self.state.start_control().unwrap();
-        self.state.start_guests();
+        self.state.start_guests(false);
     }
 
     fn socket(&self, guest: &str) -> PathBuf {

@@ -5,6 +5,7 @@
 
 use super::{leds, settings};
 use crate::State;
+use crate::monotonic;
 use crate::outputs::Output;
 use input::Device;
 use phyllome_trusted::codes;
@@ -69,7 +70,7 @@ enum Covers {
 
 impl State {
     /// Takes what libinput has to say.
-    pub fn libinput_event(&mut self, event: InputEvent<LibinputInputBackend>) {
+    pub(super) fn libinput_event(&mut self, event: InputEvent<LibinputInputBackend>) {
         match event {
             InputEvent::DeviceAdded { device } => self.device_added(device),
             InputEvent::DeviceRemoved { device } => self.device_removed(&device),
@@ -183,7 +184,7 @@ impl State {
     fn device_removed(&mut self, device: &Device) {
         tracing::info!("the input device “{}” ({}) is gone", crate::ui::clean(device.name()), device.sysname());
         if let Some(id) = self.input.devices.remove(device) {
-            self.device_unplugged(id, crate::shell::time_ms());
+            self.device_unplugged(id, monotonic::now_ms());
         }
     }
 

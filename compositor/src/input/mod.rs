@@ -15,8 +15,11 @@ pub mod touch;
 pub mod wheel;
 
 use crate::State;
+use crate::backend::input::DeviceInput;
 use crate::faces;
+use crate::monotonic;
 use crate::shell::Done;
+use crate::wayland::seat::GuestInput;
 use phyllome_config::input::InputConfig;
 use phyllome_protocol::control::Leds;
 use phyllome_trusted::attention::{Attention, Decision, Owner};
@@ -57,9 +60,21 @@ impl Input {
 }
 
 impl State {
+    /// Whatever a backend's devices do comes here.
+    pub fn device_input(&mut self, input: DeviceInput) {
+        match input {
+            DeviceInput::Key { code, pressed, time_ms } => self.handle_key(code, pressed, time_ms),
+            DeviceInput::Motion { x, y, time_ms } => self.handle_pointer_motion(x, y, time_ms),
+            DeviceInput::Button { code, pressed, time_ms } => self.handle_button(code, pressed, time_ms),
+            DeviceInput::Wheel { horizontal, vertical, time_ms } => self.handle_wheel(horizontal, vertical, time_ms),
+            DeviceInput::Lost { time_ms } => self.handle_input_lost(time_ms),
+            DeviceInput::Libinput(event) => self.libinput_event(event),
+        }
+    }
+
     /// A key of a backend that does not tell keyboards apart: evdev code, milliseconds of the monotonic clock. Repeats (a press of a key
     /// that is down) are passed over.
-    pub fn handle_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
+    pub(crate) fn handle_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
         self.device_key(DeviceId::ONLY, code, pressed, time_ms);
     }
 
@@ -97,7 +112,7 @@ impl State {
 
     /// The backend has lost its keyboard (the nested window is no longer focused, the seat went away): whatever is held
     /// counts as released.
-    pub fn handle_input_lost(&mut self, time_ms: u32) {
+    pub(crate) fn handle_input_lost(&mut self, time_ms: u32) {
         self.stop_repeating(None);
         self.input.keys.clear();
         self.input.pressed.clear();
@@ -109,10 +124,10 @@ impl State {
 
     /// Releases, for the guest that still has the focus, of all that it holds; to be called before the focus moves.
     pub(crate) fn release_everything(&mut self) {
-        let time_ms = crate::shell::time_ms();
+        let time_ms = monotonic::now_ms();
         for decision in self.input.attention.owner_changed(time_ms) {
             if let Decision::Forward { code, pressed, time_ms } = decision {
-                self.forward_key(code, pressed, time_ms);
+                self.forward(GuestInput::Key { code, pressed }, time_ms);
             }
         }
         self.release_buttons(time_ms);
@@ -128,7 +143,9 @@ impl State {
     fn carry_out(&mut self, decisions: Vec<Decision>) {
         for decision in decisions {
             match decision {
-                Decision::Forward { code, pressed, time_ms } => self.forward_key(code, pressed, time_ms),
+                Decision::Forward { code, pressed, time_ms } => {
+                    self.forward(GuestInput::Key { code, pressed }, time_ms)
+                }
                 Decision::Chord(chord) => {
                     let done = self.act(chord.verb(), Asker::Chord);
                     self.passed_over(done);
@@ -175,7 +192,7 @@ impl State {
             Decision::Forward { .. } => false,
         };
         let due = self.input.repeat.due(Instant::now()).filter(|(decision, _)| still(decision));
-        let Some((decision, next)) = due.filter(|_| !self.outputs_asleep()) else {
+        let Some((decision, next)) = due.filter(|_| !self.render.is_asleep()) else {
             self.input.repeat.stop();
             self.input.repeat_timer = None;
             return TimeoutAction::Drop;

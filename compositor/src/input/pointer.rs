@@ -4,9 +4,9 @@
 //! reaches nobody. Where no guest is responsible the shell shows an arrow of its own for as long as it is moved.
 
 use crate::State;
-use crate::backend::Backend;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
+use crate::wayland::seat::GuestInput;
 use phyllome_protocol::GuestName;
 use phyllome_trusted::attention::Owner;
 use phyllome_trusted::codes;
@@ -23,7 +23,7 @@ const PARTS: f64 = 120.0;
 
 impl State {
     /// The pointer is at this place of the plane that all outputs lie on, in physical pixels.
-    pub fn handle_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
+    pub(crate) fn handle_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
         if !self.note_activity() && x.is_finite() && y.is_finite() {
             self.pointer_to((x, y), true, time_ms);
         }
@@ -34,7 +34,7 @@ impl State {
         if self.note_activity() || !dx.is_finite() || !dy.is_finite() {
             return;
         }
-        let outputs = self.output_rects();
+        let outputs = self.backend.rects();
         let start = || outputs.first().map(|output| output.at(0.5, 0.5));
         let Some((x, y)) = self.protocols.seat.position().or_else(start) else { return };
         if let Some(place) = arrange::clamp(&outputs, (x, y), (x + dx, y + dy)) {
@@ -43,7 +43,7 @@ impl State {
     }
 
     /// A button of a backend that does not tell devices apart: evdev code.
-    pub fn handle_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
+    pub(crate) fn handle_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
         self.device_button(DeviceId::ONLY, code, pressed, time_ms);
     }
 
@@ -68,13 +68,13 @@ impl State {
                     let decisions = self.input.attention.pointer_used(false, Owner::Guest);
                     self.carry_out(decisions);
                     self.input.buttons.push(code);
-                    self.forward_button(code, true, time_ms);
+                    self.forward(GuestInput::Button { code, pressed: true }, time_ms);
                 }
                 None => {}
             },
             (false, Some(at)) => {
                 self.input.buttons.remove(at);
-                self.forward_button(code, false, time_ms);
+                self.forward(GuestInput::Button { code, pressed: false }, time_ms);
                 if self.input.buttons.is_empty() {
                     let decisions = self.input.attention.pointer_released(time_ms);
                     self.carry_out(decisions);
@@ -85,7 +85,7 @@ impl State {
     }
 
     /// The wheel turned by so many notches; positive: right, down.
-    pub fn handle_wheel(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
+    pub(crate) fn handle_wheel(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
         self.handle_wheel_parts(horizontal * PARTS, vertical * PARTS, time_ms);
     }
 
@@ -98,7 +98,8 @@ impl State {
         if (horizontal, vertical) != (0, 0) {
             let decisions = self.input.attention.pointer_used(true, Owner::Guest);
             self.carry_out(decisions);
-            self.forward_axis(f64::from(horizontal) / PARTS, f64::from(vertical) / PARTS, time_ms);
+            let (horizontal, vertical) = (f64::from(horizontal) / PARTS, f64::from(vertical) / PARTS);
+            self.forward(GuestInput::Axis { horizontal, vertical }, time_ms);
         }
     }
 
@@ -136,7 +137,7 @@ impl State {
     /// The guest that has the focus gets releases of its buttons.
     pub(super) fn release_buttons(&mut self, time_ms: u32) {
         for code in std::mem::take(&mut self.input.buttons) {
-            self.forward_button(code, false, time_ms);
+            self.forward(GuestInput::Button { code, pressed: false }, time_ms);
         }
     }
 
@@ -148,18 +149,12 @@ impl State {
     /// Whether the pointer is where the shell answers for it. The panel and the switcher are for keys, and in a window of another desktop
     /// that one draws its own pointer.
     fn arrow_is_due(&self) -> bool {
-        !self.shell.has_keys()
-            && !matches!(self.backend, Backend::Nested(_))
-            && self.protocols.seat.pointer_focus().is_none()
-    }
-
-    pub(crate) fn output_rects(&self) -> Vec<arrange::Rect> {
-        self.backend.outputs().iter().map(|output| output.rect()).collect()
+        !self.shell.has_keys() && !self.backend.is_window() && self.protocols.seat.pointer_focus().is_none()
     }
 
     fn pointer_to(&mut self, place: (f64, f64), by_hand: bool, time_ms: u32) {
         let before = self.output_of_arrow();
-        self.forward_pointer_motion(place.0, place.1, time_ms);
+        self.forward(GuestInput::Motion { x: place.0, y: place.1 }, time_ms);
         if !by_hand {
             self.input.arrow.hide();
         } else if self.arrow_is_due() {
@@ -174,7 +169,7 @@ impl State {
     /// The output on which the arrow is seen.
     fn output_of_arrow(&self) -> Option<OutputId> {
         let (x, y) = self.protocols.seat.position().filter(|_| self.arrow_is_seen())?;
-        let (index, _) = arrange::locate(&self.output_rects(), x, y)?;
+        let (index, _) = arrange::locate(&self.backend.rects(), x, y)?;
         Some(self.backend.outputs().get(index)?.id)
     }
 
@@ -209,7 +204,7 @@ impl State {
             return None;
         }
         let (x, y) = self.protocols.seat.position()?;
-        let (index, _) = arrange::locate(&self.output_rects(), x, y)?;
+        let (index, _) = arrange::locate(&self.backend.rects(), x, y)?;
         let guest = self.shell.places().get(index)?.guest.clone()?;
         let focus = self.shell.shown().map(|shown| &shown.name);
         (focus != Some(&guest)).then_some(guest)

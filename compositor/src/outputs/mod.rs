@@ -18,6 +18,16 @@ pub enum RendererKind {
     Gles,
 }
 
+impl RendererKind {
+    /// The word in `phyllome status`.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pixman => "pixman",
+            Self::Gles => "gles",
+        }
+    }
+}
+
 /// What became of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Drawn {

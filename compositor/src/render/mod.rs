@@ -17,8 +17,8 @@ use crate::log_limit::LogLimit;
 use crate::outputs::{Capture, Drawn, OutputId};
 use crate::wayland::presentation::{Presented, Waiting};
 use clock::FrameClock;
-use phyllome_protocol::shell::CaptureTarget;
-use phyllome_protocol::status::{Area, OutputStatus};
+use phyllome_protocol::shell::{CaptureTarget, Event};
+use phyllome_protocol::status::Area;
 use phyllome_protocol::{GuestName, ScanoutId};
 use scene::Scene;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
@@ -66,6 +66,11 @@ impl Render {
             asleep: false,
             due: Vec::new(),
         }
+    }
+
+    /// Whether the displays are switched off.
+    pub fn is_asleep(&self) -> bool {
+        self.asleep
     }
 }
 
@@ -132,11 +137,6 @@ impl State {
         if self.render.frames.get(&output).is_some_and(|frames| frames.clock.armed()) {
             self.draw_now(output);
         }
-    }
-
-    /// Milliseconds of the clock that events are stamped with.
-    pub fn now_ms(&self) -> u32 {
-        Duration::from(self.render.monotonic.now()).as_millis() as u32
     }
 
     fn frames(&mut self, output: OutputId) -> &mut Frames {
@@ -225,7 +225,7 @@ impl State {
         if let Some(name) = picture
             && self.protocols.note_picture(&name)
         {
-            self.guest_picture_shown(&name);
+            self.emit(&Event::Picture { name });
         }
     }
 
@@ -272,11 +272,6 @@ impl State {
         }
         self.backend.sleep(asleep);
         self.queue_redraw();
-    }
-
-    /// Whether the displays are switched off.
-    pub fn outputs_asleep(&self) -> bool {
-        self.render.asleep
     }
 
     /// A scanout has a new picture or waits for a frame.
@@ -330,29 +325,6 @@ impl State {
         let area = Area { x: 0, y: 0, width, height };
         let scene = Scene::of_surface(&surface, wanted, &area).ok_or_else(none)?;
         self.backend.offscreen((width, height), &scene, &mut self.protocols.screens)
-    }
-
-    /// Every output, for `phyllome status`.
-    pub fn outputs_status(&self) -> Vec<OutputStatus> {
-        self.backend
-            .outputs()
-            .iter()
-            .zip(self.shell.places())
-            .map(|(output, place)| OutputStatus {
-                name: output.name.clone(),
-                width: output.size.0,
-                height: output.size.1,
-                refresh_mhz: output.refresh_mhz,
-                scale: output.scale,
-                rotation: output.transform.degrees(),
-                x: output.position.0,
-                y: output.position.1,
-                guest: place.guest.clone(),
-                scanout: place.scanout,
-                guest_area: output.layout().area,
-                plane: output.plane.word().to_owned(),
-            })
-            .collect()
     }
 
     /// Whether guest `name` has made its scanout 0, the one for the first output; whether there is a picture in it yet does not matter.

@@ -260,7 +260,7 @@ impl State {
             return None;
         }
         let (x, y) = self.protocols.seat.position()?;
-        let (on, (x, y)) = arrange::locate(&self.output_rects(), x, y)?;
+        let (on, (x, y)) = arrange::locate(&self.backend.rects(), x, y)?;
         let output = self.backend.outputs().get(index).filter(|_| on == index)?;
         let (width, height) = (output.size.0.saturating_sub(2), output.size.1.saturating_sub(2));
         let clip = Area { x: 1, y: 1, width, height };

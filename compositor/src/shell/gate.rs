@@ -26,12 +26,6 @@ pub enum Done {
     Picture(Capture),
 }
 
-/// Milliseconds of the monotonic clock, as input events carry them; wraps after 49 days.
-pub fn time_ms() -> u32 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    (now.tv_sec as u64).wrapping_mul(1000).wrapping_add(now.tv_nsec as u64 / 1_000_000) as u32
-}
-
 impl State {
     /// Carries out `verb` for `from`. An error is one sentence that says why not.
     pub fn act(&mut self, verb: Verb, from: Asker) -> Result<Done, String> {
@@ -67,11 +61,8 @@ impl State {
             Verb::Lock => return Err("this shell has no lock screen yet".to_owned()),
             Verb::Terminal(number) => self.backend.change_vt(number),
             Verb::Guest(name, verb) => {
-                let begun = self.guest_op(&name, verb);
-                if let (Err(sentence), Asker::Face) = (&begun, from) {
-                    // The panel shows it in the guest's line.
-                    self.note(&name, sentence);
-                }
+                // The panel shows in the guest's line why nothing came of it.
+                let begun = self.guest_op(&name, verb, from == Asker::Face);
                 self.guests_changed();
                 return begun.map(|part| Done::Waits(vec![part], Vec::new()));
             }

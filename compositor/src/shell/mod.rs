@@ -11,7 +11,7 @@ pub mod idle;
 mod outputs;
 mod sleep;
 
-pub use gate::{Done, time_ms};
+pub use gate::Done;
 
 use crate::faces::panel::Panel;
 use crate::faces::switcher::{Switcher, SwitcherView};

@@ -4,7 +4,6 @@
 
 use super::idle::Fired;
 use crate::State;
-use crate::backend::Backend;
 use rustix::io::Errno;
 use rustix::time::{
     ClockId, Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, clock_gettime, timerfd_create,
@@ -27,7 +26,7 @@ impl State {
     /// they are off, and says whether they were: what has woken them does nothing else.
     pub fn note_activity(&mut self) -> bool {
         self.idle.activity(Instant::now());
-        let asleep = self.outputs_asleep();
+        let asleep = self.render.is_asleep();
         if asleep {
             self.outputs_sleep(false);
             self.watch_idle();
@@ -35,9 +34,15 @@ impl State {
         asleep
     }
 
+    /// Notices from now on that nobody is there, and that the computer was suspended.
+    pub fn watch_person(&mut self) {
+        self.watch_idle();
+        self.watch_suspend();
+    }
+
     /// Lets the timer run, where shell.toml asks for one. In a window it is the desktop around that switches displays off.
-    pub fn watch_idle(&mut self) {
-        if matches!(self.backend, Backend::Nested(_)) {
+    pub(crate) fn watch_idle(&mut self) {
+        if self.backend.is_window() {
             return;
         }
         let Some(until) = self.idle.arm() else { return };
@@ -58,8 +63,8 @@ impl State {
     }
 
     /// Listens for the end of a suspend. In a window it is the desktop around that has to do with it.
-    pub fn watch_suspend(&mut self) {
-        if !matches!(self.backend, Backend::Kms(_)) {
+    fn watch_suspend(&mut self) {
+        if !self.backend.is_display() {
             return;
         }
         let watched = jumps().map_err(|error| error.to_string()).and_then(|jumps| {

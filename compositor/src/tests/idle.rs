@@ -16,7 +16,7 @@ const BUTTON_LEFT: u32 = 0x110;
 fn fall_asleep(shell: &mut Fixture) {
     shell.state.idle = Idle::new(Some(Duration::from_millis(30)), Instant::now());
     shell.state.watch_idle();
-    shell.wait("the displays to sleep", |shell| shell.state.outputs_asleep());
+    shell.wait("the displays to sleep", |shell| shell.state.render.is_asleep());
     // Once awake, a test is not to fall asleep again.
     shell.state.idle = Idle::new(None, Instant::now());
 }
@@ -54,7 +54,7 @@ fn the_key_that_wakes_is_swallowed_whole_and_the_next_is_the_guests() {
     shell.roundtrip(&mut red);
     fall_asleep(&mut shell);
     tap(&mut shell, A);
-    assert!(!shell.state.outputs_asleep());
+    assert!(!shell.state.render.is_asleep());
     tap(&mut shell, B);
     shell.roundtrip(&mut red);
     let keys: Vec<_> = red.events.keyboard.iter().filter(|event| matches!(event, Keyboard::Key(..))).collect();
@@ -94,7 +94,7 @@ fn pointer_and_button_wake_too_and_a_click_that_wakes_is_no_click() {
     fall_asleep(&mut shell);
     shell.state.handle_button(BUTTON_LEFT, true, 2);
     shell.state.handle_button(BUTTON_LEFT, false, 3);
-    assert!(!shell.state.outputs_asleep());
+    assert!(!shell.state.render.is_asleep());
     shell.roundtrip(&mut red);
     let clicks = |red: &super::client::Client| {
         red.events.pointer.iter().filter(|event| format!("{event:?}").starts_with("Button")).count()
@@ -102,10 +102,10 @@ fn pointer_and_button_wake_too_and_a_click_that_wakes_is_no_click() {
     assert_eq!(clicks(&red), 0);
     fall_asleep(&mut shell);
     shell.state.handle_pointer_motion(410.0, 400.0, 4);
-    assert!(!shell.state.outputs_asleep());
+    assert!(!shell.state.render.is_asleep());
     fall_asleep(&mut shell);
     shell.state.handle_wheel(0.0, 1.0, 5);
-    assert!(!shell.state.outputs_asleep());
+    assert!(!shell.state.render.is_asleep());
 }
 
 #[test]
@@ -116,5 +116,5 @@ fn nothing_that_a_guest_does_wakes_the_displays() {
     window.surface.damage_buffer(0, 0, 10, 10);
     window.surface.commit();
     shell.roundtrip(&mut red);
-    assert!(shell.state.outputs_asleep());
+    assert!(shell.state.render.is_asleep());
 }

@@ -6,6 +6,7 @@
 
 use super::client::{counted_dispatch, owner_of};
 use crate::State;
+use crate::monotonic;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
 use crate::wayland::keymap::Names;
@@ -137,6 +138,39 @@ impl SeatDevices {
     }
 }
 
+/// What a guest gets of keyboard and pointer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum GuestInput {
+    /// A key, for the guest that has the keyboard.
+    Key {
+        /// evdev code.
+        code: u32,
+        /// Press or release.
+        pressed: bool,
+    },
+    /// The pointer is at the place on any output that is nearest to this one; physical pixels of the plane of all outputs.
+    Motion {
+        /// To the right.
+        x: f64,
+        /// Down.
+        y: f64,
+    },
+    /// A button, for the guest under the pointer.
+    Button {
+        /// evdev code.
+        code: u32,
+        /// Press or release.
+        pressed: bool,
+    },
+    /// The wheel in notches, for the guest under the pointer; positive: right, down.
+    Axis {
+        /// To the right.
+        horizontal: f64,
+        /// Down.
+        vertical: f64,
+    },
+}
+
 /// Where the pointer lies in a guest.
 pub(crate) struct Target {
     /// The guest's picture.
@@ -191,7 +225,7 @@ impl State {
         let keyboard = self.protocols.seat.keyboard.clone();
         let pointer = self.protocols.seat.pointer.clone();
         if keyboard.current_focus() != target {
-            let time = self.now_ms();
+            let time = monotonic::now_ms();
             keyboard.set_focus(self, None, SERIAL_COUNTER.next_serial());
             // Nobody hears these releases: they bring smithay's own picture of the keyboard up to date, so that the next guest is
             // entered without keys and with modifiers that are true.
@@ -211,8 +245,18 @@ impl State {
         self.queue_redraw();
     }
 
+    /// Sends `input` to the guest that has the keyboard, or to the one under the pointer, at this time of the monotonic clock.
+    pub fn forward(&mut self, input: GuestInput, time_ms: u32) {
+        match input {
+            GuestInput::Key { code, pressed } => self.forward_key(code, pressed, time_ms),
+            GuestInput::Motion { x, y } => self.forward_pointer_motion(x, y, time_ms),
+            GuestInput::Button { code, pressed } => self.forward_button(code, pressed, time_ms),
+            GuestInput::Axis { horizontal, vertical } => self.forward_axis(horizontal, vertical, time_ms),
+        }
+    }
+
     /// Sends a key to the guest that has the keyboard. `code` is evdev's.
-    pub fn forward_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
+    pub(crate) fn forward_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
         if code > KEY_MAX || self.protocols.seat.keyboard.current_focus().is_none() {
             return;
         }
@@ -232,11 +276,11 @@ impl State {
     }
 
     /// Moves the pointer to the place on any output that is nearest; physical pixels of the plane that all outputs lie on.
-    pub fn forward_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
+    pub(crate) fn forward_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
         if !x.is_finite() || !y.is_finite() {
             return;
         }
-        let Some(position) = arrange::nearest(&self.output_rects(), x, y) else { return };
+        let Some(position) = arrange::nearest(&self.backend.rects(), x, y) else { return };
         self.protocols.seat.position = Some(position);
         let target = self.pointer_target();
         let redraw = target.as_ref().map(|target| target.output).filter(|_| self.protocols.cursor_surface().is_some());
@@ -247,7 +291,7 @@ impl State {
     }
 
     /// Sends a pointer button (evdev code) to the guest under the pointer.
-    pub fn forward_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
+    pub(crate) fn forward_button(&mut self, code: u32, pressed: bool, time_ms: u32) {
         if code > KEY_MAX || self.protocols.seat.pointer.current_focus().is_none() {
             return;
         }
@@ -267,7 +311,7 @@ impl State {
     }
 
     /// Sends wheel motion in notches (positive: right or down) to the guest under the pointer.
-    pub fn forward_axis(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
+    pub(crate) fn forward_axis(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
         let pointer = self.protocols.seat.pointer.clone();
         if pointer.current_focus().is_none() || !horizontal.is_finite() || !vertical.is_finite() {
             return;
@@ -289,7 +333,7 @@ impl State {
         let owner = self.shell.keyboard_owner()?;
         let seat = &self.protocols.seat;
         let holding = seat.pointed.as_ref().filter(|_| !seat.buttons.is_empty());
-        let located = arrange::locate(&self.output_rects(), x, y).map(|(index, _)| index);
+        let located = arrange::locate(&self.backend.rects(), x, y).map(|(index, _)| index);
         let (index, surface, wanted) = self.shell.places().iter().enumerate().find_map(|(index, place)| {
             if place.guest.as_ref() != Some(&owner) || (holding.is_none() && located != Some(index)) {
                 return None;
@@ -316,10 +360,10 @@ impl State {
     pub(crate) fn refresh_pointer(&mut self) {
         let Some((x, y)) = self.protocols.seat.position else { return };
         // The output that it was on may be gone.
-        self.protocols.seat.position = arrange::nearest(&self.output_rects(), x, y).or(Some((x, y)));
+        self.protocols.seat.position = arrange::nearest(&self.backend.rects(), x, y).or(Some((x, y)));
         let target = self.pointer_target();
         if target.as_ref().map(|target| &target.surface) != self.protocols.seat.pointer.current_focus().as_ref() {
-            let time = self.now_ms();
+            let time = monotonic::now_ms();
             self.point(target, time);
         }
     }

@@ -6,7 +6,9 @@ use super::session::{Seat, SeatChange};
 use super::{Devices, Kms, SHORT_PATIENCE};
 use crate::State;
 use crate::backend::Backend;
+use crate::backend::input::DeviceInput;
 use crate::event_loop::{Sources, Watch};
+use crate::monotonic;
 use crate::outputs::OutputId;
 use phyllome_protocol::GuestName;
 use smithay::backend::drm::DrmDeviceFd;
@@ -78,7 +80,10 @@ impl Kms {
             return;
         }
         let backend = LibinputInputBackend::new(context.clone());
-        match self.loop_handle.insert_source(backend, |event, (), state| state.libinput_event(event)) {
+        match self
+            .loop_handle
+            .insert_source(backend, |event, (), state| state.device_input(DeviceInput::Libinput(event)))
+        {
             Ok(source) => self.devices = Some(Devices { context, source }),
             Err(error) => tracing::error!("the input devices cannot be listened to: {error}"),
         }
@@ -179,8 +184,8 @@ impl State {
 
     fn session_paused(&mut self) {
         self.no_flips();
-        let time = self.now_ms();
-        self.handle_input_lost(time);
+        let time = monotonic::now_ms();
+        self.device_input(DeviceInput::Lost { time_ms: time });
         let Some(kms) = self.kms() else { return };
         kms.pause();
         if let Some((seat, _)) = &kms.seat {
@@ -192,7 +197,7 @@ impl State {
     /// Takes note of the input devices that were opened or closed.
     pub(super) fn devices_changed(&mut self) {
         let changes = self.kms().map(Kms::device_changes).unwrap_or_default();
-        changes.into_iter().for_each(|change| self.libinput_event(change));
+        changes.into_iter().for_each(|change| self.device_input(DeviceInput::Libinput(change)));
     }
 
     fn session_active(&mut self) {
@@ -209,8 +214,8 @@ impl State {
     /// The seat daemon is gone and with it the right to open devices. Guests go on; the next seat daemon is waited for.
     fn seat_lost(&mut self, why: &str) {
         self.no_flips();
-        let time = self.now_ms();
-        self.handle_input_lost(time);
+        let time = monotonic::now_ms();
+        self.device_input(DeviceInput::Lost { time_ms: time });
         let Some(kms) = self.kms() else { return };
         // Its source is the caller, who removes it.
         kms.seat = None;
@@ -245,10 +250,10 @@ impl State {
 
     /// Another seat daemon in place of one that is gone. Whether there is one.
     fn reopen_seat(&mut self) -> bool {
-        let time = self.now_ms();
-        self.handle_input_lost(time);
+        let time = monotonic::now_ms();
+        self.device_input(DeviceInput::Lost { time_ms: time });
         let gone = self.kms().map(Kms::close_devices).unwrap_or_default();
-        gone.into_iter().for_each(|change| self.libinput_event(change));
+        gone.into_iter().for_each(|change| self.device_input(DeviceInput::Libinput(change)));
         let Some(kms) = self.kms() else { return false };
         let opened = Seat::open().and_then(|seat| {
             seat.wait_until_active(SHORT_PATIENCE);

@@ -8,7 +8,7 @@ mod egl;
 
 use anyhow::{Context, bail};
 use clap::{Parser, ValueEnum};
-use phyllome_compositor::backend::{Backend, kms};
+use phyllome_compositor::backend::kms;
 use phyllome_compositor::outputs::RendererKind;
 use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, event_loop, guests};
@@ -200,25 +200,21 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     watch_signals(&event_loop)?;
     let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
     state.start_control().with_context(|| format!("cannot listen at {}", runtime.shell_socket().display()))?;
-    if options.after_crash || options.recovered.is_some() {
-        state.adopt_guests();
-    } else {
-        state.start_guests();
-    }
-    if let Some(times) = options.recovered {
-        if let Err(why) = state.act(Verb::Tell(recovered(times)), Asker::Shell) {
-            tracing::warn!("{why}");
-        }
+    state.start_guests(options.after_crash || options.recovered.is_some());
+    if let Some(times) = options.recovered
+        && let Err(why) = state.act(Verb::Tell(recovered(times)), Asker::Shell)
+    {
+        tracing::warn!("{why}");
     }
     state.queue_redraw();
     tracing::info!(
         "{} outputs, backend {}, renderer {}",
         state.backend.outputs().len(),
-        state.backend_name(),
-        state.renderer_name()
+        state.backend.name(),
+        state.backend.renderer().word()
     );
     // A window of another desktop needs calloop in charge.
-    let lane = matches!(state.backend, Backend::Kms(_));
+    let lane = state.backend.is_display();
     let ended = event_loop::run(&mut event_loop, &mut state, lane);
     state.stop_control();
     state.detach_all_clients();
