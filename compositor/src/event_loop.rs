@@ -28,8 +28,8 @@ const ROUND: usize = 32;
 /// calloop's number in the lane.
 const CALLOOP: u64 = 0;
 
-type Serve<S> = Rc<RefCell<dyn FnMut(&mut S) -> PostAction>>;
-type Ring<S> = Rc<RefCell<dyn FnMut(&mut S) -> TimeoutAction>>;
+type SourceCallback<S> = Rc<RefCell<dyn FnMut(&mut S) -> PostAction>>;
+type AlarmCallback<S> = Rc<RefCell<dyn FnMut(&mut S) -> TimeoutAction>>;
 
 /// What the loop works for.
 pub trait Served: Sized + 'static {
@@ -42,19 +42,19 @@ pub trait Served: Sized + 'static {
 
 /// What is watched in the lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Watch(u64);
+pub struct SourceId(u64);
 
 /// An alarm that is set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Alarm(u64);
 
 /// What is watched, and what serves it.
-type Watched<S> = (Rc<dyn AsFd>, Serve<S>);
+type Watched<S> = (Rc<dyn AsFd>, SourceCallback<S>);
 
 struct Lane<S> {
     epoll: OwnedFd,
     watched: RefCell<BTreeMap<u64, Watched<S>>>,
-    alarms: RefCell<BTreeMap<u64, (Instant, Ring<S>)>>,
+    alarms: RefCell<BTreeMap<u64, (Instant, AlarmCallback<S>)>>,
     next: Cell<u64>,
     /// calloop has something to do, or something else to wait for than when it was last asked to wait.
     touched: Cell<bool>,
@@ -144,15 +144,15 @@ impl<S: 'static> Sources<S> {
         &self,
         fd: impl AsFd + 'static,
         serve: impl FnMut(&mut S) -> PostAction + 'static,
-    ) -> io::Result<Watch> {
+    ) -> io::Result<SourceId> {
         let id = self.lane.next_id();
         epoll::add(&self.lane.epoll, &fd, epoll::EventData::new_u64(id), epoll::EventFlags::IN)?;
         self.lane.watched.borrow_mut().insert(id, (Rc::new(fd), Rc::new(RefCell::new(serve))));
-        Ok(Watch(id))
+        Ok(SourceId(id))
     }
 
     /// It is watched no more.
-    pub fn unwatch(&self, watch: Watch) {
+    pub fn unwatch(&self, watch: SourceId) {
         self.lane.unwatch(watch.0);
     }
 

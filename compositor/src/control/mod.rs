@@ -12,7 +12,7 @@ pub mod typing;
 pub mod wait;
 
 use crate::State;
-use crate::guests::Part;
+use crate::guests::Awaited;
 use client::{Client, ClientError};
 use phyllome_protocol::framing::FramingError;
 use phyllome_protocol::shell::{Event, Reply};
@@ -34,7 +34,7 @@ const BREATH: Duration = Duration::from_secs(1);
 const MAX_CLIENTS: usize = 32;
 
 #[derive(Debug)]
-struct Connected {
+struct ToolConnection {
     client: Client,
     /// None while commands that came are carried out: what comes meanwhile waits in the socket.
     read: Option<RegistrationToken>,
@@ -48,7 +48,7 @@ struct Connected {
 pub struct Server {
     path: PathBuf,
     allow_test_input: bool,
-    clients: BTreeMap<u64, Connected>,
+    clients: BTreeMap<u64, ToolConnection>,
     last_client: u64,
     waits: Waits,
     /// The timers of the commands that wait, by the wait's id.
@@ -143,7 +143,7 @@ impl State {
     }
 
     /// A part of what commands wait for is done; whether any command did wait for it.
-    pub fn settle(&mut self, part: &Part, result: Result<(), String>) -> bool {
+    pub fn settle(&mut self, part: &Awaited, result: Result<(), String>) -> bool {
         let (waited_for, done) = self.control.waits.settle(part, &result);
         self.answer_all(done);
         waited_for
@@ -165,7 +165,7 @@ impl State {
         }
         self.control.last_client += 1;
         let id = self.control.last_client;
-        self.control.clients.insert(id, Connected { client, read: None, write: None, due: false });
+        self.control.clients.insert(id, ToolConnection { client, read: None, write: None, due: false });
         self.watch_client(id);
     }
 
@@ -297,7 +297,7 @@ impl State {
     }
 
     /// Lets a command wait for parts, at most for `limit`.
-    fn wait_for(&mut self, client: u64, kind: Kind, parts: Vec<Part>, failures: Vec<String>, limit: Duration) {
+    fn wait_for(&mut self, client: u64, kind: Kind, parts: Vec<Awaited>, failures: Vec<String>, limit: Duration) {
         let wait = self.control.waits.add(client, kind, parts, failures);
         let done = self.control.waits.take_done();
         if !done.is_empty() {

@@ -2,7 +2,7 @@
 
 use super::wait::Kind;
 use crate::State;
-use crate::guests::Part;
+use crate::guests::Awaited;
 use crate::shell::Done;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::shell::{Command, Reply};
@@ -41,7 +41,7 @@ impl State {
                 self.reply(client, &Reply::Screenshot { width, height, stride }, Some(capture.memfd));
             }
             Ok(Done::Waits(parts, failures)) => {
-                let starts = matches!(parts.as_slice(), [Part::Started(_)]);
+                let starts = matches!(parts.as_slice(), [Awaited::Started(_)]);
                 let (kind, patience) = if starts { (Kind::GoesOn, START) } else { (kind, patience) };
                 self.wait_for(client, kind, parts, failures, patience);
             }

@@ -5,7 +5,7 @@ use super::typing;
 use super::wait::Kind;
 use crate::State;
 use crate::backend::input::DeviceInput;
-use crate::guests::Part;
+use crate::guests::Awaited;
 use crate::monotonic;
 use phyllome_protocol::keys;
 use phyllome_protocol::shell::TestInput;
@@ -101,17 +101,17 @@ impl State {
         }
         let limit = PAUSE * u32::try_from(keys.len()).unwrap_or(u32::MAX) + Duration::from_secs(60);
         self.control.typing.keys = keys.into();
-        self.wait_for(client, Kind::Plain, vec![Part::Typed], vec![], limit);
+        self.wait_for(client, Kind::Plain, vec![Awaited::Typed], vec![], limit);
         let timer = self.loop_handle.insert_source(Timer::immediate(), |_, _, state: &mut State| {
             if state.type_one() {
                 return TimeoutAction::ToDuration(PAUSE);
             }
-            state.settle(&Part::Typed, Ok(()));
+            state.settle(&Awaited::Typed, Ok(()));
             TimeoutAction::Drop
         });
         if timer.is_err() {
             self.control.typing.keys.clear();
-            self.settle(&Part::Typed, Err("the text cannot be typed; the shell has no timer left".to_owned()));
+            self.settle(&Awaited::Typed, Err("the text cannot be typed; the shell has no timer left".to_owned()));
         }
     }
 

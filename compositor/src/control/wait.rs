@@ -1,6 +1,6 @@
 //! Commands that are not done at once: what each waits for, what has failed, and whom to tell. Pure.
 
-use crate::guests::Part;
+use crate::guests::Awaited;
 
 /// What becomes of a command whose parts are done or whose time is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ struct Wait {
     id: u64,
     client: u64,
     kind: Kind,
-    parts: Vec<Part>,
+    parts: Vec<Awaited>,
     failures: Vec<String>,
 }
 
@@ -58,14 +58,14 @@ pub struct Waits {
 
 impl Waits {
     /// Adds a command of `client`; the id by which [`Waits::time_is_over`] knows it.
-    pub fn add(&mut self, client: u64, kind: Kind, parts: Vec<Part>, failures: Vec<String>) -> u64 {
+    pub fn add(&mut self, client: u64, kind: Kind, parts: Vec<Awaited>, failures: Vec<String>) -> u64 {
         self.last_id += 1;
         self.waits.push(Wait { id: self.last_id, client, kind, parts, failures });
         self.last_id
     }
 
     /// A part is done. Whether anybody waited for it, and the clients that are to be answered now.
-    pub fn settle(&mut self, part: &Part, result: &Result<(), String>) -> (bool, Vec<(u64, Verdict)>) {
+    pub fn settle(&mut self, part: &Awaited, result: &Result<(), String>) -> (bool, Vec<(u64, Verdict)>) {
         let mut waited_for = false;
         for wait in &mut self.waits {
             let before = wait.parts.len();
@@ -110,18 +110,18 @@ mod tests {
     #[test]
     fn a_command_is_answered_when_its_last_part_is_done() {
         let mut waits = Waits::default();
-        waits.add(1, Kind::Plain, vec![Part::Answer(7), Part::Answer(8)], vec![]);
-        assert_eq!(waits.settle(&Part::Answer(7), &Ok(())), (true, vec![]));
-        assert_eq!(waits.settle(&Part::Answer(9), &Ok(())), (false, vec![]));
-        assert_eq!(waits.settle(&Part::Answer(8), &Ok(())), (true, vec![(1, Verdict::Done)]));
+        waits.add(1, Kind::Plain, vec![Awaited::Answer(7), Awaited::Answer(8)], vec![]);
+        assert_eq!(waits.settle(&Awaited::Answer(7), &Ok(())), (true, vec![]));
+        assert_eq!(waits.settle(&Awaited::Answer(9), &Ok(())), (false, vec![]));
+        assert_eq!(waits.settle(&Awaited::Answer(8), &Ok(())), (true, vec![(1, Verdict::Done)]));
     }
 
     #[test]
     fn one_failure_refuses_the_whole_but_waits_for_the_rest() {
         let mut waits = Waits::default();
-        waits.add(1, Kind::Plain, vec![Part::Answer(7), Part::Answer(8)], vec!["a".into()]);
-        assert_eq!(waits.settle(&Part::Answer(7), &Err("b".into())).1, []);
-        assert_eq!(waits.settle(&Part::Answer(8), &Ok(())).1, [(1, Verdict::Refused("a (and 1 more)".into()))]);
+        waits.add(1, Kind::Plain, vec![Awaited::Answer(7), Awaited::Answer(8)], vec!["a".into()]);
+        assert_eq!(waits.settle(&Awaited::Answer(7), &Err("b".into())).1, []);
+        assert_eq!(waits.settle(&Awaited::Answer(8), &Ok(())).1, [(1, Verdict::Refused("a (and 1 more)".into()))]);
     }
 
     #[test]
@@ -129,7 +129,7 @@ mod tests {
         let name = GuestName::new("work").unwrap();
         for (kind, refused) in [(Kind::Plain, true), (Kind::GoesOn, false), (Kind::Status, false)] {
             let mut waits = Waits::default();
-            let id = waits.add(1, kind, vec![Part::Ended(name.clone())], vec![]);
+            let id = waits.add(1, kind, vec![Awaited::Ended(name.clone())], vec![]);
             assert!(waits.has(id));
             let (_, verdict) = waits.time_is_over(id).unwrap();
             assert_eq!(matches!(verdict, Verdict::Refused(_)), refused);
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn a_client_that_has_left_is_not_answered() {
         let mut waits = Waits::default();
-        waits.add(1, Kind::Plain, vec![Part::Typed], vec![]);
+        waits.add(1, Kind::Plain, vec![Awaited::Typed], vec![]);
         waits.forget(1);
-        assert_eq!(waits.settle(&Part::Typed, &Ok(())), (false, vec![]));
+        assert_eq!(waits.settle(&Awaited::Typed, &Ok(())), (false, vec![]));
     }
 }

@@ -44,7 +44,7 @@ pub struct Modifiers {
 
 /// What a person does to the face on top.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Input {
+pub enum FaceInput {
     /// A key.
     Key {
         /// evdev code: where the key is.
@@ -169,7 +169,7 @@ impl Faces {
     }
 
     /// The person does something to the face on top at `now`.
-    pub fn input(&mut self, input: &Input, guests: &[GuestView], now: Instant) -> Response {
+    pub fn input(&mut self, input: &FaceInput, guests: &[GuestView], now: Instant) -> Response {
         let reply = match self.open.last_mut() {
             Some(Face::Panel(panel)) => panel.input(input, guests, now),
             Some(Face::Dialog(dialog)) => dialog.input(input, now),

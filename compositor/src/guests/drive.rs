@@ -2,11 +2,11 @@
 //!
 //! Every wait has a deadline and every peer a bound; a guest that misbehaves loses its connection and nothing else happens.
 
-use super::Part;
+use super::Awaited;
 use super::life::Exit;
 use super::link::{DialError, GREETING, Link, LinkError, LinkEvent};
 use super::process::{self, Process};
-use super::watch::{Seen, Watch};
+use super::watch::{Appeared, FolderWatch};
 use super::{Attached, Dial, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
 use phyllome_protocol::control::{Report, Request};
@@ -72,7 +72,7 @@ impl State {
     }
 
     fn watch_guests(&mut self) {
-        let watch = Watch::new(&self.guests.options.runtime.path().join("guests"));
+        let watch = FolderWatch::new(&self.guests.options.runtime.path().join("guests"));
         let source = watch.and_then(|watch| {
             let fd = rustix::io::dup(&watch)?;
             self.guests.watch = Some(watch);
@@ -91,12 +91,12 @@ impl State {
     }
 
     fn folders_changed(&mut self) {
-        let seen = self.guests.watch.as_mut().map(Watch::read).unwrap_or_default();
+        let seen = self.guests.watch.as_mut().map(FolderWatch::read).unwrap_or_default();
         for seen in seen {
             match seen {
-                Seen::Folder(name) => self.found_folder(&name),
-                Seen::Socket(name) => self.dial_guest(&name, LISTENING),
-                Seen::Overflow => {
+                Appeared::Folder(name) => self.found_folder(&name),
+                Appeared::Socket(name) => self.dial_guest(&name, LISTENING),
+                Appeared::Overflow => {
                     for name in self.guests.options.runtime.guests() {
                         self.found_folder(&name);
                     }
@@ -290,7 +290,7 @@ impl State {
             GuestState::Crashed | GuestState::Stopped | GuestState::InternalError => Err(because()),
             GuestState::Running | GuestState::Paused | GuestState::Stopping => Ok(()),
         };
-        self.settle(&Part::Started(name.clone()), result);
+        self.settle(&Awaited::Started(name.clone()), result);
     }
 
     fn answered(&mut self, name: &GuestName, id: u64, result: Result<(), String>) {
@@ -304,7 +304,7 @@ impl State {
         }
         let result = result.map_err(|reason| phyllome_protocol::text::printable(&reason, 300));
         let sentence = result.clone().err();
-        let waited_for = self.settle(&Part::Answer(id), result);
+        let waited_for = self.settle(&Awaited::Answer(id), result);
         if let Some(sentence) = sentence.filter(|_| !waited_for) {
             self.note(name, &sentence);
         }
@@ -380,7 +380,7 @@ impl State {
         tracing::info!(guest = %name, state = state.word(), "phyllome-guest has ended");
         self.fail_pending(name, &format!("{name} has ended"));
         self.settle_started(name);
-        self.settle(&Part::Ended(name.clone()), Ok(()));
+        self.settle(&Awaited::Ended(name.clone()), Ok(()));
         self.detach_guest_client(name);
     }
 
@@ -388,7 +388,7 @@ impl State {
         let ids: Vec<u64> = self.guests.pending.iter().filter(|(_, p)| p.name == *name).map(|(id, _)| *id).collect();
         for id in ids {
             self.guests.pending.remove(&id);
-            self.settle(&Part::Answer(id), Err(sentence.to_owned()));
+            self.settle(&Awaited::Answer(id), Err(sentence.to_owned()));
         }
     }
 

@@ -5,11 +5,11 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
+mod awaited;
 mod drive;
 pub mod life;
 pub mod link;
 mod ops;
-mod part;
 pub mod process;
 pub mod view;
 pub mod watch;
@@ -32,9 +32,9 @@ use std::fs::File;
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
-use watch::Watch;
+use watch::FolderWatch;
 
-pub use part::Part;
+pub use awaited::Awaited;
 pub use view::GuestView;
 
 /// The file in the runtime folder that holds the name of the guest that is shown.
@@ -118,7 +118,7 @@ pub struct Guests {
     options: Options,
     entries: BTreeMap<GuestName, Entry>,
     problems: Vec<String>,
-    watch: Option<Watch>,
+    watch: Option<FolderWatch>,
     /// How guests get a systemd unit of their own, where there are such units; `None` once it has not answered.
     launcher: Option<Launcher>,
     /// Requests that wait for their answers, by id.

@@ -1,7 +1,7 @@
 //! What the person can do with a guest: start, shut down, kill, restart, pause, resume, send keys.
 
+use super::Awaited;
 use super::Entry;
-use super::Part;
 use super::drive::APPEARING;
 use super::process::{Launcher, Process, last_words};
 use crate::State;
@@ -17,7 +17,7 @@ const GRACE: Duration = Duration::from_secs(3);
 impl State {
     /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not, which also stands in the
     /// guest's line if `note` says so.
-    pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Part, String> {
+    pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Awaited, String> {
         let begun = self.begin_op(name, verb);
         if let (Err(sentence), true) = (&begun, note) {
             self.note(name, sentence);
@@ -25,7 +25,7 @@ impl State {
         begun
     }
 
-    fn begin_op(&mut self, name: &GuestName, verb: GuestVerb) -> Result<Part, String> {
+    fn begin_op(&mut self, name: &GuestName, verb: GuestVerb) -> Result<Awaited, String> {
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         let state = entry.life.state();
         // The process of a guest that has ended may still be there, and is then killed like any other.
@@ -39,13 +39,13 @@ impl State {
             GuestVerb::Restart if !state.is_alive() => self.spawn_guest(name),
             GuestVerb::Kill => self.kill_guest(name),
             GuestVerb::Shutdown | GuestVerb::Restart | GuestVerb::Pause | GuestVerb::Resume => {
-                self.ask_guest(name, Request::Verb(verb), None).map(Part::Answer)
+                self.ask_guest(name, Request::Verb(verb), None).map(Awaited::Answer)
             }
         }
     }
 
     /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.
-    pub fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Part>, Vec<String>) {
+    pub fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Awaited>, Vec<String>) {
         let meant = |state: GuestState| match verb {
             // One that starts or powers off is let be.
             GuestVerb::Pause => state == GuestState::Running,
@@ -66,13 +66,13 @@ impl State {
     }
 
     /// Asks every guest for fresh counters; the parts to wait for.
-    pub fn ask_all_for_reports(&mut self) -> Vec<Part> {
+    pub fn ask_all_for_reports(&mut self) -> Vec<Awaited> {
         let names: Vec<_> = self.guests.views().into_iter().filter(|v| v.state.is_alive()).map(|v| v.name).collect();
-        names.iter().filter_map(|name| self.ask_guest(name, Request::Report, None).ok()).map(Part::Answer).collect()
+        names.iter().filter_map(|name| self.ask_guest(name, Request::Report, None).ok()).map(Awaited::Answer).collect()
     }
 
     /// Sends keys by name to a guest.
-    pub fn send_keys(&mut self, name: &GuestName, keys: Vec<String>) -> Result<Part, String> {
+    pub fn send_keys(&mut self, name: &GuestName, keys: Vec<String>) -> Result<Awaited, String> {
         const MAX_KEYS: usize = 16;
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         if !entry.life.state().is_alive() {
@@ -84,11 +84,11 @@ impl State {
         if let Some(bad) = keys.iter().find(|key| phyllome_protocol::keys::code_from_name(key).is_none()) {
             return Err(phyllome_protocol::keys::unknown(bad));
         }
-        self.ask_guest(name, Request::SendKeys { keys }, None).map(Part::Answer)
+        self.ask_guest(name, Request::SendKeys { keys }, None).map(Awaited::Answer)
     }
 
     /// Starts phyllome-guest for a guest that does not run. The first guest that is started is shown.
-    pub(super) fn spawn_guest(&mut self, name: &GuestName) -> Result<Part, String> {
+    pub(super) fn spawn_guest(&mut self, name: &GuestName) -> Result<Awaited, String> {
         let (width, height) = self.protocols.screens.area(name, None);
         let Some(entry) = self.guests.entries.get_mut(name) else { return Err(self.guests.why_not(name)) };
         if entry.process.is_some() {
@@ -111,7 +111,7 @@ impl State {
                 self.show_started(name.clone());
                 self.dial_guest(name, APPEARING);
                 self.guests_changed();
-                Ok(Part::Started(name.clone()))
+                Ok(Awaited::Started(name.clone()))
             }
             Err(sentence) => {
                 if let Some(entry) = self.guests.entries.get_mut(name) {
@@ -174,7 +174,7 @@ impl State {
         launched.is_ok()
     }
 
-    fn kill_guest(&mut self, name: &GuestName) -> Result<Part, String> {
+    fn kill_guest(&mut self, name: &GuestName) -> Result<Awaited, String> {
         if let Some(entry) = self.guests.entries.get_mut(name) {
             entry.life.ending();
         }
@@ -193,6 +193,6 @@ impl State {
         if let Some(former) = former {
             self.loop_handle.remove(former);
         }
-        Ok(Part::Ended(name.clone()))
+        Ok(Awaited::Ended(name.clone()))
     }
 }

@@ -13,7 +13,7 @@ const MAX_WATCHES: usize = 256;
 
 /// What appeared.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum Appeared {
     /// A guest's folder.
     Folder(GuestName),
     /// A control socket in the folder of this guest.
@@ -24,13 +24,13 @@ pub enum Seen {
 
 /// The watch over `guests/` and the folders in it.
 #[derive(Debug)]
-pub struct Watch {
+pub struct FolderWatch {
     inotify: OwnedFd,
     root: i32,
     folders: BTreeMap<i32, GuestName>,
 }
 
-impl Watch {
+impl FolderWatch {
     /// Watches the folder `guests`.
     pub fn new(guests: &Path) -> std::io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
@@ -51,7 +51,7 @@ impl Watch {
     }
 
     /// What has appeared since the last call; bounded by one buffer.
-    pub fn read(&mut self) -> Vec<Seen> {
+    pub fn read(&mut self) -> Vec<Appeared> {
         let mut buffer = [MaybeUninit::uninit(); 8192];
         let mut reader = Reader::new(&self.inotify, &mut buffer);
         let mut seen = Vec::new();
@@ -64,13 +64,13 @@ impl Watch {
             };
             let file = event.file_name().and_then(|name| name.to_str().ok());
             if event.events().contains(ReadFlags::QUEUE_OVERFLOW) {
-                seen.push(Seen::Overflow);
+                seen.push(Appeared::Overflow);
             } else if event.events().contains(ReadFlags::IGNORED) {
                 gone.push(event.wd());
             } else if event.wd() == self.root {
-                seen.extend(file.and_then(|name| GuestName::new(name).ok()).map(Seen::Folder));
+                seen.extend(file.and_then(|name| GuestName::new(name).ok()).map(Appeared::Folder));
             } else if file == Some("control.sock") {
-                seen.extend(self.folders.get(&event.wd()).cloned().map(Seen::Socket));
+                seen.extend(self.folders.get(&event.wd()).cloned().map(Appeared::Socket));
             }
             if reader.is_buffer_empty() {
                 break;
@@ -83,7 +83,7 @@ impl Watch {
     }
 }
 
-impl AsFd for Watch {
+impl AsFd for FolderWatch {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.inotify.as_fd()
     }
@@ -96,30 +96,30 @@ mod tests {
     #[test]
     fn folders_and_sockets_are_seen_and_other_files_are_not() {
         let dir = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(dir.path()).unwrap();
+        let mut watch = FolderWatch::new(dir.path()).unwrap();
         assert_eq!(watch.read(), []);
         let work = GuestName::new("work").unwrap();
         let folder = dir.path().join("work");
         std::fs::create_dir(&folder).unwrap();
         std::fs::create_dir(dir.path().join(".hidden")).unwrap();
-        assert_eq!(watch.read(), [Seen::Folder(work.clone())]);
+        assert_eq!(watch.read(), [Appeared::Folder(work.clone())]);
         watch.add(&work, &folder);
         std::fs::write(folder.join("other"), "").unwrap();
         std::fs::write(folder.join("control.sock"), "").unwrap();
-        assert_eq!(watch.read(), [Seen::Socket(work.clone())]);
+        assert_eq!(watch.read(), [Appeared::Socket(work.clone())]);
     }
 
     #[test]
     fn a_folder_that_goes_and_comes_back_is_watched_again() {
         let dir = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(dir.path()).unwrap();
+        let mut watch = FolderWatch::new(dir.path()).unwrap();
         let work = GuestName::new("work").unwrap();
         let folder = dir.path().join("work");
         for _ in 0..1000 {
             std::fs::create_dir(&folder).unwrap();
             watch.add(&work, &folder);
             std::fs::remove_dir(&folder).unwrap();
-            assert_eq!(watch.read(), [Seen::Folder(work.clone())]);
+            assert_eq!(watch.read(), [Appeared::Folder(work.clone())]);
         }
         assert!(watch.folders.is_empty());
     }

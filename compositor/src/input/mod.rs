@@ -22,7 +22,7 @@ use crate::shell::Done;
 use crate::wayland::seat::GuestInput;
 use phyllome_config::input::InputConfig;
 use phyllome_protocol::control::Leds;
-use phyllome_trusted::attention::{Attention, Decision, Owner};
+use phyllome_trusted::attention::{Attention, Decision, KeyOwner};
 use phyllome_trusted::codes;
 use phyllome_trusted::gate::Asker;
 use phyllome_trusted::held::{DeviceId, Held};
@@ -91,7 +91,7 @@ impl State {
     }
 
     fn key_changed(&mut self, code: u32, pressed: bool, time_ms: u32, wakes: bool) {
-        let owner = if wakes { Owner::Nobody } else { self.input_owner() };
+        let owner = if wakes { KeyOwner::Nobody } else { self.input_owner() };
         let decisions = self.input.attention.key(code, pressed, time_ms, owner);
         self.stop_repeating(if pressed { None } else { Some(code) });
         let moves = |key| self.shell.repeats(key);
@@ -133,11 +133,11 @@ impl State {
         self.release_buttons(time_ms);
     }
 
-    fn input_owner(&self) -> Owner {
+    fn input_owner(&self) -> KeyOwner {
         if self.shell.has_keys() {
-            return Owner::Shell;
+            return KeyOwner::Shell;
         }
-        if self.shell.keyboard_owner().is_some() { Owner::Guest } else { Owner::Nobody }
+        if self.shell.keyboard_owner().is_some() { KeyOwner::Guest } else { KeyOwner::Nobody }
     }
 
     fn carry_out(&mut self, decisions: Vec<Decision>) {
@@ -159,13 +159,13 @@ impl State {
     }
 
     /// A key as a face hears of it.
-    fn key_of_face(&mut self, code: u32, pressed: bool) -> faces::Input {
+    fn key_of_face(&mut self, code: u32, pressed: bool) -> faces::FaceInput {
         let down = self.input.keys.codes();
         let any = |which: fn(u32) -> bool| down.iter().any(|held| which(*held));
         let modifiers =
             faces::Modifiers { shift: any(codes::is_shift), ctrl: any(codes::is_ctrl), alt: any(codes::is_alt) };
         let text = if pressed { self.text_of_key(code, down) } else { String::new() };
-        faces::Input::Key { code, pressed, modifiers, text }
+        faces::FaceInput::Key { code, pressed, modifiers, text }
     }
 
     /// There is nowhere to say why a chord or a click did nothing but the log.

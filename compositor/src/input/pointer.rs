@@ -8,7 +8,7 @@ use crate::outputs::OutputId;
 use crate::outputs::arrange;
 use crate::wayland::seat::GuestInput;
 use phyllome_protocol::GuestName;
-use phyllome_trusted::attention::Owner;
+use phyllome_trusted::attention::KeyOwner;
 use phyllome_trusted::codes;
 use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::DeviceId;
@@ -65,7 +65,7 @@ impl State {
                     self.passed_over(shown);
                 }
                 None if self.guest_has_pointer() && self.input.buttons.len() < MAX_BUTTONS => {
-                    let decisions = self.input.attention.pointer_used(false, Owner::Guest);
+                    let decisions = self.input.attention.pointer_used(false, KeyOwner::Guest);
                     self.carry_out(decisions);
                     self.input.buttons.push(code);
                     self.forward(GuestInput::Button { code, pressed: true }, time_ms);
@@ -96,7 +96,7 @@ impl State {
         }
         let (horizontal, vertical) = self.input.wheel.turn(horizontal, vertical);
         if (horizontal, vertical) != (0, 0) {
-            let decisions = self.input.attention.pointer_used(true, Owner::Guest);
+            let decisions = self.input.attention.pointer_used(true, KeyOwner::Guest);
             self.carry_out(decisions);
             let (horizontal, vertical) = (f64::from(horizontal) / PARTS, f64::from(vertical) / PARTS);
             self.forward(GuestInput::Axis { horizontal, vertical }, time_ms);
@@ -195,7 +195,7 @@ impl State {
 
     /// Whether the guest that has the focus has the pointer too.
     fn guest_has_pointer(&self) -> bool {
-        self.input_owner() == Owner::Guest && self.protocols.seat.pointer_focus().is_some()
+        self.input_owner() == KeyOwner::Guest && self.protocols.seat.pointer_focus().is_some()
     }
 
     /// The guest that a click means which lies on another output than the guest that has the focus.

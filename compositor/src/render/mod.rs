@@ -15,7 +15,7 @@ pub mod turned;
 use crate::State;
 use crate::log_limit::LogLimit;
 use crate::outputs::{Capture, Drawn, OutputId};
-use crate::wayland::presentation::{Presented, Waiting};
+use crate::wayland::presentation::{AwaitingFrame, Presented};
 use clock::FrameClock;
 use phyllome_protocol::shell::{CaptureTarget, Event};
 use phyllome_protocol::status::Area;
@@ -33,7 +33,7 @@ use std::time::{Duration, Instant};
 struct Frames {
     clock: FrameClock,
     /// Who waits for the frame that is on its way to the display.
-    waiting: Waiting,
+    waiting: AwaitingFrame,
     /// The guest whose picture is in that frame.
     picture: Option<GuestName>,
     drawn: bool,
@@ -143,7 +143,7 @@ impl State {
         let refresh = self.backend.outputs().iter().find(|other| other.id == output).map_or(60_000, |o| o.refresh_mhz);
         self.render.frames.entry(output).or_insert_with(|| Frames {
             clock: FrameClock::new(refresh),
-            waiting: Waiting::default(),
+            waiting: AwaitingFrame::default(),
             picture: None,
             drawn: false,
         })
@@ -171,7 +171,7 @@ impl State {
                 if let Some(on) = self.backend.outputs().get(index) {
                     on.present(&scene.shown);
                 }
-                let waiting = Waiting::take(&scene.shown);
+                let waiting = AwaitingFrame::take(&scene.shown);
                 let Some(frames) = self.render.frames.get_mut(&output) else { return };
                 frames.drawn = true;
                 frames.waiting = waiting;

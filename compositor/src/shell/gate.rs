@@ -6,7 +6,7 @@
 use super::Shell;
 use crate::State;
 use crate::faces;
-use crate::guests::Part;
+use crate::guests::Awaited;
 use crate::outputs::Capture;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::shell::Event;
@@ -21,7 +21,7 @@ pub enum Done {
     /// It is done.
     Now,
     /// It is done when these parts are, and these sentences say what could not be begun.
-    Waits(Vec<Part>, Vec<String>),
+    Waits(Vec<Awaited>, Vec<String>),
     /// Here is the picture.
     Picture(Capture),
 }
@@ -82,7 +82,7 @@ impl State {
     }
 
     /// The person does something to the face that has the keys.
-    pub(crate) fn face_input(&mut self, input: &faces::Input) {
+    pub(crate) fn face_input(&mut self, input: &faces::FaceInput) {
         let before = self.talking_to();
         let response = self.shell.input(input, Instant::now());
         if response.changed {

@@ -187,7 +187,7 @@ impl Shell {
     }
 
     /// The person does something to the face on top.
-    fn input(&mut self, input: &faces::Input, now: Instant) -> Response {
+    fn input(&mut self, input: &faces::FaceInput, now: Instant) -> Response {
         self.faces.input(input, &self.guests, now)
     }
 

@@ -31,7 +31,8 @@ fn slot(shell: &mut Shell, number: i64, now: Instant) -> Option<Instant> {
 
 /// A key is pressed while a face has the keys; what it wants done.
 fn key(shell: &mut Shell, code: u32, now: Instant) -> Vec<Verb> {
-    let key = faces::Input::Key { code, pressed: true, modifiers: faces::Modifiers::default(), text: String::new() };
+    let key =
+        faces::FaceInput::Key { code, pressed: true, modifiers: faces::Modifiers::default(), text: String::new() };
     shell.input(&key, now).verbs
 }
 

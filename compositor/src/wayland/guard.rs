@@ -65,11 +65,11 @@ fn processor_time() -> libc::c_long {
 
 /// Watches one client for as long as it lives. One at a time on each thread.
 #[derive(Debug)]
-pub struct Watch<'a> {
+pub struct WatchedDispatch<'a> {
     _socket: BorrowedFd<'a>,
 }
 
-impl<'a> Watch<'a> {
+impl<'a> WatchedDispatch<'a> {
     /// Begins to watch the client at `socket`.
     pub fn new(socket: BorrowedFd<'a>) -> Self {
         OVERRAN.with(|overran| overran.store(false, Relaxed));
@@ -95,7 +95,7 @@ impl<'a> Watch<'a> {
     }
 }
 
-impl Drop for Watch<'_> {
+impl Drop for WatchedDispatch<'_> {
     fn drop(&mut self) {
         SERVED.set(NOBODY);
         compiler_fence(SeqCst);
@@ -130,7 +130,7 @@ fn install_handler() -> io::Result<()> {
             }
             IS_SET.set(false);
             if socket != NOBODY {
-                // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because `Watch` borrows it and takes it
+                // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because `WatchedDispatch` borrows it and takes it
                 // out of `SERVED` before the borrow ends. signal-hook puts errno back.
                 unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
                 OVERRAN.with(|overran| overran.store(true, Relaxed));
@@ -175,15 +175,15 @@ mod tests {
     #[test]
     fn a_turn_that_takes_too_long_is_told_from_one_that_does_not() {
         let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
-        assert!(!Watch::new(socket.as_fd()).end());
+        assert!(!WatchedDispatch::new(socket.as_fd()).end());
         let most = std::time::Duration::from_nanos(MOST.1.unsigned_abs());
         let deadline = std::time::Instant::now() + 20 * most;
-        let watch = Watch::new(socket.as_fd());
+        let watch = WatchedDispatch::new(socket.as_fd());
         while !OVERRAN.with(|overran| overran.load(Relaxed)) {
             assert!(std::time::Instant::now() < deadline, "nobody was cut off");
         }
         assert!(watch.end());
         assert_eq!(std::io::Read::read(&mut &socket, &mut [0]).unwrap(), 0, "the socket is shut down");
-        assert!(!Watch::new(socket.as_fd()).end(), "the next turn is another");
+        assert!(!WatchedDispatch::new(socket.as_fd()).end(), "the next turn is another");
     }
 }

@@ -168,7 +168,7 @@ impl State {
         let server = self.protocols.server.clone();
         // Requests are served one after the other: nothing that a request does serves another.
         let Ok(mut server) = server.try_borrow_mut() else { return PostAction::Continue };
-        let watch = guard::Watch::new(socket);
+        let watch = guard::WatchedDispatch::new(socket);
         let open = descriptors::open();
         self.protocols.fences.serve(Some(client.clone()));
         let served = server.backend().dispatch_single_client(self, client.clone());

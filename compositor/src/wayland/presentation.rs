@@ -36,12 +36,12 @@ pub struct Presented {
 
 /// Who waits to hear that the picture that was committed last is on the display.
 #[derive(Debug, Default)]
-pub struct Waiting {
+pub struct AwaitingFrame {
     callbacks: Vec<WlCallback>,
     feedback: Vec<PresentationFeedbackCallback>,
 }
 
-impl Waiting {
+impl AwaitingFrame {
     /// Takes what waits on these surfaces.
     pub fn take(surfaces: &[WlSurface]) -> Self {
         let mut waiting = Self::default();

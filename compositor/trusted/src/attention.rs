@@ -24,7 +24,7 @@ const MAX_WITHHELD: usize = 32;
 
 /// Whom plain keys go to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
+pub enum KeyOwner {
     /// The guest that has the focus.
     Guest,
     /// The shell's own panel, switcher or dialog.
@@ -120,7 +120,7 @@ impl Attention {
     }
 
     /// A key was pressed or released. A press of a key that is down is a repeat and means nothing.
-    pub fn key(&mut self, code: u32, pressed: bool, time_ms: u32, owner: Owner) -> Vec<Decision> {
+    pub fn key(&mut self, code: u32, pressed: bool, time_ms: u32, owner: KeyOwner) -> Vec<Decision> {
         let mut out = Vec::new();
         let at = self.down.iter().position(|key| key.code == code);
         match (pressed, at) {
@@ -138,14 +138,14 @@ impl Attention {
 
     /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under Super this is a shortcut of the
     /// guest's, so what is withheld goes first.
-    pub fn pointer_used(&mut self, wheel: bool, owner: Owner) -> Vec<Decision> {
+    pub fn pointer_used(&mut self, wheel: bool, owner: KeyOwner) -> Vec<Decision> {
         let mut out = Vec::new();
-        if owner == Owner::Guest && matches!(self.hold, Hold::Withheld | Hold::Lent) {
+        if owner == KeyOwner::Guest && matches!(self.hold, Hold::Withheld | Hold::Lent) {
             self.lend(&mut out);
             self.pointer_wheel |= wheel;
             self.pointer_buttons |= !wheel;
         }
-        if owner == Owner::Guest && self.both == Hold::Withheld {
+        if owner == KeyOwner::Guest && self.both == Hold::Withheld {
             self.lend_both(owner, &mut out);
         }
         out
@@ -188,7 +188,7 @@ impl Attention {
         self.is_down(is_super)
     }
 
-    fn press(&mut self, code: u32, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
+    fn press(&mut self, code: u32, time_ms: u32, owner: KeyOwner, out: &mut Vec<Decision>) {
         let under = self.hold != Hold::None || is_super(code);
         let mut fate = Fate::Eaten;
         match self.hold {
@@ -209,11 +209,11 @@ impl Attention {
                 self.make_chord(code, time_ms, out);
             }
             Hold::Withheld if is_modifier(code) => fate = self.withhold(code, time_ms),
-            Hold::Withheld if owner == Owner::Guest => {
+            Hold::Withheld if owner == KeyOwner::Guest => {
                 self.lend(out);
                 fate = Fate::Given;
             }
-            Hold::Lent if owner == Owner::Guest => fate = Fate::Given,
+            Hold::Lent if owner == KeyOwner::Guest => fate = Fate::Given,
             Hold::Withheld | Hold::Lent | Hold::Used => {}
         }
         if fate == Fate::Given {
@@ -223,31 +223,31 @@ impl Attention {
     }
 
     /// A key that is pressed while Super is not down.
-    fn press_plain(&mut self, code: u32, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) -> Fate {
+    fn press_plain(&mut self, code: u32, time_ms: u32, owner: KeyOwner, out: &mut Vec<Decision>) -> Fate {
         let completes = (codes::is_ctrl(code) && self.is_down(codes::is_alt))
             || (codes::is_alt(code) && self.is_down(codes::is_ctrl));
         match (self.both, owner) {
             (Hold::Used, _) => return Fate::Eaten,
-            (Hold::None, Owner::Guest) if completes => {
+            (Hold::None, KeyOwner::Guest) if completes => {
                 self.both = Hold::Withheld;
                 return self.withhold(code, time_ms);
             }
-            (Hold::Withheld, Owner::Guest) if is_modifier(code) => return self.withhold(code, time_ms),
+            (Hold::Withheld, KeyOwner::Guest) if is_modifier(code) => return self.withhold(code, time_ms),
             (Hold::Withheld, _) => self.lend_both(owner, out),
             _ => {}
         }
         match owner {
-            Owner::Guest => return Fate::Given,
-            Owner::Shell => {
+            KeyOwner::Guest => return Fate::Given,
+            KeyOwner::Shell => {
                 out.push(Decision::Shell { code, pressed: true });
                 return Fate::Shown;
             }
-            Owner::Nobody => {}
+            KeyOwner::Nobody => {}
         }
         Fate::Eaten
     }
 
-    fn release(&mut self, key: Key, time_ms: u32, owner: Owner, out: &mut Vec<Decision>) {
+    fn release(&mut self, key: Key, time_ms: u32, owner: KeyOwner, out: &mut Vec<Decision>) {
         match key.fate {
             Fate::Given => out.push(Decision::Forward { code: key.code, pressed: false, time_ms }),
             // Where no tap will be made, what is released means nothing any more.
@@ -255,7 +255,7 @@ impl Attention {
                 self.withheld.retain(|event| event.code != key.code)
             }
             Fate::Withheld => self.withheld.push(Event { code: key.code, pressed: false, time_ms }),
-            Fate::Shown if owner == Owner::Shell => out.push(Decision::Shell { code: key.code, pressed: false }),
+            Fate::Shown if owner == KeyOwner::Shell => out.push(Decision::Shell { code: key.code, pressed: false }),
             Fate::Shown | Fate::Eaten => {}
         }
         if is_super(key.code) && !self.super_is_down() {
@@ -267,7 +267,7 @@ impl Attention {
     }
 
     /// If Ctrl and Alt are not down together any more, what was withheld is given: it was no chord.
-    fn both_released(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+    fn both_released(&mut self, owner: KeyOwner, out: &mut Vec<Decision>) {
         let (ctrl, alt) = (self.is_down(codes::is_ctrl), self.is_down(codes::is_alt));
         match self.both {
             Hold::Withheld if !(ctrl && alt) => {
@@ -281,7 +281,7 @@ impl Attention {
         }
     }
 
-    fn super_released(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+    fn super_released(&mut self, owner: KeyOwner, out: &mut Vec<Decision>) {
         if self.hold == Hold::Withheld {
             self.give_withheld(owner, out);
         }
@@ -353,17 +353,17 @@ impl Attention {
     }
 
     fn lend(&mut self, out: &mut Vec<Decision>) {
-        self.give_withheld(Owner::Guest, out);
+        self.give_withheld(KeyOwner::Guest, out);
         self.hold = Hold::Lent;
     }
 
-    fn lend_both(&mut self, owner: Owner, out: &mut Vec<Decision>) {
+    fn lend_both(&mut self, owner: KeyOwner, out: &mut Vec<Decision>) {
         self.give_withheld(owner, out);
         self.both = Hold::Lent;
     }
 
-    fn give_withheld(&mut self, owner: Owner, out: &mut Vec<Decision>) {
-        let fate = if owner == Owner::Guest { Fate::Given } else { Fate::Eaten };
+    fn give_withheld(&mut self, owner: KeyOwner, out: &mut Vec<Decision>) {
+        let fate = if owner == KeyOwner::Guest { Fate::Given } else { Fate::Eaten };
         for Event { code, pressed, time_ms } in self.withheld.drain(..) {
             if fate == Fate::Given {
                 out.push(Decision::Forward { code, pressed, time_ms });

@@ -17,13 +17,13 @@ fn release(code: u32) -> (u32, bool) {
     (code, false)
 }
 
-fn run(machine: &mut Attention, owner: Owner, keys: &[(u32, bool)]) -> Vec<Decision> {
+fn run(machine: &mut Attention, owner: KeyOwner, keys: &[(u32, bool)]) -> Vec<Decision> {
     keys.iter().flat_map(|(code, pressed)| machine.key(*code, *pressed, 0, owner)).collect()
 }
 
 /// What a guest that has the keyboard all the time sees, and the chords.
 fn guest_sees(keys: &[(u32, bool)]) -> (Vec<(u32, bool)>, Vec<Chord>) {
-    split(&run(&mut Attention::new(), Owner::Guest, keys))
+    split(&run(&mut Attention::new(), KeyOwner::Guest, keys))
 }
 
 fn split(decisions: &[Decision]) -> (Vec<(u32, bool)>, Vec<Chord>) {
@@ -84,9 +84,9 @@ fn a_shortcut_of_the_guest_arrives_whole_and_in_order() {
 #[test]
 fn tp09_a_chord_after_a_shortcut_finds_super_withheld_again() {
     let mut machine = Attention::new();
-    let (seen, _) = split(&run(&mut machine, Owner::Guest, &[press(LEFT_META), press(L), release(L)]));
+    let (seen, _) = split(&run(&mut machine, KeyOwner::Guest, &[press(LEFT_META), press(L), release(L)]));
     assert_eq!(seen, [press(LEFT_META), press(L), release(L), release(LEFT_META)]);
-    let (seen, chords) = split(&run(&mut machine, Owner::Guest, &[press(TWO), release(TWO), release(LEFT_META)]));
+    let (seen, chords) = split(&run(&mut machine, KeyOwner::Guest, &[press(TWO), release(TWO), release(LEFT_META)]));
     assert_eq!((seen, chords), (vec![], vec![slot(2)]));
 }
 
@@ -129,28 +129,28 @@ fn shift_from_before_super_makes_the_switcher_go_back() {
 #[test]
 fn the_switcher_ends_when_the_last_super_key_is_released() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(LEFT_META), press(RIGHT_META), press(TAB), release(TAB)]);
-    assert_eq!(run(&mut machine, Owner::Shell, &[release(LEFT_META), press(TAB)]), [Decision::Chord(Chord::Next)]);
-    assert_eq!(run(&mut machine, Owner::Shell, &[release(RIGHT_META)]), [Decision::Chord(Chord::Chosen)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_META), press(RIGHT_META), press(TAB), release(TAB)]);
+    assert_eq!(run(&mut machine, KeyOwner::Shell, &[release(LEFT_META), press(TAB)]), [Decision::Chord(Chord::Next)]);
+    assert_eq!(run(&mut machine, KeyOwner::Shell, &[release(RIGHT_META)]), [Decision::Chord(Chord::Chosen)]);
 }
 
 #[test]
 fn tp10_a_switch_releases_what_the_old_guest_holds_and_gives_the_new_one_nothing() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(LEFT_SHIFT), press(A), press(LEFT_META), press(TWO)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_SHIFT), press(A), press(LEFT_META), press(TWO)]);
     let (seen, _) = split(&machine.owner_changed(0));
     assert_eq!(seen, [release(A), release(LEFT_SHIFT)]);
     let later = [release(A), release(TWO), release(LEFT_META), release(LEFT_SHIFT)];
-    assert_eq!(run(&mut machine, Owner::Guest, &later), []);
-    assert_eq!(run(&mut machine, Owner::Guest, &[press(A)]).len(), 1);
+    assert_eq!(run(&mut machine, KeyOwner::Guest, &later), []);
+    assert_eq!(run(&mut machine, KeyOwner::Guest, &[press(A)]).len(), 1);
 }
 
 #[test]
 fn a_key_under_the_super_of_a_chord_is_not_typed_into_the_new_guest() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(LEFT_META), press(TWO)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_META), press(TWO)]);
     machine.owner_changed(0);
-    assert_eq!(run(&mut machine, Owner::Guest, &[press(L), release(L), release(LEFT_META)]), []);
+    assert_eq!(run(&mut machine, KeyOwner::Guest, &[press(L), release(L), release(LEFT_META)]), []);
 }
 
 #[test]
@@ -158,27 +158,27 @@ fn the_shell_gets_presses_and_their_releases_while_it_has_the_keyboard_and_the_g
     let mut machine = Attention::new();
     let keys = [press(DOWN), release(DOWN), press(LEFT_META), release(LEFT_META)];
     let seen = [true, false].map(|pressed| Decision::Shell { code: DOWN, pressed });
-    assert_eq!(run(&mut machine, Owner::Shell, &keys), seen);
-    run(&mut machine, Owner::Shell, &[press(ENTER)]);
-    assert_eq!(run(&mut machine, Owner::Guest, &[release(ENTER)]), [], "its press was the shell's");
-    run(&mut machine, Owner::Guest, &[press(DOWN)]);
+    assert_eq!(run(&mut machine, KeyOwner::Shell, &keys), seen);
+    run(&mut machine, KeyOwner::Shell, &[press(ENTER)]);
+    assert_eq!(run(&mut machine, KeyOwner::Guest, &[release(ENTER)]), [], "its press was the shell's");
+    run(&mut machine, KeyOwner::Guest, &[press(DOWN)]);
     machine.owner_changed(0);
-    assert_eq!(run(&mut machine, Owner::Shell, &[release(DOWN)]), [], "its press was the guest's");
+    assert_eq!(run(&mut machine, KeyOwner::Shell, &[release(DOWN)]), [], "its press was the guest's");
 }
 
 #[test]
 fn super_with_a_pointer_button_belongs_to_the_guest_until_the_button_is_up() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(LEFT_META)]);
-    assert_eq!(split(&machine.pointer_used(false, Owner::Guest)).0, [press(LEFT_META)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_META)]);
+    assert_eq!(split(&machine.pointer_used(false, KeyOwner::Guest)).0, [press(LEFT_META)]);
     assert_eq!(split(&machine.pointer_released(0)).0, [release(LEFT_META)]);
-    assert_eq!(run(&mut machine, Owner::Guest, &[release(LEFT_META)]), []);
+    assert_eq!(run(&mut machine, KeyOwner::Guest, &[release(LEFT_META)]), []);
 }
 
 #[test]
 fn lost_keyboards_release_everything_and_end_the_switcher() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(A), press(LEFT_META), press(TAB)]);
+    run(&mut machine, KeyOwner::Guest, &[press(A), press(LEFT_META), press(TAB)]);
     let (seen, chords) = split(&machine.lost(0));
     assert_eq!((seen, chords), (vec![release(A)], vec![Chord::Chosen]));
     assert!(!machine.super_is_down());
@@ -187,13 +187,13 @@ fn lost_keyboards_release_everything_and_end_the_switcher() {
 #[test]
 fn a_thousand_stuck_keys_are_bounded() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(LEFT_META)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_META)]);
     for code in (0..2000).chain([u32::MAX]) {
-        machine.key(code, true, 0, Owner::Guest);
+        machine.key(code, true, 0, KeyOwner::Guest);
     }
     assert!(machine.down.len() <= MAX_DOWN && machine.withheld.len() <= 2 * MAX_DOWN);
     for _ in 0..1000 {
-        run(&mut machine, Owner::Guest, &[press(LEFT_CTRL), release(LEFT_CTRL)]);
+        run(&mut machine, KeyOwner::Guest, &[press(LEFT_CTRL), release(LEFT_CTRL)]);
     }
     assert!(machine.withheld.len() <= MAX_WITHHELD + MAX_DOWN);
 }
@@ -254,7 +254,7 @@ fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
 
 #[test]
 fn tp08_a_terminals_chord_works_from_the_panel_without_guests_and_under_super() {
-    for owner in [Owner::Shell, Owner::Nobody] {
+    for owner in [KeyOwner::Shell, KeyOwner::Nobody] {
         let decisions = run(&mut Attention::new(), owner, &[press(LEFT_CTRL), press(LEFT_ALT), press(F1 + 1)]);
         assert_eq!(decisions.last(), Some(&Decision::Chord(Chord::Terminal(2))));
     }
@@ -273,10 +273,10 @@ fn function_keys_without_both_modifiers_are_the_guests() {
 #[test]
 fn ctrl_alt_with_a_pointer_button_belongs_to_the_guest() {
     let mut machine = Attention::new();
-    run(&mut machine, Owner::Guest, &[press(LEFT_CTRL), press(LEFT_ALT)]);
-    assert_eq!(split(&machine.pointer_used(false, Owner::Guest)).0, [press(LEFT_ALT)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_CTRL), press(LEFT_ALT)]);
+    assert_eq!(split(&machine.pointer_used(false, KeyOwner::Guest)).0, [press(LEFT_ALT)]);
     assert_eq!(split(&machine.pointer_released(0)).0, []);
-    let (seen, _) = split(&run(&mut machine, Owner::Guest, &[release(LEFT_ALT), release(LEFT_CTRL)]));
+    let (seen, _) = split(&run(&mut machine, KeyOwner::Guest, &[release(LEFT_ALT), release(LEFT_CTRL)]));
     assert_eq!(seen, [release(LEFT_ALT), release(LEFT_CTRL)]);
 }
 
@@ -360,7 +360,7 @@ proptest! {
         let mut machine = Attention::new();
         let mut guests = [Witness::default(), Witness::default()];
         let mut focus = 0usize;
-        let mut owner = Owner::Guest;
+        let mut owner = KeyOwner::Guest;
         let mut pointer = false;
         let physically_down = |machine: &Attention| machine.down.iter().map(|key| key.code).collect::<Vec<_>>();
         let all = steps.into_iter().chain([Step::PointerReleased, Step::Lost]);
@@ -375,7 +375,7 @@ proptest! {
             for decision in decisions {
                 match decision {
                     Decision::Forward { code, pressed, .. } => {
-                        prop_assert!(owner == Owner::Guest, "only a guest that has the keyboard gets keys");
+                        prop_assert!(owner == KeyOwner::Guest, "only a guest that has the keyboard gets keys");
                         guests[focus].see(code, pressed)?;
                         let down = physically_down(&machine);
                         let both = down.iter().any(|code| is_ctrl(*code)) && down.iter().any(|code| is_alt(*code));
@@ -390,23 +390,23 @@ proptest! {
                     Decision::Chord(chord) => {
                         let releases = machine.owner_changed(0);
                         let (to, who) = match chord {
-                            Chord::Slot(slot) => (usize::from(slot.number() - 1) % 2, Owner::Guest),
-                            Chord::Chosen => (1 - focus, Owner::Guest),
-                            Chord::Next | Chord::Previous => (focus, Owner::Shell),
-                            Chord::Panel if owner == Owner::Shell => (focus, Owner::Guest),
-                            Chord::Panel => (focus, Owner::Shell),
+                            Chord::Slot(slot) => (usize::from(slot.number() - 1) % 2, KeyOwner::Guest),
+                            Chord::Chosen => (1 - focus, KeyOwner::Guest),
+                            Chord::Next | Chord::Previous => (focus, KeyOwner::Shell),
+                            Chord::Panel if owner == KeyOwner::Shell => (focus, KeyOwner::Guest),
+                            Chord::Panel => (focus, KeyOwner::Shell),
                             Chord::Terminal(_) => unreachable!("carried out above"),
                         };
                         for decision in releases {
                             if let Decision::Forward { code, pressed, .. } = decision {
-                                prop_assert!(owner == Owner::Guest && !pressed);
+                                prop_assert!(owner == KeyOwner::Guest && !pressed);
                                 guests[focus].see(code, pressed)?;
                             }
                         }
                         prop_assert!(guests[focus].held.is_empty());
                         (focus, owner) = (to, who);
                     }
-                    Decision::Shell { .. } => prop_assert!(owner == Owner::Shell),
+                    Decision::Shell { .. } => prop_assert!(owner == KeyOwner::Shell),
                 }
             }
             let held = &guests[focus].held;

@@ -9,7 +9,7 @@ use smithay::utils::{Buffer, Physical, Rectangle, Scale, Size, Transform};
 use std::ops::Range;
 
 /// A part of the picture.
-pub type Rect = Rectangle<i32, Physical>;
+pub type PhysicalRect = Rectangle<i32, Physical>;
 
 /// More rectangles than this become the one around them all: each costs, and they are a guest's to choose.
 const MAX_PARTS: usize = 16;
@@ -17,7 +17,7 @@ const MAX_PARTS: usize = 16;
 /// Rectangles that do not overlap, at most [`MAX_PARTS`].
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Region {
-    parts: Vec<Rect>,
+    parts: Vec<PhysicalRect>,
 }
 
 impl Region {
@@ -27,7 +27,7 @@ impl Region {
     }
 
     /// Its rectangles.
-    pub fn parts(&self) -> &[Rect] {
+    pub fn parts(&self) -> &[PhysicalRect] {
         &self.parts
     }
 
@@ -42,7 +42,7 @@ impl Region {
     }
 
     /// One rectangle more.
-    pub fn add(&mut self, part: Rect) {
+    pub fn add(&mut self, part: PhysicalRect) {
         if part.is_empty() || self.parts.iter().any(|own| own.contains_rect(part)) {
             return;
         }
@@ -65,7 +65,7 @@ impl Region {
 }
 
 /// Calls `each` with the parts of `part` that lie under none of `covers`.
-fn uncovered(part: Rect, covers: &[Rect], each: &mut impl FnMut(Rect)) {
+fn uncovered(part: PhysicalRect, covers: &[PhysicalRect], each: &mut impl FnMut(PhysicalRect)) {
     let over = covers.iter().enumerate().find_map(|(at, cover)| Some((at, part.intersection(*cover)?)));
     let Some((at, hole)) = over.filter(|(_, hole)| !hole.is_empty()) else {
         if !part.is_empty() {
@@ -74,7 +74,7 @@ fn uncovered(part: Rect, covers: &[Rect], each: &mut impl FnMut(Rect)) {
         return;
     };
     let rest = covers.get(at + 1..).unwrap_or_default();
-    let rect = |x: i32, y: i32, width: i32, height: i32| Rect::new((x, y).into(), (width, height).into());
+    let rect = |x: i32, y: i32, width: i32, height: i32| PhysicalRect::new((x, y).into(), (width, height).into());
     let (right, bottom) = (part.loc.x + part.size.w, part.loc.y + part.size.h);
     let (hole_right, hole_bottom) = (hole.loc.x + hole.size.w, hole.loc.y + hole.size.h);
     let around = [
@@ -88,10 +88,10 @@ fn uncovered(part: Rect, covers: &[Rect], each: &mut impl FnMut(Rect)) {
 
 /// An element of a picture, as it was then.
 #[derive(Debug)]
-struct Seen {
+struct DrawnElement {
     id: Id,
     commit: CommitCounter,
-    place: Rect,
+    place: PhysicalRect,
     source: Rectangle<f64, Buffer>,
     transform: Transform,
     /// Its opaque parts among those of all.
@@ -102,17 +102,17 @@ struct Seen {
 #[derive(Debug, Default)]
 struct Picture {
     /// Top first.
-    elements: Vec<Seen>,
-    opaque: Vec<Rect>,
+    elements: Vec<DrawnElement>,
+    opaque: Vec<PhysicalRect>,
 }
 
 impl Picture {
-    fn opaque_of(&self, seen: &Seen) -> &[Rect] {
+    fn opaque_of(&self, seen: &DrawnElement) -> &[PhysicalRect] {
         self.opaque.get(seen.opaque.clone()).unwrap_or_default()
     }
 
     /// Opaque parts of what is above.
-    fn above(&self, seen: &Seen) -> &[Rect] {
+    fn above(&self, seen: &DrawnElement) -> &[PhysicalRect] {
         self.opaque.get(..seen.opaque.start).unwrap_or_default()
     }
 }
@@ -127,21 +127,21 @@ pub struct Tracker {
 /// What is to be drawn of each element.
 #[derive(Debug, Default)]
 pub struct Plan {
-    parts: Vec<Rect>,
+    parts: Vec<PhysicalRect>,
     ends: Vec<usize>,
-    ground: Vec<Rect>,
+    ground: Vec<PhysicalRect>,
 }
 
 impl Plan {
     /// The parts of element number `index`, counted from its left upper corner.
-    pub fn of(&self, index: usize) -> &[Rect] {
+    pub fn of(&self, index: usize) -> &[PhysicalRect] {
         let start = index.checked_sub(1).map_or(Some(0), |before| self.ends.get(before).copied());
         let range = start.zip(self.ends.get(index).copied()).map(|(start, end)| start..end);
         range.and_then(|range| self.parts.get(range)).unwrap_or_default()
     }
 
     /// The parts that no element covers.
-    pub fn ground(&self) -> &[Rect] {
+    pub fn ground(&self) -> &[PhysicalRect] {
         &self.ground
     }
 }
@@ -150,7 +150,7 @@ impl Tracker {
     /// Takes note of a picture of `size`, top first, and adds to `changed` what is not as in the one before.
     pub fn note<E: Element>(&mut self, elements: &[E], size: Size<i32, Physical>, changed: &mut Region) {
         let scale = Scale::from(1.0);
-        let screen = Rect::from_size(size);
+        let screen = PhysicalRect::from_size(size);
         std::mem::swap(&mut self.now, &mut self.before);
         self.now.elements.clear();
         self.now.opaque.clear();
@@ -160,9 +160,9 @@ impl Tracker {
         for element in elements {
             let place = element.geometry(scale);
             let start = now.opaque.len();
-            let inside = |part: &Rect| Rect::new(part.loc + place.loc, part.size).intersection(screen);
+            let inside = |part: &PhysicalRect| PhysicalRect::new(part.loc + place.loc, part.size).intersection(screen);
             now.opaque.extend(element.opaque_regions(scale).iter().filter_map(inside).filter(|part| !part.is_empty()));
-            let seen = Seen {
+            let seen = DrawnElement {
                 id: element.id().clone(),
                 commit: element.current_commit(),
                 place,
@@ -171,7 +171,7 @@ impl Tracker {
                 opaque: start..now.opaque.len(),
             };
             let covers = now.opaque.get(..start).unwrap_or_default();
-            let mut add = |part: Rect| {
+            let mut add = |part: PhysicalRect| {
                 if let Some(part) = part.intersection(screen) {
                     uncovered(part, covers, &mut |part| changed.add(part));
                 }
@@ -187,7 +187,7 @@ impl Tracker {
                         add(place);
                     } else if old.commit != seen.commit {
                         let damage = element.damage_since(scale, Some(old.commit));
-                        damage.iter().for_each(|part| add(Rect::new(part.loc + place.loc, part.size)));
+                        damage.iter().for_each(|part| add(PhysicalRect::new(part.loc + place.loc, part.size)));
                     }
                 }
                 _ => add(place),
@@ -210,7 +210,9 @@ impl Tracker {
         for seen in &self.now.elements {
             let covers = self.now.above(seen);
             for part in region.parts().iter().filter_map(|part| part.intersection(seen.place)) {
-                uncovered(part, covers, &mut |part| parts.push(Rect::new(part.loc - seen.place.loc, part.size)));
+                uncovered(part, covers, &mut |part| {
+                    parts.push(PhysicalRect::new(part.loc - seen.place.loc, part.size))
+                });
             }
             ends.push(parts.len());
         }
@@ -238,14 +240,14 @@ mod tests {
     /// A rectangle of colours, each of which changes with its own damage.
     struct Tile {
         id: Id,
-        place: Rect,
+        place: PhysicalRect,
         opaque: bool,
         bag: DamageBag<i32, Buffer>,
         colors: Vec<u64>,
     }
 
     impl Tile {
-        fn new(place: Rect, opaque: bool, color: u64) -> Self {
+        fn new(place: PhysicalRect, opaque: bool, color: u64) -> Self {
             let colors = vec![color; (place.size.w * place.size.h) as usize];
             Self { id: Id::new(), place, opaque, bag: DamageBag::default(), colors }
         }
@@ -271,7 +273,7 @@ mod tests {
         fn src(&self) -> Rectangle<f64, Buffer> {
             Rectangle::from_size((f64::from(self.place.size.w), f64::from(self.place.size.h)).into())
         }
-        fn geometry(&self, _: Scale<f64>) -> Rect {
+        fn geometry(&self, _: Scale<f64>) -> PhysicalRect {
             self.place
         }
         fn damage_since(&self, _: Scale<f64>, commit: Option<CommitCounter>) -> DamageSet<i32, Physical> {
@@ -280,7 +282,7 @@ mod tests {
             };
             parts
                 .into_iter()
-                .map(|part| Rect::new((part.loc.x, part.loc.y).into(), (part.size.w, part.size.h).into()))
+                .map(|part| PhysicalRect::new((part.loc.x, part.loc.y).into(), (part.size.w, part.size.h).into()))
                 .collect()
         }
         fn opaque_regions(&self, _: Scale<f64>) -> OpaqueRegions<i32, Physical> {
@@ -292,7 +294,7 @@ mod tests {
         }
     }
 
-    fn points(part: Rect) -> impl Iterator<Item = (i32, i32)> {
+    fn points(part: PhysicalRect) -> impl Iterator<Item = (i32, i32)> {
         let (right, bottom) = (part.loc.x + part.size.w, part.loc.y + part.size.h);
         (part.loc.y..bottom).flat_map(move |y| (part.loc.x..right).map(move |x| (x, y)))
     }
@@ -308,7 +310,7 @@ mod tests {
     fn everything(tiles: &[Tile]) -> Pixels {
         let mut pixels = vec![7; (SIDE * SIDE) as usize];
         for tile in tiles.iter().rev() {
-            for point in tile.place.intersection(Rect::from_size(size())).into_iter().flat_map(points) {
+            for point in tile.place.intersection(PhysicalRect::from_size(size())).into_iter().flat_map(points) {
                 pixels[at(point)] = tile.over(pixels[at(point)], point.0, point.1);
             }
         }
@@ -321,7 +323,7 @@ mod tests {
         }
         for (index, tile) in tiles.iter().enumerate().rev() {
             for part in plan.of(index) {
-                for point in points(Rect::new(part.loc + tile.place.loc, part.size)) {
+                for point in points(PhysicalRect::new(part.loc + tile.place.loc, part.size)) {
                     pixels[at(point)] = tile.over(pixels[at(point)], point.0, point.1);
                 }
             }
@@ -330,17 +332,18 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Step {
-        Add(usize, Rect, bool),
+        Add(usize, PhysicalRect, bool),
         Remove(usize),
         Raise(usize),
         Move(usize, i32, i32),
         Turn(usize),
-        Change(usize, Vec<Rect>),
+        Change(usize, Vec<PhysicalRect>),
         Nothing,
     }
 
-    fn rect() -> impl Strategy<Value = Rect> {
-        (-4..SIDE, -4..SIDE, 1..14i32, 1..14i32).prop_map(|(x, y, w, h)| Rect::new((x, y).into(), (w, h).into()))
+    fn rect() -> impl Strategy<Value = PhysicalRect> {
+        (-4..SIDE, -4..SIDE, 1..14i32, 1..14i32)
+            .prop_map(|(x, y, w, h)| PhysicalRect::new((x, y).into(), (w, h).into()))
     }
 
     fn step() -> impl Strategy<Value = Step> {
@@ -372,8 +375,8 @@ mod tests {
             Step::Turn(index) if *index < count => tiles[*index].opaque = !tiles[*index].opaque,
             Step::Change(index, parts) if *index < count => {
                 let tile = &mut tiles[*index];
-                let own = Rect::from_size(tile.place.size);
-                let parts: Vec<Rect> = parts.iter().filter_map(|part| part.intersection(own)).collect();
+                let own = PhysicalRect::from_size(tile.place.size);
+                let parts: Vec<PhysicalRect> = parts.iter().filter_map(|part| part.intersection(own)).collect();
                 for (x, y) in parts.iter().copied().flat_map(points) {
                     tile.colors[(y * own.size.w + x) as usize] = color;
                 }
@@ -439,7 +442,7 @@ mod tests {
             prop_assert!(region.parts().len() <= MAX_PARTS);
             for part in &parts {
                 for point in points(*part) {
-                    let holds = |own: &&Rect| own.contains(point);
+                    let holds = |own: &&PhysicalRect| own.contains(point);
                     prop_assert_eq!(region.parts().iter().filter(holds).count(), 1);
                 }
             }
@@ -447,7 +450,7 @@ mod tests {
     }
 
     fn tile(x: i32, y: i32, width: i32, height: i32) -> Tile {
-        Tile::new(Rect::new((x, y).into(), (width, height).into()), true, 1)
+        Tile::new(PhysicalRect::new((x, y).into(), (width, height).into()), true, 1)
     }
 
     #[test]
@@ -466,11 +469,11 @@ mod tests {
         assert!(changed.is_empty());
         tiles[1].bag.add([Rectangle::new((3, 1).into(), (5, 5).into())]);
         tracker.note(&tiles, size(), &mut changed);
-        assert_eq!(changed.parts(), [Rect::new((3, 4).into(), (5, 2).into())]);
+        assert_eq!(changed.parts(), [PhysicalRect::new((3, 4).into(), (5, 2).into())]);
         let mut plan = Plan::default();
         tracker.plan(&changed, &mut plan);
         assert!(plan.of(0).is_empty() && plan.ground().is_empty());
-        assert_eq!(plan.of(1), [Rect::new((3, 4).into(), (5, 2).into())]);
+        assert_eq!(plan.of(1), [PhysicalRect::new((3, 4).into(), (5, 2).into())]);
         assert!(plan.of(2).is_empty());
     }
 

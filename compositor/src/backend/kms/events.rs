@@ -3,11 +3,11 @@
 use super::device::Gpu;
 use super::recovery::GUEST_LIMIT;
 use super::session::{Seat, SeatChange};
-use super::{Devices, Kms, SHORT_PATIENCE};
+use super::{Kms, LibinputDevices, SHORT_PATIENCE};
 use crate::State;
 use crate::backend::Backend;
 use crate::backend::input::DeviceInput;
-use crate::event_loop::{Sources, Watch};
+use crate::event_loop::{SourceId, Sources};
 use crate::monotonic;
 use crate::outputs::OutputId;
 use phyllome_protocol::GuestName;
@@ -42,7 +42,7 @@ pub(super) fn watch_udev(loop_handle: &Sources<State>, udev: UdevBackend) -> Res
 }
 
 /// Listens to a graphics device.
-pub(super) fn watch_gpu(loop_handle: &Sources<State>, device: &DrmDeviceFd) -> Result<Watch, String> {
+pub(super) fn watch_gpu(loop_handle: &Sources<State>, device: &DrmDeviceFd) -> Result<SourceId, String> {
     // Times of another clock say nothing here; then flips have the time at which they are heard of.
     let monotonic = device.get_driver_capability(DriverCapability::MonotonicTimestamp).is_ok_and(|is| is == 1);
     let fd = device.clone();
@@ -84,7 +84,7 @@ impl Kms {
             .loop_handle
             .insert_source(backend, |event, (), state| state.device_input(DeviceInput::Libinput(event)))
         {
-            Ok(source) => self.devices = Some(Devices { context, source }),
+            Ok(source) => self.devices = Some(LibinputDevices { context, source }),
             Err(error) => tracing::error!("the input devices cannot be listened to: {error}"),
         }
     }
@@ -115,7 +115,7 @@ impl Kms {
         gone
     }
 
-    /// Devices are another session's from now on.
+    /// LibinputDevices are another session's from now on.
     fn pause(&mut self) {
         self.paused = true;
         if let Some(driven) = &mut self.driven {
@@ -127,7 +127,7 @@ impl Kms {
         }
     }
 
-    /// Devices are the shell's again.
+    /// LibinputDevices are the shell's again.
     fn resume(&mut self) {
         self.paused = false;
         self.open_devices();
@@ -135,7 +135,7 @@ impl Kms {
         if self.end_pause() {
             self.close_gpu();
         }
-        self.barred.clear();
+        self.trouble.barred.clear();
         let resumed = match &mut self.driven {
             Some(driven) => activate(&mut driven.gpu),
             None => self.open_gpu(),
@@ -220,7 +220,7 @@ impl State {
         // Its source is the caller, who removes it.
         kms.seat = None;
         kms.paused = false;
-        kms.backoff.forget();
+        kms.trouble.backoff.forget();
         kms.end_pause();
         kms.trouble(&format!("the seat daemon is gone ({why})"));
     }
@@ -229,7 +229,7 @@ impl State {
     pub(super) fn open_anew(&mut self) {
         self.no_flips();
         let Some(kms) = self.kms() else { return };
-        kms.retry = None;
+        kms.trouble.retry = None;
         kms.close_gpu();
         if kms.seat.is_none() && !self.reopen_seat() {
             return;
@@ -264,7 +264,7 @@ impl State {
             Ok(seat) => {
                 kms.paused = !seat.0.is_active();
                 kms.seat = Some(seat);
-                kms.backoff.forget();
+                kms.trouble.backoff.forget();
                 tracing::info!("the seat is back");
                 true
             }
@@ -297,7 +297,7 @@ impl State {
         match event {
             UdevEvent::Added { .. } if ours.is_none() && !kms.paused => {
                 kms.end_pause();
-                kms.backoff.forget();
+                kms.trouble.backoff.forget();
                 kms.trouble("a graphics device has come");
             }
             UdevEvent::Added { path, .. } if ours.is_some() && kms.log.allow(Instant::now()) => {
@@ -328,7 +328,7 @@ impl State {
     /// Displays came, went or changed, or one could not be drawn on.
     pub(super) fn settle_displays(&mut self) {
         let Some(kms) = self.kms() else { return };
-        if kms.paused || kms.retry.is_some() {
+        if kms.paused || kms.trouble.retry.is_some() {
             return;
         }
         if let Err(why) = kms.settle() {
@@ -341,7 +341,7 @@ impl State {
     fn flipped(&mut self, crtc: crtc::Handle, time: Option<Duration>, sequence: u32) {
         let Some(kms) = self.kms() else { return };
         let Some(name) = kms.driven.as_mut().and_then(|driven| driven.gpu.flipped(crtc, time)) else { return };
-        kms.backoff.note_shown();
+        kms.trouble.backoff.note_shown();
         let Some(output) = kms.outputs.iter().find(|output| output.name == name).map(|output| output.id) else {
             return;
         };
@@ -364,7 +364,7 @@ impl State {
             if kms.log.allow(Instant::now()) {
                 tracing::warn!("{name} waits for a picture of {guest}, which is composited for some time from now on");
             }
-            kms.suspects.blame(&guest, Instant::now());
+            kms.trouble.suspects.blame(&guest, Instant::now());
             return TimeoutAction::ToDuration(GUEST_LIMIT);
         }
         let why = format!("{name} has not shown a frame in time");

@@ -19,7 +19,7 @@ mod settle;
 mod surface;
 
 use crate::State;
-use crate::event_loop::{Alarm, Sources, Watch};
+use crate::event_loop::{Alarm, SourceId, Sources};
 use crate::log_limit::LogLimit;
 use crate::outputs::arrange::Order;
 use crate::outputs::{Capture, Drawn, Output, OutputId, RendererKind};
@@ -59,7 +59,7 @@ const MAX_GLES_FAILURES: usize = 3;
 const SEAT_PAUSE: Duration = Duration::from_secs(1);
 
 /// The libinput context, and its place in the loop.
-struct Devices {
+struct LibinputDevices {
     context: Libinput,
     source: RegistrationToken,
 }
@@ -79,7 +79,7 @@ impl Drop for Overdue {
 /// The open device, and its place in the loop.
 struct Driven {
     gpu: Gpu,
-    source: Watch,
+    source: SourceId,
 }
 
 /// Displays and devices of one seat.
@@ -89,7 +89,7 @@ pub struct Kms {
     settings: BTreeMap<String, OutputConfig>,
     wanted: Option<RendererKind>,
     seat: Option<(Seat, RegistrationToken)>,
-    devices: Option<Devices>,
+    devices: Option<LibinputDevices>,
     driven: Option<Driven>,
     outputs: Vec<Output>,
     order: Order,
@@ -98,14 +98,21 @@ pub struct Kms {
     asleep: bool,
     /// Another session is switched to, or none was active yet.
     paused: bool,
+    /// What was plugged in at the last look.
+    seen: Vec<Plug>,
+    trouble: Trouble,
+    log: LogLimit,
+}
+
+/// What could not be done, and when it is tried again.
+#[derive(Default)]
+struct Trouble {
     retry: Option<RegistrationToken>,
     backoff: Backoff,
     /// Displays on which nothing could be drawn, until something else is plugged in or all is opened anew.
     barred: BTreeMap<String, Barred>,
-    /// What was plugged in at the last look.
-    seen: Vec<Plug>,
+    /// Guests whose buffers may have held up a frame.
     suspects: Suspects,
-    log: LogLimit,
 }
 
 impl Kms {
@@ -136,11 +143,8 @@ impl Kms {
             renderer: wanted.unwrap_or(RendererKind::Pixman),
             asleep: false,
             paused: !active,
-            retry: None,
-            backoff: Backoff::default(),
-            barred: BTreeMap::new(),
             seen: Vec::new(),
-            suspects: Suspects::default(),
+            trouble: Trouble::default(),
             log: LogLimit::new(LINES),
         };
         events::watch_udev(loop_handle, udev)?;
@@ -165,14 +169,14 @@ impl Kms {
     }
 
     pub(super) fn draw(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<Drawn, String> {
-        if self.asleep || self.paused || self.retry.is_some() {
+        if self.asleep || self.paused || self.trouble.retry.is_some() {
             return Ok(Drawn::Asleep);
         }
         let Some(output) = self.outputs.get(index) else { return Ok(Drawn::Asleep) };
         let (id, name, area) = (output.id, output.name.clone(), output.layout().area);
         let Some(driven) = &mut self.driven else { return Ok(Drawn::Asleep) };
         let mut stage = Stage::of(scene, &area, screens);
-        let late = |guest| self.suspects.has(guest, Instant::now());
+        let late = |guest| self.trouble.suspects.has(guest, Instant::now());
         stage.late = scene.picture.as_ref().is_some_and(late);
         let drawn = driven.gpu.draw(&name, scene, &stage, screens);
         if let (Ok((_, plane)), Some(output)) = (&drawn, self.outputs.get_mut(index)) {
@@ -200,7 +204,7 @@ impl Kms {
         let Some(driven) = &mut self.driven else { return };
         let Remedy::Bar(how) = driven.gpu.remedy(name) else { return self.trouble(why) };
         driven.gpu.keep(|wiring| wiring.name != name);
-        self.barred.insert(name.to_owned(), how);
+        self.trouble.barred.insert(name.to_owned(), how);
         if self.log.allow(Instant::now()) {
             match how {
                 Barred::Asked => {
@@ -290,7 +294,7 @@ impl Kms {
         let mut handle = seat.handle();
         let mut reason = None;
         // What draws by itself and fails again and again is given up for what needs no GPU.
-        let gives_up = self.wanted.is_none() && self.backoff.failures(Instant::now()) >= MAX_GLES_FAILURES;
+        let gives_up = self.wanted.is_none() && self.trouble.backoff.failures(Instant::now()) >= MAX_GLES_FAILURES;
         let wanted = if gives_up { Some(RendererKind::Pixman) } else { self.wanted };
         let mut paths = paths.into_iter();
         for path in &mut paths {
@@ -321,7 +325,7 @@ impl Kms {
 
     /// Closes the device; outputs stay.
     fn close_gpu(&mut self) {
-        self.barred.clear();
+        self.trouble.barred.clear();
         if let Some(Driven { mut gpu, source }) = self.driven.take() {
             gpu.drm.pause();
             gpu.keep(|_| false);
@@ -333,10 +337,10 @@ impl Kms {
 
     /// Something failed that a fresh start may mend. Nothing is drawn until then.
     fn trouble(&mut self, why: &str) {
-        if self.retry.is_some() {
+        if self.trouble.retry.is_some() {
             return;
         }
-        let (pause, is_new) = self.backoff.failed(why, Instant::now());
+        let (pause, is_new) = self.trouble.backoff.failed(why, Instant::now());
         // A seat daemon that comes back is not kept waiting.
         let pause = if self.seat.is_some() { pause } else { SEAT_PAUSE };
         if is_new {
@@ -347,20 +351,20 @@ impl Kms {
             TimeoutAction::Drop
         });
         match timer {
-            Ok(timer) => self.retry = Some(timer),
+            Ok(timer) => self.trouble.retry = Some(timer),
             Err(error) => tracing::error!("the display is lost, and no timer can be set: {error}"),
         }
     }
 
     /// The pause after [`Kms::trouble`] is over before its time. Whether there was one.
     fn end_pause(&mut self) -> bool {
-        let retry = self.retry.take();
+        let retry = self.trouble.retry.take();
         retry.inspect(|retry| self.loop_handle.remove(*retry)).is_some()
     }
 }
 
 impl Drop for Kms {
-    /// Devices are given back before the seat is.
+    /// LibinputDevices are given back before the seat is.
     fn drop(&mut self) {
         self.close_devices();
         self.close_gpu();

@@ -32,9 +32,9 @@ const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
 /// kernel passes over it where it is told, or where it is too old for that, leaves parts of the picture old.
 const COPIES: [&str; 2] = ["virtio_gpu", "vmwgfx"];
 
-/// Memory that a buffer is drawn into, as its mapping says: where, how large, with how long rows, how laid out.
+/// MappedBuffer that a buffer is drawn into, as its mapping says: where, how large, with how long rows, how laid out.
 #[derive(Clone, Copy, Debug)]
-pub struct Memory {
+pub struct MappedBuffer {
     start: *mut u32,
     size: (u32, u32),
     stride: u32,
@@ -53,15 +53,15 @@ pub trait DrawsMemory: Renderer + Bind<Self::Target> {
     /// # Safety
     ///
     /// `memory` describes memory that may be written to, is aligned to pixels, and stays for as long as the answer.
-    unsafe fn target(memory: Memory) -> Result<Self::Target, String>;
+    unsafe fn target(memory: MappedBuffer) -> Result<Self::Target, String>;
 }
 
 impl DrawsMemory for PixmanRenderer {
     type Target = Image<'static, 'static>;
     const DRAWS_MEMORY: bool = true;
 
-    unsafe fn target(memory: Memory) -> Result<Self::Target, String> {
-        let Memory { start, size, stride, format } = memory;
+    unsafe fn target(memory: MappedBuffer) -> Result<Self::Target, String> {
+        let MappedBuffer { start, size, stride, format } = memory;
         let code = FormatCode::try_from(format).map_err(|_| format!("Pixman does not know {format}"))?;
         let size = (size.0 as usize, size.1 as usize);
         // SAFETY: the caller promises it.
@@ -75,7 +75,7 @@ impl DrawsMemory for GlesRenderer {
     type Target = smithay::backend::renderer::gles::GlesTexture;
     const DRAWS_MEMORY: bool = false;
 
-    unsafe fn target(_memory: Memory) -> Result<Self::Target, String> {
+    unsafe fn target(_memory: MappedBuffer) -> Result<Self::Target, String> {
         Err("a GPU does not draw into the processor's memory".to_owned())
     }
 }
@@ -200,7 +200,7 @@ impl<R: DrawsMemory> Primary<R> {
         if u64::try_from(pixels.len()).is_ok_and(|length| length < needed) || stride / 4 < width || stride % 4 != 0 {
             return Err(failed(&"the kernel gave too little"));
         }
-        let memory = Memory { start, size: (width, height), stride, format: self.format };
+        let memory = MappedBuffer { start, size: (width, height), stride, format: self.format };
         // SAFETY: a mapping begins with a page and is writable; `height` rows of `stride` bytes were just seen to be in it, of which `width`
         // pixels are used. `Sheet` drops the target before the mapping.
         let target = unsafe { R::target(memory) }.map_err(|why| failed(&why))?;

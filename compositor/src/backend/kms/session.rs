@@ -48,7 +48,7 @@ pub unsafe fn choose_daemon() {
 /// What the seat daemon says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SeatChange {
-    /// Devices can be used.
+    /// LibinputDevices can be used.
     Active,
     /// Another session was switched to. To be answered with [`Seat::yield_devices`].
     Paused,
@@ -190,7 +190,7 @@ impl Seat {
         asked.is_ok() && flags.intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL)
     }
 
-    /// Devices are not used any more: the other session may have them.
+    /// LibinputDevices are not used any more: the other session may have them.
     pub fn yield_devices(&self) {
         if let Err(error) = self.shared.seat.borrow_mut().disable() {
             tracing::warn!("the seat cannot be given away: {}", io::Error::from_raw_os_error(i32::from(error)));

@@ -30,9 +30,9 @@ impl Kms {
             plugs(&gpu.drm).map_err(|error| format!("{} says nothing of its displays: {error}", gpu.path.display()))?;
         // What could not be lit may be now that something else is there.
         if found != self.seen {
-            self.barred.clear();
+            self.trouble.barred.clear();
         }
-        let (settings, barred, log) = (&self.settings, &self.barred, &mut self.log);
+        let (settings, barred, log) = (&self.settings, &self.trouble.barred, &mut self.log);
         let is_wanted = |plug: &&Plug| {
             plug.connected
                 && !settings.get(&plug.name).is_some_and(|set| set.disabled)

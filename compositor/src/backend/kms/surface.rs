@@ -118,7 +118,7 @@ impl Wiring {
 }
 
 /// What puts frames on a display.
-enum Way<R, A, F>
+enum Swapchain<R, A, F>
 where
     R: Draws,
     A: Buffers,
@@ -130,7 +130,7 @@ where
     Primary(Box<Primary<R>>),
 }
 
-impl<R, A, F> Way<R, A, F>
+impl<R, A, F> Swapchain<R, A, F>
 where
     R: Draws,
     A: Buffers,
@@ -180,7 +180,7 @@ where
     F: Exports<A::Buffer>,
 {
     wiring: Wiring,
-    way: Way<R, A, F>,
+    way: Swapchain<R, A, F>,
     /// The alarm that is set while a page flip is under way.
     overdue: Option<Overdue>,
     progress: Progress,
@@ -243,7 +243,7 @@ where
                 Step::Anew => false,
             };
             if changed {
-                if let Way::Planes(compositor) = &mut head.way {
+                if let Swapchain::Planes(compositor) = &mut head.way {
                     compositor.set_output_mode_source(wiring.mode_source());
                 }
                 head.way.forget();
@@ -260,9 +260,9 @@ where
         let mut hardware = Hardware::of(&surface, (cursor.w, cursor.h));
         hardware.cursor = hardware.cursor.filter(|_| self.cursors.is_some());
         let way = if hardware == Hardware::default() && Primary::<R>::suits(&surface) {
-            Way::Primary(Box::new(Primary::new(surface)?))
+            Swapchain::Primary(Box::new(Primary::new(surface)?))
         } else {
-            Way::Planes(Box::new(self.compositor(surface, &wiring, cursor)?))
+            Swapchain::Planes(Box::new(self.compositor(surface, &wiring, cursor)?))
         };
         let planner = Planner::new(hardware);
         self.heads.push(Head { wiring, way, overdue: None, progress: Progress::default(), planner });
@@ -431,8 +431,8 @@ where
     let name = &head.wiring.name;
     let why = |error: &dyn fmt::Display| format!("{name} could not be drawn: {error}");
     let compositor = match &mut head.way {
-        Way::Planes(compositor) => compositor,
-        Way::Primary(primary) => {
+        Swapchain::Planes(compositor) => compositor,
+        Swapchain::Primary(primary) => {
             let drawn = primary.draw(renderer, elements).map_err(|error| why(&error))?;
             if drawn == Drawn::Queued {
                 head.progress.begun();

@@ -3,7 +3,7 @@
 //!
 //! For a moment after it appears it ignores every key, so that what was meant for the face below answers nothing.
 
-use super::{Input, Reply};
+use super::{FaceInput, Reply};
 use crate::guests::GuestView;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
@@ -34,15 +34,17 @@ impl Dialog {
     }
 
     /// The person does something while it is on top.
-    pub fn input(&self, input: &Input, now: Instant) -> Reply {
+    pub fn input(&self, input: &FaceInput, now: Instant) -> Reply {
         let deaf = now.saturating_duration_since(self.since) < DEAF;
         match input {
-            Input::Key { code, pressed: true, .. } if !deaf => match *code {
+            FaceInput::Key { code, pressed: true, .. } if !deaf => match *code {
                 codes::Y => Reply::Answered(vec![Verb::Guest(self.name.clone(), self.verb)]),
                 codes::ESC | codes::N | codes::ENTER | codes::KP_ENTER => Reply::Answered(Vec::new()),
                 _ => Reply::Nothing,
             },
-            Input::Key { .. } | Input::Motion { .. } | Input::Button { .. } | Input::Scroll { .. } => Reply::Nothing,
+            FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
+                Reply::Nothing
+            }
         }
     }
 

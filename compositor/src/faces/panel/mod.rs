@@ -5,7 +5,7 @@
 mod view;
 
 use super::dialog::Dialog;
-use super::{Input, Reply, position};
+use super::{FaceInput, Reply, position};
 use crate::guests::GuestView;
 use crate::ui::PanelView;
 use phyllome_protocol::status::GuestState;
@@ -50,10 +50,12 @@ impl Panel {
     }
 
     /// The person does something while it is on top.
-    pub fn input(&mut self, input: &Input, guests: &[GuestView], now: Instant) -> Reply {
+    pub fn input(&mut self, input: &FaceInput, guests: &[GuestView], now: Instant) -> Reply {
         match input {
-            Input::Key { code, pressed: true, .. } => self.key(*code, guests, now),
-            Input::Key { .. } | Input::Motion { .. } | Input::Button { .. } | Input::Scroll { .. } => Reply::Nothing,
+            FaceInput::Key { code, pressed: true, .. } => self.key(*code, guests, now),
+            FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
+                Reply::Nothing
+            }
         }
     }
 

@@ -25,8 +25,8 @@ impl Open {
     }
 
     fn key(&mut self, code: u32, now: Instant) -> Vec<Verb> {
-        let input = Input::Key { code, pressed: true, modifiers: Modifiers::default(), text: String::new() };
-        let release = Input::Key { code, pressed: false, modifiers: Modifiers::default(), text: String::new() };
+        let input = FaceInput::Key { code, pressed: true, modifiers: Modifiers::default(), text: String::new() };
+        let release = FaceInput::Key { code, pressed: false, modifiers: Modifiers::default(), text: String::new() };
         let verbs = self.faces.input(&input, &self.guests, now).verbs;
         assert_eq!(self.faces.input(&release, &self.guests, now), Response::default(), "a release does nothing");
         verbs

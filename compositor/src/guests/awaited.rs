@@ -4,7 +4,7 @@ use phyllome_protocol::GuestName;
 
 /// Something that a command waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Part {
+pub enum Awaited {
     /// The answer of a guest to the request with this id.
     Answer(u64),
     /// The guest is more than starting, or has ended.
