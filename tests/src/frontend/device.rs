@@ -1,6 +1,7 @@
 //! The process under test: our device, or QEMU's contrib vhost-user-gpu as the peer.
 
 use anyhow::{Context, Result, bail};
+use phyllome_test_support::{process, wait};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -95,14 +96,8 @@ impl DeviceProcess {
 
     /// Waits until `condition` holds of the process.
     pub fn settled(&self, condition: impl Fn(&Self) -> Result<bool>) -> Result<()> {
-        let end = Instant::now() + Duration::from_secs(10);
-        while !condition(self)? {
-            if Instant::now() > end {
-                bail!("the device still has {} descriptors and {} KiB", self.descriptors()?, self.rss_anon_kib()?);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        let settled = wait::value("a device at rest", Duration::from_secs(10), || Ok(condition(self)?.then_some(())));
+        settled.with_context(|| format!("it has {:?} descriptors, {:?} KiB", self.descriptors(), self.rss_anon_kib()))
     }
 
     /// Waits until what a scanout of our device shows satisfies `condition`: three bytes a pixel, rows without gaps.
@@ -153,44 +148,25 @@ impl DeviceProcess {
         Ok(sum)
     }
 
-    /// Voluntary and involuntary context switches of all threads: what it woke up for.
+    /// How often it was woken up.
     pub fn wakeups(&self) -> Result<u64> {
-        let mut sum = 0;
-        for task in std::fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let text = std::fs::read_to_string(task?.path().join("status")).unwrap_or_default();
-            let of =
-                |key: &str| text.lines().find_map(|l| l.strip_prefix(key)?.trim().parse::<u64>().ok()).unwrap_or(0);
-            sum += of("voluntary_ctxt_switches:");
-        }
-        Ok(sum)
+        process::wake_ups(self.child.id())
     }
 
     /// Private and shared-anonymous resident memory in KiB, guest memory left out (it is a mapped memfd of ours).
     pub fn rss_anon_kib(&self) -> Result<u64> {
-        rss_anon_kib(self.child.id())
+        process::rss_anon_kib(self.child.id())
     }
 
     /// Open descriptors.
     pub fn descriptors(&self) -> Result<usize> {
-        descriptors(self.child.id())
+        process::descriptors(self.child.id())
     }
 
     /// Process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
-}
-
-/// [`DeviceProcess::rss_anon_kib`] of any process.
-pub fn rss_anon_kib(pid: u32) -> Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = text.lines().find_map(|l| l.strip_prefix("RssAnon:")).context("no RssAnon")?;
-    Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-}
-
-/// Open descriptors of any process.
-pub fn descriptors(pid: u32) -> Result<usize> {
-    Ok(std::fs::read_dir(format!("/proc/{pid}/fd"))?.count())
 }
 
 impl Drop for DeviceProcess {

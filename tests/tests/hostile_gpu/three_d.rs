@@ -11,7 +11,8 @@ mod refusals;
 mod streams;
 
 use anyhow::{Context, Result, bail, ensure};
-use phyllome_tests::frontend::device::{descriptors, rss_anon_kib};
+use phyllome_test_support::process::{descriptors, rss_anon_kib};
+use phyllome_test_support::wait;
 use phyllome_tests::frontend::session::layout;
 use phyllome_tests::frontend::three_d::*;
 use phyllome_tests::frontend::*;
@@ -77,14 +78,8 @@ impl Rig {
     }
 
     fn until(&mut self, what: &str, condition: impl Fn(&mut Self) -> Result<bool>) -> Result<()> {
-        let end = Instant::now() + SOON;
-        while !condition(self)? {
-            if Instant::now() > end {
-                bail!("not in time: {what}; the device reports {}", self.device.report()?);
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        Ok(())
+        let held = wait::value(what, SOON, || Ok(condition(self)?.then_some(())));
+        held.with_context(|| format!("the device reports {:?}", self.device.report()))
     }
 
     /// A texture with backing of its own size.
