@@ -4,11 +4,10 @@ use crate::pictures::{GLMARK2, is_glmark2};
 use crate::{is_rehearsal, on_guest, renderer_name};
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_support::soak;
 use phyllome_tests::gl_guest::{GL, GlGuest, GlOptions};
 use std::time::{Duration, Instant};
 
-/// How often it is killed.
-const DEATHS: u32 = 50;
 /// From a death until another renderer is there and status says so.
 const REPLACED: Duration = Duration::from_secs(30);
 /// Lets a renderer die as often as it likes; without it three deaths in a minute turn 3D off.
@@ -43,15 +42,16 @@ fn gl_works(guest: &mut GlGuest) -> Result<()> {
     Ok(())
 }
 
+/// More deaths than the three that turn 3D off elsewhere; `cargo xtask test soak deaths` has fifty.
 #[test]
-fn gpu3d_fifty_deaths_of_the_renderer_leave_the_guest_up() -> Result<()> {
+fn gpu3d_deaths_of_the_renderer_leave_the_guest_up() -> Result<()> {
     let environment = vec![(NO_LIMIT.0.to_owned(), NO_LIMIT.1.to_owned())];
     let options = GlOptions { environment, ..GlOptions::default() };
-    on_guest("gpu3d_fifty_deaths_of_the_renderer_leave_the_guest_up", options, |guest| {
+    on_guest("gpu3d_deaths_of_the_renderer_leave_the_guest_up", options, |guest| {
         guest.install_scene()?;
         let qemu = guest.status_of_guest()?.qemu_pid;
         let mut renderer = if is_rehearsal() { None } else { Some(replaced(guest, None, 0)?) };
-        let deaths = if is_rehearsal() { 2 } else { DEATHS };
+        let deaths = if is_rehearsal() { 2 } else { soak::times(5, 50) };
         let start = Instant::now();
         for death in 1..=deaths {
             let glmark2 = guest.spawn("glmark2", &format!("exec {GLMARK2} -b build:duration=600"))?;

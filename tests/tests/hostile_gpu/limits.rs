@@ -2,6 +2,7 @@
 
 use super::{PIXELS, serving};
 use anyhow::{Result, ensure};
+use phyllome_test_support::soak;
 use phyllome_tests::frontend::session;
 use phyllome_tests::frontend::*;
 
@@ -10,7 +11,7 @@ fn a_flood_of_flushes_is_answered_and_bounded() -> Result<()> {
     let (mut device, mut session) = serving()?;
     session.create(1, B8G8R8X8, 64, 64, PIXELS)?;
     ensure!(session.ask(set_scanout(0, 1, full(64, 64)))? == OK_NODATA);
-    for round in 0..200u64 {
+    for round in 0..soak::times(20, 200u64) {
         for slot in 0..64 {
             session.enqueue(slot, &flush(1, full(64, 64)).fenced(round * 64 + u64::from(slot)).build(), 24)?;
         }
@@ -73,8 +74,9 @@ fn counts_of_resources_are_bounded() -> Result<()> {
     session.assert_serves()
 }
 
+/// `cargo xtask test soak floods` has ten thousand rounds.
 #[test]
-fn ten_thousand_rounds_grow_nothing() -> Result<()> {
+fn rounds_of_all_kinds_grow_nothing() -> Result<()> {
     let (mut device, mut session) = serving()?;
     let round = |session: &mut Session, device: &DeviceProcess, count: u32| -> Result<(u64, usize)> {
         for n in 0..count {
@@ -90,7 +92,7 @@ fn ten_thousand_rounds_grow_nothing() -> Result<()> {
         Ok((device.rss_anon_kib()?, device.descriptors()?))
     };
     let before = round(&mut session, &device, 500)?;
-    let after = round(&mut session, &device, 10_000)?;
+    let after = round(&mut session, &device, soak::times(1_000, 10_000))?;
     println!("resident KiB and descriptors before {before:?}, after {after:?}");
     // Whoever looks at the last picture may let go of it a moment after the guest has.
     device.settled(|d| Ok(d.descriptors()? <= before.1))?;

@@ -8,6 +8,7 @@ use phyllome_protocol::status::{GuestState, GuestStatus, Mode, Status};
 use phyllome_test_guests::Mode as Play;
 use phyllome_test_machine::picture::{Picture, rgb};
 use phyllome_test_machine::{Init, Machine, MachineOptions, Process, Program, wait_for};
+use phyllome_test_support::soak;
 use std::time::Duration;
 
 /// The colour of the shell's own frame.
@@ -170,9 +171,11 @@ fn start(machine: &Machine, arguments: &[&str]) -> Result<Process> {
     Ok(session)
 }
 
+/// Three deaths show that the third is like the first; `cargo xtask test soak kills` has twenty.
 #[test]
-fn a_shell_that_is_killed_twenty_times_under_drawing_load_is_back_twenty_times() -> Result<()> {
-    let test = "a_shell_that_is_killed_twenty_times_under_drawing_load_is_back_twenty_times";
+fn a_shell_that_is_killed_again_and_again_under_drawing_load_is_back_each_time() -> Result<()> {
+    let test = "a_shell_that_is_killed_again_and_again_under_drawing_load_is_back_each_time";
+    let kills = soak::times(3, 20);
     on_machine(test, MachineOptions::with_shell()?, |machine| {
         furnish(machine, Play::Animate)?;
         let session = start(machine, &["--restart-limit", "100"])?;
@@ -187,7 +190,7 @@ fn a_shell_that_is_killed_twenty_times_under_drawing_load_is_back_twenty_times()
         };
         framed(machine)?;
         let mut longest = Duration::ZERO;
-        for kill in 1..=20 {
+        for kill in 1..=kills {
             longest = longest.max(kill_shell(machine).with_context(|| format!("kill {kill}: {}", session.output()))?);
             wait_status(machine, "the same guests", |status| {
                 let pid =
@@ -197,7 +200,7 @@ fn a_shell_that_is_killed_twenty_times_under_drawing_load_is_back_twenty_times()
             })?;
             framed(machine).with_context(|| format!("kill {kill}"))?;
         }
-        println!("longest time without a shell, of 20: {longest:?}");
+        println!("longest time without a shell, of {kills}: {longest:?}");
         ensure!(session.ended()?.is_none());
         session.signal(15)?;
         ensure!(session.wait(SOON)? == 0, "{}", session.output());

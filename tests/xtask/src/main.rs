@@ -9,8 +9,10 @@ mod install;
 mod outcome;
 mod processes;
 mod setup;
+mod soak;
 mod stage;
 mod test;
+mod timing;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};

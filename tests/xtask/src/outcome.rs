@@ -12,13 +12,18 @@ pub struct Outcome {
     pub failed: Vec<String>,
     /// Those that were skipped, as `name: reason`.
     pub skipped: Vec<String>,
+    /// Those that are left to `cargo xtask test soak`, as `name: soak PART: reason`; they are no part of the run.
+    pub left: Vec<String>,
 }
+
+/// How the reason of a test begins that is left to `cargo xtask test soak`.
+const SOAK: &str = "soak ";
 
 impl Outcome {
     /// Reads the output of an executable, or of several, one after the other. Nothing if no result was printed.
     pub fn parse(output: &str) -> Option<Self> {
         let mut outcome = Self::default();
-        let mut results = 0;
+        let (mut results, mut ignored_tests) = (0, 0);
         let mut failures = 0;
         let mut in_failures = false;
         for line in output.lines() {
@@ -28,7 +33,9 @@ impl Outcome {
                 outcome.skipped.push(skip.trim().to_owned());
             }
             if let Some((name, why)) = ignored(line) {
-                outcome.skipped.push(format!("{name}: {why}"));
+                let list = if why.starts_with(SOAK) { &mut outcome.left } else { &mut outcome.skipped };
+                list.push(format!("{name}: {why}"));
+                ignored_tests += usize::from(!why.starts_with(SOAK));
             }
             if line == "failures:" {
                 in_failures = true;
@@ -52,7 +59,7 @@ impl Outcome {
             outcome.failed.push("a test whose name was lost".to_owned());
         }
         outcome.failed.truncate(failures);
-        let said = outcome.skipped.len().saturating_sub(output.lines().filter(|line| ignored(line).is_some()).count());
+        let said = outcome.skipped.len().saturating_sub(ignored_tests);
         outcome.passed = outcome.passed.saturating_sub(said);
         (results > 0).then_some(outcome)
     }
@@ -62,6 +69,7 @@ impl Outcome {
         self.passed += other.passed;
         self.failed.extend(other.failed);
         self.skipped.extend(other.skipped);
+        self.left.extend(other.left);
     }
 }
 
@@ -134,6 +142,14 @@ test result: FAILED. 3 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out; 
         assert_eq!(outcome.to_string(), "2 passed, 1 failed, 2 skipped");
         assert_eq!(outcome.failed, ["net::b"]);
         assert_eq!(outcome.skipped, ["c: needs a moon", "d: no /dev/dri"]);
+    }
+
+    #[test]
+    fn what_is_left_to_soak_is_named_and_not_counted() {
+        let output = OUTPUT.replace("needs a moon", "soak moon: a month");
+        let outcome = Outcome::parse(&output).unwrap();
+        assert_eq!(outcome.to_string(), "2 passed, 1 failed, 1 skipped");
+        assert_eq!(outcome.left, ["c: soak moon: a month"]);
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `cargo xtask test`: builds everything once, then runs each test executable in its group.
 //!
-//! Groups are `unit` (each crate's own tests) and those of the end-to-end crate, told by the first word of a test file's name.
-//! Tests with real guests run few at a time, so that their deadlines mean something.
+//! Groups are `unit` (each crate's own tests) and those of the end-to-end crate, told by the first word of a test file's name;
+//! `soak` are long forms of some of them, in parts. Tests with real guests run few at a time, so that their deadlines mean
+//! something. The last line is always `N passed, N failed, N skipped`; before it are the slowest tests, and what was left out.
 
-use crate::cargo;
 use crate::outcome::Outcome;
-use crate::setup;
+use crate::timing::{self, Timed, Times};
+use crate::{cargo, setup, soak};
 use anyhow::{Context, Result, bail};
 use phyllome_test_guests::repository;
 use phyllome_test_machine::image;
@@ -19,6 +20,8 @@ use std::time::{Duration, Instant};
 
 /// Groups in the order in which they run.
 const GROUPS: [&str; 6] = ["unit", "hostile", "tp", "e2e", "gpu3d", "kms"];
+/// The group that no executable is in: parts of others, with large numbers.
+const SOAK: &str = "soak";
 /// The longest that one executable may take.
 const LIMIT: Duration = Duration::from_secs(20 * 60);
 /// The same for the tests on the KMS test machine or on guests with its disk, each of which boots one.
@@ -27,8 +30,10 @@ const KMS_LIMIT: Duration = Duration::from_secs(45 * 60);
 /// The task's arguments.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// A group (unit, e2e, hostile, kms, gpu3d, tp) or a part of a test's name
+    /// A group (unit, e2e, hostile, kms, gpu3d, tp, soak) or a part of a test's name
     filter: Option<String>,
+    /// Of `soak`: one part; without it all that have not passed at this commit
+    part: Option<String>,
     /// Print the tests' names and run nothing
     #[arg(long)]
     list: bool,
@@ -46,53 +51,133 @@ struct Executable {
     folder: PathBuf,
 }
 
+/// Which tests of an executable run.
+#[derive(Clone, Copy)]
+enum Choice<'a> {
+    /// All that are not left to `soak`.
+    All,
+    /// Those with this in their names.
+    Named(&'a str),
+    /// Exactly these, with large numbers.
+    Soak(&'static soak::Part),
+}
+
 /// Runs the tests; false if one failed.
 pub fn run(arguments: &Arguments) -> Result<bool> {
-    setup::run_or_warn();
-    let mut executables = build()?;
-    let group = GROUPS.iter().find(|group| arguments.filter.as_deref() == Some(**group));
-    let part = arguments.filter.as_deref().filter(|_| group.is_none());
-    executables.retain(|executable| group.is_none_or(|group| executable.group == *group));
-
-    let mut total = Outcome::default();
-    for executable in &executables {
-        let tests = executable.tests(part)?;
-        if tests.is_empty() {
-            continue;
+    let soaks = arguments.filter.as_deref() == Some(SOAK);
+    let parts = match arguments.part.as_deref() {
+        Some(name) if soaks => {
+            vec![soak::part(name).with_context(|| format!("soak has no part “{name}”; it has {}", soak::names()))?]
         }
-        if arguments.list {
-            for test in tests {
-                // Whoever reads may have enough before the end.
-                let _ = writeln!(std::io::stdout(), "{:8} {}: {test}", executable.group, executable.title);
-            }
-        } else if arguments.no_kms && executable.group == "kms" {
-            let skipped = tests.into_iter().map(|test| format!("{test}: left out by --no-kms")).collect();
-            total.add(Outcome { skipped, ..Default::default() });
-        } else if let Some(failure) = machine_is_missing(executable.group) {
-            total.add(failure);
-        } else {
-            total.add(executable.run(part)?);
-        }
-    }
-    let own_tests = group.is_none_or(|group| *group == "unit");
-    if own_tests && !arguments.list && has_doc_examples(&repository()) {
-        total.add(doc_examples(part)?);
-    }
-    if arguments.list {
+        Some(word) => bail!("“{word}” is one word too many; only soak has parts"),
+        None => soak::PARTS.iter().collect(),
+    };
+    if soaks && arguments.list {
+        list_parts(&parts);
         return Ok(true);
     }
-    if part.is_some() && total == Outcome::default() {
-        bail!("no test has “{}” in its name", part.unwrap_or_default());
-    }
+    setup::run_or_warn();
+    let executables = build()?;
+    let (total, times) = if soaks {
+        run_parts(&executables, &parts, arguments.part.is_some())?
+    } else if arguments.list {
+        list(&executables, arguments)?;
+        return Ok(true);
+    } else {
+        run_groups(executables, arguments)?
+    };
     println!();
+    if times.len() > 1 {
+        println!("the slowest:");
+        timing::slowest(times).iter().for_each(|line| println!("{line}"));
+    }
+    total.left.iter().for_each(|left| println!("LEFT TO cargo xtask test soak: {left}"));
     total.skipped.iter().for_each(|skip| println!("SKIPPED: {skip}"));
     total.failed.iter().for_each(|name| println!("FAILED: {name}"));
     println!("{total}");
     Ok(total.failed.is_empty())
 }
 
-/// Makes the KMS test machine's image for the groups that boot it where there is none yet. A failure to is one of the tests; where none can be made at
-/// all, each test says so itself.
+/// The group that is asked for, and the part of a name.
+fn chosen(arguments: &Arguments) -> (Option<&'static str>, Choice<'_>) {
+    let word = arguments.filter.as_deref();
+    let group = GROUPS.into_iter().find(|group| word == Some(group));
+    (group, word.filter(|_| group.is_none()).map_or(Choice::All, Choice::Named))
+}
+
+fn run_groups(mut executables: Vec<Executable>, arguments: &Arguments) -> Result<(Outcome, Vec<Timed>)> {
+    let (group, choice) = chosen(arguments);
+    executables.retain(|executable| group.is_none_or(|group| executable.group == group));
+    let (mut total, mut times) = (Outcome::default(), Vec::new());
+    for executable in &executables {
+        let tests = executable.tests(choice)?;
+        if tests.is_empty() {
+            continue;
+        }
+        if arguments.no_kms && executable.group == "kms" {
+            let skipped = tests.into_iter().map(|test| format!("{test}: left out by --no-kms")).collect();
+            total.add(Outcome { skipped, ..Default::default() });
+        } else if let Some(failure) = machine_is_missing(executable.group) {
+            total.add(failure);
+        } else {
+            total.add(executable.run(choice, &tests, &mut times)?);
+        }
+    }
+    let part = if let Choice::Named(part) = choice { Some(part) } else { None };
+    if group.is_none_or(|group| group == "unit") && has_doc_examples(&repository()) {
+        total.add(doc_examples(part)?);
+    }
+    if let (Some(part), true) = (part, total == Outcome::default()) {
+        bail!("no test has “{part}” in its name");
+    }
+    Ok((total, times))
+}
+
+/// Runs parts of `soak`; `asked`: one that was asked for runs again although it has passed.
+fn run_parts(executables: &[Executable], parts: &[&'static soak::Part], asked: bool) -> Result<(Outcome, Vec<Timed>)> {
+    let commit = soak::commit();
+    let (mut total, mut times) = (Outcome::default(), Vec::new());
+    for part in parts {
+        if !asked && soak::has_passed(part, commit.as_deref()) {
+            println!("soak     {} has passed at this commit", part.name);
+            continue;
+        }
+        let executable = executables.iter().find(|executable| executable.title == part.title);
+        let executable = executable.with_context(|| format!("there is no test executable {}", part.title))?;
+        println!("soak     {}: {}", part.name, part.about);
+        let choice = Choice::Soak(part);
+        let outcome = match machine_is_missing(executable.group) {
+            Some(failure) => failure,
+            None => executable.run(choice, &executable.tests(choice)?, &mut times)?,
+        };
+        soak::note(part, commit.as_deref(), &outcome);
+        total.add(outcome);
+    }
+    Ok((total, times))
+}
+
+fn list(executables: &[Executable], arguments: &Arguments) -> Result<()> {
+    let (group, choice) = chosen(arguments);
+    for executable in executables.iter().filter(|executable| group.is_none_or(|group| executable.group == group)) {
+        for test in executable.tests(choice)? {
+            // Whoever reads may have enough before the end.
+            let _ = writeln!(std::io::stdout(), "{:8} {}: {test}", executable.group, executable.title);
+        }
+    }
+    if matches!(choice, Choice::All) && group.is_none() {
+        list_parts(&soak::PARTS.iter().collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
+fn list_parts(parts: &[&soak::Part]) {
+    for part in parts {
+        let _ = writeln!(std::io::stdout(), "{SOAK:8} {}: {}", part.name, part.about);
+    }
+}
+
+/// Makes the KMS test machine's image for the groups that boot it where there is none yet. A failure to is one of the tests; where
+/// none can be made at all, each test says so itself.
 fn machine_is_missing(group: &str) -> Option<Outcome> {
     if !["kms", "gpu3d"].contains(&group) || image::find().is_some() || image::obstacle().is_some() {
         return None;
@@ -161,41 +246,67 @@ impl Executable {
         command
     }
 
-    /// Names of its tests that have `part` in them.
-    fn tests(&self, part: Option<&str>) -> Result<Vec<String>> {
-        let listed = self.command().args(part).args(["--list", "--format", "terse"]).output();
+    /// Its arguments that make this choice.
+    fn choose(&self, command: &mut Command, choice: Choice) {
+        match choice {
+            Choice::All => {}
+            Choice::Named(part) => drop(command.arg(part)),
+            Choice::Soak(part) => {
+                command.args(part.tests).args(["--exact", "--include-ignored"]).env(soak::VARIABLE, "1");
+            }
+        }
+    }
+
+    /// Names of the tests of this choice, in the order in which they run.
+    fn tests(&self, choice: Choice) -> Result<Vec<String>> {
+        let mut command = self.command();
+        self.choose(&mut command, choice);
+        let listed = command.args(["--list", "--format", "terse"]).output();
         let listed = listed.with_context(|| format!("cannot run {}", self.path.display()))?;
         let text = String::from_utf8_lossy(&listed.stdout).into_owned();
         Ok(text.lines().filter_map(|line| line.strip_suffix(": test").map(str::to_owned)).collect())
     }
 
-    /// Threads: the harness's own number for pure tests, half the processors where each test has guests of its own.
-    fn threads(&self) -> Option<usize> {
+    /// Threads: all processors for pure tests, half of them where each test has guests of its own.
+    fn threads(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         match self.group {
-            "unit" => None,
-            "hostile" => Some(processors.min(4)),
+            "unit" => processors,
+            "hostile" => processors.min(4),
             // Each has two emulated processors and deadlines.
-            "kms" => Some((processors / 6).max(1)),
+            "kms" => (processors / 6).max(1),
             // Each has two emulated processors, a renderer and deadlines.
-            "gpu3d" => Some((processors / 4).max(1)),
-            _ => Some((processors / 2).max(1)),
+            "gpu3d" => (processors / 4).max(1),
+            _ => (processors / 2).max(1),
         }
     }
 
-    fn limit(&self) -> Duration {
-        if ["kms", "gpu3d"].contains(&self.group) { KMS_LIMIT } else { LIMIT }
+    fn limit(&self, choice: Choice) -> Duration {
+        match choice {
+            Choice::Soak(_) => soak::LIMIT,
+            _ if ["kms", "gpu3d"].contains(&self.group) => KMS_LIMIT,
+            _ => LIMIT,
+        }
     }
 
-    fn run(&self, part: Option<&str>) -> Result<Outcome> {
+    /// Runs the tests of a choice, whose names are given, and adds how long each has taken.
+    fn run(&self, choice: Choice, tests: &[String], times: &mut Vec<Timed>) -> Result<Outcome> {
         let mut command = self.command();
-        command.args(part).arg("--show-output");
-        if let Some(threads) = self.threads() {
-            command.arg(format!("--test-threads={threads}"));
-        }
+        self.choose(&mut command, choice);
+        let threads = self.threads();
+        command.arg("--show-output").arg(format!("--test-threads={threads}"));
         println!("{:8} {}", self.group, self.title);
         let start = Instant::now();
-        let (output, ended) = watch(&mut command, self.group != "unit", self.limit())?;
+        let mut heard = Times::new(tests, threads);
+        let prints = self.group != "unit";
+        let (output, ended) = watch(&mut command, self.limit(choice), |line| {
+            heard.hear(line, start.elapsed());
+            if prints && line.starts_with("test ") && line.contains(" ... ") {
+                println!("         {}", line.trim_start_matches("test "));
+            }
+        })?;
+        let group = self.group;
+        times.extend(heard.done().into_iter().map(|timed| Timed { name: format!("{group}: {}", timed.name), ..timed }));
         let outcome = match Outcome::parse(&output) {
             // Without a test harness, the exit status is the result.
             None if ended.as_deref() == Ok("") => Outcome { passed: 1, ..Default::default() },
@@ -215,9 +326,13 @@ impl Executable {
     }
 }
 
-/// Runs a test executable, prints each test's line if asked, and gives all its output and how it ended. A process that a test has
-/// left behind may hold the output open: once the executable has ended, it is read for a moment only.
-fn watch(command: &mut Command, print: bool, limit: Duration) -> Result<(String, Result<String, String>)> {
+/// Runs a test executable, gives each line of its output away as it comes, and all of it at the end with how it ended. A process
+/// that a test has left behind may hold the output open: once the executable has ended, it is read for a moment only.
+fn watch(
+    command: &mut Command,
+    limit: Duration,
+    mut hear: impl FnMut(&str),
+) -> Result<(String, Result<String, String>)> {
     const LOOK: Duration = Duration::from_millis(500);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().context("cannot run a test")?;
@@ -232,9 +347,7 @@ fn watch(command: &mut Command, print: bool, limit: Duration) -> Result<(String,
         last_words.drain(..last_words.len().saturating_sub(100));
         match lines.recv_timeout(LOOK) {
             Ok(line) => {
-                if print && line.starts_with("test ") && line.contains(" ... ") {
-                    println!("         {}", line.trim_start_matches("test "));
-                }
+                hear(&line);
                 output.push_str(&line);
                 output.push('\n');
                 if Instant::now() <= deadline {
@@ -308,7 +421,7 @@ fn doc_examples(part: Option<&str>) -> Result<Outcome> {
     println!("unit     examples in the documentation");
     let mut command = cargo::command();
     command.args(["test", "--quiet", "--workspace", "--doc", "--"]).args(part);
-    let (output, ended) = watch(&mut command, false, LIMIT)?;
+    let (output, ended) = watch(&mut command, LIMIT, |_| {})?;
     let mut outcome = Outcome::parse(&output).unwrap_or_default();
     if let (Err(why), true) = (ended, outcome.failed.is_empty()) {
         outcome.failed.push(format!("examples in the documentation: {why}"));
@@ -329,7 +442,7 @@ mod tests {
         let start = Instant::now();
         let mut command = Command::new("sh");
         command.args(["-c", "sleep 30 & echo $!; echo test result: ok. 1 passed\\; 0 failed\\; 0 ignored"]);
-        let (output, ended) = watch(&mut command, false, LIMIT).unwrap();
+        let (output, ended) = watch(&mut command, LIMIT, |_| {}).unwrap();
         crate::processes::send("KILL", output.lines().next().unwrap().parse().unwrap());
         assert!(ended.is_ok() && start.elapsed() < Duration::from_secs(20));
         assert_eq!(Outcome::parse(&output).unwrap().passed, 1);

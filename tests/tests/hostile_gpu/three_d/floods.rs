@@ -1,6 +1,7 @@
 //! Hoards: what a guest may make device and renderer hold is bounded, and what it frees it has again.
 
 use super::*;
+use phyllome_test_support::soak;
 
 fn all(answers: &[u32], status: u32) -> Result<()> {
     match answers.iter().enumerate().find(|(_, answer)| **answer != status) {
@@ -70,8 +71,9 @@ fn bytes_end_at_their_quota_and_begin_again() -> Result<()> {
     Ok(())
 }
 
+/// `cargo xtask test soak floods` has a thousand rounds.
 #[test]
-fn a_thousand_rounds_of_3d_grow_nothing() -> Result<()> {
+fn rounds_of_3d_grow_nothing() -> Result<()> {
     let mut rig = Rig::new()?;
     let rounds = |rig: &mut Rig, count: u32| -> Result<()> {
         for n in 0..count {
@@ -91,7 +93,7 @@ fn a_thousand_rounds_of_3d_grow_nothing() -> Result<()> {
     };
     rounds(&mut rig, 200)?;
     let used = rig.used()?;
-    rounds(&mut rig, 1000)?;
+    rounds(&mut rig, soak::times(200, 1000))?;
     rig.has_not_grown(used)?;
     ensure!(rig.restarts()? == 0);
     rig.serves()
