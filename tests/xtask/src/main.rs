@@ -4,12 +4,14 @@
 //! after saying which, and ends only processes that it has started.
 
 mod cargo;
+mod count;
 mod demo;
 mod install;
 mod outcome;
 mod processes;
 mod setup;
 mod soak;
+mod source;
 mod stage;
 mod test;
 mod timing;
@@ -56,6 +58,8 @@ enum Task {
         #[arg(long, value_name = "S")]
         seconds: Option<u64>,
     },
+    /// Count the lines of code that are trusted, and those that a guest's connection or a key can reach
+    Count,
     /// Make the demo guests' kernel and initial RAM disk and print where they are
     Images,
 }
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Task::Bench { name, only, json } => bench(name, only, json),
         Task::Install(arguments) => install::run(&arguments).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz(&target, seconds),
+        Task::Count => count::run().map(|()| true),
         Task::Images => images().map(|()| true),
     };
     match done {
