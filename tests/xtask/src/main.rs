@@ -6,6 +6,8 @@
 mod cargo;
 mod count;
 mod demo;
+#[cfg(test)]
+mod folders;
 mod install;
 mod outcome;
 mod processes;
