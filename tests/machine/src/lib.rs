@@ -22,6 +22,7 @@
 //! The image is made once, which takes two minutes (`image`), and kept in the repository's `.cache/machine`. Users inside: `root`, and
 //! `person` (password `person`), who is in the groups that Debian's udev rules and seatd give a desktop's user.
 
+pub mod again;
 mod agent;
 pub mod apt;
 mod clock;

@@ -26,6 +26,7 @@ impl Machine {
             }
             None => format!("the machine's kernel to know that there is no monitor on output {head}"),
         };
+        self.touch_output(head);
         let deadline = Instant::now() + LIMIT;
         let mut again = false;
         loop {

@@ -1,5 +1,7 @@
-//! What the tests on the KMS test machine share: a machine for a test, and a shell with guests in it.
+//! What the tests on the KMS test machine share: machines, and a shell with guests in them.
 //!
+//! A machine is started once for all tests that want the same hardware; each finds it as it was after its start (see
+//! [`phyllome_test_machine::again`]).
 //! A test whose machine cannot be made here says why and is skipped; one that fails leaves screenshots and logs in a folder that is
 //! printed.
 
@@ -9,9 +11,9 @@ use anyhow::{Context, Result, bail, ensure};
 use phyllome_protocol::status::{GuestState, GuestStatus, Status};
 use phyllome_test_guests::Mode;
 use phyllome_test_machine::picture::Picture;
-use phyllome_test_machine::{Machine, MachineOptions, Output, Process, Program, image, wait_for};
+use phyllome_test_machine::{Machine, MachineOptions, Output, Process, Program, again, image, wait_for};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What a person would wait for after a key press, on an emulated machine that may be busy.
 pub const SOON: Duration = Duration::from_secs(30);
@@ -19,16 +21,26 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// Where the shell's and its guests' logs lie, seen from inside; outside it is `out/state` of the shared folder.
 const STATE: &str = "/share/out/state";
 
-/// Gives a test its machine.
+/// Where a device can be plugged in while the machine runs; each machine with a display has it, so that tests can share one.
+const PORT: [&str; 2] = ["-device", "pcie-root-port,id=port0,chassis=1,slot=1"];
+
+/// Gives a test its machine: one that a test before it has left as it was, where there is one, else a new one.
 pub fn on_machine(test: &str, options: MachineOptions, body: impl FnOnce(&mut Machine) -> Result<()>) -> Result<()> {
     if let Some(obstacle) = image::obstacle() {
         println!("SKIPPED: {test}: {obstacle}");
         return Ok(());
     }
-    let mut machine = Machine::boot(options)?;
+    let mut options = options;
+    if !options.suspends && !options.gpus.is_empty() {
+        options.qemu.extend(PORT.map(str::to_owned));
+    }
+    let start = Instant::now();
+    let mut machine = again::take(options)?;
+    println!("a machine after {:.1} s", start.elapsed().as_secs_f64());
     let done = body(&mut machine);
-    if done.is_err() {
-        machine.failed();
+    match &done {
+        Ok(()) => again::give_back(machine),
+        Err(_) => machine.failed(),
     }
     done
 }
