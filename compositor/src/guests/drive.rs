@@ -4,7 +4,7 @@
 
 use super::Awaited;
 use super::life::Exit;
-use super::link::{DialError, GREETING, Link, LinkError, LinkEvent};
+use super::link::{DialError, Link, LinkError, LinkEvent};
 use super::process::{self, Process};
 use super::watch::{Appeared, FolderWatch};
 use super::{Attached, Dial, Entry, MAX_UNKNOWN, Pending};
@@ -186,11 +186,12 @@ impl State {
         let Ok(read) = link.stream().try_clone().map_err(|_| ()).and_then(|fd| self.watch_link(name, fd)) else {
             return;
         };
-        let greeting = self.after(GREETING, name, |state, name| {
+        let patience = self.guests.options.greeting;
+        let greeting = self.after(patience, name, move |state, name| {
             let silent =
                 state.guests.entries.get(name).and_then(|e| e.link.as_ref()).is_some_and(|a| !a.link.greeted());
             if silent {
-                let why = format!("it did not greet within {} s", GREETING.as_secs_f32());
+                let why = format!("it did not greet within {} s", patience.as_secs_f32());
                 state.link_lost(name, LinkError::Misbehaved(why));
                 state.guests_changed();
             }

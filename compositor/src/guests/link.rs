@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a peer may take to greet.
-pub const GREETING: Duration = if cfg!(test) { Duration::from_millis(300) } else { Duration::from_secs(5) };
+pub const GREETING: Duration = Duration::from_secs(5);
 /// Most messages at once, and most in a second in the long run.
 const BURST: f64 = 500.0;
 const PER_SECOND: f64 = 200.0;

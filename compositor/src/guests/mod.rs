@@ -55,6 +55,8 @@ pub struct Options {
     pub config_dir: Option<PathBuf>,
     /// The program phyllome-guest; [`process::default_program`] finds it.
     pub program: PathBuf,
+    /// How long a guest may take to greet: [`link::GREETING`].
+    pub greeting: Duration,
 }
 
 /// A connection and the loop's hold on it.

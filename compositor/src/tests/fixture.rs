@@ -83,7 +83,7 @@ impl Fixture {
         let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
         let program = path.join("no-such-program");
         let socket = runtime.shell_socket();
-        let options = guests::Options { runtime, places, config_dir: None, program };
+        let options = guests::Options { runtime, places, config_dir: None, program, greeting: guests::link::GREETING };
         let choice = BackendChoice::Headless { sizes: sizes.to_vec(), renderer };
         let guests = Guests::new(options, Vec::new(), Vec::new());
         let server = control::Server::new(socket, true);

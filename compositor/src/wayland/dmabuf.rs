@@ -77,7 +77,7 @@ impl State {
     fn import(&mut self, dmabuf: &Dmabuf, guest: Option<&GuestClient>) -> Result<Import, String> {
         let memory = check(dmabuf)?;
         // Pixman's own import would wait for fences, and for memory that can be purged.
-        let by_gpu = if self.backend.renderer() == RendererKind::Gles && !self.protocols.no_gpu_imports {
+        let by_gpu = if self.backend.renderer() == RendererKind::Gles && self.protocols.gpu_imports() {
             self.import_by_gpu(dmabuf, &memory, guest)
         } else {
             Err("the renderer imports none".to_owned())
@@ -146,6 +146,14 @@ fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
 }
 
 impl super::Protocols {
+    /// Whether the GPU is asked at all; only a test ever says no.
+    fn gpu_imports(&self) -> bool {
+        #[cfg(test)]
+        return !self.no_gpu_imports;
+        #[cfg(not(test))]
+        true
+    }
+
     /// From now on the GPU imports nothing, as where Mesa refuses udmabufs.
     #[cfg(test)]
     pub(crate) fn refuse_gpu_imports(&mut self) {

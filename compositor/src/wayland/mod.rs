@@ -63,7 +63,7 @@ pub struct Protocols {
     dmabuf_global: Option<DmabufGlobal>,
     /// The render node's number that guests were told; 0: none.
     dmabuf_device: u64,
-    /// Only ever set by tests.
+    #[cfg(test)]
     no_gpu_imports: bool,
     xdg_shell: XdgShellState,
     _viewporter: ViewporterState,
@@ -102,6 +102,7 @@ impl Protocols {
             dmabuf: DmabufState::new(),
             dmabuf_global: None,
             dmabuf_device: 0,
+            #[cfg(test)]
             no_gpu_imports: false,
             xdg_shell: XdgShellState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),

@@ -192,6 +192,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
             places,
             config_dir: options.config.clone(),
             program: guests::process::default_program(),
+            greeting: guests::link::GREETING,
         },
         loaded.guests,
         problems,
