@@ -1,5 +1,5 @@
-//! Where distributions put the firmware of guests that boot like a PC (OVMF): the one list that guests are started from and that
-//! `phyllome doctor` looks through.
+//! Where distributions put the firmware of guests that boot like a PC (OVMF): the one list that guests are started from
+//! and that `phyllome doctor` looks through.
 
 /// Code, and the template of the variables that each guest has its own copy of.
 pub type Pair = (&'static str, &'static str);

@@ -1,7 +1,7 @@
 //! `[pointer]`, `[touchpad]`, `[tablet]` and `[touch]` of `shell.toml`: what a person sets about devices that point.
 //!
-//! What is not said is as the device has it, but for what people expect of a touchpad: it clicks when tapped, scrolls like paper and rests
-//! while keys are typed. A setting that a device does not have means nothing for it.
+//! What is not said is as the device has it, but for what people expect of a touchpad: it clicks when tapped, scrolls
+//! like paper and rests while keys are typed. A setting that a device does not have means nothing for it.
 
 use crate::ConfigError;
 use crate::document::{Table, Value};
@@ -13,8 +13,8 @@ pub struct InputConfig {
     pub pointer: PointerConfig,
     /// `[touchpad]`.
     pub touchpad: TouchpadConfig,
-    /// `[tablet] output`: the connector whose display tablets cover, graphics tablets and absolute pointers of virtual machines alike.
-    /// `None`: the first display of the guest that has the focus.
+    /// `[tablet] output`: the connector whose display tablets cover, graphics tablets and absolute pointers of virtual
+    /// machines alike. `None`: the first display of the guest that has the focus.
     pub tablet_output: Option<String>,
     /// `[touch] output`: the connector whose display touch screens cover. `None`: the built-in display, else the first.
     pub touch_output: Option<String>,

@@ -1,7 +1,8 @@
 //! No two guests share a slot or look alike: what a later file asks for a second time is told apart, and said.
 //!
 //! Who keeps what it asked for: for slots the first by name; for texts those that are a guest's own name, then by name;
-//! for colours those that a file names, then by name. A guest whose file names no colour gets a free one without a word.
+//! for colours those that a file names, then by name. A guest whose file names no colour gets a free one without a
+//! word.
 
 use crate::ConfigError;
 use crate::guest::{Label, LabelColor, Pattern};

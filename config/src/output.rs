@@ -1,7 +1,7 @@
 //! `[output.NAME]` of `shell.toml`: what a person sets about one display.
 //!
-//! Whether there is such a display, such a mode on it, or such a guest, is not known here: what is impossible at run time is said
-//! then, and the shell goes on with what there is.
+//! Whether there is such a display, such a mode on it, or such a guest, is not known here: what is impossible at run
+//! time is said then, and the shell goes on with what there is.
 
 use crate::ConfigError;
 use crate::document::Value;
@@ -12,14 +12,16 @@ use phyllome_protocol::GuestName;
 pub struct OutputConfig {
     /// `enabled`; default true. A display that is not enabled stays dark.
     pub disabled: bool,
-    /// `mode`, such as `"1920x1080"` or `"1920x1080@59.94"`; `None` for the one that the display prefers. On the display itself only.
+    /// `mode`, such as `"1920x1080"` or `"1920x1080@59.94"`; `None` for the one that the display prefers. On the
+    /// display itself only.
     pub mode: Option<ModeRequest>,
     /// `rotation`: how far the display is turned clockwise. A nested window is never turned.
     pub rotation: Rotation,
     /// `guest`: this output always shows this guest. The others show the guest that was switched to.
     pub guest: Option<GuestName>,
-    /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` for what fits the display's pixels per inch, or 1
-    /// where they are unknown. Guests' pixels are never scaled. A nested window takes the scale of the desktop around it instead.
+    /// `scale` of the shell's own surfaces, 0.5 to 4 in steps of 0.25; `None` for what fits the display's pixels per
+    /// inch, or 1 where they are unknown. Guests' pixels are never scaled. A nested window takes the scale of the
+    /// desktop around it instead.
     pub scale: Option<f64>,
 }
 

@@ -1,6 +1,7 @@
 //! Where files lie: the XDG base folders, each with its fall-back below the home folder.
 //!
-//! Nothing is read or made here; a variable that is empty or not absolute counts as unset, as the XDG specification wants.
+//! Nothing is read or made here; a variable that is empty or not absolute counts as unset, as the XDG specification
+//! wants.
 
 use phyllome_protocol::GuestName;
 use std::ffi::OsString;
@@ -31,7 +32,8 @@ pub enum PlacesError {
 }
 
 impl Places {
-    /// The folders as the environment tells them; `config` (the option `--config DIR`) goes before `$XDG_CONFIG_HOME/phyllome`.
+    /// The folders as the environment tells them; `config` (the option `--config DIR`) goes before
+    /// `$XDG_CONFIG_HOME/phyllome`.
     pub fn from_env(config: Option<&Path>) -> Result<Self, PlacesError> {
         let mut places = Self::from_vars(std::env::var_os::<&str>, config)?;
         if let Ok(absolute) = std::path::absolute(&places.config) {

@@ -1,4 +1,5 @@
-//! A file's text, read so that nothing a folder may hold can hurt: no pipe blocks, no device is opened, no size is believed.
+//! A file's text, read so that nothing a folder may hold can hurt: no pipe blocks, no device is opened, no size is
+//! believed.
 
 use crate::ConfigError;
 use rustix::fs::{Mode, OFlags};

@@ -16,7 +16,8 @@ pub struct ShellConfig {
     pub theme: Theme,
     /// `reduce_motion`: no fades at all. Default false. Checked and kept; nothing fades yet.
     pub reduce_motion: bool,
-    /// `idle_minutes`: minutes without input until the displays are switched off; `None` (0 in the file) for never. Default never.
+    /// `idle_minutes`: minutes without input until the displays are switched off; `None` (0 in the file) for never.
+    /// Default never.
     pub idle_minutes: Option<u32>,
     /// `[keyboard]`.
     pub keyboard: Keyboard,

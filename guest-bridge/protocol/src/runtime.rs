@@ -1,6 +1,7 @@
 //! The runtime folder `$XDG_RUNTIME_DIR/phyllome`, which nobody but its user may enter.
 //!
-//! Identity rests on it: what answers at `guests/NAME/control.sock` is guest NAME. So owner and mode are checked before use.
+//! Identity rests on it: what answers at `guests/NAME/control.sock` is guest NAME. So owner and mode are checked before
+//! use.
 
 use crate::GuestName;
 use std::io;

@@ -179,8 +179,8 @@ pub struct GpuStatus {
     pub reason: Option<String>,
     /// How often the renderer was started again.
     pub renderer_restarts: u32,
-    /// Bytes of pixels that phyllome-guest has copied for the guest since QEMU was started: none of pictures that are dmabufs of the guest's
-    /// own pages or of the renderer's.
+    /// Bytes of pixels that phyllome-guest has copied for the guest since QEMU was started: none of pictures that are
+    /// dmabufs of the guest's own pages or of the renderer's.
     #[serde(default)]
     pub copied_bytes: u64,
     /// virtio-gpu features that the guest has acknowledged.
