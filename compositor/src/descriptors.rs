@@ -1,10 +1,11 @@
 //! How many file descriptors this process has open and may open.
 //!
-//! Guests and tools make the shell hold descriptors; a shell that has none left can show nobody anything. The limit is raised once,
-//! at the start; what is open is counted, never guessed.
+//! Guests and tools make the shell hold descriptors; a shell that has none left can show nobody anything. The limit is
+//! raised once, at the start; what is open is counted, never guessed.
 //!
-//! One gap is known: descriptors that no request takes stay with wayland-backend 0.3, which closes them itself on the shell's thread and
-//! cannot be made to do it elsewhere, so a screen that sends files which it serves itself (FUSE) holds the shell until it answers or dies.
+//! One gap is known: descriptors that no request takes stay with wayland-backend 0.3, which closes them itself on the
+//! shell's thread and cannot be made to do it elsewhere, so a screen that sends files which it serves itself (FUSE)
+//! holds the shell until it answers or dies.
 
 use phyllome_protocol::start::raise_descriptor_limit;
 use rustix::fs::fstat;
@@ -30,10 +31,12 @@ pub fn limit() -> usize {
     current.map_or(usize::MAX, |current| usize::try_from(current).unwrap_or(usize::MAX))
 }
 
-/// How many descriptors this process has open, its own count among them. One fstat(2) since Linux 6.2; before it the folder is read.
+/// How many descriptors this process has open, its own count among them. One fstat(2) since Linux 6.2; before it the
+/// folder is read.
 pub fn open() -> usize {
     const FOLDER: &str = "/proc/self/fd";
-    // Asked for with every turn of every guest: to find the folder by its name each time costs more than all the rest of it.
+    // Asked for with every turn of every guest: to find the folder by its name each time costs more than all the rest
+    // of it.
     static HELD: OnceLock<Option<fs::File>> = OnceLock::new();
     let held = HELD.get_or_init(|| fs::File::open(FOLDER).ok());
     match held.as_ref().and_then(|folder| fstat(folder).ok()).map(|status| usize::try_from(status.st_size)) {
@@ -42,8 +45,8 @@ pub fn open() -> usize {
     }
 }
 
-/// Closes a descriptor of a file that nothing is known of, on a thread of its own: a file that its sender serves (FUSE) is asked when it is
-/// closed, and may never answer. Where no thread can be made it stays open.
+/// Closes a descriptor of a file that nothing is known of, on a thread of its own: a file that its sender serves (FUSE)
+/// is asked when it is closed, and may never answer. Where no thread can be made it stays open.
 pub fn close_elsewhere(fd: OwnedFd) {
     let fd = ManuallyDrop::new(fd);
     let close = std::thread::Builder::new().name("close".to_owned()).stack_size(64 << 10);

@@ -1,9 +1,9 @@
 //! The shell's one loop, and what it listens to.
 //!
-//! What happens now and then (timers, input, control sockets) is served by calloop. What happens with every picture of every guest — a
-//! guest's Wayland socket, the display's page flips — is in a lane of its own, because calloop makes five system calls in every turn and
-//! the lane makes one. Neither keeps the other waiting: each has its turn in every round. Away
-//! from the display itself calloop serves the lane too.
+//! What happens now and then (timers, input, control sockets) is served by calloop. What happens with every picture of
+//! every guest — a guest's Wayland socket, the display's page flips — is in a lane of its own, because calloop makes
+//! five system calls in every turn and the lane makes one. Neither keeps the other waiting: each has its turn in every
+//! round. Away from the display itself calloop serves the lane too.
 
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
@@ -138,8 +138,8 @@ impl<S: 'static> Sources<S> {
         self.handle.enable(token)
     }
 
-    /// Calls `serve` whenever `fd` can be read, until it says [`PostAction::Remove`] or [`Sources::unwatch`] is called. Any other answer
-    /// is taken as [`PostAction::Continue`].
+    /// Calls `serve` whenever `fd` can be read, until it says [`PostAction::Remove`] or [`Sources::unwatch`] is called.
+    /// Any other answer is taken as [`PostAction::Continue`].
     pub fn watch(
         &self,
         fd: impl AsFd + 'static,
@@ -251,8 +251,9 @@ impl<S: 'static> Lane<S> {
     }
 }
 
-/// Runs until [`Sources::stop`]. `lane`: the lane serves calloop, which saves system calls; without it calloop serves the lane, as a
-/// window of another desktop needs, whose source must be asked before calloop sleeps. The error is the operating system's.
+/// Runs until [`Sources::stop`]. `lane`: the lane serves calloop, which saves system calls; without it calloop serves
+/// the lane, as a window of another desktop needs, whose source must be asked before calloop sleeps. The error is the
+/// operating system's.
 pub fn run<S: Served>(event_loop: &mut EventLoop<'static, S>, state: &mut S, lane: bool) -> io::Result<()> {
     if !lane {
         return event_loop.run(None, state, S::flush).map_err(|error| io::Error::other(error.to_string()));
@@ -287,7 +288,8 @@ pub(crate) fn turn<S: Served>(
     lane.serve(&ready, state);
     lane.ring(state);
     if lane.touched.replace(false) {
-        // calloop tells the lane in this way when its next timer is due, and never waits itself: there is always this to be read.
+        // calloop tells the lane in this way when its next timer is due, and never waits itself: there is always this
+        // to be read.
         state.sources().signal.wakeup();
         event_loop.dispatch(None, state).map_err(|error| io::Error::other(error.to_string()))?;
     }

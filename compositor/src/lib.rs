@@ -1,7 +1,8 @@
 //! The trusted compositor of Phyllome Shell.
 //!
-//! One process, one thread, one calloop loop own the display, the input devices, the frame, the panel and the decision who has
-//! focus. What guests send is hostile; nothing here parses more of it than Wayland requests and small control messages.
+//! One process, one thread, one calloop loop own the display, the input devices, the frame, the panel and the decision
+//! who has focus. What guests send is hostile; nothing here parses more of it than Wayland requests and small control
+//! messages.
 
 pub mod backend;
 pub mod control;

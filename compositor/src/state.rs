@@ -1,7 +1,7 @@
 //! All that the shell's one thread owns, as a few structs with one owner each.
 //!
-//! The verbs that join them live beside what they are about: Wayland connections in [`crate::wayland`], keyboard and pointer in
-//! [`crate::wayland::seat`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
+//! The verbs that join them live beside what they are about: Wayland connections in [`crate::wayland`], keyboard and
+//! pointer in [`crate::wayland::seat`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
 
 use crate::backend::Backend;
 use crate::backend::headless::Headless;
@@ -90,7 +90,8 @@ pub enum StartError {
 }
 
 impl State {
-    /// Puts the parts together and starts the Wayland server on `event_loop`. No guest is dialled and no socket is made yet.
+    /// Puts the parts together and starts the Wayland server on `event_loop`. No guest is dialled and no socket is made
+    /// yet.
     pub fn new(
         event_loop: &EventLoop<'static, State>,
         choice: &BackendChoice,

@@ -1,7 +1,7 @@
 //! No display at all: outputs are pictures in memory, refreshed at a virtual 60 Hz and only when something changes.
 //!
-//! It renders for real, with Pixman or with GLES on surfaceless EGL, so that tests and screenshots see what a display would. EGL and GL are
-//! loaded only if GLES is asked for.
+//! It renders for real, with Pixman or with GLES on surfaceless EGL, so that tests and screenshots see what a display
+//! would. EGL and GL are loaded only if GLES is asked for.
 
 use super::painter::{Painter, import_into_pixman};
 use crate::outputs::arrange::Order;
@@ -187,7 +187,8 @@ fn surfaceless_gles() -> Result<(GlesRenderer, u64), String> {
     if !egl_is_installed() {
         return Err("libEGL.so.1 is not installed; install libegl1 or choose --renderer pixman".to_owned());
     }
-    // SAFETY: the display is made from no native handle that could go away, and EGL is loaded from the system's default library.
+    // SAFETY: the display is made from no native handle that could go away, and EGL is loaded from the system's default
+    // library.
     let display = unsafe { EGLDisplay::new(EGLSurfacelessDisplay) }.map_err(|error| why("EGL", &error))?;
     let device = EGLDevice::device_for_display(&display)
         .ok()
@@ -201,7 +202,7 @@ fn surfaceless_gles() -> Result<(GlesRenderer, u64), String> {
 
 /// Whether the EGL library can be loaded.
 pub(super) fn egl_is_installed() -> bool {
-    // SAFETY: loading libEGL runs its initialisers, which is what using it means; the handle is dropped and the library, once used by
-    // smithay, stays.
+    // SAFETY: loading libEGL runs its initialisers, which is what using it means; the handle is dropped and the
+    // library, once used by smithay, stays.
     unsafe { libloading::Library::new("libEGL.so.1") }.is_ok()
 }

@@ -1,6 +1,7 @@
 //! What backends' devices do, in the words that are the same for all of them.
 //!
-//! A window and a test have one keyboard and one pointer; the display itself has what libinput finds, which is told apart later.
+//! A window and a test have one keyboard and one pointer; the display itself has what libinput finds, which is told
+//! apart later.
 
 use smithay::backend::input::InputEvent;
 use smithay::backend::libinput::LibinputInputBackend;
@@ -44,7 +45,8 @@ pub enum DeviceInput {
         /// When.
         time_ms: u32,
     },
-    /// The keyboard is lost (the window is not in front any more, the seat went away): whatever is held counts as released.
+    /// The keyboard is lost (the window is not in front any more, the seat went away): whatever is held counts as
+    /// released.
     Lost {
         /// When.
         time_ms: u32,

@@ -1,5 +1,5 @@
-//! A window of another desktop (Wayland or X11), drawn with GLES. For trying the shell and for working on it: the desktop around it sees
-//! every key first and can draw over it, so nothing here is a trusted path.
+//! A window of another desktop (Wayland or X11), drawn with GLES. For trying the shell and for working on it: the
+//! desktop around it sees every key first and can draw over it, so nothing here is a trusted path.
 
 use super::input::DeviceInput;
 use super::painter::offscreen;
@@ -39,7 +39,8 @@ pub struct Nested {
     formats: Vec<Format>,
     shm_formats: Vec<Fourcc>,
     cursor_hidden: bool,
-    /// The window was drawn last, so that EGL can tell the age of its next buffer; it cannot after something else was drawn.
+    /// The window was drawn last, so that EGL can tell the age of its next buffer; it cannot after something else was
+    /// drawn.
     window_is_current: bool,
 }
 

@@ -1,4 +1,5 @@
-//! A renderer with buffers of its own to draw into: what every backend without a window does, and how each makes a picture of itself.
+//! A renderer with buffers of its own to draw into: what every backend without a window does, and how each makes a
+//! picture of itself.
 
 use crate::outputs::{Capture, OutputId};
 use crate::render::elements::{Piece, Textures, ground};

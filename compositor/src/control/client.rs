@@ -1,7 +1,7 @@
 //! One connection of the command-line tool, without the loop: lines become commands, replies wait in a bounded queue.
 //!
-//! The peer is a process of this user, but may be broken: it is cut off for an endless line, for what is no command, for
-//! descriptors, and when it does not read.
+//! The peer is a process of this user, but may be broken: it is cut off for an endless line, for what is no command,
+//! for descriptors, and when it does not read.
 
 use crate::outbox::{Full, Outbox};
 use phyllome_protocol::framing::{Decoder, FramingError};

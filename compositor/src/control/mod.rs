@@ -1,7 +1,7 @@
 //! The shell's socket: what the command-line tool asks is checked here and carried out by [`crate::State`].
 //!
-//! Only processes of this user may connect, a bounded number of them, each with one request at a time and bounded queues. Slow
-//! ones are cut off; nobody can make the shell wait.
+//! Only processes of this user may connect, a bounded number of them, each with one request at a time and bounded
+//! queues. Slow ones are cut off; nobody can make the shell wait.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
@@ -86,8 +86,8 @@ fn passes(error: &io::Error) -> bool {
 }
 
 impl State {
-    /// Listens. Called once, before the loop runs, by the one shell that holds the runtime folder's lock: a socket that is there
-    /// already is a former shell's and is replaced.
+    /// Listens. Called once, before the loop runs, by the one shell that holds the runtime folder's lock: a socket that
+    /// is there already is a former shell's and is replaced.
     pub fn start_control(&mut self) -> io::Result<()> {
         match std::fs::remove_file(&self.control.path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

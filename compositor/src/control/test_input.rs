@@ -1,5 +1,5 @@
-//! Input that a test makes. It goes the way of a device's input and is refused unless the shell was started to allow it, and on
-//! a real seat always.
+//! Input that a test makes. It goes the way of a device's input and is refused unless the shell was started to allow
+//! it, and on a real seat always.
 
 use super::typing;
 use super::wait::Kind;

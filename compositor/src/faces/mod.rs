@@ -1,8 +1,10 @@
-//! Faces: whoever may own the screen and the keys, as values. One folder each: [`guest`], [`switcher`], [`panel`], [`dialog`].
+//! Faces: whoever may own the screen and the keys, as values. One folder each: [`guest`], [`switcher`], [`panel`],
+//! [`dialog`].
 //!
-//! While nothing is on the stack a guest has screen and keys. The face on top has the keys and decides what they mean; what it wants
-//! done are [`Verb`]s, which the gate lets through or not. What a face shows is a plain value that is drawn elsewhere. Chords never
-//! get here. A new face is a folder, a variant of [`Face`] and its lines in this file: the compiler asks for each.
+//! While nothing is on the stack a guest has screen and keys. The face on top has the keys and decides what they mean;
+//! what it wants done are [`Verb`]s, which the gate lets through or not. What a face shows is a plain value that is
+//! drawn elsewhere. Chords never get here. A new face is a folder, a variant of [`Face`] and its lines in this file:
+//! the compiler asks for each.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new face or input is not to be taken for another")]
 
@@ -206,7 +208,8 @@ impl Faces {
         });
     }
 
-    /// Whether a press of this key is repeated while it is held: keys that move a selection are, those that do something never.
+    /// Whether a press of this key is repeated while it is held: keys that move a selection are, those that do
+    /// something never.
     pub fn repeats(&self, code: u32) -> bool {
         match self.open.last() {
             Some(Face::Panel(_)) => panel::repeats(code),

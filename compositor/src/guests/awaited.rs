@@ -1,4 +1,5 @@
-//! What whoever asks something of a guest can wait for. The one who asked keeps the list; a guest only ever does its part, or ends.
+//! What whoever asks something of a guest can wait for. The one who asked keeps the list; a guest only ever does its
+//! part, or ends.
 
 use phyllome_protocol::GuestName;
 

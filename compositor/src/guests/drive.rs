@@ -1,6 +1,7 @@
 //! Guests on the shell's loop: finding, dialling, greeting, reading, and noticing their end.
 //!
-//! Every wait has a deadline and every peer a bound; a guest that misbehaves loses its connection and nothing else happens.
+//! Every wait has a deadline and every peer a bound; a guest that misbehaves loses its connection and nothing else
+//! happens.
 
 use super::Awaited;
 use super::life::Exit;
@@ -32,8 +33,8 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(640);
 const LASTING: Duration = Duration::from_secs(1);
 
 impl State {
-    /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop runs. `back`: the shell
-    /// comes back and starts none, since a guest that does not run now was ended by the person.
+    /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop
+    /// runs. `back`: the shell comes back and starts none, since a guest that does not run now was ended by the person.
     pub fn start_guests(&mut self, back: bool) {
         self.adopt_guests();
         if back {

@@ -1,6 +1,8 @@
-//! One guest's state as the shell believes it: reports, a closed connection and an ended process in, state and sentence out.
+//! One guest's state as the shell believes it: reports, a closed connection and an ended process in, state and sentence
+//! out.
 //!
-//! Pure. Reports come from phyllome-guest, which is not trusted: every text is bounded and made printable, every list is cut.
+//! Pure. Reports come from phyllome-guest, which is not trusted: every text is bounded and made printable, every list
+//! is cut.
 
 use phyllome_protocol::control::Report;
 use phyllome_protocol::status::{GpuStatus, GuestState, ScanoutStatus};

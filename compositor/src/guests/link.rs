@@ -1,7 +1,8 @@
-//! The control connection to one phyllome-guest, without the loop: bytes become checked events, requests wait in a bounded queue.
+//! The control connection to one phyllome-guest, without the loop: bytes become checked events, requests wait in a
+//! bounded queue.
 //!
-//! The peer is hostile. It must be a process of this user, greet first and in time, stay below a rate of messages, and send
-//! nothing but messages: anything else ends the connection. Nothing here blocks.
+//! The peer is hostile. It must be a process of this user, greet first and in time, stay below a rate of messages, and
+//! send nothing but messages: anything else ends the connection. Nothing here blocks.
 
 use crate::outbox::Outbox;
 use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest, VERSION};

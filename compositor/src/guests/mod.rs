@@ -1,7 +1,7 @@
 //! Guests as the shell knows them: defined in files, running, or both; started, adopted, watched and told what to do.
 //!
-//! Who a guest is comes from the folder whose socket is dialled, never from what is said there. [`life`] and [`view`] are pure,
-//! [`link`], [`process`] and [`watch`] act without a loop, [`drive`] joins them to the shell's loop.
+//! Who a guest is comes from the folder whose socket is dialled, never from what is said there. [`life`] and [`view`]
+//! are pure, [`link`], [`process`] and [`watch`] act without a loop, [`drive`] joins them to the shell's loop.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
@@ -129,8 +129,8 @@ pub struct Guests {
 }
 
 impl Guests {
-    /// A registry of these definitions and of the sentences about files that cannot be used; nothing is started or dialled
-    /// before [`crate::State::start_guests`].
+    /// A registry of these definitions and of the sentences about files that cannot be used; nothing is started or
+    /// dialled before [`crate::State::start_guests`].
     pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<String>) -> Self {
         let entries = definitions.into_iter().map(|d| (d.name.clone(), Entry::new(Some(d)))).collect();
         let launcher = Some(Launcher::default());

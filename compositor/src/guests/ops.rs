@@ -15,8 +15,8 @@ use std::time::Duration;
 const GRACE: Duration = Duration::from_secs(3);
 
 impl State {
-    /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not, which also stands in the
-    /// guest's line if `note` says so.
+    /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not, which
+    /// also stands in the guest's line if `note` says so.
     pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Awaited, String> {
         let begun = self.begin_op(name, verb);
         if let (Err(sentence), true) = (&begun, note) {

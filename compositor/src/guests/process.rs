@@ -1,8 +1,9 @@
-//! phyllome-guest as a process: started in a session of its own, so that guests outlive the shell; its end is a readable pidfd.
+//! phyllome-guest as a process: started in a session of its own, so that guests outlive the shell; its end is a
+//! readable pidfd.
 //!
-//! Where systemd has a user manager, that is not enough: it ends whatever is left in the control group of a session or unit that is over.
-//! There a guest is started through `systemd-run --scope`, which asks for a unit of its own and then becomes the guest: process id
-//! and exit code stay those of the child that was started here.
+//! Where systemd has a user manager, that is not enough: it ends whatever is left in the control group of a session or
+//! unit that is over. There a guest is started through `systemd-run --scope`, which asks for a unit of its own and then
+//! becomes the guest: process id and exit code stay those of the child that was started here.
 
 use super::life::Exit;
 use phyllome_protocol::GuestName;
@@ -68,8 +69,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `program run NAME --control-only …`; what it prints goes to [`OUTPUT`] in `logs`, which is made if need be. A launcher that
-    /// is not installed is done without.
+    /// Starts `program run NAME --control-only …`; what it prints goes to [`OUTPUT`] in `logs`, which is made if need
+    /// be. A launcher that is not installed is done without.
     pub fn spawn(
         name: &GuestName,
         program: &Path,

@@ -1,4 +1,5 @@
-//! One guest as others see it: plain values, copied out of the registry. What is made of them for the eye is the faces'.
+//! One guest as others see it: plain values, copied out of the registry. What is made of them for the eye is the
+//! faces'.
 
 use phyllome_config::guest::{Label, LabelColor, Pattern};
 use phyllome_protocol::status::GuestState;

@@ -1,4 +1,5 @@
-//! When the shell's own pointer is seen: from its first motion until it has rested for a while. Pure: time is passed in.
+//! When the shell's own pointer is seen: from its first motion until it has rested for a while. Pure: time is passed
+//! in.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,8 @@ pub struct Arrow {
 }
 
 impl Arrow {
-    /// The pointer moved where the shell shows it. `Some`: let a timer run until this instant; `None`: one runs already.
+    /// The pointer moved where the shell shows it. `Some`: let a timer run until this instant; `None`: one runs
+    /// already.
     pub fn moved(&mut self, now: Instant) -> Option<Instant> {
         let until = now + LINGERS;
         self.until = Some(until);
@@ -30,8 +32,8 @@ impl Arrow {
         self.until.is_some()
     }
 
-    /// The timer has run out. `Some`: it moved in the meantime, let the timer run until this instant; `None`: it is hidden, and no timer
-    /// runs any more.
+    /// The timer has run out. `Some`: it moved in the meantime, let the timer run until this instant; `None`: it is
+    /// hidden, and no timer runs any more.
     pub fn fired(&mut self, now: Instant) -> Option<Instant> {
         let later = self.until.filter(|until| *until > now);
         if later.is_none() {

@@ -1,7 +1,9 @@
-//! libinput's devices: what they send becomes the few words that [`super`] has for every backend, keys, places, buttons and wheel.
+//! libinput's devices: what they send becomes the few words that [`super`] has for every backend, keys, places, buttons
+//! and wheel.
 //!
-//! Devices come and go at any time; what a device holds when it goes is released. Touch screens and tablets move the one pointer. Nothing
-//! that a device says of itself (name, output) is trusted further than to choose among the displays that there are.
+//! Devices come and go at any time; what a device holds when it goes is released. Touch screens and tablets move the
+//! one pointer. Nothing that a device says of itself (name, output) is trusted further than to choose among the
+//! displays that there are.
 
 use super::{leds, settings};
 use crate::State;
@@ -235,7 +237,8 @@ impl State {
     }
 }
 
-/// A place on a display as it is built, from 0 to 1 along each side, as a place on what is drawn, which is turned on its way to the display.
+/// A place on a display as it is built, from 0 to 1 along each side, as a place on what is drawn, which is turned on
+/// its way to the display.
 fn turned((x, y): (f64, f64), transform: Transform) -> (f64, f64) {
     let unit: Size<f64, ()> = (1.0, 1.0).into();
     let point: Point<f64, ()> = (x, y).into();

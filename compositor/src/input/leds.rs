@@ -7,7 +7,8 @@ use phyllome_protocol::control::Leds;
 use smithay::input::keyboard::LedState;
 use smithay::reexports::input::{Device, DeviceCapability, Led};
 
-/// What the keyboards show: the guest's lights if it has the keyboard and has said them, else those of the shell's own keymap.
+/// What the keyboards show: the guest's lights if it has the keyboard and has said them, else those of the shell's own
+/// keymap.
 fn choose(guest: Option<Leds>, own: LedState) -> Leds {
     let lit = |light: Option<bool>| light.unwrap_or(false);
     guest.unwrap_or(Leds { scroll: lit(own.scroll), num: lit(own.num), caps: lit(own.caps) })

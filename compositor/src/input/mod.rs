@@ -1,7 +1,7 @@
 //! Where every backend's input arrives: chords end here, the rest goes to the one guest that has the focus.
 //!
-//! A backend tells keys, places, buttons and the wheel; devices, where it tells them apart, are told apart here ([`held`]). There is one
-//! pointer, and a finger or a pen moves that one.
+//! A backend tells keys, places, buttons and the wheel; devices, where it tells them apart, are told apart here
+//! ([`held`]). There is one pointer, and a finger or a pen moves that one.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
@@ -72,8 +72,8 @@ impl State {
         }
     }
 
-    /// A key of a backend that does not tell keyboards apart: evdev code, milliseconds of the monotonic clock. Repeats (a press of a key
-    /// that is down) are passed over.
+    /// A key of a backend that does not tell keyboards apart: evdev code, milliseconds of the monotonic clock. Repeats
+    /// (a press of a key that is down) are passed over.
     pub(crate) fn handle_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
         self.device_key(DeviceId::ONLY, code, pressed, time_ms);
     }

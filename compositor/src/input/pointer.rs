@@ -1,7 +1,8 @@
 //! The one pointer: where it is on the plane of all outputs, whose it is there, and what its buttons do.
 //!
-//! Only the guest that has the focus ever gets anything of it. A click on an output that shows another guest moves the focus there and
-//! reaches nobody. Where no guest is responsible the shell shows an arrow of its own for as long as it is moved.
+//! Only the guest that has the focus ever gets anything of it. A click on an output that shows another guest moves the
+//! focus there and reaches nobody. Where no guest is responsible the shell shows an arrow of its own for as long as it
+//! is moved.
 
 use crate::State;
 use crate::outputs::OutputId;
@@ -103,8 +104,8 @@ impl State {
         }
     }
 
-    /// A finger touches a screen at this place of the plane: the pointer is there and its left button is pressed, unless another finger is
-    /// the pointer already.
+    /// A finger touches a screen at this place of the plane: the pointer is there and its left button is pressed,
+    /// unless another finger is the pointer already.
     pub fn handle_touch_down(&mut self, device: DeviceId, slot: TouchSlot, (x, y): (f64, f64), time_ms: u32) {
         // A touch that wakes the displays does nothing else until it is lifted.
         if !self.note_activity() && self.input.touch.down(device, slot) {
@@ -146,8 +147,8 @@ impl State {
         self.input.arrow.is_seen() && self.arrow_is_due()
     }
 
-    /// Whether the pointer is where the shell answers for it. The panel and the switcher are for keys, and in a window of another desktop
-    /// that one draws its own pointer.
+    /// Whether the pointer is where the shell answers for it. The panel and the switcher are for keys, and in a window
+    /// of another desktop that one draws its own pointer.
     fn arrow_is_due(&self) -> bool {
         !self.shell.has_keys() && !self.backend.is_window() && self.protocols.seat.pointer_focus().is_none()
     }

@@ -1,5 +1,5 @@
-//! Keys that repeat while they are held, for the shell's own panel and switcher: guests repeat their keys themselves. Pure: time is
-//! passed in.
+//! Keys that repeat while they are held, for the shell's own panel and switcher: guests repeat their keys themselves.
+//! Pure: time is passed in.
 //!
 //! Only keys that move a selection repeat. One that does something must be pressed anew each time.
 
@@ -18,8 +18,8 @@ pub struct Repeat {
 }
 
 impl Repeat {
-    /// A key was pressed, and this followed for the shell; `true`: it repeats from [`DELAY`] on. The key before it repeats no more.
-    /// `moves`: whether the face that has the keys lets a key repeat.
+    /// A key was pressed, and this followed for the shell; `true`: it repeats from [`DELAY`] on. The key before it
+    /// repeats no more. `moves`: whether the face that has the keys lets a key repeat.
     pub fn pressed(&mut self, code: u32, decisions: &[Decision], moves: impl Fn(u32) -> bool) -> bool {
         self.held = match decisions.last() {
             Some(decision @ Decision::Shell { code: own, pressed: true }) if moves(*own) => Some((code, *decision)),

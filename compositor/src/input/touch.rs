@@ -1,5 +1,5 @@
-//! Which finger is the pointer. Pure. One at a time: the first that touches, until it is lifted; what the others do means nothing, so
-//! that there are never two pointers.
+//! Which finger is the pointer. Pure. One at a time: the first that touches, until it is lifted; what the others do
+//! means nothing, so that there are never two pointers.
 
 use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::TouchSlot;

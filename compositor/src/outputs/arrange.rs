@@ -1,7 +1,8 @@
-//! Where the outputs lie in the plane that the pointer moves on: side by side, left to right in their order, tops in line. Pure.
+//! Where the outputs lie in the plane that the pointer moves on: side by side, left to right in their order, tops in
+//! line. Pure.
 //!
-//! The pointer is always on some output: it slides along an edge that it cannot pass, and where a low output meets a high one it passes
-//! only at the height of both. All in physical pixels.
+//! The pointer is always on some output: it slides along an edge that it cannot pass, and where a low output meets a
+//! high one it passes only at the height of both. All in physical pixels.
 
 /// One output in the plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,7 +51,8 @@ impl Rect {
         (along(x, self.left(), self.right()), along(y, self.top(), self.bottom()))
     }
 
-    /// The place at these fractions (0 to 1) of width and height: what a touch screen or a tablet that belongs to this output says.
+    /// The place at these fractions (0 to 1) of width and height: what a touch screen or a tablet that belongs to this
+    /// output says.
     pub fn at(&self, x: f64, y: f64) -> (f64, f64) {
         let fraction = |value: f64| if value.is_finite() { value.clamp(0.0, 1.0) } else { 0.0 };
         let (x, y) = (fraction(x) * f64::from(self.width), fraction(y) * f64::from(self.height));
@@ -137,7 +139,8 @@ enum Axis {
     Y,
 }
 
-/// How far the pointer gets from `from`, which lies on an output, towards `to` along one axis: through outputs that touch.
+/// How far the pointer gets from `from`, which lies on an output, towards `to` along one axis: through outputs that
+/// touch.
 fn slide(outputs: &[Rect], from: (f64, f64), to: f64, axis: Axis) -> f64 {
     let at = |value: f64| match axis {
         Axis::X => (value, from.1),

@@ -1,4 +1,5 @@
-//! Pixels for `phyllome screenshot`: what was composed last, in a sealed memfd. Only the person's own tool asks; guests cannot.
+//! Pixels for `phyllome screenshot`: what was composed last, in a sealed memfd. Only the person's own tool asks; guests
+//! cannot.
 
 use smithay::reexports::rustix;
 use std::fs::File;

@@ -1,4 +1,5 @@
-//! When one output is drawn: at most once per refresh, and only while something is dirty or waited for. Pure: time is passed in.
+//! When one output is drawn: at most once per refresh, and only while something is dirty or waited for. Pure: time is
+//! passed in.
 //!
 //! ```text
 //!          dirty               drawn at once
@@ -7,9 +8,10 @@
 //!   │ on the display  ▼           dirty
 //!   └───────────── flipping ───────────────▶ flipping, dirty ──▶ armed when it is on the display
 //! ```
-//! What has no vblank of its own (memory, a window, a frame without a change) is paced by time: the next frame comes one refresh
-//! after the last. After a page flip the display itself has set the pace, so the next frame is drawn at once; a display that flips
-//! whenever it is asked to (virtual ones without a vblank) sets none, and is paced by time too.
+//! What has no vblank of its own (memory, a window, a frame without a change) is paced by time: the next frame comes
+//! one refresh after the last. After a page flip the display itself has set the pace, so the next frame is drawn at
+//! once; a display that flips whenever it is asked to (virtual ones without a vblank) sets none, and is paced by time
+//! too.
 
 use std::time::{Duration, Instant};
 
@@ -60,8 +62,8 @@ impl FrameClock {
         }
     }
 
-    /// The timer could not be set, or the output is drawn no more; the next [`FrameClock::arm`] tries again. A flip that was waited for
-    /// is not waited for any longer.
+    /// The timer could not be set, or the output is drawn no more; the next [`FrameClock::arm`] tries again. A flip
+    /// that was waited for is not waited for any longer.
     pub fn disarm(&mut self) {
         self.phase = Phase::Idle;
     }
@@ -94,8 +96,8 @@ impl FrameClock {
         self.phase = Phase::Flipping { dirty: false };
     }
 
-    /// A page flip was done at `time` of a monotonic clock, as the display says and not as it is heard of. Returns whether something became
-    /// dirty in the meantime and is to be drawn.
+    /// A page flip was done at `time` of a monotonic clock, as the display says and not as it is heard of. Returns
+    /// whether something became dirty in the meantime and is to be drawn.
     pub fn flipped(&mut self, time: Duration) -> bool {
         let Phase::Flipping { dirty } = self.phase else { return false };
         self.phase = Phase::Idle;

@@ -1,7 +1,8 @@
 //! Drawing: what is on an output ([`scene`]), as textures ([`elements`]), when ([`clock`]).
 //!
-//! Every output is drawn by itself: only if something on it is dirty, at most once per refresh, and never while its last frame is still
-//! on the way to the display. Hidden guests are not imported, not drawn and not told that they were.
+//! Every output is drawn by itself: only if something on it is dirty, at most once per refresh, and never while its
+//! last frame is still on the way to the display. Hidden guests are not imported, not drawn and not told that they
+//! were.
 
 pub mod clock;
 pub mod cut;
@@ -90,8 +91,8 @@ impl State {
         }
     }
 
-    /// The same where a source of the loop is being served: what is due is drawn in this turn, once all that came with it is heard. That
-    /// saves a turn, and a timer. (Outside of a turn nothing would wake the loop for it.)
+    /// The same where a source of the loop is being served: what is due is drawn in this turn, once all that came with
+    /// it is heard. That saves a turn, and a timer. (Outside of a turn nothing would wake the loop for it.)
     fn queue_redraw_in_turn(&mut self, output: OutputId) {
         match self.mark_dirty(output) {
             Some(at) if at <= Instant::now() => self.render.due.push(output),
@@ -195,7 +196,8 @@ impl State {
         }
     }
 
-    /// The page flip that [`Drawn::Queued`] promised is done, at this time of `CLOCK_MONOTONIC`; `sequence` counts the display's vblanks.
+    /// The page flip that [`Drawn::Queued`] promised is done, at this time of `CLOCK_MONOTONIC`; `sequence` counts the
+    /// display's vblanks.
     pub fn output_flipped(&mut self, output: OutputId, time: Duration, sequence: u64) {
         let kind = Kind::Vsync | Kind::HwClock | Kind::HwCompletion;
         self.on_display(output, time, sequence, kind);
@@ -327,7 +329,8 @@ impl State {
         self.backend.offscreen((width, height), &scene, &mut self.protocols.screens)
     }
 
-    /// Whether guest `name` has made its scanout 0, the one for the first output; whether there is a picture in it yet does not matter.
+    /// Whether guest `name` has made its scanout 0, the one for the first output; whether there is a picture in it yet
+    /// does not matter.
     pub fn has_picture(&self, name: &GuestName) -> bool {
         ScanoutId::new(0).is_some_and(|id| self.protocols.screens.scanout(name, id).is_some())
     }

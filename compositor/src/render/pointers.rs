@@ -1,7 +1,7 @@
 //! Copies of guests' pointers for the cursor plane, of exactly the size that is shown.
 //!
-//! smithay 0.7.0 copies a pointer's shared memory into the plane's buffer by the guest's own stride and height, and so beyond the end of
-//! the plane's; it gets this copy instead, and never a guest's buffer.
+//! smithay 0.7.0 copies a pointer's shared memory into the plane's buffer by the guest's own stride and height, and so
+//! beyond the end of the plane's; it gets this copy instead, and never a guest's buffer.
 
 use super::scene::MAX_CURSOR;
 use crate::wayland::content::Content;
@@ -39,7 +39,8 @@ impl Pointers {
     }
 }
 
-/// The shown part of a small buffer, row by row and without padding; `None` if it cannot be read in whole pixels of a known kind.
+/// The shown part of a small buffer, row by row and without padding; `None` if it cannot be read in whole pixels of a
+/// known kind.
 fn copy_pointer(content: &Content) -> Option<MemoryBuffer> {
     let source = content.source.to_i32_round::<i32>();
     let most = i32::try_from(MAX_CURSOR).ok()?;
@@ -68,8 +69,8 @@ fn copy_pointer(content: &Content) -> Option<MemoryBuffer> {
                 return None;
             }
             let offset = usize::try_from(data.offset).ok().filter(|offset| *offset <= length)?;
-            // SAFETY: smithay maps `length` bytes at `start` while this runs, and survives a file that shrinks meanwhile; what is read is
-            // copied once and only ever shown.
+            // SAFETY: smithay maps `length` bytes at `start` while this runs, and survives a file that shrinks
+            // meanwhile; what is read is copied once and only ever shown.
             let bytes = unsafe { std::slice::from_raw_parts(start.add(offset), length - offset) };
             rows(bytes, usize::try_from(data.stride).ok()?)
         })

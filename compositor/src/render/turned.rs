@@ -1,8 +1,8 @@
 //! A picture turned on its way to a display that hangs on its side or upside down: pieces, pixels, sizes.
 //!
-//! The shell turns its own pieces, and renderers and displays are told that nothing is turned: smithay 0.7.0 tells the kernel damage of a
-//! turned output in coordinates that are not the buffer's (FB_DAMAGE_CLIPS), so that parts of the picture stay old. When it no longer does,
-//! this can go.
+//! The shell turns its own pieces, and renderers and displays are told that nothing is turned: smithay 0.7.0 tells the
+//! kernel damage of a turned output in coordinates that are not the buffer's (FB_DAMAGE_CLIPS), so that parts of the
+//! picture stay old. When it no longer does, this can go.
 
 use super::elements::Piece;
 use phyllome_config::shell::Rotation;
@@ -11,7 +11,8 @@ use smithay::backend::renderer::utils::{CommitCounter, DamageSet, OpaqueRegions}
 use smithay::backend::renderer::{Renderer, Texture};
 use smithay::utils::{Buffer, Physical, Rectangle, Scale, Size, Transform};
 
-/// How a picture is turned for a display that is itself turned: by as much, the other way. (Wayland's `wl_output.transform`.)
+/// How a picture is turned for a display that is itself turned: by as much, the other way. (Wayland's
+/// `wl_output.transform`.)
 pub fn transform_of(rotation: Rotation) -> Transform {
     match rotation {
         Rotation::Normal => Transform::Normal,
@@ -58,7 +59,8 @@ fn after(first: Transform, then: Transform) -> Transform {
     ALL.iter().find(same).copied().unwrap_or_default()
 }
 
-/// A piece of an upright picture of `size` pixels, drawn into a buffer for a display that needs it turned by `transform`.
+/// A piece of an upright picture of `size` pixels, drawn into a buffer for a display that needs it turned by
+/// `transform`.
 #[derive(Debug)]
 pub struct Turned<'a, T> {
     piece: &'a Piece<T>,
@@ -72,7 +74,8 @@ pub fn turn<T>(pieces: &[Piece<T>], transform: Transform, size: Size<i32, Physic
 }
 
 impl<T> Turned<'_, T> {
-    /// A part of the upright picture, in the buffer. smithay's transforms turn rectangles the way in which a display turns its picture.
+    /// A part of the upright picture, in the buffer. smithay's transforms turn rectangles the way in which a display
+    /// turns its picture.
     fn in_buffer(&self, part: Rectangle<i32, Physical>, of: Size<i32, Physical>) -> Rectangle<i32, Physical> {
         self.transform.invert().transform_rect_in(part, &of)
     }
@@ -174,7 +177,8 @@ mod tests {
     /// A display that is turned clockwise by a quarter has its own lower left corner at the person's upper left.
     #[test]
     fn the_picture_is_upright_for_the_person() {
-        // The display's own rows, as a person sees them who has turned the head with the display: A top left, F bottom right.
+        // The display's own rows, as a person sees them who has turned the head with the display: A top left, F bottom
+        // right.
         let panel = ["A", "B", "C", "D", "E", "F"].concat();
         let pixels: Vec<u8> = panel.bytes().flat_map(|letter| [letter; 4]).collect();
         let seen = |rotation| {

@@ -1,7 +1,8 @@
-//! The gate: whatever is asked of the shell is carried out here and nowhere else, after [`allowed`] has said that whoever asks may have it.
+//! The gate: whatever is asked of the shell is carried out here and nowhere else, after [`allowed`] has said that
+//! whoever asks may have it.
 //!
-//! And what follows from it: releases for the guest that loses the keys, then the focus, then events and a redraw. Nothing here waits:
-//! what takes a guest's answer says so in [`Done`].
+//! And what follows from it: releases for the guest that loses the keys, then the focus, then events and a redraw.
+//! Nothing here waits: what takes a guest's answer says so in [`Done`].
 
 use super::Shell;
 use crate::State;

@@ -1,7 +1,8 @@
 //! When the displays are switched off because nobody is there. Pure: time is passed in.
 //!
-//! Activity only notes the time. One timer runs to the earliest moment at which there can have been no activity for long enough, and
-//! is set again from there, so that a person who types costs no timers and a shell without the setting has none at all.
+//! Activity only notes the time. One timer runs to the earliest moment at which there can have been no activity for
+//! long enough, and is set again from there, so that a person who types costs no timers and a shell without the setting
+//! has none at all.
 
 use std::time::{Duration, Instant};
 

@@ -5,7 +5,8 @@ use crate::wayland::screens::Areas;
 use phyllome_protocol::GuestName;
 
 impl State {
-    /// To be called after the backend's outputs came, went or changed. With no output left guests keep the sizes that they have.
+    /// To be called after the backend's outputs came, went or changed. With no output left guests keep the sizes that
+    /// they have.
     pub fn outputs_changed(&mut self) {
         let owners = self.output_owners();
         self.shell.set_owners(owners.clone());

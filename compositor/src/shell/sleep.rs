@@ -1,6 +1,6 @@
-//! Displays go off when nobody is there and on again at the first sign of somebody; [`super::idle`] decides when. And what is done when the
-//! computer itself has slept: the kernel tells nobody, but timers of the calendar's clock can be told of its jumps, and the time in which
-//! everything stood still is the difference of two other clocks.
+//! Displays go off when nobody is there and on again at the first sign of somebody; [`super::idle`] decides when. And
+//! what is done when the computer itself has slept: the kernel tells nobody, but timers of the calendar's clock can be
+//! told of its jumps, and the time in which everything stood still is the difference of two other clocks.
 
 use super::idle::Fired;
 use crate::State;
@@ -22,8 +22,8 @@ const NEVER: i64 = 8_000_000_000;
 const SHORTEST: Duration = Duration::from_millis(100);
 
 impl State {
-    /// Somebody is there: a key, a button, a touch, a motion, a lid that opens, a session that is switched to. Switches the displays on if
-    /// they are off, and says whether they were: what has woken them does nothing else.
+    /// Somebody is there: a key, a button, a touch, a motion, a lid that opens, a session that is switched to. Switches
+    /// the displays on if they are off, and says whether they were: what has woken them does nothing else.
     pub fn note_activity(&mut self) -> bool {
         self.idle.activity(Instant::now());
         let asleep = self.render.is_asleep();
@@ -40,7 +40,8 @@ impl State {
         self.watch_suspend();
     }
 
-    /// Lets the timer run, where shell.toml asks for one. In a window it is the desktop around that switches displays off.
+    /// Lets the timer run, where shell.toml asks for one. In a window it is the desktop around that switches displays
+    /// off.
     pub(crate) fn watch_idle(&mut self) {
         if self.backend.is_window() {
             return;
@@ -85,7 +86,8 @@ impl State {
         }
     }
 
-    /// The computer was suspended and runs again: somebody is there, and what displays show is drawn anew. Told twice, it is done twice.
+    /// The computer was suspended and runs again: somebody is there, and what displays show is drawn anew. Told twice,
+    /// it is done twice.
     pub fn computer_woke(&mut self) {
         tracing::info!("the computer was suspended and is back");
         self.note_activity();

@@ -1,6 +1,8 @@
-//! Dmabufs that only the processor can read look as shared memory does, with every renderer; and what may not be read is refused.
+//! Dmabufs that only the processor can read look as shared memory does, with every renderer; and what may not be read
+//! is refused.
 //!
-//! A sealed memfd stands for the udmabuf that this machine may not have: it is the same memory, and the same code reads it.
+//! A sealed memfd stands for the udmabuf that this machine may not have: it is the same memory, and the same code reads
+//! it.
 
 use super::client::{Client, Window, sealed};
 use super::fixture::{Fixture, pixels};

@@ -1,7 +1,8 @@
-//! Pictures that are not finished yet: explicit fences of a client that behaves and of one that does not, and implicit ones.
+//! Pictures that are not finished yet: explicit fences of a client that behaves and of one that does not, and implicit
+//! ones.
 //!
-//! They need a kernel with a render node whose fences tell by an event that they have come, as the KMS test machine has; elsewhere they are
-//! skipped.
+//! They need a kernel with a render node whose fences tell by an event that they have come, as the KMS test machine
+//! has; elsewhere they are skipped.
 
 use super::buffers::{WHOLE, begin, dmabuf, fill, udmabuf};
 use super::client::{Client, sealed};
@@ -33,7 +34,8 @@ fn nodes(prefix: &str) -> Vec<File> {
     paths.into_iter().filter(wanted).filter_map(open).collect()
 }
 
-/// A shell that offers explicit fences, and the guest's own view of the device; `None`, and the test counted as skipped, without.
+/// A shell that offers explicit fences, and the guest's own view of the device; `None`, and the test counted as
+/// skipped, without.
 fn fencing(test: &str) -> Option<(Fixture, DrmDeviceFd)> {
     for node in nodes("renderD") {
         let number = node.metadata().unwrap().rdev();

@@ -149,7 +149,8 @@ impl Fixture {
         }
     }
 
-    /// Everything that `client` sent is served and everything that the shell answered has arrived; or the client was cut off.
+    /// Everything that `client` sent is served and everything that the shell answered has arrived; or the client was
+    /// cut off.
     pub fn roundtrip(&mut self, client: &mut Client) {
         let asked = client.sync();
         let deadline = Instant::now() + PATIENCE;

@@ -1,4 +1,5 @@
-//! A descriptor of a file that its sender serves by himself, and does not: nothing that the shell does with it may wait for him.
+//! A descriptor of a file that its sender serves by himself, and does not: nothing that the shell does with it may wait
+//! for him.
 
 use super::client::Client;
 use super::fixture::Fixture;
@@ -69,7 +70,8 @@ fn unmount(folder: &Path) {
     unsafe { libc::umount2(folder.as_ptr(), libc::MNT_DETACH) };
 }
 
-/// The little of the FUSE protocol (linux/fuse.h, version 7.31) that opening a file takes. Dropping `device` ends the file system.
+/// The little of the FUSE protocol (linux/fuse.h, version 7.31) that opening a file takes. Dropping `device` ends the
+/// file system.
 fn serve(mut device: File, ends: &AtomicBool) {
     let started = Instant::now();
     let mut request = vec![0u8; 1 << 18];

@@ -29,7 +29,8 @@ fn other_guest_works(shell: &mut Fixture, blue: &mut Client, surface: &wl_surfac
     assert_eq!(blue.events.frames, frames + 1);
 }
 
-/// Runs `attack` as guest red beside a blue guest that works, and checks the latter afterwards. Returns whether red was cut off.
+/// Runs `attack` as guest red beside a blue guest that works, and checks the latter afterwards. Returns whether red was
+/// cut off.
 fn beside_blue(attack: impl FnOnce(&mut Fixture, &mut Client)) -> bool {
     let mut shell = Fixture::new();
     let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);

@@ -1,6 +1,7 @@
 //! Who a Wayland connection is: the guest whose control socket it was sent through, and what it may still do.
 //!
-//! The identity is set when the connection is made and never again; nothing that arrives over the connection is asked for it.
+//! The identity is set when the connection is made and never again; nothing that arrives over the connection is asked
+//! for it.
 
 use super::quota::{Excess, MAX_PLANES, Quota, Thing};
 use crate::State;
@@ -83,8 +84,8 @@ impl GuestClient {
         }
     }
 
-    /// Counts requests that were dispatched, with those that nobody admits: the Wayland library itself serves `wl_display` and
-    /// `wl_registry`. `false`: there are too many objects, and the connection is to end.
+    /// Counts requests that were dispatched, with those that nobody admits: the Wayland library itself serves
+    /// `wl_display` and `wl_registry`. `false`: there are too many objects, and the connection is to end.
     pub fn served(&self, display: &DisplayHandle, client: &ClientId, requests: usize) -> bool {
         let unadmitted = requests.saturating_sub(self.admitted.swap(0, Ordering::Relaxed));
         let verdict = self.quota().requests(unadmitted, Instant::now());
@@ -102,8 +103,8 @@ impl GuestClient {
         self.goes_on(verdict)
     }
 
-    /// Counts descriptors: `before` were open before this connection was served. The Wayland library keeps all that come, whether a
-    /// request is for them or not. `false`: there are too many, and the connection is to end.
+    /// Counts descriptors: `before` were open before this connection was served. The Wayland library keeps all that
+    /// come, whether a request is for them or not. `false`: there are too many, and the connection is to end.
     pub fn holds_few(&self, before: usize) -> bool {
         let after = descriptors::open();
         if after <= before {

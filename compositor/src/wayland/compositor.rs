@@ -1,8 +1,8 @@
 //! `wl_compositor` and `wl_surface`: surfaces come, change and go. Subsurfaces are not offered.
 //!
-//! Regions are accepted and ignored: what is opaque follows from the buffer's format, what takes input from the scanout.
-//! Guarded here, before smithay 0.7.0 computes with it: damage that overflows, endless lists of damage and frame callbacks,
-//! scales that no picture has.
+//! Regions are accepted and ignored: what is opaque follows from the buffer's format, what takes input from the
+//! scanout. Guarded here, before smithay 0.7.0 computes with it: damage that overflows, endless lists of damage and
+//! frame callbacks, scales that no picture has.
 
 use super::client::{self, GuestClient, admit, admit_thing, counted_dispatch, owner_of, remove_thing};
 use super::quota::{MAX_DAMAGE, MAX_EXTENT, MAX_FRAME_CALLBACKS, MAX_SCALE, Thing};
@@ -135,8 +135,8 @@ impl Dispatch<WlSurface, SurfaceUserData> for State {
     }
 }
 
-/// Damage with every number between 0 and [`MAX_EXTENT`]; `None` if nothing of it lies there. After [`MAX_DAMAGE`] rectangles of one
-/// commit everything counts as damaged.
+/// Damage with every number between 0 and [`MAX_EXTENT`]; `None` if nothing of it lies there. After [`MAX_DAMAGE`]
+/// rectangles of one commit everything counts as damaged.
 fn checked_damage(surface: &WlSurface, x: i32, y: i32, width: i32, height: i32) -> Option<(i32, i32, i32, i32)> {
     let waiting = with_states(surface, |states| states.cached_state.get::<SurfaceAttributes>().pending().damage.len());
     if waiting > MAX_DAMAGE {

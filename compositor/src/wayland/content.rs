@@ -1,7 +1,9 @@
-//! What a surface shows: its buffer and which part of it, worked out once per commit and checked before anything is drawn.
+//! What a surface shows: its buffer and which part of it, worked out once per commit and checked before anything is
+//! drawn.
 //!
-//! Everything here comes from a guest. Whatever it sends, the result is a source rectangle inside the buffer and a size between one
-//! pixel and [`u32::MAX`]; where that lands on an output is decided by [`phyllome_trusted::frame::geometry::place`] and by nothing else.
+//! Everything here comes from a guest. Whatever it sends, the result is a source rectangle inside the buffer and a size
+//! between one pixel and [`u32::MAX`]; where that lands on an output is decided by
+//! [`phyllome_trusted::frame::geometry::place`] and by nothing else.
 
 use super::quota::{MAX_DAMAGE, MAX_EXTENT};
 use crate::wayland::mapped::Mapping;
@@ -54,7 +56,8 @@ pub enum Upload {
 }
 
 impl Content {
-    /// Applies the current state of a surface after a commit. `content` is what it showed before and becomes what it shows now.
+    /// Applies the current state of a surface after a commit. `content` is what it showed before and becomes what it
+    /// shows now.
     pub fn update(content: &mut Option<Content>, states: &SurfaceData) {
         let mut cached = states.cached_state.get::<SurfaceAttributes>();
         let attributes = cached.current();
@@ -153,7 +156,8 @@ impl Upload {
     }
 }
 
-/// Source in the buffer and wanted size in pixels; `None` if the viewport lies outside the buffer (the client has then been told so).
+/// Source in the buffer and wanted size in pixels; `None` if the viewport lies outside the buffer (the client has then
+/// been told so).
 fn view(
     size: Size<i32, BufferCoords>,
     scale: i32,
@@ -177,7 +181,8 @@ fn view(
     Some((source, wanted))
 }
 
-/// The part of `source` that lies in a buffer of `size`; `None` if it is less than a hundredth of a pixel or not a number.
+/// The part of `source` that lies in a buffer of `size`; `None` if it is less than a hundredth of a pixel or not a
+/// number.
 fn clamp_source(
     source: Rectangle<f64, BufferCoords>,
     size: Size<i32, BufferCoords>,
@@ -191,8 +196,8 @@ fn clamp_source(
     large_enough.then(|| Rectangle::new((left, top).into(), (right - left, bottom - top).into()))
 }
 
-/// Damage in the buffer's pixels, inside it. Damage in surface coordinates is passed on exactly where these are the buffer's, and
-/// counts as the whole buffer where they are not.
+/// Damage in the buffer's pixels, inside it. Damage in surface coordinates is passed on exactly where these are the
+/// buffer's, and counts as the whole buffer where they are not.
 fn buffer_damage(
     damage: &[Damage],
     size: Size<i32, BufferCoords>,

@@ -1,8 +1,10 @@
-//! `zwp_linux_dmabuf_v1`: pictures in memory that a GPU or the kernel made. Offered only if the renderer can import any.
+//! `zwp_linux_dmabuf_v1`: pictures in memory that a GPU or the kernel made. Offered only if the renderer can import
+//! any.
 //!
-//! The lists of formats are never believed: every buffer is imported when it is made, by the GPU or else by the processor
-//! ([`crate::wayland::mapped`]), and refused with a reason if neither can; the guest's screen then goes over to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset +
-//! stride beyond 32 bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
+//! The lists of formats are never believed: every buffer is imported when it is made, by the GPU or else by the
+//! processor ([`crate::wayland::mapped`]), and refused with a reason if neither can; the guest's screen then goes over
+//! to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset + stride beyond 32
+//! bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
 
 use super::client::{GuestClient, admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
 use super::memory::Memory;
@@ -92,7 +94,8 @@ impl State {
         }
     }
 
-    /// What the GPU refused once of a connection is not tried again: smithay 0.7.0 loses an EGL image with each import that fails.
+    /// What the GPU refused once of a connection is not tried again: smithay 0.7.0 loses an EGL image with each import
+    /// that fails.
     fn import_by_gpu(&mut self, dmabuf: &Dmabuf, memory: &Memory, guest: Option<&GuestClient>) -> Result<(), String> {
         let exporter = match memory {
             Memory::Dmabuf { exporter, .. } => exporter.as_str(),
@@ -110,8 +113,9 @@ impl State {
     }
 }
 
-/// Whether a dmabuf can be looked at without harm: no flags, as large as it says, and of a kind whose memory cannot go away while it is
-/// read. Further planes, which some layouts have for themselves, are for the GPU alone, whose driver knows how long they must be.
+/// Whether a dmabuf can be looked at without harm: no flags, as large as it says, and of a kind whose memory cannot go
+/// away while it is read. Further planes, which some layouts have for themselves, are for the GPU alone, whose driver
+/// knows how long they must be.
 fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
     if dmabuf.y_inverted() {
         return Err("upside-down buffers are not supported".into());
@@ -160,7 +164,8 @@ impl super::Protocols {
         self.no_gpu_imports = true;
     }
 
-    /// Offers dmabufs of these formats; without any there is no global. `device`: the render node's number, 0 where there is none.
+    /// Offers dmabufs of these formats; without any there is no global. `device`: the render node's number, 0 where
+    /// there is none.
     pub fn offer_dmabuf(&mut self, display: &DisplayHandle, formats: Vec<Format>, device: u64) {
         let formats: Vec<Format> =
             formats.into_iter().filter(|f| get_bpp(f.code).is_some_and(|bits| bits == 32 || bits == 16)).collect();
@@ -196,7 +201,8 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
         init: &mut DataInit<'_, Self>,
     ) {
         use zwp_linux_buffer_params_v1::{Error, Request};
-        // First of all what came with it: dropping a descriptor closes it, and of a file that its sender serves that may take for ever.
+        // First of all what came with it: dropping a descriptor closes it, and of a file that its sender serves that
+        // may take for ever.
         let request = match request {
             // smithay seeks in it, which of a file that the sender serves may take for ever.
             Request::Add { fd, .. } if Memory::of(fd.as_fd()) == Memory::Unknown => {
@@ -253,8 +259,9 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
     }
 }
 
-/// The node that guests' dmabufs are said to be of and that smithay's exporter is to take (`import_node`): the two have to be equal, or a
-/// guest's buffer never reaches a plane. `device`: the number that [`Protocols::offer_dmabuf`] tells guests; 0: none.
+/// The node that guests' dmabufs are said to be of and that smithay's exporter is to take (`import_node`): the two have
+/// to be equal, or a guest's buffer never reaches a plane. `device`: the number that [`Protocols::offer_dmabuf`] tells
+/// guests; 0: none.
 pub fn import_node(device: u64) -> Option<DrmNode> {
     let node = DrmNode::from_dev_id(device).ok().filter(|_| device != 0)?;
     Some(node.node_with_type(NodeType::Render).and_then(Result::ok).unwrap_or(node))

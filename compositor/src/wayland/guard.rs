@@ -1,10 +1,10 @@
-//! Nobody keeps the shell's one thread to himself: a turn in which one guest's requests use a fifth of a second of processor time
-//! (more on a slow processor, such as an emulated one) ends that guest's connection.
+//! Nobody keeps the shell's one thread to himself: a turn in which one guest's requests use a fifth of a second of
+//! processor time (more on a slow processor, such as an emulated one) ends that guest's connection.
 //!
-//! wayland-backend 0.3 serves a client until its socket is empty, and some requests (`wl_display.sync`, `wl_registry`) are served without
-//! asking the shell, so that a client that writes as fast as it is read could hold the loop for ever. A timer of the thread's processor
-//! time rings while a client is served; its signal shuts down that client's socket once that is long, which is all that a handler may do
-//! and all that is needed.
+//! wayland-backend 0.3 serves a client until its socket is empty, and some requests (`wl_display.sync`, `wl_registry`)
+//! are served without asking the shell, so that a client that writes as fast as it is read could hold the loop for
+//! ever. A timer of the thread's processor time rings while a client is served; its signal shuts down that client's
+//! socket once that is long, which is all that a handler may do and all that is needed.
 
 use smithay::reexports::rustix;
 use std::cell::Cell;
@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicBool, compiler_fence};
 
 /// Processor time that one client may use in one turn, in nanoseconds: at least, and on the slowest processor.
 const MOST: (libc::c_long, libc::c_long) = (200_000_000, 5_000_000_000);
-/// The timer rings so many times in that time. It is never taken back: to set it twice in each turn costs more than that it rings now and
-/// then while nobody is served.
+/// The timer rings so many times in that time. It is never taken back: to set it twice in each turn costs more than
+/// that it rings now and then while nobody is served.
 const PARTS: libc::c_long = 4;
 /// A turn may take this many times what the shell took to start.
 const STARTS: libc::c_long = 2;
@@ -27,7 +27,8 @@ const STARTS: libc::c_long = 2;
 const NOBODY: i32 = -1;
 
 thread_local! {
-    /// The socket of the client that this thread serves. Without a destructor, so that the signal's handler may read it.
+    /// The socket of the client that this thread serves. Without a destructor, so that the signal's handler may read
+    /// it.
     static SERVED: Cell<i32> = const { Cell::new(NOBODY) };
     /// Whether that socket was shut down by the handler.
     static OVERRAN: AtomicBool = const { AtomicBool::new(false) };
@@ -111,7 +112,8 @@ fn make_timer() -> io::Result<libc::timer_t> {
     // SAFETY: gettid(2) has no preconditions.
     event.sigev_notify_thread_id = unsafe { libc::gettid() };
     let mut timer: libc::timer_t = null_mut();
-    // SAFETY: both pointers are valid for the call; the timer lives as long as the process, and its signal has a handler.
+    // SAFETY: both pointers are valid for the call; the timer lives as long as the process, and its signal has a
+    // handler.
     let made = unsafe { libc::timer_create(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut event, &raw mut timer) };
     if made == 0 { Ok(timer) } else { Err(io::Error::last_os_error()) }
 }
@@ -130,14 +132,15 @@ fn install_handler() -> io::Result<()> {
             }
             IS_SET.set(false);
             if socket != NOBODY {
-                // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because `WatchedDispatch` borrows it and takes it
-                // out of `SERVED` before the borrow ends. signal-hook puts errno back.
+                // SAFETY: shutdown(2) is async-signal-safe and takes any number; the socket is open, because
+                // `WatchedDispatch` borrows it and takes it out of `SERVED` before the borrow ends. signal-hook puts
+                // errno back.
                 unsafe { libc::shutdown(socket, libc::SHUT_RDWR) };
                 OVERRAN.with(|overran| overran.store(true, Relaxed));
             }
         };
-        // SAFETY: the action only reads and writes thread-local cells that need neither initialiser nor destructor and calls shutdown(2) and
-        // timer_settime(2), all async-signal-safe; it neither allocates nor panics.
+        // SAFETY: the action only reads and writes thread-local cells that need neither initialiser nor destructor and
+        // calls shutdown(2) and timer_settime(2), all async-signal-safe; it neither allocates nor panics.
         unsafe { signal_hook::low_level::register(libc::SIGPROF, ring) }.map(drop).map_err(|e| e.kind())
     });
     installed.map_err(io::Error::from)
@@ -149,8 +152,8 @@ fn set_bell() {
     let none = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     let due = libc::timespec { tv_sec: nanoseconds / 1_000_000_000, tv_nsec: nanoseconds % 1_000_000_000 };
     let once = libc::itimerspec { it_interval: none, it_value: due };
-    // SAFETY: the timer is this thread's own, made before anything called this, and is never deleted; `once` outlives the call; the old
-    // value is not asked for.
+    // SAFETY: the timer is this thread's own, made before anything called this, and is never deleted; `once` outlives
+    // the call; the old value is not asked for.
     unsafe { libc::timer_settime(timer, 0, &raw const once, null_mut()) };
 }
 

@@ -1,9 +1,11 @@
-//! Tables of what guests' objects are, by their ids: short, for quotas bound them, and asked several times in every frame.
+//! Tables of what guests' objects are, by their ids: short, for quotas bound them, and asked several times in every
+//! frame.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A table whose keys are not hashed against collisions: whoever wanted some could make no more keys than a quota allows.
+/// A table whose keys are not hashed against collisions: whoever wanted some could make no more keys than a quota
+/// allows.
 pub type Table<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 
 /// Mixes what it is given by multiplication.

@@ -1,7 +1,8 @@
 //! Which keymap: what shell.toml says, else what the system is set to, else “us”.
 //!
-//! The system's settings lie in files of several formats, and are read as untrusted text: at most a few lines of a bounded file count, and
-//! only what can be names of XKB passes, for these become parts of paths and of a keymap's source.
+//! The system's settings lie in files of several formats, and are read as untrusted text: at most a few lines of a
+//! bounded file count, and only what can be names of XKB passes, for these become parts of paths and of a keymap's
+//! source.
 
 use phyllome_config::shell::Keyboard;
 use rustix::fs::{Mode, OFlags};

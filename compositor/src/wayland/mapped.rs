@@ -1,8 +1,8 @@
-//! Guests' dmabufs that the renderer cannot import, read by the processor: mapped once, kept as long as the buffer lives, and then as good as
-//! shared memory. GLES uploads what is damaged; Pixman reads the memory where it is.
+//! Guests' dmabufs that the renderer cannot import, read by the processor: mapped once, kept as long as the buffer
+//! lives, and then as good as shared memory. GLES uploads what is damaged; Pixman reads the memory where it is.
 //!
-//! Trusts nothing that the guest says: the memory is of a kind that cannot vanish under a mapping, as large as it has to be for what is
-//! read, and nothing here waits for a fence. Never writes.
+//! Trusts nothing that the guest says: the memory is of a kind that cannot vanish under a mapping, as large as it has
+//! to be for what is read, and nothing here waits for a fence. Never writes.
 
 use crate::wayland::memory::Memory;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
@@ -89,18 +89,20 @@ impl Mapping {
 
     /// The bytes of all rows with their padding, for as long as a renderer copies from them.
     ///
-    /// The other side may write at any time: nothing may follow from what is read twice. smithay treats shared memory in the same way.
+    /// The other side may write at any time: nothing may follow from what is read twice. smithay treats shared memory
+    /// in the same way.
     pub fn bytes(&self) -> &[u8] {
-        // SAFETY: `start` is a live mapping of `length` bytes that goes when `self` does; `new` checked that `offset` is not beyond it. The
-        // memory is steady (see `Memory::is_steady`), so reading it raises no signal. Other processes may change it meanwhile: its only
-        // readers are copies into a texture, for which every value is a colour.
+        // SAFETY: `start` is a live mapping of `length` bytes that goes when `self` does; `new` checked that `offset`
+        // is not beyond it. The memory is steady (see `Memory::is_steady`), so reading it raises no signal. Other
+        // processes may change it meanwhile: its only readers are copies into a texture, for which every value is a
+        // colour.
         unsafe {
             std::slice::from_raw_parts(self.start.as_ptr().cast::<u8>().add(self.offset), self.length - self.offset)
         }
     }
 
-    /// Announces a reading to the kernel for as long as the answer is kept. Where the writer's fence has not come yet the reading goes
-    /// unannounced: it may see half a picture, which is the guest's own affair, but it never waits.
+    /// Announces a reading to the kernel for as long as the answer is kept. Where the writer's fence has not come yet
+    /// the reading goes unannounced: it may see half a picture, which is the guest's own affair, but it never waits.
     pub fn reading(&self) -> Option<Reading<'_>> {
         // Here devices and processor see the same memory; there is nothing to announce.
         if !self.is_dmabuf || cfg!(any(target_arch = "x86", target_arch = "x86_64")) {
@@ -119,8 +121,8 @@ impl Mapping {
 
 impl Drop for Mapping {
     fn drop(&mut self) {
-        // SAFETY: the range was mapped by `new`, and nothing that borrows from it outlives `self`; textures keep the `Rc` that they read from.
-        // An error would mean that the range was not mapped.
+        // SAFETY: the range was mapped by `new`, and nothing that borrows from it outlives `self`; textures keep the
+        // `Rc` that they read from. An error would mean that the range was not mapped.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr(), self.length) };
     }
 }
@@ -149,8 +151,9 @@ impl Drop for Reading<'_> {
 
 /// Makes textures of mapped dmabufs, each renderer in its own way.
 pub trait ImportMapped: RendererSuper {
-    /// A texture of `mapping`, which the caller keeps for as long as the texture. `before`: what was made of an earlier content of the
-    /// same surface, of the same size and format, of which only `parts` have changed (`None`: all of it).
+    /// A texture of `mapping`, which the caller keeps for as long as the texture. `before`: what was made of an earlier
+    /// content of the same surface, of the same size and format, of which only `parts` have changed (`None`: all of
+    /// it).
     fn import_mapped(
         &mut self,
         mapping: &Rc<Mapping>,
@@ -198,9 +201,10 @@ impl ImportMapped for PixmanRenderer {
         };
         let (width, height) = (mapping.size.w.unsigned_abs() as usize, mapping.size.h.unsigned_abs() as usize);
         let first = mapping.bytes().as_ptr().cast::<u32>().cast_mut();
-        // SAFETY: `new` checked that `height` rows of `stride` bytes lie behind `first` and that it is aligned (the mapping begins with a page
-        // and the offset is a multiple of four). Pixman writes only into the image that it draws to, which this never is; the pages are
-        // mapped for reading only. `Textures` and `Piece` keep the `Rc` for as long as they keep the texture.
+        // SAFETY: `new` checked that `height` rows of `stride` bytes lie behind `first` and that it is aligned (the
+        // mapping begins with a page and the offset is a multiple of four). Pixman writes only into the image that it
+        // draws to, which this never is; the pages are mapped for reading only. `Textures` and `Piece` keep the `Rc`
+        // for as long as they keep the texture.
         let image = unsafe { pixman::Image::from_raw_mut(code, width, height, first, mapping.stride as usize, false) };
         image.map(PixmanTexture::from).map_err(|_| PixmanError::ImportFailed)
     }

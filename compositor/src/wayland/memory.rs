@@ -1,8 +1,9 @@
 //! What memory a descriptor that a guest has sent stands for, found out without asking whoever sent it.
 //!
-//! A descriptor can be of any file: one on a file system that the sender itself serves (FUSE) answers lseek(2), fstat(2), ioctl(2) and
-//! mmap(2) when its server likes, which may be never. Only three questions are asked of an unknown descriptor, and the kernel answers
-//! them by itself: its seals, the kernel's own notes on it in /proc, and, once the seals say that it is memory, its size.
+//! A descriptor can be of any file: one on a file system that the sender itself serves (FUSE) answers lseek(2),
+//! fstat(2), ioctl(2) and mmap(2) when its server likes, which may be never. Only three questions are asked of an
+//! unknown descriptor, and the kernel answers them by itself: its seals, the kernel's own notes on it in /proc, and,
+//! once the seals say that it is memory, its size.
 
 use smithay::reexports::rustix;
 use std::fmt;
@@ -11,8 +12,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// Most that is read of the kernel's notes on a descriptor.
 const MAX_NOTES: u64 = 4096;
-/// Exporters of dmabufs whose memory is ordinary, present as long as the dmabuf is, and never taken away under a mapping: udmabuf holds
-/// the pages of memfds that cannot shrink, the system heap those that it allocated. What a GPU driver exports can be purged.
+/// Exporters of dmabufs whose memory is ordinary, present as long as the dmabuf is, and never taken away under a
+/// mapping: udmabuf holds the pages of memfds that cannot shrink, the system heap those that it allocated. What a GPU
+/// driver exports can be purged.
 const STEADY_EXPORTERS: [&str; 2] = ["udmabuf", "system"];
 
 /// Memory that a guest shares.
@@ -89,8 +91,8 @@ fn notes(fd: BorrowedFd<'_>) -> Option<String> {
     Some(String::from_utf8_lossy(&notes).into_owned())
 }
 
-/// A dmabuf's notes have its size and its exporter; those of other files don't. A dmabuf's own name, which anybody who holds it can set,
-/// comes after both.
+/// A dmabuf's notes have its size and its exporter; those of other files don't. A dmabuf's own name, which anybody who
+/// holds it can set, comes after both.
 fn dmabuf_of(notes: &str) -> Memory {
     let value = |key: &str| notes.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
     match (value("exp_name:"), value("size:").and_then(|size| size.parse().ok())) {

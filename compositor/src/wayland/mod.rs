@@ -1,8 +1,10 @@
-//! The Wayland server that guests' screens connect to: one private connection each, made over the guest's control socket.
+//! The Wayland server that guests' screens connect to: one private connection each, made over the guest's control
+//! socket.
 //!
-//! There is no named socket. A connection sees `wl_compositor`, `wl_shm`, `zwp_linux_dmabuf_v1`, `wp_viewporter`, `wp_presentation`,
-//! `xdg_wm_base`, `wl_seat` and `wl_output`, on a real display `wp_linux_drm_syncobj_manager_v1`, and nothing else: no capture, no virtual input, no other guest. Every request is
-//! counted ([`quota`]) and what smithay does not check is checked here before smithay sees it.
+//! There is no named socket. A connection sees `wl_compositor`, `wl_shm`, `zwp_linux_dmabuf_v1`, `wp_viewporter`,
+//! `wp_presentation`, `xdg_wm_base`, `wl_seat` and `wl_output`, on a real display `wp_linux_drm_syncobj_manager_v1`,
+//! and nothing else: no capture, no virtual input, no other guest. Every request is counted ([`quota`]) and what
+//! smithay does not check is checked here before smithay sees it.
 
 pub mod client;
 pub mod compositor;
@@ -82,8 +84,8 @@ pub struct Protocols {
     server: Rc<RefCell<Display<State>>>,
 }
 
-/// A guest's connection. The socket is held a second time because wayland-backend 0.3 closes its own only when it is served again:
-/// shutting it down makes both sides notice at once.
+/// A guest's connection. The socket is held a second time because wayland-backend 0.3 closes its own only when it is
+/// served again: shutting it down makes both sides notice at once.
 struct Connection {
     client: Client,
     socket: UnixStream,

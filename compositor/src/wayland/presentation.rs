@@ -1,5 +1,5 @@
-//! `wp_presentation`: when a picture was on the display. Feedback and frame callbacks go to what was shown and to nothing else;
-//! a guest that is hidden waits, so that it costs nothing.
+//! `wp_presentation`: when a picture was on the display. Feedback and frame callbacks go to what was shown and to
+//! nothing else; a guest that is hidden waits, so that it costs nothing.
 
 use super::client::counted_dispatch;
 use crate::State;

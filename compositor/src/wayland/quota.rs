@@ -1,7 +1,8 @@
 //! What one guest's Wayland connection may hold and how fast it may ask: pure counting, values in and a verdict out.
 //!
-//! The limits are far above what phyllome-guest needs (16 scanouts, a cursor each, a few buffers per scanout) and far below what
-//! could hurt the shell or another guest. Whoever passes one is cut off; nothing here logs, waits or touches a socket.
+//! The limits are far above what phyllome-guest needs (16 scanouts, a cursor each, a few buffers per scanout) and far
+//! below what could hurt the shell or another guest. Whoever passes one is cut off; nothing here logs, waits or touches
+//! a socket.
 
 use std::time::Instant;
 
@@ -160,7 +161,8 @@ impl Quota {
         }
     }
 
-    /// So many requests were served that could not be asked about one by one: the Wayland library answers `wl_display.sync` by itself.
+    /// So many requests were served that could not be asked about one by one: the Wayland library answers
+    /// `wl_display.sync` by itself.
     pub fn requests(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
         self.refill(now);
         self.tokens -= count as f64;
@@ -199,10 +201,11 @@ impl Quota {
         if self.refusals > MAX_REFUSALS { Err(Excess::Refusals) } else { Ok(()) }
     }
 
-    /// While this connection was served, the descriptors that are open went from `before` to `after`, of at most `limit`.
+    /// While this connection was served, the descriptors that are open went from `before` to `after`, of at most
+    /// `limit`.
     ///
-    /// Whose they are nobody can say: what the connection held may have been closed at another time. So a connection that
-    /// seems to hold many is at fault only if there are many.
+    /// Whose they are nobody can say: what the connection held may have been closed at another time. So a connection
+    /// that seems to hold many is at fault only if there are many.
     pub fn descriptors(&mut self, before: usize, after: usize, limit: usize) -> Result<(), Excess> {
         self.descriptors = (self.descriptors + after).saturating_sub(before);
         let most = MAX_DESCRIPTORS.min(limit / 4);

@@ -1,7 +1,7 @@
 //! Which surface is which scanout of which guest, and what every surface shows.
 //!
-//! A toplevel is a scanout if its app_id says `phyllome.scanout.N`; whose scanout follows from the connection. Every other surface is
-//! accepted and never shown. If a guest makes the same scanout twice, the newest counts.
+//! A toplevel is a scanout if its app_id says `phyllome.scanout.N`; whose scanout follows from the connection. Every
+//! other surface is accepted and never shown. If a guest makes the same scanout twice, the newest counts.
 
 use super::client::owner_of;
 use super::content::Content;
@@ -42,7 +42,8 @@ pub struct Areas {
 }
 
 impl Areas {
-    /// The size for a scanout of `guest`; for a toplevel that is none, or one that lies on no output, that of the first.
+    /// The size for a scanout of `guest`; for a toplevel that is none, or one that lies on no output, that of the
+    /// first.
     pub fn of(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> (u32, u32) {
         let areas = self.owned.get(guest).unwrap_or(&self.free);
         let index = scanout.map_or(0, |scanout| scanout.get() as usize);
@@ -117,8 +118,8 @@ impl Screens {
         }
     }
 
-    /// Sends the first configure if `surface` is a toplevel that waits for it. `false`: the surface broke the protocol's order and its
-    /// client is being disconnected.
+    /// Sends the first configure if `surface` is a toplevel that waits for it. `false`: the surface broke the
+    /// protocol's order and its client is being disconnected.
     pub fn configure_if_new(&mut self, surface: &WlSurface) -> bool {
         let Some(toplevel) = self.toplevels.iter().find(|t| t.surface.wl_surface() == surface) else { return true };
         if !toplevel.surface.is_initial_configure_sent() {
@@ -205,7 +206,8 @@ impl Screens {
         self.toplevels.iter().any(|t| t.guest == *guest && t.scanout == Some(scanout))
     }
 
-    /// The surface that a guest's keys go to: its first scanout that has a toplevel, whether or not it shows something yet.
+    /// The surface that a guest's keys go to: its first scanout that has a toplevel, whether or not it shows something
+    /// yet.
     pub fn keyboard_surface(&self, guest: &GuestName) -> Option<&WlSurface> {
         self.toplevels
             .iter()

@@ -1,8 +1,8 @@
 //! `wl_seat`: one keyboard and one pointer, which belong to exactly one guest at a time or to none.
 //!
-//! Whom the person talks to is decided in [`crate::shell`]; here the decision is carried out so that the guest that loses the
-//! keyboard gets `leave` and nothing after it, and the one that gains it gets `enter` without a pressed key and the modifiers as they
-//! are now. The guest's own kernel repeats keys, so the repeat rate that is told is 0.
+//! Whom the person talks to is decided in [`crate::shell`]; here the decision is carried out so that the guest that
+//! loses the keyboard gets `leave` and nothing after it, and the one that gains it gets `enter` without a pressed key
+//! and the modifiers as they are now. The guest's own kernel repeats keys, so the repeat rate that is told is 0.
 
 use super::client::{counted_dispatch, owner_of};
 use crate::State;
@@ -47,7 +47,8 @@ pub struct SeatDevices {
     buttons: BTreeSet<u32>,
     /// Where the pointer is on the plane of all outputs; physical pixels.
     position: Option<(f64, f64)>,
-    /// The surface under the pointer. smithay holds its own lock while it calls [`SeatHandler::cursor_image`] and cannot be asked there.
+    /// The surface under the pointer. smithay holds its own lock while it calls [`SeatHandler::cursor_image`] and
+    /// cannot be asked there.
     pointed: Option<WlSurface>,
     cursor: CursorImageStatus,
 }
@@ -148,7 +149,8 @@ pub enum GuestInput {
         /// Press or release.
         pressed: bool,
     },
-    /// The pointer is at the place on any output that is nearest to this one; physical pixels of the plane of all outputs.
+    /// The pointer is at the place on any output that is nearest to this one; physical pixels of the plane of all
+    /// outputs.
     Motion {
         /// To the right.
         x: f64,
@@ -196,7 +198,8 @@ impl SeatHandler for State {
 
     fn cursor_image(&mut self, _seat: &Seat<Self>, image: CursorImageStatus) {
         let focused = self.protocols.seat.pointer_focus().and_then(|surface| surface.client());
-        // smithay has checked that the request comes from the focused client; a cursor of another is none of ours all the same.
+        // smithay has checked that the request comes from the focused client; a cursor of another is none of ours all
+        // the same.
         let allowed = match &image {
             CursorImageStatus::Surface(surface) => surface.client().is_some() && surface.client() == focused,
             _ => focused.is_some(),
@@ -217,8 +220,9 @@ counted_dispatch! {
 }
 
 impl State {
-    /// Makes the Wayland keyboard and pointer focus agree with [`crate::shell::Shell::keyboard_owner`] and queues a redraw. The guest
-    /// that loses the keyboard gets `wl_keyboard.leave`, the one that gains it `enter` without any pressed key.
+    /// Makes the Wayland keyboard and pointer focus agree with [`crate::shell::Shell::keyboard_owner`] and queues a
+    /// redraw. The guest that loses the keyboard gets `wl_keyboard.leave`, the one that gains it `enter` without any
+    /// pressed key.
     pub fn sync_focus(&mut self) {
         let owner = self.shell.keyboard_owner();
         let target = owner.as_ref().and_then(|name| self.protocols.screens.keyboard_surface(name)).cloned();
@@ -227,8 +231,8 @@ impl State {
         if keyboard.current_focus() != target {
             let time = monotonic::now_ms();
             keyboard.set_focus(self, None, SERIAL_COUNTER.next_serial());
-            // Nobody hears these releases: they bring smithay's own picture of the keyboard up to date, so that the next guest is
-            // entered without keys and with modifiers that are true.
+            // Nobody hears these releases: they bring smithay's own picture of the keyboard up to date, so that the
+            // next guest is entered without keys and with modifiers that are true.
             for code in std::mem::take(&mut self.protocols.seat.keys) {
                 self.input_key(code, false, time);
             }
@@ -245,7 +249,8 @@ impl State {
         self.queue_redraw();
     }
 
-    /// Sends `input` to the guest that has the keyboard, or to the one under the pointer, at this time of the monotonic clock.
+    /// Sends `input` to the guest that has the keyboard, or to the one under the pointer, at this time of the monotonic
+    /// clock.
     pub fn forward(&mut self, input: GuestInput, time_ms: u32) {
         match input {
             GuestInput::Key { code, pressed } => self.forward_key(code, pressed, time_ms),
@@ -275,7 +280,8 @@ impl State {
         keyboard.input::<(), _>(self, Keycode::new(code + 8), state, serial, time_ms, |_, _, _| FilterResult::Forward);
     }
 
-    /// Moves the pointer to the place on any output that is nearest; physical pixels of the plane that all outputs lie on.
+    /// Moves the pointer to the place on any output that is nearest; physical pixels of the plane that all outputs lie
+    /// on.
     pub(crate) fn forward_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
         if !x.is_finite() || !y.is_finite() {
             return;
@@ -327,7 +333,8 @@ impl State {
         pointer.frame(self);
     }
 
-    /// Where the pointer lies in the guest that has the keyboard. While a button is held it stays in the picture in which it was pressed.
+    /// Where the pointer lies in the guest that has the keyboard. While a button is held it stays in the picture in
+    /// which it was pressed.
     pub(crate) fn pointer_target(&self) -> Option<Target> {
         let (x, y) = self.protocols.seat.position?;
         let owner = self.shell.keyboard_owner()?;

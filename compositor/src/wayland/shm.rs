@@ -1,9 +1,9 @@
 //! `wl_shm`: pictures in memory that the guest's process shares.
 //!
-//! Only memfds that are sealed against shrinking are accepted, which phyllome-guest's are: a file that the guest's process serves by itself
-//! could hold up the shell in a system call for as long as it likes. smithay maps the memory and survives what is not there all the same
-//! (its SIGBUS handler replaces the mapping by zeros and the client is disconnected). Guarded here because smithay 0.7.0 panics on it:
-//! `wl_shm_pool.resize` to 0 or less.
+//! Only memfds that are sealed against shrinking are accepted, which phyllome-guest's are: a file that the guest's
+//! process serves by itself could hold up the shell in a system call for as long as it likes. smithay maps the memory
+//! and survives what is not there all the same (its SIGBUS handler replaces the mapping by zeros and the client is
+//! disconnected). Guarded here because smithay 0.7.0 panics on it: `wl_shm_pool.resize` to 0 or less.
 
 use super::client::{self, admit, admit_thing, counted_dispatch, remove_thing};
 use super::memory::Memory;
@@ -47,7 +47,8 @@ impl Dispatch<WlShm, ()> for State {
         display: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        // First of all what came with it: dropping a descriptor closes it, and of a file that its sender serves that may take for ever.
+        // First of all what came with it: dropping a descriptor closes it, and of a file that its sender serves that
+        // may take for ever.
         let request = match request {
             wl_shm::Request::CreatePool { id, fd, size } => {
                 let memory = Memory::of(fd.as_fd());

@@ -1,12 +1,13 @@
 //! When a picture may be read: `wp_linux_drm_syncobj_manager_v1` (explicit fences), and the implicit fences of dmabufs.
 //!
-//! A commit whose picture is still being drawn waits, beside the loop, until its fence has come; what was shown before stays. A fence that
-//! never comes costs only the surface that waits for it: neither the loop nor the display waits for a guest's fence, and few commits may
-//! wait. Explicit fences are offered only where the kernel can tell by an event that one has come.
+//! A commit whose picture is still being drawn waits, beside the loop, until its fence has come; what was shown before
+//! stays. A fence that never comes costs only the surface that waits for it: neither the loop nor the display waits for
+//! a guest's fence, and few commits may wait. Explicit fences are offered only where the kernel can tell by an event
+//! that one has come.
 //!
-//! smithay 0.7.0 never gives a timeline back to the kernel, nor the fence that it makes for an export. So each connection has the render
-//! node open for itself, which is closed with the connection, the timelines of a connection are counted once and for all, and
-//! nothing is exported.
+//! smithay 0.7.0 never gives a timeline back to the kernel, nor the fence that it makes for an export. So each
+//! connection has the render node open for itself, which is closed with the connection, the timelines of a connection
+//! are counted once and for all, and nothing is exported.
 
 use super::client::{GuestClient, admit, admit_thing, counted_dispatch, cut};
 use super::ids::Table;
@@ -53,12 +54,13 @@ pub struct Fences {
     waiting: Table<ObjectId, Waiting>,
 }
 
-/// One surface's commits that were not applied yet, oldest first, each with the event that it waits for, if it waits for one.
+/// One surface's commits that were not applied yet, oldest first, each with the event that it waits for, if it waits
+/// for one.
 type Waiting = VecDeque<Option<RegistrationToken>>;
 
 impl Fences {
-    /// Offers explicit fences to connections that come from now on, if the render node with this number can do what they need; 0: there is
-    /// none yet. What is offered stays, and no device is asked twice.
+    /// Offers explicit fences to connections that come from now on, if the render node with this number can do what
+    /// they need; 0: there is none yet. What is offered stays, and no device is asked twice.
     pub fn offer(&mut self, device: u64) {
         if device == 0 || self.node.is_some() || self.asked.replace(device) == Some(device) {
             return;
@@ -153,8 +155,9 @@ impl State {
             };
             (acquire, dmabuf)
         });
-        // Blocked only once the event is waited for: a fence that nobody waits for would never come. That fails, for instance, for a buffer
-        // whose implicit fence an earlier commit waits for; this commit is behind that one anyway.
+        // Blocked only once the event is waited for: a fence that nobody waits for would never come. That fails, for
+        // instance, for a buffer whose implicit fence an earlier commit waits for; this commit is behind that one
+        // anyway.
         let inserted = match (acquire, dmabuf) {
             (Some(point), _) if point.is_signaled() => return,
             (Some(point), _) => match point.generate_blocker() {

@@ -1,4 +1,5 @@
-//! `wp_viewporter`: a scanout that is a part of a larger resource. smithay keeps the state; [`super::content`] checks and uses it.
+//! `wp_viewporter`: a scanout that is a part of a larger resource. smithay keeps the state; [`super::content`] checks
+//! and uses it.
 
 use super::client::counted_dispatch;
 use crate::State;

@@ -1,8 +1,8 @@
 //! `xdg_wm_base`: a guest's scanouts are toplevels, always fullscreen in the guest's area. Popups are refused.
 //!
-//! What a toplevel asks for (to move, to resize, to be minimised, a title, a window geometry) changes nothing. Guarded here because
-//! smithay 0.7.0 accepts window geometries and size limits that are no size (a debug build panics) and computes with popup positions
-//! without checking.
+//! What a toplevel asks for (to move, to resize, to be minimised, a title, a window geometry) changes nothing. Guarded
+//! here because smithay 0.7.0 accepts window geometries and size limits that are no size (a debug build panics) and
+//! computes with popup positions without checking.
 
 use super::client::{admit, counted_dispatch, cut};
 use crate::State;

@@ -1,18 +1,19 @@
 //! The chord machine: keys in, decisions out. Pure; it trusts nobody's order of events and never asks the time.
 //!
-//! Which keys make a chord is the table of [`crate::chords`]: some are made under Super, some under Ctrl+Alt. Nothing of a chord reaches
-//! a guest. Super and every modifier pressed under it are *withheld*. What happens next decides:
+//! Which keys make a chord is the table of [`crate::chords`]: some are made under Super, some under Ctrl+Alt. Nothing
+//! of a chord reaches a guest. Super and every modifier pressed under it are *withheld*. What happens next decides:
 //! - a chord's key: all that was withheld is eaten, and whatever is pressed until Super is released is eaten too;
-//! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have Super shortcuts too). When
-//!   that key is released, the guest gets releases of Super and of the modifiers under it at once, and they are withheld again, so
-//!   that no guest holds Super when a chord begins;
+//! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have Super shortcuts
+//!   too). When that key is released, the guest gets releases of Super and of the modifiers under it at once, and they
+//!   are withheld again, so that no guest holds Super when a chord begins;
 //! - the release of Super: it is passed on as a tap, unless it has already served.
 //!
-//! Ctrl and Alt serve guests all the time, so the first of the two is an ordinary key, and the one that completes Ctrl+Alt is withheld
-//! until something follows it: a guest cannot tell Ctrl+Alt+F2 from a Ctrl that was tapped. What was lent is not taken back then, so
-//! that a guest's own Ctrl+Alt can be held over several keys.
+//! Ctrl and Alt serve guests all the time, so the first of the two is an ordinary key, and the one that completes
+//! Ctrl+Alt is withheld until something follows it: a guest cannot tell Ctrl+Alt+F2 from a Ctrl that was tapped. What
+//! was lent is not taken back then, so that a guest's own Ctrl+Alt can be held over several keys.
 //!
-//! A chord works even while Super is lent (its key still does not reach the guest): reaching the shell goes before all else.
+//! A chord works even while Super is lent (its key still does not reach the guest): reaching the shell goes before all
+//! else.
 
 use crate::chords::{self, Chord, Down, Host};
 use crate::codes::{self, is_modifier, is_super};
@@ -136,8 +137,8 @@ impl Attention {
         out
     }
 
-    /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under Super this is a shortcut of the
-    /// guest's, so what is withheld goes first.
+    /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under Super this is a shortcut
+    /// of the guest's, so what is withheld goes first.
     pub fn pointer_used(&mut self, wheel: bool, owner: KeyOwner) -> Vec<Decision> {
         let mut out = Vec::new();
         if owner == KeyOwner::Guest && matches!(self.hold, Hold::Withheld | Hold::Lent) {
@@ -159,8 +160,8 @@ impl Attention {
         out
     }
 
-    /// The keyboard goes to another owner: releases, for the old one, of all that it holds. The new one gets nothing of what
-    /// is down now. To be carried out before the focus moves.
+    /// The keyboard goes to another owner: releases, for the old one, of all that it holds. The new one gets nothing of
+    /// what is down now. To be carried out before the focus moves.
     pub fn owner_changed(&mut self, time_ms: u32) -> Vec<Decision> {
         let mut out = Vec::new();
         for key in self.down.iter_mut().rev() {

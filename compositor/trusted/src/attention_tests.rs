@@ -353,8 +353,8 @@ fn step() -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Two guests, a panel and a switcher under any sequence of keys: no guest sees an unmatched press or release, none sees
-    /// any event of a chord, none keeps anything when the keyboard goes elsewhere.
+    /// Two guests, a panel and a switcher under any sequence of keys: no guest sees an unmatched press or release, none
+    /// sees any event of a chord, none keeps anything when the keyboard goes elsewhere.
     #[test]
     fn tp09_tp10_hold_for_any_sequence(steps in proptest::collection::vec(step(), 0..120)) {
         let mut machine = Attention::new();

@@ -1,8 +1,10 @@
-//! The chords: which keys make one, what it asks for, and what a person is told of it. To add one: a variant and its row.
+//! The chords: which keys make one, what it asks for, and what a person is told of it. To add one: a variant and its
+//! row.
 //!
-//! Chords follow physical keys, whatever the layout prints on them. Those of Super are made while Super is down, those of Ctrl+Alt
-//! while both are; other modifiers make no difference. [`crate::attention`] sees to it that no part of one reaches a guest.
-//! Nothing here acts: a chord is a [`Verb`], and whether it may be is the gate's to say ([`crate::gate`]).
+//! Chords follow physical keys, whatever the layout prints on them. Those of Super are made while Super is down, those
+//! of Ctrl+Alt while both are; other modifiers make no difference. [`crate::attention`] sees to it that no part of one
+//! reaches a guest. Nothing here acts: a chord is a [`Verb`], and whether it may be is the gate's to say
+//! ([`crate::gate`]).
 
 use crate::codes::{self, chord_digit, function_key};
 use crate::gate::Verb;

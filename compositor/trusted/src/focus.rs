@@ -1,8 +1,8 @@
 //! Which guest the person talks to, and which one the outputs show. Pure.
 //!
-//! Focus moves by the person's actions only. An output can belong to a guest; the others show the *main* guest, the one that was
-//! switched to last among those without an output of their own ([`crate::layout`] says which scanout lies where). What lies where is
-//! worked out when focus, guests or outputs change, and read by all who draw.
+//! Focus moves by the person's actions only. An output can belong to a guest; the others show the *main* guest, the one
+//! that was switched to last among those without an output of their own ([`crate::layout`] says which scanout lies
+//! where). What lies where is worked out when focus, guests or outputs change, and read by all who draw.
 
 use crate::layout::{Place, places};
 use phyllome_protocol::GuestName;
@@ -46,8 +46,8 @@ impl Focus {
         self.place();
     }
 
-    /// Outputs came or went: this is whose each of them is. A guest that loses its own while it has the focus takes the others, and gives
-    /// them back when its own returns.
+    /// Outputs came or went: this is whose each of them is. A guest that loses its own while it has the focus takes the
+    /// others, and gives them back when its own returns.
     pub fn set_owners(&mut self, owners: Vec<Option<GuestName>>) {
         self.owners = owners;
         if self.focused.as_ref().is_some_and(|name| !self.owns(name)) {

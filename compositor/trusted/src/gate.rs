@@ -1,8 +1,10 @@
-//! The one gate: all that is asked of the shell is a [`Verb`], and [`allowed`] says whether whoever asks may have it now.
+//! The one gate: all that is asked of the shell is a [`Verb`], and [`allowed`] says whether whoever asks may have it
+//! now.
 //!
-//! A chord, a click, one of the shell's own faces, the command-line tool and the shell itself ask; a guest never gets anything by
-//! asking (trusted-path promise 11). While the screen is locked nothing is shown, captured or typed. There is no `_` here: a new
-//! verb does not compile before somebody has said who may ask for it and whether a lock stands in its way.
+//! A chord, a click, one of the shell's own faces, the command-line tool and the shell itself ask; a guest never gets
+//! anything by asking (trusted-path promise 11). While the screen is locked nothing is shown, captured or typed. There
+//! is no `_` here: a new verb does not compile before somebody has said who may ask for it and whether a lock stands in
+//! its way.
 
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::{GuestName, GuestVerb, Slot};
@@ -126,7 +128,8 @@ fn while_locked(verb: &Verb, from: Asker) -> bool {
         Verb::SendKeys(..) | Verb::Capture(_) => false,
         // Which guest will be in front once it is unlocked.
         Verb::ShowStarted(_) => true,
-        // A script that starts and stops guests at night goes on; nobody at the locked screen has a face that asks for it.
+        // A script that starts and stops guests at night goes on; nobody at the locked screen has a face that asks for
+        // it.
         Verb::Guest(..) | Verb::All(_) => from == Asker::Tool,
         Verb::Lock | Verb::Status | Verb::Events => true,
         Verb::Terminal(_) => true,

@@ -1,7 +1,8 @@
-//! What is held down on which device. Pure. The same key held on two keyboards is one press, and one release when the last of them
-//! lets go; a device that is unplugged lets go of everything.
+//! What is held down on which device. Pure. The same key held on two keyboards is one press, and one release when the
+//! last of them lets go; a device that is unplugged lets go of everything.
 //!
-//! It trusts no order of events: a release without a press and a second press mean nothing, and what is kept is bounded.
+//! It trusts no order of events: a release without a press and a second press mean nothing, and what is kept is
+//! bounded.
 
 use std::collections::BTreeSet;
 
@@ -30,7 +31,8 @@ pub struct Held {
 }
 
 impl Held {
-    /// Something was pressed or released on a device. `true`: it is the first press, or the last release, of all devices.
+    /// Something was pressed or released on a device. `true`: it is the first press, or the last release, of all
+    /// devices.
     pub fn change(&mut self, device: DeviceId, code: u32, pressed: bool) -> bool {
         let at = self.down.iter().position(|entry| *entry == (device, code));
         match (pressed, at) {

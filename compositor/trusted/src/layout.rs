@@ -1,8 +1,9 @@
 //! Which guest's scanout every output shows: outputs in order in, one place for each out. Pure.
 //!
-//! An output can belong to one guest (`[output.NAME] guest`): it always shows that guest. The others show the *main* guest, the one
-//! that was switched to last among those that have no output of their own: its scanouts lie on these outputs in order. If every
-//! output belongs to somebody, the first yields to the main guest while that one has the focus.
+//! An output can belong to one guest (`[output.NAME] guest`): it always shows that guest. The others show the *main*
+//! guest, the one that was switched to last among those that have no output of their own: its scanouts lie on these
+//! outputs in order. If every output belongs to somebody, the first yields to the main guest while that one has the
+//! focus.
 
 use phyllome_protocol::GuestName;
 

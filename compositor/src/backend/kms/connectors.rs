@@ -1,7 +1,7 @@
 //! Which connector is driven by which CRTC, and how much has to change for one that is lit already. Pure.
 //!
-//! A GPU has fewer CRTCs than connectors, and not every CRTC reaches every connector. What runs keeps its CRTC, so that plugging one
-//! display in never makes another flicker; as many of the others as possible get one, by augmenting paths.
+//! A GPU has fewer CRTCs than connectors, and not every CRTC reaches every connector. What runs keeps its CRTC, so that
+//! plugging one display in never makes another flicker; as many of the others as possible get one, by augmenting paths.
 
 /// A connected connector. `C` and `K` stand for the kernel's handles of connectors and CRTCs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub fn assign<C: Copy, K: Copy + Eq>(connected: &[Connected<C, K>]) -> Assignmen
     assignment
 }
 
-/// Finds connector `index` a CRTC, moving others that are not fixed out of its way. `visited`: CRTCs that were tried; every one is tried
-/// once, which bounds the search.
+/// Finds connector `index` a CRTC, moving others that are not fixed out of its way. `visited`: CRTCs that were tried;
+/// every one is tried once, which bounds the search.
 fn augment<C, K: Copy + Eq>(
     connected: &[Connected<C, K>],
     fixed: &[bool],

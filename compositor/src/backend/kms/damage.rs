@@ -1,7 +1,8 @@
-//! What of a picture changed since the last one, and what of it is to be drawn anew: pure, for the few elements that the shell shows.
+//! What of a picture changed since the last one, and what of it is to be drawn anew: pure, for the few elements that
+//! the shell shows.
 //!
-//! What lies under something opaque is neither drawn nor counts as changed. Every answer may be more than what changed and is never less;
-//! its rectangles never overlap, so that what shines through is not drawn twice.
+//! What lies under something opaque is neither drawn nor counts as changed. Every answer may be more than what changed
+//! and is never less; its rectangles never overlap, so that what shines through is not drawn twice.
 
 use smithay::backend::renderer::element::{Element, Id};
 use smithay::backend::renderer::utils::CommitCounter;

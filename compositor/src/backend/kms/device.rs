@@ -1,7 +1,8 @@
 //! One graphics device: its displays, and the renderer that draws on them.
 //!
-//! GLES where GL is real hardware; Pixman with dumb buffers where GL would be software, since that is faster and much smaller, or
-//! where there is no GL. Which it is follows from the kernel's driver where that says enough, so that EGL is not even loaded.
+//! GLES where GL is real hardware; Pixman with dumb buffers where GL would be software, since that is faster and much
+//! smaller, or where there is no GL. Which it is follows from the kernel's driver where that says enough, so that EGL
+//! is not even loaded.
 
 use super::Overdue;
 use super::planes::Stage;
@@ -319,7 +320,8 @@ fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {
         return Err("GLES cannot be used: libEGL.so.1 is not installed".to_owned());
     }
     let gbm = GbmDevice::new(fd.clone()).map_err(|error| why("GBM", &error))?;
-    // SAFETY: the display keeps the GBM device that it is made from, and EGL is loaded from the system's default library.
+    // SAFETY: the display keeps the GBM device that it is made from, and EGL is loaded from the system's default
+    // library.
     let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| why("EGL", &error))?;
     let software = EGLDevice::device_for_display(&display).is_ok_and(|device| device.is_software());
     if software && !forced {
@@ -388,8 +390,8 @@ fn virtio_has_3d(fd: &DrmDeviceFd) -> bool {
     const FEATURES_3D: u64 = 1;
     let mut value: libc::c_int = 0;
     let mut request = GetParam { param: FEATURES_3D, value: (&raw mut value).expose_provenance() as u64 };
-    // SAFETY: the descriptor is open and belongs to virtio_gpu, whose GETPARAM reads `request` and writes one int to the address in it;
-    // both live until the call is over.
+    // SAFETY: the descriptor is open and belongs to virtio_gpu, whose GETPARAM reads `request` and writes one int to
+    // the address in it; both live until the call is over.
     let result = unsafe { libc::ioctl(fd.as_raw_fd(), GETPARAM, &raw mut request) };
     result == 0 && value != 0
 }

@@ -1,7 +1,7 @@
 //! What a display says of itself: its EDID's base block (VESA E-EDID 1.4), read as what it is, bytes from a stranger.
 //!
-//! Only the first 128 bytes are looked at; what extensions say can't matter. Texts come out printable and bounded, sizes plausible or not
-//! at all. Nothing here decides a mode: the kernel has read those itself.
+//! Only the first 128 bytes are looked at; what extensions say can't matter. Texts come out printable and bounded,
+//! sizes plausible or not at all. Nothing here decides a mode: the kernel has read those itself.
 
 /// What is known of a display.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -106,15 +106,16 @@ fn detailed_size(block: &[u8; BLOCK]) -> Option<(u32, u32)> {
     plausible((width, height))
 }
 
-/// A size that a display can have: from a watch to a wall, not much longer than wide, and not an aspect ratio in disguise.
+/// A size that a display can have: from a watch to a wall, not much longer than wide, and not an aspect ratio in
+/// disguise.
 fn plausible(size: (u32, u32)) -> Option<(u32, u32)> {
     let (long, short) = (size.0.max(size.1), size.0.min(size.1));
     let possible = (20..=5000).contains(&short) && long <= short.saturating_mul(5);
     (possible && !ASPECT_RATIOS.contains(&size)).then_some(size)
 }
 
-/// The scale of the shell's own texts on a display of `size` pixels and `millimetres`, where nobody set one: about the same size to the eye
-/// on every display, in steps that look sharp. 1 where the size is not known.
+/// The scale of the shell's own texts on a display of `size` pixels and `millimetres`, where nobody set one: about the
+/// same size to the eye on every display, in steps that look sharp. 1 where the size is not known.
 pub fn default_scale(size: (u32, u32), millimetres: Option<(u32, u32)>) -> f64 {
     /// From so many pixels per inch on.
     const STEPS: [(f64, f64); 5] = [(370.0, 3.0), (280.0, 2.5), (190.0, 2.0), (160.0, 1.5), (140.0, 1.25)];

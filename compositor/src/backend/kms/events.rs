@@ -89,8 +89,8 @@ impl Kms {
         }
     }
 
-    /// What came and went when devices were opened or closed; libinput tells of it only at the next event of one of them. What else it
-    /// has to say is of devices that are let go: keys and buttons count as released already.
+    /// What came and went when devices were opened or closed; libinput tells of it only at the next event of one of
+    /// them. What else it has to say is of devices that are let go: keys and buttons count as released already.
     fn device_changes(&mut self) -> Vec<InputEvent<LibinputInputBackend>> {
         let Some(devices) = &mut self.devices else { return Vec::new() };
         if devices.context.dispatch().is_err() {
@@ -349,8 +349,9 @@ impl State {
         self.output_flipped(output, time, u64::from(sequence));
     }
 
-    /// A frame has been under way for too long. `suspect`: the guest whose GPU work it may wait for, if it was not waited for already. Such
-    /// a guest is composited from now on, and holds up no other display than the one that it is on.
+    /// A frame has been under way for too long. `suspect`: the guest whose GPU work it may wait for, if it was not
+    /// waited for already. Such a guest is composited from now on, and holds up no other display than the one that it
+    /// is on.
     pub(super) fn flip_overdue(&mut self, output: OutputId, suspect: Option<GuestName>) -> TimeoutAction {
         let Some(kms) = self.kms() else { return TimeoutAction::Drop };
         let Some(name) = kms.outputs.iter().find(|other| other.id == output).map(|output| &output.name) else {

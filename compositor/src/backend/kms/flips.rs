@@ -1,8 +1,9 @@
-//! Which page-flip event is of which frame, where a display was given up while a frame was under way and its CRTC soon has another: the
-//! kernel tells of the former frame all the same, and it must not be taken for the new one's. Pure: time is passed in.
+//! Which page-flip event is of which frame, where a display was given up while a frame was under way and its CRTC soon
+//! has another: the kernel tells of the former frame all the same, and it must not be taken for the new one's. Pure:
+//! time is passed in.
 //!
-//! Events of one CRTC come in the order of its frames, and each that was given up has one at most; so only as many are passed over as are
-//! owed, and a time that the kernel tells corrects the count where an event never came.
+//! Events of one CRTC come in the order of its frames, and each that was given up has one at most; so only as many are
+//! passed over as are owed, and a time that the kernel tells corrects the count where an event never came.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -33,8 +34,8 @@ impl Flips {
         *owed = owed.saturating_add(1);
     }
 
-    /// An event has come. Whether it is of a frame that was given up. `waited_for`: a frame is under way; `time`: when the event says that
-    /// its frame was shown, if it does.
+    /// An event has come. Whether it is of a frame that was given up. `waited_for`: a frame is under way; `time`: when
+    /// the event says that its frame was shown, if it does.
     pub fn is_former(&mut self, crtc: u32, waited_for: bool, time: Option<Duration>) -> bool {
         let Some(crtc) = self.crtcs.get_mut(&crtc) else { return false };
         if crtc.owed == 0 {

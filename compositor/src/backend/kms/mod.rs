@@ -1,7 +1,8 @@
 //! The display itself: DRM/KMS on the seat's graphics device, and the seat.
 //!
-//! One device is driven. What goes wrong with it or with the seat never ends the shell: outputs stay as they are for the guests, nothing is
-//! drawn, and everything is opened anew after a pause ([`Kms::trouble`]). The device's own events come in by [`events`].
+//! One device is driven. What goes wrong with it or with the seat never ends the shell: outputs stay as they are for
+//! the guests, nothing is drawn, and everything is opened anew after a pause ([`Kms::trouble`]). The device's own
+//! events come in by [`events`].
 
 pub mod connectors;
 pub mod damage;
@@ -116,8 +117,8 @@ struct Trouble {
 }
 
 impl Kms {
-    /// Opens the seat and its graphics device and lights its displays. `wanted`: what draws; `None` for what suits the device. The error is
-    /// one sentence; nothing stays open then.
+    /// Opens the seat and its graphics device and lights its displays. `wanted`: what draws; `None` for what suits the
+    /// device. The error is one sentence; nothing stays open then.
     pub fn new(
         display: &DisplayHandle,
         loop_handle: &Sources<State>,

@@ -1,13 +1,15 @@
-//! Which of a display's modes is used: the one that the person asked for, else the one that the display prefers, else the largest.
+//! Which of a display's modes is used: the one that the person asked for, else the one that the display prefers, else
+//! the largest.
 //!
-//! Pure. The list comes from the kernel, which has it from the display: it may be empty, absurd, or without the mode that was asked for;
-//! then there is one sentence that says so.
+//! Pure. The list comes from the kernel, which has it from the display: it may be empty, absurd, or without the mode
+//! that was asked for; then there is one sentence that says so.
 
 use phyllome_config::shell::ModeRequest;
 
 /// Widest and highest mode that is used, in pixels.
 const MAX_SIDE: u32 = 16_384;
-/// How far a refresh rate may be from the one that was asked for, in millihertz: displays that offer 59.94 are asked for 60.
+/// How far a refresh rate may be from the one that was asked for, in millihertz: displays that offer 59.94 are asked
+/// for 60.
 const TOLERANCE_MHZ: u32 = 1_000;
 /// Most modes that a sentence names.
 const MAX_NAMED: usize = 6;

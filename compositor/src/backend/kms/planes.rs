@@ -1,8 +1,10 @@
-//! What may go onto a plane of its own: the guest's picture onto an overlay (or underlay) plane, its pointer onto the cursor plane.
+//! What may go onto a plane of its own: the guest's picture onto an overlay (or underlay) plane, its pointer onto the
+//! cursor plane.
 //!
-//! A pure choice, made anew for every frame, and strict: whatever is not known to be right is composited. The primary plane is the
-//! shell's alone and always, since the frame is on it. What the display then made of it is read from smithay's own result
-//! ([`Planner::learn`]), never assumed. Nothing that a guest says about itself is believed: place and size come from the scene.
+//! A pure choice, made anew for every frame, and strict: whatever is not known to be right is composited. The primary
+//! plane is the shell's alone and always, since the frame is on it. What the display then made of it is read from
+//! smithay's own result ([`Planner::learn`]), never assumed. Nothing that a guest says about itself is believed: place
+//! and size come from the scene.
 
 use crate::outputs::Plane;
 use crate::render::elements::{Part, Piece};
@@ -249,7 +251,8 @@ impl Planner {
         Self { hardware, ..Self::default() }
     }
 
-    /// Whether pointers are to be kept ready for a cursor plane (see [`crate::render::elements::Textures::keep_pointers`]).
+    /// Whether pointers are to be kept ready for a cursor plane (see
+    /// [`crate::render::elements::Textures::keep_pointers`]).
     pub fn has_cursor(&self) -> bool {
         self.hardware.cursor.is_some()
     }

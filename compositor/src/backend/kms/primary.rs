@@ -1,9 +1,9 @@
-//! A display that has nothing but its primary plane to offer, drawn on by the processor: two buffers in memory, what changed drawn into the
-//! one that is not shown, and one request to the kernel for each frame.
+//! A display that has nothing but its primary plane to offer, drawn on by the processor: two buffers in memory, what
+//! changed drawn into the one that is not shown, and one request to the kernel for each frame.
 //!
-//! This is all that a virtual machine's display or one of the firmware's needs, and most of what smithay's compositor of planes does for a
-//! frame would be in vain there. smithay still sets modes, tests them and switches the display off. Never draws into a buffer that is
-//! shown or is to be shown.
+//! This is all that a virtual machine's display or one of the firmware's needs, and most of what smithay's compositor
+//! of planes does for a frame would be in vain there. smithay still sets modes, tests them and switches the display
+//! off. Never draws into a buffer that is shown or is to be shown.
 
 use super::damage::{Plan, Region, Tracker};
 use crate::outputs::Drawn;
@@ -28,8 +28,9 @@ use std::fmt;
 /// Formats of the shell's own picture, best first. It is opaque everywhere.
 const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
 
-/// Kernel drivers whose host or device has a copy of every buffer. What changed on the display says nothing of what changed in the buffer: the
-/// kernel passes over it where it is told, or where it is too old for that, leaves parts of the picture old.
+/// Kernel drivers whose host or device has a copy of every buffer. What changed on the display says nothing of what
+/// changed in the buffer: the kernel passes over it where it is told, or where it is too old for that, leaves parts of
+/// the picture old.
 const COPIES: [&str; 2] = ["virtio_gpu", "vmwgfx"];
 
 /// MappedBuffer that a buffer is drawn into, as its mapping says: where, how large, with how long rows, how laid out.
@@ -191,8 +192,8 @@ impl<R: DrawsMemory> Primary<R> {
         let framebuffer = framebuffer_from_dumb_buffer(fd, &buffer, false).map_err(|error| failed(&error))?;
         let mut handle = *buffer.handle();
         let mapped = fd.map_dumb_buffer(&mut handle).map_err(|error| failed(&error))?;
-        // SAFETY: the lifetime is that of a description of the buffer, of which the mapping holds nothing: it is memory of the kernel's, which
-        // stays until the mapping is dropped, whatever becomes of the buffer.
+        // SAFETY: the lifetime is that of a description of the buffer, of which the mapping holds nothing: it is memory
+        // of the kernel's, which stays until the mapping is dropped, whatever becomes of the buffer.
         let mut pixels = unsafe { std::mem::transmute::<DumbMapping<'_>, DumbMapping<'static>>(mapped) };
         let stride = handle.pitch();
         let needed = u64::from(stride) * u64::from(height);
@@ -201,8 +202,8 @@ impl<R: DrawsMemory> Primary<R> {
             return Err(failed(&"the kernel gave too little"));
         }
         let memory = MappedBuffer { start, size: (width, height), stride, format: self.format };
-        // SAFETY: a mapping begins with a page and is writable; `height` rows of `stride` bytes were just seen to be in it, of which `width`
-        // pixels are used. `Sheet` drops the target before the mapping.
+        // SAFETY: a mapping begins with a page and is writable; `height` rows of `stride` bytes were just seen to be in
+        // it, of which `width` pixels are used. `Sheet` drops the target before the mapping.
         let target = unsafe { R::target(memory) }.map_err(|why| failed(&why))?;
         Ok(Sheet {
             target,

@@ -1,8 +1,8 @@
-//! What is done about displays that fail: how soon everything is opened anew, what becomes of one display that cannot be lit, and how long a
-//! frame may be under way. Pure: time is passed in.
+//! What is done about displays that fail: how soon everything is opened anew, what becomes of one display that cannot
+//! be lit, and how long a frame may be under way. Pure: time is passed in.
 //!
-//! A display that fails must not take the others with it, and a guest must not be able to make displays fail again and again: what its
-//! pictures have held up once is not read by the display itself any more, for ever longer times.
+//! A display that fails must not take the others with it, and a guest must not be able to make displays fail again and
+//! again: what its pictures have held up once is not read by the display itself any more, for ever longer times.
 
 use phyllome_protocol::GuestName;
 use std::collections::BTreeMap;
@@ -24,8 +24,8 @@ const CALM: Duration = Duration::from_secs(10);
 /// A page flip that takes longer will never be done.
 pub const FLIP_LIMIT: Duration = Duration::from_secs(2);
 
-/// A frame with a guest's buffer in it may wait for the guest's GPU work, which kernels end after ten seconds: so much longer is waited.
-/// Opened anew before, the device would only refuse the next frame.
+/// A frame with a guest's buffer in it may wait for the guest's GPU work, which kernels end after ten seconds: so much
+/// longer is waited. Opened anew before, the device would only refuse the next frame.
 pub const GUEST_LIMIT: Duration = Duration::from_secs(9);
 
 /// How long a guest's picture is composited after it has held up a display; doubled each time.
@@ -53,8 +53,8 @@ impl Backoff {
         if self.shown && calm { 0 } else { self.failures }
     }
 
-    /// Something failed. How long to wait before everything is opened anew, and whether `why` is to be said: a cause that stays is not said
-    /// again and again.
+    /// Something failed. How long to wait before everything is opened anew, and whether `why` is to be said: a cause
+    /// that stays is not said again and again.
     pub fn failed(&mut self, why: &str, now: Instant) -> (Duration, bool) {
         self.failures = self.failures(now);
         if self.failures == 0 {
@@ -100,8 +100,8 @@ pub enum Remedy {
     Reopen,
 }
 
-/// Chooses the remedy. `settled`: a frame of its mode was on it; `asked`: it is in a mode that was asked for and not yet found bad;
-/// `others`: other displays are lit, so that the device itself seems to work.
+/// Chooses the remedy. `settled`: a frame of its mode was on it; `asked`: it is in a mode that was asked for and not
+/// yet found bad; `others`: other displays are lit, so that the device itself seems to work.
 pub fn remedy(settled: bool, asked: bool, others: bool) -> Remedy {
     match (settled, asked, others) {
         (true, _, _) => Remedy::Reopen,

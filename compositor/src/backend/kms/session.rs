@@ -1,8 +1,8 @@
-//! The seat: who may use display and input devices now. libseat asks seatd or logind; both open the devices and take them away when
-//! another session is switched to.
+//! The seat: who may use display and input devices now. libseat asks seatd or logind; both open the devices and take
+//! them away when another session is switched to.
 //!
-//! Trusts the seat daemon. Its end is an error that is returned, never a panic (smithay 0.7's own wrapper of libseat panics), and
-//! what was opened through it can then only be closed.
+//! Trusts the seat daemon. Its end is an error that is returned, never a panic (smithay 0.7's own wrapper of libseat
+//! panics), and what was opened through it can then only be closed.
 
 use libseat::SeatEvent;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -31,8 +31,9 @@ fn seatd_socket() -> PathBuf {
     std::env::var_os("SEATD_SOCK").map_or_else(|| PathBuf::from(SEATD), PathBuf::from)
 }
 
-/// Chooses the seat daemon for all the life of the process: seatd where it answers, else systemd-logind. Left to itself libseat would go
-/// on to be a seat daemon of its own, in a child of the shell and without the rights for it. What the environment says already stays.
+/// Chooses the seat daemon for all the life of the process: seatd where it answers, else systemd-logind. Left to itself
+/// libseat would go on to be a seat daemon of its own, in a child of the shell and without the rights for it. What the
+/// environment says already stays.
 ///
 /// # Safety
 ///

@@ -1,4 +1,5 @@
-//! Brings outputs in line with what is plugged in: displays that came are lit, those that went are forgotten, changed ones change.
+//! Brings outputs in line with what is plugged in: displays that came are lit, those that went are forgotten, changed
+//! ones change.
 
 use super::Kms;
 use super::connectors::{Connected, assign};
@@ -208,7 +209,8 @@ fn known(plug: &Plug) -> Option<(u32, u32)> {
     Some(plug.millimetres).filter(|size| *size != (0, 0))
 }
 
-/// Whether something is shown that the shell will not replace: on other CRTCs, from other CRTCs, or on planes over its picture.
+/// Whether something is shown that the shell will not replace: on other CRTCs, from other CRTCs, or on planes over its
+/// picture.
 fn is_littered(drm: &DrmDevice, pairs: &[(&Plug, crtc::Handle)]) -> bool {
     let ours = |crtc: crtc::Handle| pairs.iter().any(|(_, own)| *own == crtc);
     let lit = |crtc: &crtc::Handle| drm.get_crtc(*crtc).is_ok_and(|info| info.mode().is_some());

@@ -1,7 +1,8 @@
-//! What a renderer puts on the displays of one device: a DRM compositor for each, the same code for Pixman and for GLES; where a display has
-//! one plane and the processor draws, what is in [`super::primary`].
+//! What a renderer puts on the displays of one device: a DRM compositor for each, the same code for Pixman and for
+//! GLES; where a display has one plane and the processor draws, what is in [`super::primary`].
 //!
-//! Only what changed is drawn, an unchanged frame submits nothing, and no frame is drawn while the one before is on its way.
+//! Only what changed is drawn, an unchanged frame submits nothing, and no frame is drawn while the one before is on its
+//! way.
 
 use super::Overdue;
 use super::connectors::{Step, step};
@@ -270,7 +271,8 @@ where
         Ok(())
     }
 
-    /// What puts frames on a display of several planes, or whose frames a GPU draws. `cursor`: the size of a pointer on a plane of its own.
+    /// What puts frames on a display of several planes, or whose frames a GPU draws. `cursor`: the size of a pointer on
+    /// a plane of its own.
     fn compositor(
         &self,
         surface: DrmSurface,
@@ -297,8 +299,8 @@ where
         }
     }
 
-    /// Draws what of `scene`, which is `stage` to planes, changed since the last frame of display `name`. Tells where the guest's pixels
-    /// went.
+    /// Draws what of `scene`, which is `stage` to planes, changed since the last frame of display `name`. Tells where
+    /// the guest's pixels went.
     pub fn draw(
         &mut self,
         name: &str,
@@ -340,7 +342,8 @@ where
         self.heads.iter().any(|head| head.wiring.name == name && head.progress.is_flipping())
     }
 
-    /// A frame that `crtc` was given is on its display since `time`, if that is known. Gives the display's name, if the frame was waited for.
+    /// A frame that `crtc` was given is on its display since `time`, if that is known. Gives the display's name, if the
+    /// frame was waited for.
     pub fn flipped(&mut self, crtc: crtc::Handle, time: Option<Duration>) -> Option<String> {
         let head = self.heads.iter_mut().find(|head| head.wiring.crtc == crtc && head.progress.is_flipping());
         if self.flips.is_former(crtc.into(), head.is_some(), time) {

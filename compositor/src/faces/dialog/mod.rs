@@ -1,5 +1,5 @@
-//! A question about a guest that waits for an answer. It never defaults to yes: only Y means it; Enter, Escape and N leave things as
-//! they are (trusted-path promise 12).
+//! A question about a guest that waits for an answer. It never defaults to yes: only Y means it; Enter, Escape and N
+//! leave things as they are (trusted-path promise 12).
 //!
 //! For a moment after it appears it ignores every key, so that what was meant for the face below answers nothing.
 

@@ -1,6 +1,8 @@
-//! What stands for a guest where its picture is not: the card in its area, its line in the panel, its tile in the switcher, its marks.
+//! What stands for a guest where its picture is not: the card in its area, its line in the panel, its tile in the
+//! switcher, its marks.
 //!
-//! Pure: a guest's state in, words out. Sentences come from the host's own definitions and from reports that were made printable.
+//! Pure: a guest's state in, words out. Sentences come from the host's own definitions and from reports that were made
+//! printable.
 
 use crate::guests::GuestView;
 use crate::ui::{Icon, Message, PanelRow, StateTone, SwitcherEntry};
@@ -88,8 +90,8 @@ const ORDINALS: [&str; 16] = [
     "sixteenth",
 ];
 
-/// What stands on output `output`, which is for scanout number `scanout` (not 0) of the guest, while that has no picture. `has_it`:
-/// the guest's machine has such a scanout.
+/// What stands on output `output`, which is for scanout number `scanout` (not 0) of the guest, while that has no
+/// picture. `has_it`: the guest's machine has such a scanout.
 pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, output: &str) -> Message {
     if guest.state != GuestState::Running {
         return card(guest);

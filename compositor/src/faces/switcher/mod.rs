@@ -1,4 +1,5 @@
-//! The overlay of Super+Tab: which of the running guests is chosen. It is there while Super is held, and moved by chords alone.
+//! The overlay of Super+Tab: which of the running guests is chosen. It is there while Super is held, and moved by
+//! chords alone.
 //!
 //! It keeps a name, not a place in a list: guests may start and end while it is open.
 

@@ -1,8 +1,8 @@
 //! The band around the picture: four opaque strips of whole physical pixels, the bar on top among them.
 //!
-//! This is the one place that says which colours an output's owner has, and every pixel of the band is made here. Text and marks of
-//! the bar come from outside as pixels; their size, their place and where they end are decided here: they lie in the bar and
-//! nowhere else, and never on the outermost pixels, which only ever have the owner's own colours.
+//! This is the one place that says which colours an output's owner has, and every pixel of the band is made here. Text
+//! and marks of the bar come from outside as pixels; their size, their place and where they end are decided here: they
+//! lie in the bar and nowhere else, and never on the outermost pixels, which only ever have the owner's own colours.
 
 use super::{Owner, colors, geometry, pattern};
 use crate::pixels::{Pixels, over};
@@ -52,8 +52,8 @@ impl Look {
         }
     }
 
-    /// The ground of `width` × `height` physical pixels whose upper left corner is at `x`, `y` of the output: blue, green,
-    /// red, alpha.
+    /// The ground of `width` × `height` physical pixels whose upper left corner is at `x`, `y` of the output: blue,
+    /// green, red, alpha.
     pub fn fill(&self, x: u32, y: u32, width: u32, height: u32, scale: f64) -> Vec<u8> {
         let mut data = Vec::with_capacity(width as usize * height as usize * 4);
         for row in y..y.saturating_add(height) {
@@ -77,8 +77,8 @@ pub fn text_size(output_w: u32, scale: f64) -> (u32, u32) {
     (output_w, geometry::physical(geometry::BAR, scale))
 }
 
-/// The bar of an output that is `output_w` physical pixels wide: its ground with `text` over it. A `text` of another size than
-/// [`text_size`] is left out.
+/// The bar of an output that is `output_w` physical pixels wide: its ground with `text` over it. A `text` of another
+/// size than [`text_size`] is left out.
 pub fn bar(owner: &Owner, text: &Pixels, output_w: u32, scale: f64) -> Pixels {
     let look = Look::of(owner);
     let (width, height) = text_size(output_w, scale);
@@ -100,7 +100,8 @@ pub fn bar(owner: &Owner, text: &Pixels, output_w: u32, scale: f64) -> Pixels {
     Pixels::new(width, height, data)
 }
 
-/// Draws the band of an output of `output_w` × `output_h` physical pixels: top (the bar, with `text`), left, right, bottom.
+/// Draws the band of an output of `output_w` × `output_h` physical pixels: top (the bar, with `text`), left, right,
+/// bottom.
 ///
 /// Every pixel outside the guest's area is in exactly one strip.
 pub fn draw(owner: &Owner, text: &Pixels, output_w: u32, output_h: u32, scale: f64) -> Vec<Strip> {
@@ -122,7 +123,8 @@ pub fn draw(owner: &Owner, text: &Pixels, output_w: u32, output_h: u32, scale: f
     }
 }
 
-/// Gives the outermost pixels of an unfocused guest's band their full colours: whose output it is stays exact to the pixel.
+/// Gives the outermost pixels of an unfocused guest's band their full colours: whose output it is stays exact to the
+/// pixel.
 fn with_full_edge(strips: Vec<Strip>, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Vec<Strip> {
     let Owner::Guest { label, .. } = owner else { return strips };
     let full = Look { rgb: label.rgb, second: label.second, ink: label.text_rgb, pattern: label.pattern };

@@ -1,5 +1,5 @@
-//! The frame's colours beside the guests' own (which `phyllome_config` defines): the host's, the mix for a guest without
-//! focus, the contrast rule. Pure.
+//! The frame's colours beside the guests' own (which `phyllome_config` defines): the host's, the mix for a guest
+//! without focus, the contrast rule. Pure.
 
 use phyllome_config::guest::Rgb;
 

@@ -1,7 +1,7 @@
 //! Where the frame lies: output size and scale in, rectangles of physical pixels out.
 //!
-//! Pure arithmetic; the one place that says where a guest's pixels may lie. The five rectangles of a [`Layout`] never overlap
-//! and together cover the output exactly, at every size and scale.
+//! Pure arithmetic; the one place that says where a guest's pixels may lie. The five rectangles of a [`Layout`] never
+//! overlap and together cover the output exactly, at every size and scale.
 
 use phyllome_protocol::status::Area;
 
@@ -35,7 +35,8 @@ pub fn physical(logical: f64, scale: f64) -> u32 {
 
 /// The parts of an output of `width` × `height` physical pixels.
 ///
-/// On an output that is too small the bar keeps its height as long as it can, then the bottom, then the sides shrink away.
+/// On an output that is too small the bar keeps its height as long as it can, then the bottom, then the sides shrink
+/// away.
 pub fn layout(width: u32, height: u32, scale: f64) -> Layout {
     let bar_height = physical(BAR, scale).min(height);
     let side = physical(SIDE, scale);
@@ -58,8 +59,8 @@ pub fn layout(width: u32, height: u32, scale: f64) -> Layout {
     }
 }
 
-/// Where a picture of `width` × `height` lies inside `area`: one to one and centred if it fits, else scaled down, keeping its aspect
-/// ratio, and centred. The result never reaches beyond `area`. `None` if either is empty.
+/// Where a picture of `width` × `height` lies inside `area`: one to one and centred if it fits, else scaled down,
+/// keeping its aspect ratio, and centred. The result never reaches beyond `area`. `None` if either is empty.
 pub fn place(width: u32, height: u32, area: &Area) -> Option<Area> {
     if width == 0 || height == 0 || area.width == 0 || area.height == 0 {
         return None;

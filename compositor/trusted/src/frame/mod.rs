@@ -59,8 +59,8 @@ pub enum Owner {
 }
 
 impl Owner {
-    /// Whose an output is that shows this guest, or none: the shell's own while keys go to it, else the guest's; its focus mark says who
-    /// gets keys, and nothing else does.
+    /// Whose an output is that shows this guest, or none: the shell's own while keys go to it, else the guest's; its
+    /// focus mark says who gets keys, and nothing else does.
     pub fn of(guest: Option<(LabelView, Vec<Mark>)>, focused: bool, shell_has_keys: bool) -> Self {
         match guest {
             Some((label, marks)) if !shell_has_keys => Self::Guest { label, focused, marks },
