@@ -35,6 +35,7 @@ use std::time::{Duration, Instant};
 use watch::FolderWatch;
 
 pub use awaited::Awaited;
+pub use ops::GuestTask;
 pub use view::GuestView;
 
 /// The file in the runtime folder that holds the name of the guest that is shown.

@@ -14,10 +14,44 @@ use std::time::Duration;
 /// How long a guest may take to end after it was told to, before its phyllome-guest is killed.
 const GRACE: Duration = Duration::from_secs(3);
 
+/// What the gate lets through to guests.
+#[derive(Clone, Debug, PartialEq)]
+pub enum GuestTask {
+    /// Do this with one. `note`: if nothing comes of it, that stands in the guest's line.
+    One {
+        /// Which.
+        name: GuestName,
+        /// What.
+        verb: GuestVerb,
+        /// See above.
+        note: bool,
+    },
+    /// Do this with every guest for which it makes sense.
+    All(GuestVerb),
+    /// Press these keys.
+    SendKeys(GuestName, Vec<String>),
+    /// Have all tell how they are.
+    Report,
+}
+
 impl State {
+    /// Begins a task: what is to be waited for, and what could not be begun. `Err`: one sentence why there is nothing to wait for.
+    pub fn begin_task(&mut self, task: GuestTask) -> Result<(Vec<Awaited>, Vec<String>), String> {
+        match task {
+            GuestTask::One { name, verb, note } => {
+                let begun = self.guest_op(&name, verb, note);
+                self.guests_changed();
+                begun.map(|part| (vec![part], Vec::new()))
+            }
+            GuestTask::All(verb) => Ok(self.all_guests(verb)),
+            GuestTask::SendKeys(name, keys) => self.send_keys(&name, keys).map(|part| (vec![part], Vec::new())),
+            GuestTask::Report => Ok((self.ask_all_for_reports(), Vec::new())),
+        }
+    }
+
     /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not, which
     /// also stands in the guest's line if `note` says so.
-    pub fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Awaited, String> {
+    fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Awaited, String> {
         let begun = self.begin_op(name, verb);
         if let (Err(sentence), true) = (&begun, note) {
             self.note(name, sentence);
@@ -45,7 +79,7 @@ impl State {
     }
 
     /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.
-    pub fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Awaited>, Vec<String>) {
+    fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Awaited>, Vec<String>) {
         let meant = |state: GuestState| match verb {
             // One that starts or powers off is let be.
             GuestVerb::Pause => state == GuestState::Running,
@@ -66,13 +100,13 @@ impl State {
     }
 
     /// Asks every guest for fresh counters; the parts to wait for.
-    pub fn ask_all_for_reports(&mut self) -> Vec<Awaited> {
+    fn ask_all_for_reports(&mut self) -> Vec<Awaited> {
         let names: Vec<_> = self.guests.views().into_iter().filter(|v| v.state.is_alive()).map(|v| v.name).collect();
         names.iter().filter_map(|name| self.ask_guest(name, Request::Report, None).ok()).map(Awaited::Answer).collect()
     }
 
     /// Sends keys by name to a guest.
-    pub fn send_keys(&mut self, name: &GuestName, keys: Vec<String>) -> Result<Awaited, String> {
+    fn send_keys(&mut self, name: &GuestName, keys: Vec<String>) -> Result<Awaited, String> {
         const MAX_KEYS: usize = 16;
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         if !entry.life.state().is_alive() {

@@ -155,7 +155,7 @@ impl State {
 
     fn pointer_to(&mut self, place: (f64, f64), by_hand: bool, time_ms: u32) {
         let before = self.output_of_arrow();
-        self.forward(GuestInput::Motion { x: place.0, y: place.1 }, time_ms);
+        self.point_to(place.0, place.1, time_ms);
         if !by_hand {
             self.input.arrow.hide();
         } else if self.arrow_is_due() {

@@ -5,11 +5,10 @@
 
 use crate::State;
 use crate::faces::guest as face;
-use crate::guests::GuestView;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
 use crate::ui::Pixels;
-use phyllome_protocol::status::{Area, GuestState};
+use phyllome_protocol::status::Area;
 use phyllome_protocol::{GuestName, ScanoutId};
 use phyllome_trusted::frame::Owner;
 use phyllome_trusted::frame::geometry::place as place_in;
@@ -127,11 +126,6 @@ fn centred(key: Key, pixels: Rc<Pixels>, area: &Area) -> Layer {
     Layer::Pixels { key, pixels, x, y, clip: *area, opaque: false }
 }
 
-/// A guest whose state says that its picture is old.
-fn has_ended(view: &GuestView) -> bool {
-    matches!(view.state, GuestState::Stopped | GuestState::Crashed | GuestState::InternalError)
-}
-
 impl State {
     /// What is on output number `index` now.
     pub fn scene(&mut self, index: usize) -> Scene {
@@ -215,15 +209,6 @@ impl State {
             }
         }
         scene
-    }
-
-    /// The surface of the guest's scanout that lies on an output, and the size it wants.
-    pub(crate) fn picture(&self, place: &Place) -> Option<(WlSurface, (u32, u32))> {
-        let name = place.guest.as_ref()?;
-        self.shell.guest(name).filter(|view| !has_ended(view))?;
-        let surface = self.protocols.screens.scanout(name, ScanoutId::new(place.scanout)?)?;
-        let content = self.protocols.screens.content(surface).filter(|content| !content.unreadable)?;
-        Some((surface.clone(), content.wanted))
     }
 
     /// The surface of the guest's scanout that lies on an output, if its picture cannot be read.

@@ -7,7 +7,7 @@
 use super::Shell;
 use crate::State;
 use crate::faces;
-use crate::guests::Awaited;
+use crate::guests::{Awaited, GuestTask};
 use crate::outputs::Capture;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::shell::Event;
@@ -63,23 +63,20 @@ impl State {
             Verb::Terminal(number) => self.backend.change_vt(number),
             Verb::Guest(name, verb) => {
                 // The panel shows in the guest's line why nothing came of it.
-                let begun = self.guest_op(&name, verb, from == Asker::Face);
-                self.guests_changed();
-                return begun.map(|part| Done::Waits(vec![part], Vec::new()));
+                return self.task(GuestTask::One { name, verb, note: from == Asker::Face });
             }
-            Verb::All(verb) => {
-                let (parts, failures) = self.all_guests(verb);
-                return Ok(Done::Waits(parts, failures));
-            }
-            Verb::SendKeys(name, keys) => {
-                return self.send_keys(&name, keys).map(|part| Done::Waits(vec![part], Vec::new()));
-            }
+            Verb::All(verb) => return self.task(GuestTask::All(verb)),
+            Verb::SendKeys(name, keys) => return self.task(GuestTask::SendKeys(name, keys)),
             Verb::Capture(target) => return self.capture(&target).map(Done::Picture),
-            Verb::Status => return Ok(Done::Waits(self.ask_all_for_reports(), Vec::new())),
+            Verb::Status => return self.task(GuestTask::Report),
             // Whoever asks knows where they are to go, and what is to be pressed.
             Verb::Events | Verb::TestInput => {}
         }
         Ok(Done::Now)
+    }
+
+    fn task(&mut self, task: GuestTask) -> Result<Done, String> {
+        self.begin_task(task).map(|(parts, failures)| Done::Waits(parts, failures))
     }
 
     /// The person does something to the face that has the keys.

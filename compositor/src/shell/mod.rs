@@ -10,6 +10,7 @@
 pub mod gate;
 pub mod idle;
 mod outputs;
+mod pointing;
 mod sleep;
 
 pub use gate::Done;

@@ -229,7 +229,7 @@ fn tp01_tp18_all_displays_gone_and_back_show_the_same_in_the_same_places() {
     shell.roundtrip(&mut red.client);
     shell.state.handle_key(A, true, 1);
     shell.state.handle_key(A, false, 2);
-    shell.state.forward_pointer_motion(100.0, 100.0, 3);
+    shell.state.point_to(100.0, 100.0, 3);
     shell.settle();
     shell.roundtrip(&mut red.client);
     assert_eq!((red.client.events.frames, red.keys()), (0, 2));

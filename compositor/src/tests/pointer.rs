@@ -20,8 +20,8 @@ fn pointing(shell: &mut Fixture) -> (Client, Window, wl_pointer::WlPointer, supe
 fn places_are_the_guests_own_pixels() {
     let mut shell = Fixture::new();
     let (mut red, _window, _pointer, _pool) = pointing(&mut shell);
-    shell.state.forward_pointer_motion(4.0, 28.0, 1);
-    shell.state.forward_pointer_motion(104.5, 228.0, 2);
+    shell.state.point_to(4.0, 28.0, 1);
+    shell.state.point_to(104.5, 228.0, 2);
     shell.roundtrip(&mut red);
     assert_eq!(red.events.pointer, [Pointer::Enter(0.0, 0.0), Pointer::Motion(100.5, 200.0)]);
 }
@@ -29,7 +29,7 @@ fn places_are_the_guests_own_pixels() {
 #[test]
 fn a_pointer_that_was_there_first_enters_the_picture_when_it_comes() {
     let mut shell = Fixture::new();
-    shell.state.forward_pointer_motion(104.0, 228.0, 1);
+    shell.state.point_to(104.0, 228.0, 1);
     let mut red = shell.attach("red");
     red.seat().get_pointer(&red.handle, ());
     let window = red.window("phyllome.scanout.0");
@@ -44,8 +44,8 @@ fn a_pointer_that_was_there_first_enters_the_picture_when_it_comes() {
 fn over_the_band_the_pointer_is_nobodys() {
     let mut shell = Fixture::new();
     let (mut red, _window, _pointer, _pool) = pointing(&mut shell);
-    shell.state.forward_pointer_motion(640.0, 400.0, 1);
-    shell.state.forward_pointer_motion(640.0, 10.0, 2);
+    shell.state.point_to(640.0, 400.0, 1);
+    shell.state.point_to(640.0, 10.0, 2);
     shell.state.forward_button(LEFT, true, 3);
     shell.state.forward_button(LEFT, false, 4);
     shell.roundtrip(&mut red);
@@ -57,9 +57,9 @@ fn over_the_band_the_pointer_is_nobodys() {
 fn a_held_button_keeps_the_pointer_in_the_picture() {
     let mut shell = Fixture::new();
     let (mut red, _window, _pointer, _pool) = pointing(&mut shell);
-    shell.state.forward_pointer_motion(640.0, 400.0, 1);
+    shell.state.point_to(640.0, 400.0, 1);
     shell.state.forward_button(LEFT, true, 2);
-    shell.state.forward_pointer_motion(640.0, 0.0, 3);
+    shell.state.point_to(640.0, 0.0, 3);
     shell.state.forward_button(LEFT, false, 4);
     shell.roundtrip(&mut red);
     assert!(red.events.pointer.contains(&Pointer::Motion(636.0, 0.0)));
@@ -74,7 +74,7 @@ fn tp10_a_button_held_over_a_switch_reaches_the_new_guest_in_no_way() {
     let (mut blue, _w, _p) = shown!(shell, "blue", GREEN);
     blue.seat().get_pointer(&blue.handle, ());
     shell.roundtrip(&mut blue);
-    shell.state.forward_pointer_motion(640.0, 400.0, 1);
+    shell.state.point_to(640.0, 400.0, 1);
     shell.state.forward_button(LEFT, true, 2);
     shell.show("blue");
     shell.state.forward_button(LEFT, false, 3);
@@ -88,7 +88,7 @@ fn tp10_a_button_held_over_a_switch_reaches_the_new_guest_in_no_way() {
 fn the_wheel_turns_in_notches() {
     let mut shell = Fixture::new();
     let (mut red, _window, _pointer, _pool) = pointing(&mut shell);
-    shell.state.forward_pointer_motion(640.0, 400.0, 1);
+    shell.state.point_to(640.0, 400.0, 1);
     shell.state.forward_axis(0.0, 2.0, 2);
     shell.roundtrip(&mut red);
     assert_eq!(red.events.pointer.last(), Some(&Pointer::Axis(2)));
@@ -114,12 +114,12 @@ fn tp15_a_guests_pointer_is_cut_to_the_area() {
     let (mut red, _window, pointer, _pool) = pointing(&mut shell);
     let proper = shell.shot("before-the-cursor");
     let area = shell.area();
-    shell.state.forward_pointer_motion(640.0, 400.0, 1);
+    shell.state.point_to(640.0, 400.0, 1);
     shell.roundtrip(&mut red);
     set_cursor(&mut shell, &mut red, &pointer, 64, 0);
     assert_eq!(shell.shot("cursor").count_inside(&area, MAGENTA), 64 * 64);
     for (x, y) in [(1275.0, 795.0), (4.0, 28.0), (4.0, 795.0)] {
-        shell.state.forward_pointer_motion(x, y, 2);
+        shell.state.point_to(x, y, 2);
         let shot = shell.shot("cursor-at-the-edge");
         assert_eq!(shot.differs_outside(&area, &proper), None, "{x}, {y}");
         assert!(shot.count_inside(&area, MAGENTA) > 0, "{x}, {y}");
@@ -131,7 +131,7 @@ fn tp15_a_huge_pointer_is_not_shown_and_none_over_the_shells_own_surfaces() {
     let mut shell = Fixture::new();
     let (mut red, _window, pointer, _pool) = pointing(&mut shell);
     let area = shell.area();
-    shell.state.forward_pointer_motion(640.0, 400.0, 1);
+    shell.state.point_to(640.0, 400.0, 1);
     shell.roundtrip(&mut red);
     set_cursor(&mut shell, &mut red, &pointer, 300, i32::MIN);
     assert_eq!(shell.shot("huge-cursor").count_inside(&area, MAGENTA), 0);

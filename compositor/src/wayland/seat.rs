@@ -7,13 +7,9 @@
 use super::client::{counted_dispatch, owner_of};
 use crate::State;
 use crate::monotonic;
-use crate::outputs::OutputId;
-use crate::outputs::arrange;
 use crate::wayland::keymap::Names;
 use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
-use phyllome_protocol::status::Area;
-use phyllome_trusted::frame::geometry::place;
 use smithay::backend::input::{Axis, ButtonState, KeyState};
 use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, LedState, XkbConfig};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, CursorImageStatus, MotionEvent, PointerHandle};
@@ -118,6 +114,21 @@ impl SeatDevices {
         self.position
     }
 
+    /// The pointer is here now.
+    pub fn move_to(&mut self, position: (f64, f64)) {
+        self.position = Some(position);
+    }
+
+    /// The surface in which a button that is still down was pressed.
+    pub fn holding(&self) -> Option<&WlSurface> {
+        self.pointed.as_ref().filter(|_| !self.buttons.is_empty())
+    }
+
+    /// The surface that has wl_pointer's focus.
+    pub fn pointed_at(&self) -> Option<WlSurface> {
+        self.pointer.current_focus()
+    }
+
     /// The surface under the pointer, if it is a guest's.
     pub fn pointer_focus(&self) -> Option<WlSurface> {
         self.pointed.clone().filter(IsAlive::alive)
@@ -149,14 +160,6 @@ pub enum GuestInput {
         /// Press or release.
         pressed: bool,
     },
-    /// The pointer is at the place on any output that is nearest to this one; physical pixels of the plane of all
-    /// outputs.
-    Motion {
-        /// To the right.
-        x: f64,
-        /// Down.
-        y: f64,
-    },
     /// A button, for the guest under the pointer.
     Button {
         /// evdev code.
@@ -171,20 +174,6 @@ pub enum GuestInput {
         /// Down.
         vertical: f64,
     },
-}
-
-/// Where the pointer lies in a guest.
-pub(crate) struct Target {
-    /// The guest's picture.
-    pub surface: WlSurface,
-    /// The place in its pixels.
-    pub place: Point<f64, Logical>,
-    /// The output on which the picture lies.
-    pub output: OutputId,
-    /// The guest's area there.
-    pub area: Area,
-    /// The same place in the output's pixels.
-    pub shown: (f64, f64),
 }
 
 impl SeatHandler for State {
@@ -254,7 +243,6 @@ impl State {
     pub fn forward(&mut self, input: GuestInput, time_ms: u32) {
         match input {
             GuestInput::Key { code, pressed } => self.forward_key(code, pressed, time_ms),
-            GuestInput::Motion { x, y } => self.forward_pointer_motion(x, y, time_ms),
             GuestInput::Button { code, pressed } => self.forward_button(code, pressed, time_ms),
             GuestInput::Axis { horizontal, vertical } => self.forward_axis(horizontal, vertical, time_ms),
         }
@@ -278,22 +266,6 @@ impl State {
         let state = if pressed { KeyState::Pressed } else { KeyState::Released };
         let serial = SERIAL_COUNTER.next_serial();
         keyboard.input::<(), _>(self, Keycode::new(code + 8), state, serial, time_ms, |_, _, _| FilterResult::Forward);
-    }
-
-    /// Moves the pointer to the place on any output that is nearest; physical pixels of the plane that all outputs lie
-    /// on.
-    pub(crate) fn forward_pointer_motion(&mut self, x: f64, y: f64, time_ms: u32) {
-        if !x.is_finite() || !y.is_finite() {
-            return;
-        }
-        let Some(position) = arrange::nearest(&self.backend.rects(), x, y) else { return };
-        self.protocols.seat.position = Some(position);
-        let target = self.pointer_target();
-        let redraw = target.as_ref().map(|target| target.output).filter(|_| self.protocols.cursor_surface().is_some());
-        self.point(target, time_ms);
-        if let Some(output) = redraw {
-            self.queue_redraw_of(output);
-        }
     }
 
     /// Sends a pointer button (evdev code) to the guest under the pointer.
@@ -333,56 +305,15 @@ impl State {
         pointer.frame(self);
     }
 
-    /// Where the pointer lies in the guest that has the keyboard. While a button is held it stays in the picture in
-    /// which it was pressed.
-    pub(crate) fn pointer_target(&self) -> Option<Target> {
-        let (x, y) = self.protocols.seat.position?;
-        let owner = self.shell.keyboard_owner()?;
-        let seat = &self.protocols.seat;
-        let holding = seat.pointed.as_ref().filter(|_| !seat.buttons.is_empty());
-        let located = arrange::locate(&self.backend.rects(), x, y).map(|(index, _)| index);
-        let (index, surface, wanted) = self.shell.places().iter().enumerate().find_map(|(index, place)| {
-            if place.guest.as_ref() != Some(&owner) || (holding.is_none() && located != Some(index)) {
-                return None;
-            }
-            let (surface, wanted) = self.picture(place)?;
-            holding.is_none_or(|held| *held == surface).then_some((index, surface, wanted))
-        })?;
-        let output = self.backend.outputs().get(index)?;
-        let (x, y) = (x - f64::from(output.position.0), y - f64::from(output.position.1));
-        let at = place(wanted.0, wanted.1, &output.layout().area)?;
-        let (shown_x, place_x) = along(x, (at.x, at.width), wanted.0);
-        let (shown_y, place_y) = along(y, (at.y, at.height), wanted.1);
-        let inside = shown_x == x && shown_y == y;
-        (inside || holding.is_some()).then(|| Target {
-            surface,
-            place: (place_x, place_y).into(),
-            output: output.id,
-            area: output.layout().area,
-            shown: (shown_x, shown_y),
-        })
-    }
-
-    /// Tells the pointer's place anew, for instance because another guest lies under it now.
-    pub(crate) fn refresh_pointer(&mut self) {
-        let Some((x, y)) = self.protocols.seat.position else { return };
-        // The output that it was on may be gone.
-        self.protocols.seat.position = arrange::nearest(&self.backend.rects(), x, y).or(Some((x, y)));
-        let target = self.pointer_target();
-        if target.as_ref().map(|target| &target.surface) != self.protocols.seat.pointer.current_focus().as_ref() {
-            let time = monotonic::now_ms();
-            self.point(target, time);
-        }
-    }
-
-    fn point(&mut self, target: Option<Target>, time: u32) {
+    /// The pointer is at this place of this surface, or over no guest's picture at all.
+    pub(crate) fn point(&mut self, target: Option<(WlSurface, Point<f64, Logical>)>, time: u32) {
         let pointer = self.protocols.seat.pointer.clone();
         if target.is_none() && pointer.current_focus().is_none() {
             return;
         }
-        let location = target.as_ref().map_or_else(|| (0.0, 0.0).into(), |target| target.place);
+        let location = target.as_ref().map_or_else(|| (0.0, 0.0).into(), |(_, place)| *place);
         // The surface lies at the origin: `location` is already the place inside it.
-        let focus = target.map(|target| (target.surface, (0.0, 0.0).into()));
+        let focus = target.map(|(surface, _)| (surface, (0.0, 0.0).into()));
         let pointed = focus.as_ref().map(|(surface, _): &(WlSurface, Point<f64, Logical>)| surface.clone());
         let left = pointed.is_none();
         let other = self.protocols.seat.pointed != pointed;
@@ -396,13 +327,4 @@ impl State {
             self.protocols.seat.reset_cursor();
         }
     }
-}
-
-/// Along one axis: the place in a picture that is nearest to `value`, on the output and in the guest's own pixels.
-fn along(value: f64, (start, shown): (u32, u32), wanted: u32) -> (f64, f64) {
-    let (start, shown, wanted) = (f64::from(start), f64::from(shown.max(1)), f64::from(wanted.max(1)));
-    // The smallest step of Wayland's numbers.
-    let value = value.clamp(start, start + shown - 1.0 / 256.0);
-    let own = (value - start) * wanted / shown;
-    (value, own.clamp(0.0, wanted - 1.0 / 256.0))
 }
