@@ -1,41 +1,31 @@
 //! A scene's layers as textures that a renderer draws, with exact damage.
 //!
-//! Generic over the renderer; knows two things only: the shell's own pixels, uploaded once per content, and guests' surfaces, imported
-//! when they are drawn and at no other time. A guest's texture that cannot be read leaves the ground's colour in its place, never
-//! what was there before.
+//! Generic over the renderer; knows two things only: the shell's own pixels ([`own`]), of which what changed is
+//! uploaded, and guests' surfaces ([`surface`]), imported when they are drawn and at no other time. A guest's texture
+//! that cannot be read leaves the ground's colour in its place, never what was there before.
 
 mod band;
+mod own;
+mod surface;
 
-use super::cut::{crop, damage_on_screen, extent, whole_inside};
+use super::cut::damage_on_screen;
 use super::own::ImportOwn;
 use super::pointers::Pointers;
 use super::scene::{Key, Layer, Scene};
 use crate::log_limit::LogLimit;
 use crate::outputs::OutputId;
-use crate::render::shape::Shape;
-use crate::ui::Pixels;
-use crate::wayland::content::{Content, Upload};
 use crate::wayland::ids::Table;
-use crate::wayland::mapped::Mapping;
 use crate::wayland::screens::Screens;
-use band::{Ring, Strip};
+use band::{Band, Ring};
+use own::{Known, Own};
 use phyllome_trusted::frame::colors;
-use smithay::backend::allocator::Fourcc;
-use smithay::backend::renderer::element::memory::MemoryBuffer;
 use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
-use smithay::backend::renderer::utils::{
-    Buffer as SurfaceBuffer, CommitCounter, DamageSet, DamageSnapshot, OpaqueRegions,
-};
-use smithay::backend::renderer::{Color32F, Frame, ImportAll, Renderer, Texture};
+use smithay::backend::renderer::utils::{CommitCounter, DamageSet, OpaqueRegions};
+use smithay::backend::renderer::{Color32F, ImportAll, Renderer, Texture};
 use smithay::reexports::wayland_server::backend::ObjectId;
-use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::{Resource, Weak};
 use smithay::utils::{Buffer, Physical, Rectangle, Scale, Size, Transform};
-use smithay::wayland::compositor::with_states;
-use smithay::wayland::shm::{BufferAccessError, with_buffer_contents};
-use std::cell::Cell;
-use std::rc::Rc;
 use std::time::Instant;
+use surface::{GuestSurface, Imported};
 
 /// The ground's colour, `#101114`.
 pub fn ground() -> Color32F {
@@ -54,47 +44,32 @@ pub enum Part {
     Pointer,
 }
 
-/// What a piece is when it is not drawn but put onto a plane.
-#[derive(Debug)]
-enum Storage {
-    /// It can only be drawn.
-    None,
-    /// A guest's dmabuf. Shared memory is never here: smithay 0.7.0 copies a pointer's without regard to its size.
-    Buffer(SurfaceBuffer),
-    /// A copy of a guest's pointer, of exactly the size that is shown.
-    Pointer(Rc<MemoryBuffer>),
-}
-
-/// One texture at its place.
+/// What is drawn at one place of an output.
 #[derive(Debug)]
 pub struct Piece<T> {
     id: Id,
-    part: Part,
-    storage: Storage,
-    texture: T,
-    source: Rectangle<f64, Buffer>,
     place: Rectangle<i32, Physical>,
-    transform: Transform,
-    opaque: bool,
-    /// A guest's: its damage. The shell's own pieces change only as a whole, by a new id; only a band that is one piece keeps its own.
-    damage: Option<DamageSnapshot<i32, Buffer>>,
-    failed: Cell<bool>,
-    /// Holds what a texture of the shell's own reads from.
-    pixels: Option<Rc<Pixels>>,
-    /// What a texture of a guest's reads from, where the processor reads it.
-    mapping: Option<Rc<Mapping>>,
-    /// The parts of a band that is one piece; else none, and `texture` is all.
-    strips: Vec<Strip<T>>,
-    /// A strip of the band.
-    band: bool,
-    /// Counts how often a band that is one piece changed.
-    commit: CommitCounter,
+    what: What<T>,
+}
+
+/// The kinds of pieces, each with what it alone has.
+#[derive(Debug)]
+enum What<T> {
+    /// A picture of the shell's own.
+    Own(Own<T>),
+    /// All strips of a band.
+    Band(Band<T>),
+    /// A guest's surface.
+    Surface(GuestSurface<T>),
 }
 
 impl<T> Piece<T> {
     /// Whose it is.
     pub fn part(&self) -> Part {
-        self.part
+        match &self.what {
+            What::Own(_) | What::Band(_) => Part::Shell,
+            What::Surface(surface) => surface.part(),
+        }
     }
 
     /// What smithay knows it by.
@@ -102,10 +77,22 @@ impl<T> Piece<T> {
         &self.id
     }
 
-    /// Whether the last attempt to draw it failed and the ground was drawn instead.
+    /// Whether it is a guest's, the last attempt to draw it failed, and the ground was drawn instead.
     pub fn failed(&self) -> bool {
-        self.failed.get()
+        match &self.what {
+            What::Own(_) | What::Band(_) => false,
+            What::Surface(surface) => surface.failed.get(),
+        }
     }
+}
+
+/// Damaged parts of a picture whose `source` is shown `size` pixels large, as parts of the place where it is shown.
+fn on_screen(
+    parts: DamageSet<i32, Buffer>,
+    source: Rectangle<f64, Buffer>,
+    size: Size<i32, Physical>,
+) -> DamageSet<i32, Physical> {
+    parts.into_iter().filter_map(|part| damage_on_screen(part, source, size)).collect()
 }
 
 impl<T> Element for Piece<T> {
@@ -114,15 +101,26 @@ impl<T> Element for Piece<T> {
     }
 
     fn current_commit(&self) -> CommitCounter {
-        self.damage.as_ref().map_or(self.commit, DamageSnapshot::current_commit)
+        match &self.what {
+            What::Own(own) => own.commit(),
+            What::Band(band) => band.commit,
+            What::Surface(surface) => surface.commit(),
+        }
     }
 
     fn src(&self) -> Rectangle<f64, Buffer> {
-        self.source
+        match &self.what {
+            What::Own(own) => own.source,
+            What::Band(_) => band::whole_of(self.place.size),
+            What::Surface(surface) => surface.source,
+        }
     }
 
     fn transform(&self) -> Transform {
-        self.transform
+        match &self.what {
+            What::Own(_) | What::Band(_) => Transform::Normal,
+            What::Surface(surface) => surface.transform,
+        }
     }
 
     fn geometry(&self, _scale: Scale<f64>) -> Rectangle<i32, Physical> {
@@ -130,40 +128,26 @@ impl<T> Element for Piece<T> {
     }
 
     fn damage_since(&self, _scale: Scale<f64>, commit: Option<CommitCounter>) -> DamageSet<i32, Physical> {
-        let whole = Rectangle::from_size(self.place.size);
-        let Some(damage) = &self.damage else {
-            return if commit == Some(self.current_commit()) {
-                DamageSet::default()
-            } else if !self.strips.is_empty() {
-                self.strips.iter().map(|strip| strip.place).collect()
-            } else {
-                DamageSet::from_slice(&[whole])
-            };
-        };
-        let Some(parts) = damage.damage_since(commit) else { return DamageSet::from_slice(&[whole]) };
-        if parts.is_empty() {
-            return DamageSet::default();
+        match &self.what {
+            What::Own(own) => own.damage(commit, self.place.size),
+            What::Band(band) => band.damage(commit),
+            What::Surface(surface) => surface.damage(commit, self.place.size),
         }
-        if self.transform != Transform::Normal {
-            return DamageSet::from_slice(&[whole]);
-        }
-        parts.into_iter().filter_map(|part| damage_on_screen(part, self.source, self.place.size)).collect()
     }
 
     fn opaque_regions(&self, _scale: Scale<f64>) -> OpaqueRegions<i32, Physical> {
-        if !self.strips.is_empty() {
-            self.strips.iter().map(|strip| strip.place).collect()
-        } else if self.opaque {
-            OpaqueRegions::from_slice(&[Rectangle::from_size(self.place.size)])
-        } else {
-            OpaqueRegions::default()
-        }
+        let opaque = match &self.what {
+            What::Own(own) => own.opaque,
+            What::Band(band) => return band.places(),
+            What::Surface(surface) => surface.opaque,
+        };
+        if opaque { OpaqueRegions::from_slice(&[Rectangle::from_size(self.place.size)]) } else { Default::default() }
     }
 
     fn kind(&self) -> Kind {
-        match (&self.part, &self.storage) {
-            (Part::Pointer, Storage::Pointer(_)) => Kind::Cursor,
-            _ => Kind::Unspecified,
+        match &self.what {
+            What::Own(_) | What::Band(_) => Kind::Unspecified,
+            What::Surface(surface) => surface.kind(),
         }
     }
 }
@@ -182,16 +166,11 @@ impl<T> Piece<T> {
     where
         R: Renderer<TextureId = T>,
     {
-        if !self.strips.is_empty() {
-            return self.draw_strips::<R>(frame, damage);
-        }
-        let reading = self.mapping.as_deref().and_then(Mapping::reading);
-        let drawn = frame.render_texture_from_to(&self.texture, source, place, damage, opaque, transform, 1.0);
-        drop(reading);
-        self.failed.set(drawn.is_err());
-        match drawn {
-            Err(_) if self.damage.is_some() => frame.draw_solid(place, damage, ground()),
-            other => other,
+        match &self.what {
+            What::Own(own) => own.draw::<R>(frame, source, place, damage, opaque, transform),
+            // Joined only where nothing is turned or cut: its strips have their places.
+            What::Band(band) => band.draw::<R>(frame, self.place.loc, damage),
+            What::Surface(surface) => surface.draw::<R>(frame, source, place, damage, opaque, transform),
         }
     }
 }
@@ -209,53 +188,20 @@ where
         damage: &[Rectangle<i32, Physical>],
         opaque: &[Rectangle<i32, Physical>],
     ) -> Result<(), R::Error> {
-        self.draw_turned::<R>(frame, source, place, damage, opaque, self.transform)
+        self.draw_turned::<R>(frame, source, place, damage, opaque, self.transform())
     }
 
     fn underlying_storage(&self, _renderer: &mut R) -> Option<UnderlyingStorage<'_>> {
-        match &self.storage {
-            Storage::None => None,
-            Storage::Buffer(buffer) => Some(UnderlyingStorage::Wayland(buffer)),
-            Storage::Pointer(copy) => Some(UnderlyingStorage::Memory(copy)),
+        match &self.what {
+            What::Own(_) | What::Band(_) => None,
+            What::Surface(surface) => surface.storage(),
         }
     }
 }
 
-struct Own<T> {
-    pixels: Rc<Pixels>,
-    id: Id,
-    texture: T,
-    /// The output whose last frame used it.
-    output: Option<OutputId>,
-    used: bool,
-}
-
-/// How a buffer's pixels get to the renderer.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    /// Copied from shared memory.
-    Shared,
-    /// Copied from, or read in, a dmabuf's mapping.
-    Mapped,
-    /// Read by the GPU.
-    Imported,
-}
-
-struct Imported<T> {
-    surface: Weak<WlSurface>,
-    id: Id,
-    serial: u64,
-    texture: Option<T>,
-    buffer: ObjectId,
-    way: Way,
-    first_alpha: bool,
-    /// Holds what the texture reads from.
-    _mapping: Option<Rc<Mapping>>,
-}
-
 /// Textures of one renderer.
 pub struct Textures<T> {
-    own: Table<Key, Own<T>>,
+    own: Table<Key, Known<T>>,
     surfaces: Table<ObjectId, Imported<T>>,
     /// Copies of guests' pointers, while they are kept.
     pointers: Option<Pointers>,
@@ -284,80 +230,18 @@ impl<T: Texture + Clone + 'static> Textures<T> {
     {
         let mut pieces = Vec::with_capacity(scene.layers.len());
         for layer in &scene.layers {
-            let piece = match layer {
+            pieces.extend(match layer {
                 Layer::Pixels { key, pixels, x, y, clip, opaque } => {
-                    self.own_texture(renderer, *key, pixels, *opaque, scene.output).and_then(|(id, texture)| {
-                        let size: Size<i32, Physical> = (extent(pixels.width), extent(pixels.height)).into();
-                        let place = Rectangle::new((*x, *y).into(), size);
-                        let (place, source) =
-                            crop(place, Rectangle::from_size((size.w, size.h).into()).to_f64(), clip)?;
-                        let transform = Transform::Normal;
-                        let failed = Cell::new(false);
-                        let (opaque, kept) = (*opaque, Some(pixels.clone()));
-                        let (part, storage, damage, mapping) = (Part::Shell, Storage::None, None, None);
-                        Some(Piece {
-                            id,
-                            part,
-                            storage,
-                            texture,
-                            source,
-                            place,
-                            transform,
-                            opaque,
-                            damage,
-                            failed,
-                            pixels: kept,
-                            mapping,
-                            strips: Vec::new(),
-                            commit: CommitCounter::default(),
-                            band: matches!(key, Key::Strip(..)),
-                        })
-                    })
+                    let (at, output) = ((*x, *y), scene.output);
+                    let shown = own::OwnLayer { key: *key, pixels, at, clip, opaque: *opaque, output };
+                    self.own_piece(renderer, &shown)
                 }
                 Layer::Surface { surface, x, y, width, height, clip, pointer } => {
-                    let Some(content) = screens.content_mut(surface) else { continue };
-                    let Some(texture) = self.surface_texture(renderer, surface, content) else {
-                        if !*pointer {
-                            screens.note_unreadable(surface);
-                        }
-                        continue;
-                    };
-                    let shape = Shape::of(content, (*x, *y, *width, *height));
-                    let storage = if *pointer {
-                        let copy = self.pointers.as_mut().and_then(|pointers| pointers.copy(content));
-                        copy.filter(|_| shape.exact).map_or(Storage::None, Storage::Pointer)
-                    } else if shape.suits_overlay(clip).is_ok() {
-                        Storage::Buffer(content.buffer.clone())
-                    } else {
-                        Storage::None
-                    };
-                    let place = Rectangle::new((*x, *y).into(), (extent(*width), extent(*height)).into());
-                    let shown = if content.transform == Transform::Normal {
-                        crop(place, content.source, clip)
-                    } else {
-                        // A turned picture is never cut: it is shown only where it fits whole.
-                        whole_inside(place, clip).map(|place| (place, content.source))
-                    };
-                    shown.map(|(place, source)| Piece {
-                        id: content.id.clone(),
-                        part: if *pointer { Part::Pointer } else { Part::Picture },
-                        storage,
-                        texture,
-                        source,
-                        place,
-                        transform: content.transform,
-                        opaque: !content.has_alpha,
-                        damage: Some(content.damage_snapshot()),
-                        failed: Cell::new(false),
-                        pixels: None,
-                        mapping: content.mapping.clone(),
-                        strips: Vec::new(),
-                        commit: CommitCounter::default(),
-                        band: false,
-                    })
+                    let (at, size) = ((*x, *y), (*width, *height));
+                    let shown = surface::SurfaceLayer { surface, at, size, clip, pointer: *pointer };
+                    self.surface_piece(renderer, &shown, screens)
                 }
-            };
-            pieces.extend(piece);
+            });
         }
         pieces
     }
@@ -373,125 +257,5 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         if pieces.iter().any(Piece::failed) && self.log.allow(Instant::now()) {
             tracing::warn!("a guest's buffer could not be read; the ground is shown in its place");
         }
-    }
-
-    fn own_texture<R>(
-        &mut self,
-        renderer: &mut R,
-        key: Key,
-        pixels: &Rc<Pixels>,
-        opaque: bool,
-        output: Option<OutputId>,
-    ) -> Option<(Id, T)>
-    where
-        R: Renderer<TextureId = T> + ImportOwn,
-    {
-        if pixels.width == 0 || pixels.height == 0 {
-            return None;
-        }
-        if let Some(own) = self.own.get_mut(&key)
-            && own.pixels.generation() == pixels.generation()
-        {
-            own.used = true;
-            own.output = output;
-            return Some((own.id.clone(), own.texture.clone()));
-        }
-        // Without an alpha channel what is said to be opaque is opaque, whatever the pixels say.
-        let format = if opaque { Fourcc::Xrgb8888 } else { Fourcc::Argb8888 };
-        let size = (extent(pixels.width), extent(pixels.height)).into();
-        match renderer.import_own(pixels, format, size) {
-            Ok(texture) => {
-                let id = Id::new();
-                let own = Own { pixels: pixels.clone(), id: id.clone(), texture: texture.clone(), output, used: true };
-                self.own.insert(key, own);
-                Some((id, texture))
-            }
-            Err(error) => {
-                if self.log.allow(Instant::now()) {
-                    tracing::error!("a part of the shell's own picture cannot be drawn: {error}");
-                }
-                None
-            }
-        }
-    }
-
-    fn surface_texture<R>(&mut self, renderer: &mut R, surface: &WlSurface, content: &mut Content) -> Option<T>
-    where
-        R: Renderer<TextureId = T> + ImportAll + ImportOwn,
-    {
-        let key = surface.id();
-        if let Some(imported) = self.surfaces.get(&key)
-            && imported.id == content.id
-            && imported.serial == content.serial
-        {
-            return imported.texture.clone();
-        }
-        let readable = with_buffer_contents(&content.buffer, |_, length, data| {
-            let end = i64::from(data.offset) + i64::from(data.stride) * i64::from(data.height);
-            usize::try_from(end).is_ok_and(|end| end <= length)
-        });
-        let shm = !matches!(readable, Err(BufferAccessError::NotManaged));
-        if shm && !matches!(readable, Ok(true)) {
-            return None;
-        }
-        let way = match (shm, &content.mapping) {
-            (true, _) => Way::Shared,
-            (false, Some(_)) => Way::Mapped,
-            (false, None) => Way::Imported,
-        };
-        let before = self.surfaces.get(&key);
-        let first_alpha = before.map_or(content.has_alpha, |before| before.first_alpha);
-        let before = before.filter(|before| before.id == content.id && before.way == way);
-        let before = before.and_then(|before| before.texture.clone());
-        let upload = content.take_upload();
-        let parts = match &upload {
-            Upload::Parts(parts) if before.is_some() => Some(parts.as_slice()),
-            _ => None,
-        };
-        if way != Way::Imported
-            && parts.is_some_and(<[_]>::is_empty)
-            && let Some(imported) = self.surfaces.get_mut(&key)
-            && imported.id == content.id
-            && imported.buffer == content.buffer.id()
-        {
-            // The same buffer, and nothing of it changed: no upload.
-            imported.serial = content.serial;
-            return imported.texture.clone();
-        }
-        let imported = match &content.mapping {
-            Some(mapping) => {
-                Some(renderer.import_mapped(mapping, before.as_ref(), parts).map_err(|error| error.to_string()))
-            }
-            None => with_states(surface, |states| {
-                // smithay's GLES renderer reuses a surface's texture without looking at its format; a surface that changes between with
-                // and without alpha gets a new one each time.
-                let cache = (first_alpha == content.has_alpha).then_some(states);
-                // smithay's renderers take no damage for all of it.
-                let imported = renderer.import_buffer(&content.buffer, cache, parts.unwrap_or_default());
-                imported.map(|imported| imported.map_err(|error| error.to_string()))
-            }),
-        };
-        let texture = match imported {
-            Some(Ok(texture)) => Some(texture),
-            Some(Err(error)) => {
-                if self.log.allow(Instant::now()) {
-                    tracing::warn!("a guest's buffer cannot be shown: {error}");
-                }
-                None
-            }
-            None => None,
-        };
-        let entry = Imported {
-            surface: surface.downgrade(),
-            id: content.id.clone(),
-            serial: content.serial,
-            texture: texture.clone(),
-            buffer: content.buffer.id(),
-            way,
-            first_alpha,
-            _mapping: content.mapping.clone(),
-        };
-        self.surfaces.insert(key, entry);
-        texture
     }
 }

@@ -7,11 +7,15 @@ use smithay::backend::renderer::ImportMem;
 use smithay::backend::renderer::gles::GlesRenderer;
 use smithay::backend::renderer::pixman::{PixmanError, PixmanRenderer, PixmanTexture};
 use smithay::reexports::pixman;
-use smithay::utils::{Buffer, Size};
+use smithay::utils::{Buffer, Rectangle, Size};
 use std::rc::Rc;
 
 /// Makes textures of the shell's own pixels, and of what guests have where only the processor can read it.
 pub trait ImportOwn: ImportMem + ImportMapped {
+    /// Whether a texture is a copy of the pixels, which is told what changed of them. One that is not reads them where
+    /// they are: it is made anew for each frame, so that between frames nobody but their owner has them.
+    const COPIES: bool;
+
     /// A texture of `pixels`, which the caller keeps for as long as the texture.
     fn import_own(
         &mut self,
@@ -21,11 +25,25 @@ pub trait ImportOwn: ImportMem + ImportMapped {
     ) -> Result<Self::TextureId, Self::Error> {
         self.import_memory(&pixels.data, format, size, false)
     }
+
+    /// Copies `part` of `pixels` to a texture that was made of pixels of the same size, where textures are copies.
+    fn update_own(
+        &mut self,
+        texture: &Self::TextureId,
+        pixels: &Rc<Pixels>,
+        part: Rectangle<i32, Buffer>,
+    ) -> Result<(), Self::Error> {
+        self.update_memory(texture, &pixels.data, part)
+    }
 }
 
-impl ImportOwn for GlesRenderer {}
+impl ImportOwn for GlesRenderer {
+    const COPIES: bool = true;
+}
 
 impl ImportOwn for PixmanRenderer {
+    const COPIES: bool = false;
+
     /// Pixman reads the pixels where they are: a second copy of a screen is 4 MiB.
     fn import_own(
         &mut self,
@@ -42,9 +60,10 @@ impl ImportOwn for PixmanRenderer {
             return self.import_memory(&pixels.data, format, size, false);
         }
         let (width, height) = (pixels.width as usize, pixels.height as usize);
-        // SAFETY: `start` is aligned and `height` rows of `width` pixels of four bytes lie behind it. The pixels of an `Rc<Pixels>` are never
-        // changed, and Pixman writes only into the image that it draws to, which this never is. `Textures` and `Piece` keep the `Rc` for
-        // as long as they keep the texture, and nothing else gets it.
+        // SAFETY: `start` is aligned and `height` rows of `width` pixels of four bytes lie behind it. Pixels are
+        // changed only through an `Rc` that nobody else has (`Rc::make_mut`), and whoever keeps this texture keeps a
+        // clone: strips and pieces, which last for one frame. Pixman writes only into the image that it draws to, which
+        // this never is.
         let image = unsafe { pixman::Image::from_raw_mut(code, width, height, start.cast_mut(), width * 4, false) };
         image.map(PixmanTexture::from).map_err(|_| PixmanError::ImportFailed)
     }

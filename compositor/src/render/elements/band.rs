@@ -1,25 +1,34 @@
-//! The band as one piece, where no plane of the display may show the guest's picture: smithay's work grows with the number of pieces, and most
-//! frames change nothing of the band.
+//! The band as one piece, where no plane of the display may show the guest's picture: smithay's work grows with the
+//! number of pieces, and most frames change nothing of the band.
 //!
-//! The piece reaches over the whole output and is opaque where its strips are; it draws nothing but them, and its damage is theirs.
+//! The piece reaches over the whole output and is opaque where its strips are; it draws nothing but them, and its
+//! damage is theirs.
 
-use super::{Part, Piece, Storage, Textures};
+use super::{Piece, Textures, What};
 use crate::outputs::OutputId;
 use crate::ui::Pixels;
 use smithay::backend::renderer::element::Id;
-use smithay::backend::renderer::utils::CommitCounter;
+use smithay::backend::renderer::utils::{CommitCounter, DamageSet};
 use smithay::backend::renderer::{Frame, Renderer, Texture};
-use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
-use std::cell::Cell;
+use smithay::utils::{Buffer, Physical, Point, Rectangle, Size, Transform};
 use std::rc::Rc;
+
+/// All strips of a band.
+#[derive(Debug)]
+pub(super) struct Band<T> {
+    strips: Vec<Strip<T>>,
+    /// Counts how often they changed.
+    pub(super) commit: CommitCounter,
+}
 
 /// One part of a band.
 #[derive(Debug)]
-pub(super) struct Strip<T> {
+struct Strip<T> {
     texture: T,
     /// Inside the piece.
-    pub(super) place: Rectangle<i32, Physical>,
-    _pixels: Option<Rc<Pixels>>,
+    place: Rectangle<i32, Physical>,
+    /// Holds what the texture reads from.
+    _pixels: Rc<Pixels>,
 }
 
 /// Most bands that are remembered as one piece.
@@ -35,15 +44,27 @@ pub(super) struct Ring {
     commit: CommitCounter,
 }
 
-fn whole_of(size: Size<i32, Physical>) -> Rectangle<f64, Buffer> {
+/// All of a picture of `size`.
+pub(super) fn whole_of(size: Size<i32, Physical>) -> Rectangle<f64, Buffer> {
     Rectangle::from_size((f64::from(size.w), f64::from(size.h)).into())
 }
 
-impl<T> Piece<T> {
-    /// Draws what of the strips is damaged.
-    pub(super) fn draw_strips<R>(
+impl<T> Band<T> {
+    /// Where its strips are, inside the piece; all of them are opaque.
+    pub(super) fn places<C: FromIterator<Rectangle<i32, Physical>>>(&self) -> C {
+        self.strips.iter().map(|strip| strip.place).collect()
+    }
+
+    /// What changed since `commit`: no strip, or all.
+    pub(super) fn damage(&self, commit: Option<CommitCounter>) -> DamageSet<i32, Physical> {
+        if commit == Some(self.commit) { DamageSet::default() } else { self.places() }
+    }
+
+    /// Draws what of the strips is damaged, of the piece that lies at `at`.
+    pub(super) fn draw<R>(
         &self,
         frame: &mut R::Frame<'_, '_>,
+        at: Point<i32, Physical>,
         damage: &[Rectangle<i32, Physical>],
     ) -> Result<(), R::Error>
     where
@@ -55,30 +76,28 @@ impl<T> Piece<T> {
             if inside.is_empty() {
                 continue;
             }
-            let place = Rectangle::new(self.place.loc + strip.place.loc, strip.place.size);
+            let place = Rectangle::new(at + strip.place.loc, strip.place.size);
             let whole = [Rectangle::from_size(place.size)];
-            frame.render_texture_from_to(
-                &strip.texture,
-                whole_of(place.size),
-                place,
-                &inside,
-                &whole,
-                Transform::Normal,
-                1.0,
-            )?;
+            let source = whole_of(place.size);
+            frame.render_texture_from_to(&strip.texture, source, place, &inside, &whole, Transform::Normal, 1.0)?;
         }
         Ok(())
     }
 }
 
 impl<T: Texture + Clone + 'static> Textures<T> {
-    /// Makes the band among the `pieces` of `output` one piece of its `size`: there is less to be done for few pieces than for many. Not for a
-    /// display on which the guest's picture may have a plane of its own, since the band would lie over all of it.
+    /// Makes the band among the `pieces` of `output` one piece of its `size`: there is less to be done for few pieces
+    /// than for many. Not for a display on which the guest's picture may have a plane of its own, since the band would
+    /// lie over all of it.
     pub fn join_band(&mut self, pieces: &mut Vec<Piece<T>>, output: OutputId, size: Size<i32, Physical>) {
-        let Some(first) = pieces.iter().position(|piece| piece.band) else { return };
-        let count = pieces.iter().filter(|piece| piece.band).count();
+        let is_strip = |piece: &Piece<T>| matches!(&piece.what, What::Own(own) if own.strip);
+        let Some(first) = pieces.iter().position(is_strip) else { return };
+        let count = pieces.iter().filter(|piece| is_strip(piece)).count();
         let Some(band) = pieces.get(first..first + count) else { return };
-        let is_whole = |piece: &Piece<T>| piece.band && piece.source == whole_of(piece.place.size);
+        let is_whole = |piece: &Piece<T>| match &piece.what {
+            What::Own(own) => own.strip && own.source == whole_of(piece.place.size),
+            What::Band(_) | What::Surface(_) => false,
+        };
         if !band.iter().all(is_whole) {
             return;
         }
@@ -97,27 +116,13 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             ring.commit.increment();
         }
         let (id, commit) = (ring.id.clone(), ring.commit);
-        let strip = |piece: Piece<T>| Strip { texture: piece.texture, place: piece.place, _pixels: piece.pixels };
-        let strips: Vec<Strip<T>> = pieces.splice(first..first + count, []).map(strip).collect();
-        let Some(texture) = strips.first().map(|strip| strip.texture.clone()) else { return };
-        let joined = Piece {
-            id,
-            part: Part::Shell,
-            storage: Storage::None,
-            texture,
-            source: whole_of(size),
-            place: Rectangle::from_size(size),
-            transform: Transform::Normal,
-            opaque: false,
-            damage: None,
-            failed: Cell::new(false),
-            pixels: None,
-            mapping: None,
-            band: false,
-            strips,
-            commit,
+        let strip = |piece: Piece<T>| match piece.what {
+            What::Own(own) => Some(Strip { texture: own.texture, place: piece.place, _pixels: own.pixels }),
+            What::Band(_) | What::Surface(_) => None,
         };
-        pieces.insert(first, joined);
+        let strips = pieces.splice(first..first + count, []).filter_map(strip).collect();
+        let what = What::Band(Band { strips, commit });
+        pieces.insert(first, Piece { id, place: Rectangle::from_size(size), what });
     }
 }
 

@@ -1,0 +1,275 @@
+//! Guests' surfaces as pieces: a picture or a pointer, imported when it is drawn and at no other time.
+//!
+//! Trusts nothing that a guest says of its buffer: a shared memory's size is checked before every import, and a texture
+//! that cannot be read when it is drawn leaves the ground's colour in its place, never what was there before.
+
+use super::{Part, Piece, Textures, What, ground, on_screen};
+use crate::render::cut::{crop, extent, whole_inside};
+use crate::render::own::ImportOwn;
+use crate::render::shape::Shape;
+use crate::wayland::content::{Content, Upload};
+use crate::wayland::mapped::Mapping;
+use crate::wayland::screens::Screens;
+use phyllome_protocol::status::Area;
+use smithay::backend::renderer::element::UnderlyingStorage;
+use smithay::backend::renderer::element::memory::MemoryBuffer;
+use smithay::backend::renderer::element::{Id, Kind};
+use smithay::backend::renderer::utils::{Buffer as SurfaceBuffer, CommitCounter, DamageSet, DamageSnapshot};
+use smithay::backend::renderer::{Frame, ImportAll, Renderer, Texture};
+use smithay::reexports::wayland_server::backend::ObjectId;
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{Resource, Weak};
+use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
+use smithay::wayland::compositor::with_states;
+use smithay::wayland::shm::{BufferAccessError, with_buffer_contents};
+use std::cell::Cell;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// What a surface is when it is not drawn but put onto a plane.
+#[derive(Debug)]
+enum Storage {
+    /// It can only be drawn.
+    None,
+    /// A guest's dmabuf. Shared memory is never here: smithay 0.7.0 copies a pointer's without regard to its size.
+    Buffer(SurfaceBuffer),
+    /// A copy of a guest's pointer, of exactly the size that is shown.
+    Pointer(Rc<MemoryBuffer>),
+}
+
+/// What is drawn of a guest's surface.
+#[derive(Debug)]
+pub(super) struct GuestSurface<T> {
+    /// The guest's pointer, or else its picture.
+    pointer: bool,
+    storage: Storage,
+    texture: T,
+    pub(super) source: Rectangle<f64, Buffer>,
+    pub(super) transform: Transform,
+    pub(super) opaque: bool,
+    damage: DamageSnapshot<i32, Buffer>,
+    /// The last attempt to draw it failed.
+    pub(super) failed: Cell<bool>,
+    /// What the texture reads from, where the processor reads it.
+    mapping: Option<Rc<Mapping>>,
+}
+
+impl<T> GuestSurface<T> {
+    pub(super) fn part(&self) -> Part {
+        if self.pointer { Part::Pointer } else { Part::Picture }
+    }
+
+    pub(super) fn commit(&self) -> CommitCounter {
+        self.damage.current_commit()
+    }
+
+    /// What changed since `commit`, of what is shown `size` pixels large.
+    pub(super) fn damage(&self, commit: Option<CommitCounter>, size: Size<i32, Physical>) -> DamageSet<i32, Physical> {
+        let whole = || DamageSet::from_slice(&[Rectangle::from_size(size)]);
+        let Some(parts) = self.damage.damage_since(commit) else { return whole() };
+        if parts.is_empty() {
+            return DamageSet::default();
+        }
+        if self.transform != Transform::Normal {
+            return whole();
+        }
+        on_screen(parts, self.source, size)
+    }
+
+    pub(super) fn kind(&self) -> Kind {
+        if self.pointer && matches!(self.storage, Storage::Pointer(_)) { Kind::Cursor } else { Kind::Unspecified }
+    }
+
+    pub(super) fn storage(&self) -> Option<UnderlyingStorage<'_>> {
+        match &self.storage {
+            Storage::None => None,
+            Storage::Buffer(buffer) => Some(UnderlyingStorage::Wayland(buffer)),
+            Storage::Pointer(copy) => Some(UnderlyingStorage::Memory(copy)),
+        }
+    }
+
+    /// Draws it, or the ground where it cannot be read.
+    pub(super) fn draw<R>(
+        &self,
+        frame: &mut R::Frame<'_, '_>,
+        source: Rectangle<f64, Buffer>,
+        place: Rectangle<i32, Physical>,
+        damage: &[Rectangle<i32, Physical>],
+        opaque: &[Rectangle<i32, Physical>],
+        transform: Transform,
+    ) -> Result<(), R::Error>
+    where
+        R: Renderer<TextureId = T>,
+    {
+        let reading = self.mapping.as_deref().and_then(Mapping::reading);
+        let drawn = frame.render_texture_from_to(&self.texture, source, place, damage, opaque, transform, 1.0);
+        drop(reading);
+        self.failed.set(drawn.is_err());
+        if drawn.is_err() { frame.draw_solid(place, damage, ground()) } else { Ok(()) }
+    }
+}
+
+/// How a buffer's pixels get to the renderer.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Copied from shared memory.
+    Shared,
+    /// Copied from, or read in, a dmabuf's mapping.
+    Mapped,
+    /// Read by the GPU.
+    Imported,
+}
+
+/// A surface's texture, for as long as the surface lives.
+pub(super) struct Imported<T> {
+    pub(super) surface: Weak<WlSurface>,
+    id: Id,
+    serial: u64,
+    texture: Option<T>,
+    buffer: ObjectId,
+    way: Way,
+    first_alpha: bool,
+    /// Holds what the texture reads from.
+    _mapping: Option<Rc<Mapping>>,
+}
+
+/// Where a surface is to be drawn: its place, what is cut off, and whether it is a guest's pointer.
+pub(super) struct SurfaceLayer<'a> {
+    pub(super) surface: &'a WlSurface,
+    /// Left and upper edge.
+    pub(super) at: (i32, i32),
+    /// Width and height.
+    pub(super) size: (u32, u32),
+    pub(super) clip: &'a Area,
+    pub(super) pointer: bool,
+}
+
+impl<T: Texture + Clone + 'static> Textures<T> {
+    /// The piece of a guest's surface; `None` where nothing of it can be seen.
+    pub(super) fn surface_piece<R>(
+        &mut self,
+        renderer: &mut R,
+        shown: &SurfaceLayer<'_>,
+        screens: &mut Screens,
+    ) -> Option<Piece<T>>
+    where
+        R: Renderer<TextureId = T> + ImportAll + ImportOwn,
+    {
+        let SurfaceLayer { surface, at: (x, y), size: (width, height), clip, pointer } = *shown;
+        let content = screens.content_mut(surface)?;
+        let Some(texture) = self.surface_texture(renderer, surface, content) else {
+            if !pointer {
+                screens.note_unreadable(surface);
+            }
+            return None;
+        };
+        let shape = Shape::of(content, (x, y, width, height));
+        let storage = if pointer {
+            let copy = self.pointers.as_mut().and_then(|pointers| pointers.copy(content));
+            copy.filter(|_| shape.exact).map_or(Storage::None, Storage::Pointer)
+        } else if shape.suits_overlay(clip).is_ok() {
+            Storage::Buffer(content.buffer.clone())
+        } else {
+            Storage::None
+        };
+        let place = Rectangle::new((x, y).into(), (extent(width), extent(height)).into());
+        let (place, source) = if content.transform == Transform::Normal {
+            crop(place, content.source, clip)?
+        } else {
+            // A turned picture is never cut: it is shown only where it fits whole.
+            (whole_inside(place, clip)?, content.source)
+        };
+        let surface = GuestSurface {
+            pointer,
+            storage,
+            texture,
+            source,
+            transform: content.transform,
+            opaque: !content.has_alpha,
+            damage: content.damage_snapshot(),
+            failed: Cell::new(false),
+            mapping: content.mapping.clone(),
+        };
+        Some(Piece { id: content.id.clone(), place, what: What::Surface(surface) })
+    }
+
+    fn surface_texture<R>(&mut self, renderer: &mut R, surface: &WlSurface, content: &mut Content) -> Option<T>
+    where
+        R: Renderer<TextureId = T> + ImportAll + ImportOwn,
+    {
+        let key = surface.id();
+        if let Some(imported) = self.surfaces.get(&key)
+            && imported.id == content.id
+            && imported.serial == content.serial
+        {
+            return imported.texture.clone();
+        }
+        let readable = with_buffer_contents(&content.buffer, |_, length, data| {
+            let end = i64::from(data.offset) + i64::from(data.stride) * i64::from(data.height);
+            usize::try_from(end).is_ok_and(|end| end <= length)
+        });
+        let shm = !matches!(readable, Err(BufferAccessError::NotManaged));
+        if shm && !matches!(readable, Ok(true)) {
+            return None;
+        }
+        let way = match (shm, &content.mapping) {
+            (true, _) => Way::Shared,
+            (false, Some(_)) => Way::Mapped,
+            (false, None) => Way::Imported,
+        };
+        let before = self.surfaces.get(&key);
+        let first_alpha = before.map_or(content.has_alpha, |before| before.first_alpha);
+        let before = before.filter(|before| before.id == content.id && before.way == way);
+        let before = before.and_then(|before| before.texture.clone());
+        let upload = content.take_upload();
+        let parts = match &upload {
+            Upload::Parts(parts) if before.is_some() => Some(parts.as_slice()),
+            _ => None,
+        };
+        if way != Way::Imported
+            && parts.is_some_and(<[_]>::is_empty)
+            && let Some(imported) = self.surfaces.get_mut(&key)
+            && imported.id == content.id
+            && imported.buffer == content.buffer.id()
+        {
+            // The same buffer, and nothing of it changed: no upload.
+            imported.serial = content.serial;
+            return imported.texture.clone();
+        }
+        let imported = match &content.mapping {
+            Some(mapping) => {
+                Some(renderer.import_mapped(mapping, before.as_ref(), parts).map_err(|error| error.to_string()))
+            }
+            None => with_states(surface, |states| {
+                // smithay's GLES renderer reuses a surface's texture without looking at its format; a surface that
+                // changes between with and without alpha gets a new one each time.
+                let cache = (first_alpha == content.has_alpha).then_some(states);
+                // smithay's renderers take no damage for all of it.
+                let imported = renderer.import_buffer(&content.buffer, cache, parts.unwrap_or_default());
+                imported.map(|imported| imported.map_err(|error| error.to_string()))
+            }),
+        };
+        let texture = match imported {
+            Some(Ok(texture)) => Some(texture),
+            Some(Err(error)) => {
+                if self.log.allow(Instant::now()) {
+                    tracing::warn!("a guest's buffer cannot be shown: {error}");
+                }
+                None
+            }
+            None => None,
+        };
+        let entry = Imported {
+            surface: surface.downgrade(),
+            id: content.id.clone(),
+            serial: content.serial,
+            texture: texture.clone(),
+            buffer: content.buffer.id(),
+            way,
+            first_alpha,
+            _mapping: content.mapping.clone(),
+        };
+        self.surfaces.insert(key, entry);
+        texture
+    }
+}
