@@ -159,7 +159,11 @@ impl State {
         // Under what the shell itself shows: a guest's pointer must not hide a name.
         scene.layers.extend(self.cursor_layer(id, &mut scene.shown));
         scene.layers.extend(self.arrow_layer(index));
-        let panel = if index == 0 { self.shell.panel() } else { None };
+        let panel = self.shell.panel();
+        if panel.is_some() {
+            self.ui.keep_panel();
+        }
+        let panel = panel.filter(|_| index == 0);
         let covered = panel.is_some();
         if let Some(panel) = panel {
             let pixels = self.ui.panel(&panel, area.width, area.height, scale);

@@ -1,7 +1,7 @@
 //! The same pictures drawn by GLES on surfaceless EGL, where the machine has it.
 
 use super::fixture::{Fixture, pixels};
-use super::show::shown;
+use super::show::{a_panel_that_changes_in_parts, shown};
 use crate::outputs::RendererKind;
 use smithay::reexports::rustix;
 use std::fs::File;
@@ -35,6 +35,12 @@ fn gles_draws_what_pixman_draws() {
     let (gles, pixman) = (shell.shot("gles"), other.shot("pixman"));
     assert_eq!(gles.count_inside(&area, GREEN), pixels(&area));
     assert_eq!(gles.differs_outside(&area, &pixman), None);
+}
+
+#[test]
+fn gles_draws_a_panel_that_changes_in_parts_as_pixman_draws_it_anew() {
+    let Some(shell) = gles("gles_draws_a_panel_that_changes_in_parts_as_pixman_draws_it_anew") else { return };
+    a_panel_that_changes_in_parts(shell);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::outputs::RendererKind;
 use phyllome_config::guest::LabelColor;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::{Area, GuestState};
+use phyllome_trusted::codes;
 use wayland_client::protocol::{wl_output, wl_shm};
 
 const GREEN: u32 = 0x00_ff_00;
@@ -191,6 +192,44 @@ fn a_guest_under_the_panel_gets_no_frame_callbacks() {
     shell.settle();
     shell.roundtrip(&mut red);
     assert_eq!(red.events.frames, 1);
+}
+
+/// A shell with the panel open, after the selection has gone down so many times.
+fn panel_after(mut shell: Fixture, downs: u32) -> Fixture {
+    let names = ["red", "blue", "green", "gray"];
+    shell.guests(names.iter().zip(1..).map(|(name, slot)| guest(name, slot, LabelColor::Red)).collect());
+    shell.panel(true);
+    (0..downs).for_each(|_| go_down(&mut shell));
+    shell
+}
+
+fn go_down(shell: &mut Fixture) {
+    shell.state.handle_key(codes::DOWN, true, 1);
+    shell.state.handle_key(codes::DOWN, false, 2);
+}
+
+/// The panel changes step by step, and looks after each as one that is opened in that state.
+pub(super) fn a_panel_that_changes_in_parts(shell: Fixture) {
+    let mut shell = panel_after(shell, 0);
+    let area = shell.area();
+    let place = |shell: &mut Fixture| {
+        let view = shell.state.shell.panel().unwrap();
+        shell.state.ui.panel(&view, area.width, area.height, 1.0).data.as_ptr()
+    };
+    let first = place(&mut shell);
+    let nowhere = Area { x: 0, y: 0, width: 0, height: 0 };
+    for downs in 0..4 {
+        let anew = panel_after(Fixture::new(), downs).shot("panel-anew");
+        assert_eq!(shell.shot("panel-in-parts").differs_outside(&nowhere, &anew), None, "after {downs} steps");
+        go_down(&mut shell);
+    }
+    shell.settle();
+    assert_eq!(place(&mut shell), first, "the renderer keeps no picture after its frame: it changes in place");
+}
+
+#[test]
+fn a_panel_that_changes_in_parts_looks_like_one_that_is_drawn_anew() {
+    a_panel_that_changes_in_parts(Fixture::new());
 }
 
 #[test]

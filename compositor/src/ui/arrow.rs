@@ -1,5 +1,5 @@
-//! The shell's own pointer: a white wedge with a dark edge, which is seen on every ground. Drawn from its outline, so that it is sharp at
-//! every scale.
+//! The shell's own pointer: a white wedge with a dark edge, which is seen on every ground. Drawn from its outline, so
+//! that it is sharp at every scale.
 
 use super::Pixels;
 use phyllome_config::guest::Rgb;

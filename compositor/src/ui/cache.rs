@@ -1,4 +1,6 @@
-//! The few pictures that were drawn last, by what they show.
+//! What was drawn last and may be shown again: pictures by what they show, and the window of a face.
+//!
+//! Nothing here outlives its use by much: what no frame asks for gives its memory back.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -7,21 +9,37 @@ use std::rc::Rc;
 /// output draws a frame of its own.
 const PATIENCE: u32 = 32;
 
+/// Counts the frames in which something was not asked for.
+#[derive(Default)]
+struct Patience(u32);
+
+impl Patience {
+    fn used(&mut self) {
+        self.0 = 0;
+    }
+
+    /// A frame was drawn. Whether patience has just ended.
+    fn frame(&mut self) -> bool {
+        self.0 = self.0.saturating_add(1);
+        self.0 == PATIENCE
+    }
+}
+
 /// At most `room` values, the ones used last.
 pub(super) struct Cache<K, V> {
     room: usize,
     entries: VecDeque<(K, Rc<V>)>,
-    unused: u32,
+    patience: Patience,
 }
 
 impl<K: PartialEq, V> Cache<K, V> {
     pub(super) fn new(room: usize) -> Self {
-        Self { room, entries: VecDeque::new(), unused: 0 }
+        Self { room, entries: VecDeque::new(), patience: Patience::default() }
     }
 
     /// The value of `key`, if it is still here.
     pub(super) fn get(&mut self, key: &K) -> Option<Rc<V>> {
-        self.unused = 0;
+        self.patience.used();
         let at = self.entries.iter().position(|(k, _)| k == key)?;
         let entry = self.entries.remove(at)?;
         let value = entry.1.clone();
@@ -39,15 +57,48 @@ impl<K: PartialEq, V> Cache<K, V> {
 
     /// A frame was drawn. What is not part of frames any longer gives its memory back.
     pub(super) fn frame(&mut self) {
-        self.unused = self.unused.saturating_add(1);
-        if self.unused == PATIENCE {
-            self.clear();
+        if self.patience.frame() {
+            self.entries = VecDeque::new();
         }
     }
+}
 
-    /// Forgets everything.
-    pub(super) fn clear(&mut self) {
-        self.entries = VecDeque::new();
+/// One value, the one that was used last.
+pub(super) struct Latest<K, V> {
+    entry: Option<(K, V)>,
+    patience: Patience,
+}
+
+impl<K: PartialEq, V> Latest<K, V> {
+    pub(super) fn new() -> Self {
+        Self { entry: None, patience: Patience::default() }
+    }
+
+    /// The value of `key`. One of another key goes before this one is made: both at once may be two screens' worth.
+    pub(super) fn get_or_make<E>(&mut self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<&mut V, E> {
+        self.patience.used();
+        let entry = match self.entry.take().filter(|(kept, _)| *kept == key) {
+            Some(entry) => entry,
+            None => (key, make()?),
+        };
+        Ok(&mut self.entry.insert(entry).1)
+    }
+
+    /// The value, if there is one.
+    pub(super) fn get(&self) -> Option<&V> {
+        self.entry.as_ref().map(|(_, value)| value)
+    }
+
+    /// It is in use, though nobody asks for it.
+    pub(super) fn keep(&mut self) {
+        self.patience.used();
+    }
+
+    /// A frame was drawn. What is not part of frames any longer gives its memory back.
+    pub(super) fn frame(&mut self) {
+        if self.patience.frame() {
+            self.entry = None;
+        }
     }
 }
 
@@ -79,5 +130,23 @@ mod tests {
         }
         assert_eq!(Rc::strong_count(&value), 1);
         assert!(cache.get(&1).is_none());
+    }
+
+    #[test]
+    fn there_is_one_latest_value_and_it_goes_when_it_is_not_used() {
+        let mut latest = Latest::new();
+        let make = |value: u32| move || Ok::<_, ()>(value);
+        assert_eq!(latest.get_or_make(1, make(10)), Ok(&mut 10));
+        assert_eq!(latest.get_or_make(1, make(11)), Ok(&mut 10));
+        assert_eq!(latest.get_or_make(2, || Err(())), Err(()));
+        assert_eq!(latest.get(), None, "the old one goes first");
+        assert_eq!(latest.get_or_make(2, make(20)), Ok(&mut 20));
+        for frame in 0..3 * PATIENCE {
+            latest.frame();
+            if frame < 2 * PATIENCE {
+                latest.keep();
+            }
+            assert_eq!(latest.get().is_some(), frame + 1 < 3 * PATIENCE, "{frame}");
+        }
     }
 }

@@ -1,25 +1,35 @@
 //! Slint without a display: windows that exist only to be drawn into memory, by the software renderer, with our font.
 //!
-//! Slint keeps its platform per thread, so this module does too. It never opens a display and never runs Slint's event loop.
-//! The font is in the program; only a character that it lacks may be drawn with a font of the host.
+//! A [`Surface`] is drawn as a whole, once, into a picture that others keep. A [`Resident`] is the window of a face:
+//! its component, its focus and its picture live from one frame to the next, and only what changed is drawn again, in
+//! place. Slint keeps its platform per thread, so this module does too. It never opens a display, never runs Slint's
+//! event loop and never wakes anybody: the text cursor does not blink, and should a component have a timer or an
+//! animation, it stands still until the caller asks for a frame, at the latest when [`Resident::alarm`] says. The font
+//! is in the program; only a character that it lacks may be drawn with a font of the host.
 
-use super::UiError;
+use super::input::{self, WindowInput, WindowModifiers};
+use super::{Pixels, UiError};
+use phyllome_protocol::status::Area;
 use phyllome_trusted::pixels::over;
 use slint::fontique_011::fontique;
 use slint::platform::software_renderer::{
-    MinimalSoftwareWindow, PremultipliedRgbaColor, RepaintBufferType, TargetPixel,
+    MinimalSoftwareWindow, PhysicalRegion, PremultipliedRgbaColor, RepaintBufferType, TargetPixel,
 };
 use slint::platform::{Platform, PlatformError, SetPlatformError, WindowAdapter, WindowEvent};
 use slint::{ComponentHandle, PhysicalSize};
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Under which the font is registered. No font of the host has this name, so that none can take its place.
 const FONT_FAMILY: &str = "Phyllome Inter";
 
 /// Largest side of a picture in physical pixels; Slint counts them in 16 bits.
 pub(super) const MAX_SIDE: u32 = 16_384;
+
+/// From one step of an animation to the next.
+const STEP: Duration = Duration::from_millis(16);
 
 thread_local! {
     /// The window of the component that was made last. Slint hands a component's window to its platform only.
@@ -33,6 +43,11 @@ impl Platform for Memory {
         let window = MinimalSoftwareWindow::new(RepaintBufferType::NewBuffer);
         LAST_WINDOW.with_borrow_mut(|last| *last = Some(window.clone()));
         Ok(window)
+    }
+
+    /// A cursor that blinks would wake the shell twice a second.
+    fn cursor_flash_cycle(&self) -> Duration {
+        Duration::ZERO
     }
 }
 
@@ -81,6 +96,11 @@ impl TargetPixel for Bgra {
     }
 }
 
+/// Whether there is anything to draw, and Slint can count it.
+fn can_be_drawn(width: u32, height: u32) -> bool {
+    (1..=MAX_SIDE).contains(&width) && (1..=MAX_SIDE).contains(&height)
+}
+
 /// A Slint component with the window that it is drawn through.
 pub(crate) struct Surface<C: ComponentHandle> {
     pub(crate) component: C,
@@ -117,7 +137,7 @@ impl<C: ComponentHandle> Surface<C> {
     /// out, and all of a picture that is empty or too large, is transparent.
     pub(crate) fn draw(&self, width: u32, height: u32) -> Vec<u8> {
         let mut data = vec![0; width as usize * height as usize * 4];
-        if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE {
+        if !can_be_drawn(width, height) {
             return data;
         }
         self.set_size(width, height);
@@ -127,4 +147,73 @@ impl<C: ComponentHandle> Surface<C> {
         });
         data
     }
+}
+
+/// The window of a face at one size and scale, with the picture that it is drawn into.
+pub(crate) struct Resident<C: ComponentHandle> {
+    surface: Surface<C>,
+    pixels: Rc<Pixels>,
+}
+
+impl<C: ComponentHandle> Resident<C> {
+    /// Makes a component of `width` × `height` physical pixels at `scale`. Nothing is drawn yet.
+    pub(crate) fn new(
+        make: impl FnOnce() -> Result<C, PlatformError>,
+        width: u32,
+        height: u32,
+        scale: f64,
+    ) -> Result<Self, UiError> {
+        let surface = Surface::new(make, scale)?;
+        surface.set_size(width, height);
+        surface.window.dispatch_event(WindowEvent::WindowActiveChanged(true));
+        surface.window.request_redraw();
+        Ok(Self { surface, pixels: Rc::new(Pixels::new(width, height, Vec::new())) })
+    }
+
+    /// The component, whose properties say what is shown.
+    pub(crate) fn component(&self) -> &C {
+        &self.surface.component
+    }
+
+    /// Lets the window have what a person did while these modifiers were held. Tells whether anything in it took it.
+    pub(crate) fn input(&self, input: &WindowInput, modifiers: WindowModifiers) -> bool {
+        input::dispatch(&self.surface.window, input, modifiers)
+    }
+
+    /// After which time the picture has to be asked for again, though nobody has set a property or given any input;
+    /// `None` while no timer and no animation runs. Slint counts both for all windows of a thread.
+    pub(crate) fn alarm(&self) -> Option<Duration> {
+        let timer = slint::platform::duration_until_next_timer_update();
+        let step = self.surface.window.has_active_animations().then_some(STEP);
+        [timer, step].into_iter().flatten().min()
+    }
+
+    /// The picture of now: the same `Rc` again, with the same generation, while nothing has changed. The caller is to
+    /// let it go after the frame: while somebody has it, the next change is drawn into a copy.
+    ///
+    /// What the component leaves out, and all of a picture that is empty or too large, is transparent.
+    pub(crate) fn picture(&mut self) -> Rc<Pixels> {
+        slint::platform::update_timers_and_animations();
+        let (width, height) = (self.pixels.width, self.pixels.height);
+        if can_be_drawn(width, height) {
+            self.surface.window.draw_if_needed(|renderer| {
+                renderer.set_repaint_buffer_type(RepaintBufferType::ReusedBuffer);
+                Pixels::change(&mut self.pixels, |data| {
+                    parts_of(&renderer.render(bytemuck::cast_slice_mut::<u8, Bgra>(data), width as usize))
+                });
+            });
+        }
+        self.pixels.clone()
+    }
+}
+
+/// The parts of a region that Slint has drawn, in physical pixels.
+fn parts_of(region: &PhysicalRegion) -> Vec<Area> {
+    let part = |(at, size): (slint::PhysicalPosition, PhysicalSize)| Area {
+        x: at.x.unsigned_abs(),
+        y: at.y.unsigned_abs(),
+        width: size.width,
+        height: size.height,
+    };
+    region.iter().map(part).filter(|part| part.width > 0 && part.height > 0).collect()
 }

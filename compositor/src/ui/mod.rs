@@ -1,28 +1,34 @@
 //! Everything that the shell draws itself: bar, message, flash, switcher and panel, into plain pixels.
 //!
-//! Slint's software renderer draws in this process, with the font that is built in. This module knows nothing of Wayland,
-//! guests or displays, bounds every text that it is given, and draws nothing that has not changed. Components other than
-//! the bar's live only while they are drawn.
+//! Slint's software renderer draws in this process, with the font that is built in. This module knows nothing of
+//! Wayland, guests or displays, bounds every text that it is given, and draws nothing that has not changed. The panel
+//! has a window that lives while it is open, of one size at a time: it goes with its picture after as many frames
+//! without the panel as any picture does. The bar's component stays, and those of the others live only while they are
+//! drawn.
 
 mod arrow;
 mod cache;
 mod engine;
 pub(crate) mod generated;
+pub mod input;
 mod text;
 pub mod views;
 
 pub use arrow::Arrow;
+pub use input::{WindowInput, WindowModifiers};
 pub use phyllome_trusted::pixels::Pixels;
 pub use views::{Icon, Message, PanelRow, PanelView, StateTone, SwitcherEntry};
 
-use cache::Cache;
+use crate::faces::panel::PanelWindow;
+use cache::{Cache, Latest};
 use engine::MAX_SIDE;
-pub(crate) use engine::Surface;
+pub(crate) use engine::{Resident, Surface};
 use generated::{BarSurface, FlashSurface, MessageSurface, SwitchTile, SwitcherSurface, icons};
 use phyllome_config::guest::{Pattern, Rgb};
 use phyllome_trusted::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
 use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
+use std::time::Duration;
 pub(crate) use text::clean;
 
 /// Widest message, in logical pixels.
@@ -54,7 +60,7 @@ pub struct Ui {
     messages: Cache<(Message, Place), Pixels>,
     flashes: Cache<(LabelView, Place), Pixels>,
     switchers: Cache<(Vec<SwitcherEntry>, usize, Place), Pixels>,
-    panels: Cache<(PanelView, Place), Pixels>,
+    panel: Latest<Place, PanelWindow>,
     arrows: Cache<u64, Pixels>,
 }
 
@@ -68,7 +74,7 @@ impl Ui {
             messages: Cache::new(1),
             flashes: Cache::new(1),
             switchers: Cache::new(1),
-            panels: Cache::new(1),
+            panel: Latest::new(),
             arrows: Cache::new(KEPT),
         })
     }
@@ -79,7 +85,7 @@ impl Ui {
         self.messages.frame();
         self.flashes.frame();
         self.switchers.frame();
-        self.panels.frame();
+        self.panel.frame();
         let key = (owner.clone(), (output_w, output_h, scale.to_bits()));
         if let Some(strips) = self.bands.get(&key) {
             return strips;
@@ -91,8 +97,8 @@ impl Ui {
 
     /// What is shown in the area (`w` × `h` physical pixels) of a guest without a picture; opaque.
     ///
-    /// Only as large as its text needs: it belongs in the middle of the area (as [`geometry::place`] puts it), on a ground of
-    /// [`colors::GROUND`].
+    /// Only as large as its text needs: it belongs in the middle of the area (as [`geometry::place`] puts it), on a
+    /// ground of [`colors::GROUND`].
     pub fn message(&mut self, message: &Message, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
         let key = (message.clone(), (w, h, scale.to_bits()));
         if let Some(pixels) = self.messages.get(&key) {
@@ -112,8 +118,8 @@ impl Ui {
         self.flashes.put(key, pixels)
     }
 
-    /// The overlay of Super+Tab, at most `max_w` physical pixels wide; its corners are transparent. Of entries that don't
-    /// fit, those around the selected one are shown.
+    /// The overlay of Super+Tab, at most `max_w` physical pixels wide; its corners are transparent. Of entries that
+    /// don't fit, those around the selected one are shown.
     pub fn switcher(&mut self, entries: &[SwitcherEntry], selected: usize, max_w: u32, scale: f64) -> Rc<Pixels> {
         let key = (entries.to_vec(), selected, (max_w, 0, scale.to_bits()));
         if let Some(pixels) = self.switchers.get(&key) {
@@ -124,17 +130,30 @@ impl Ui {
         self.switchers.put(key, pixels)
     }
 
-    /// The panel over the whole area of `w` × `h` physical pixels inside the band; opaque.
+    /// The panel over the whole area of `w` × `h` physical pixels inside the band; opaque. What of it changed since an
+    /// earlier frame, the picture says itself.
     pub fn panel(&mut self, panel: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
-        let key = (panel.clone(), (w, h, scale.to_bits()));
-        if let Some(pixels) = self.panels.get(&key) {
-            return pixels;
+        let place = (w, h, scale.to_bits());
+        match self.panel.get_or_make(place, || PanelWindow::new(w, h, scale)) {
+            Ok(window) => window.show(panel),
+            Err(error) => Rc::new(plain(&error, w, h, colors::GROUND)),
         }
-        // The old picture goes before the new one is made: two of them are two screens' worth of memory.
-        self.panels.clear();
-        let pixels =
-            crate::faces::panel::draw(panel, w, h, scale).unwrap_or_else(|error| plain(&error, w, h, colors::GROUND));
-        self.panels.put(key, pixels)
+    }
+
+    /// The panel is open, though this frame is not its output's: its window stays.
+    pub fn keep_panel(&mut self) {
+        self.panel.keep();
+    }
+
+    /// Gives the panel what a person did while these modifiers were held. Whether anything in it took it.
+    pub fn panel_input(&mut self, input: &WindowInput, modifiers: WindowModifiers) -> bool {
+        self.panel.get().is_some_and(|window| window.input(input, modifiers))
+    }
+
+    /// After which time a frame has to be drawn though nothing that it is asked for has changed; `None` while no face
+    /// has anything that moves by itself.
+    pub fn alarm(&self) -> Option<Duration> {
+        self.panel.get().and_then(PanelWindow::alarm)
     }
 
     /// The shell's own pointer.
@@ -294,5 +313,7 @@ impl Icon {
     }
 }
 
+#[cfg(test)]
+mod resident_tests;
 #[cfg(test)]
 mod tests;

@@ -13,7 +13,7 @@ use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
 use phyllome_trusted::gate::Verb;
 use std::time::Instant;
-pub use view::draw;
+pub use view::PanelWindow;
 
 /// Selection, and what the panel has to say for as long as it is open.
 #[derive(Debug, Default)]
