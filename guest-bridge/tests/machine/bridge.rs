@@ -18,12 +18,8 @@ use std::time::{Duration, Instant};
 const DEADLINE: Duration = Duration::from_secs(90);
 
 /// Waits for a condition.
-pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
-    let end = Instant::now() + DEADLINE;
-    while !condition() {
-        assert!(Instant::now() < end, "in vain: {what}");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+pub fn eventually(what: &str, condition: impl FnMut() -> bool) {
+    phyllome_test_support::wait::until(what, DEADLINE, condition);
 }
 
 /// Whether a process runs (a zombie does not).
@@ -268,12 +264,7 @@ impl Bridge {
 
     /// How often the threads of phyllome-guest went to sleep, all together.
     pub fn wake_ups(&self) -> u64 {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        let count = |status: String| -> u64 {
-            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches")).unwrap().to_owned();
-            line.split_whitespace().last().unwrap().parse().unwrap()
-        };
-        tasks.map(|task| count(std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())).sum()
+        phyllome_test_support::process::wake_ups(self.pid()).unwrap()
     }
 
     fn log(&self) -> String {

@@ -2,7 +2,7 @@
 
 use phyllome_guest_bridge::renderer::client::{Client, Happened, Patience, Ticket};
 use phyllome_guest_bridge::renderer::wire::{self, Event, MAX_PACKET, Request};
-use rustix::fs::{MemfdFlags, memfd_create};
+use phyllome_test_support::process::own_descriptors;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -16,28 +16,20 @@ use std::time::{Duration, Instant};
 /// Descriptors belong to the process, so those who count them do it one after another.
 static ALONE: Mutex<()> = Mutex::new(());
 
-fn descriptors() -> usize {
-    std::fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 /// Runs a test, after which as many descriptors are open as before.
 pub fn leaking_nothing<T>(test: impl FnOnce() -> T) -> T {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     // What the first runtime of a process opens stays for all later ones.
     block_on(async {});
-    let before = descriptors();
+    let before = own_descriptors();
     let result = test();
-    until("the descriptors to be closed", || descriptors() <= before);
+    until("the descriptors to be closed", || own_descriptors() <= before);
     result
 }
 
 /// Waits for a condition; what is waited for happens in another process or thread.
-pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let start = Instant::now();
-    while !holds() {
-        assert!(start.elapsed() < Duration::from_secs(20), "still no sign of {what}");
-        std::thread::sleep(Duration::from_millis(1));
-    }
+pub fn until(what: &str, holds: impl FnMut() -> bool) {
+    phyllome_test_support::wait::until(what, Duration::from_secs(20), holds);
 }
 
 pub fn block_on<T>(work: impl Future<Output = T>) -> T {
@@ -57,9 +49,7 @@ pub const HELLO: [Event<'_>; 2] =
 
 /// Memory of `size` bytes that can be sealed.
 pub fn memory(size: u64) -> OwnedFd {
-    let memory = memfd_create("stand-in", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-    rustix::fs::ftruncate(&memory, size).unwrap();
-    memory
+    phyllome_test_support::memory::zeros(size).unwrap()
 }
 
 /// The renderer's ends of the connections that were made, the present one last.

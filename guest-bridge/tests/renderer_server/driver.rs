@@ -3,8 +3,8 @@
 use phyllome_guest_bridge::renderer::wire::{
     self, Box3d, Create3d, Event, Export, MAX_INLINE, MAX_PACKET, Piece, ReadBack, Region, Request, Transfer3d,
 };
+use phyllome_test_support::{memory, process, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -275,31 +275,20 @@ impl Renderer {
 
     /// Its exit, which must come in time.
     pub fn exit(&mut self) -> ExitStatus {
-        let end = Instant::now() + PATIENCE;
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            assert!(Instant::now() < end, "the renderer does not end");
-            std::thread::sleep(Duration::from_millis(5));
-        }
+        wait::value("the renderer's end", PATIENCE, || Ok(self.child.try_wait()?)).unwrap()
     }
 
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+        process::descriptors(self.pid()).unwrap()
     }
 }
 
 pub fn memfd(bytes: u64) -> OwnedFd {
-    let file = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-    rustix::fs::ftruncate(&file, bytes).unwrap();
-    file
+    memory::zeros(bytes).unwrap()
 }
 
 pub fn sealed(bytes: u64) -> OwnedFd {
-    let file = memfd(bytes);
-    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW).unwrap();
-    file
+    memory::sealed(bytes).unwrap()
 }
 
 pub fn write(file: &OwnedFd, bytes: &[u8]) {

@@ -31,12 +31,9 @@ pub fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
 
 /// Memory as the device makes it: a sealed memfd, rows of a multiple of 256 bytes, filled with one colour.
 pub fn memory(width: u32, height: u32, fourcc: u32, pixel: [u8; 4], dmabuf: bool) -> Arc<SharedBuffer> {
-    use rustix::fs::{MemfdFlags, SealFlags};
     let stride = (width * 4).next_multiple_of(256);
-    let memfd = rustix::fs::memfd_create("guest", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-    let file = std::fs::File::from(memfd);
-    file.write_all_at(&pixel.repeat((stride / 4 * height) as usize), 0).unwrap();
-    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).unwrap();
+    let content = pixel.repeat((stride / 4 * height) as usize);
+    let file = std::fs::File::from(phyllome_test_support::memory::sealed_with(&content).unwrap());
     let dmabuf = dmabuf.then(|| Dmabuf::linear(file.try_clone().unwrap().into(), 0, stride));
     let id = NEXT_BUFFER.fetch_add(1, Ordering::Relaxed);
     Arc::new(SharedBuffer { id, memfd: Some(file.into()), dmabuf, width, height, stride, fourcc, replaceable: false })
@@ -45,8 +42,8 @@ pub fn memory(width: u32, height: u32, fourcc: u32, pixel: [u8; 4], dmabuf: bool
 /// A picture of a renderer's: a dmabuf of these planes (offset and stride), each of a file of its own.
 pub fn given(width: u32, height: u32, planes: &[(u32, u32)], modifier: u64, bottom_up: bool) -> Arc<SharedBuffer> {
     let planes = planes.iter().map(|&(offset, stride)| {
-        let file = rustix::fs::memfd_create("renderer", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
-        rustix::fs::ftruncate(&file, u64::from(offset) + u64::from(stride) * u64::from(height)).unwrap();
+        let size = u64::from(offset) + u64::from(stride) * u64::from(height);
+        let file = phyllome_test_support::memory::zeros(size).unwrap();
         Plane { file, offset, stride }
     });
     let dmabuf = Dmabuf { planes: planes.collect(), modifier, bottom_up };

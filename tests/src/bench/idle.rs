@@ -3,22 +3,11 @@
 use super::Row;
 use crate::host::Host;
 use anyhow::{Context, Result};
+use phyllome_test_support::process::wake_ups;
 use std::time::Duration;
 
 /// How long is listened.
 const SPAN: Duration = Duration::from_secs(10);
-
-/// Voluntary context switches of all threads of a process: one for each time that it went back to sleep.
-pub fn wakeups(pid: u32) -> Result<u64> {
-    let mut sum = 0;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = std::fs::read_to_string(task?.path().join("status"))?;
-        let line =
-            text.lines().find_map(|l| l.strip_prefix("voluntary_ctxt_switches:")).context("no context switches")?;
-        sum += line.trim().parse::<u64>()?;
-    }
-    Ok(sum)
-}
 
 /// A field of /proc/PID/status in MiB.
 fn mebibytes(pid: u32, key: &str) -> Result<f64> {
@@ -46,7 +35,7 @@ pub fn rows(name: &str, text: &str) -> Vec<Row> {
         let mut last = (0, 0);
         let mut seconds = 0;
         loop {
-            let now = (wakeups(shell)?, wakeups(bridge)?);
+            let now = (wake_ups(shell)?, wake_ups(bridge)?);
             if now == last {
                 break;
             }
@@ -54,9 +43,9 @@ pub fn rows(name: &str, text: &str) -> Vec<Row> {
             (last, seconds) = (now, seconds + 1);
             std::thread::sleep(Duration::from_secs(1));
         }
-        let before = (wakeups(shell)?, wakeups(bridge)?);
+        let before = (wake_ups(shell)?, wake_ups(bridge)?);
         std::thread::sleep(SPAN);
-        let after = (wakeups(shell)?, wakeups(bridge)?);
+        let after = (wake_ups(shell)?, wake_ups(bridge)?);
         Ok(vec![
             Row::alone("idle_wakeups_shell_10s", "times", (after.0 - before.0) as f64, 0.0),
             Row::alone("idle_wakeups_bridge_10s", "times", (after.1 - before.1) as f64, 0.0),

@@ -148,11 +148,6 @@ impl DeviceProcess {
         Ok(sum)
     }
 
-    /// How often it was woken up.
-    pub fn wakeups(&self) -> Result<u64> {
-        process::wake_ups(self.child.id())
-    }
-
     /// Private and shared-anonymous resident memory in KiB, guest memory left out (it is a mapped memfd of ours).
     pub fn rss_anon_kib(&self) -> Result<u64> {
         process::rss_anon_kib(self.child.id())

@@ -2,28 +2,32 @@
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
-/// A memfd that holds these bytes and can be made neither smaller nor larger.
-pub fn sealed(bytes: &[u8]) -> io::Result<File> {
-    let file = open(bytes)?;
-    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
-    Ok(file)
+/// A memfd of so many zeros that anybody can make smaller, larger, or seal.
+pub fn zeros(bytes: u64) -> io::Result<OwnedFd> {
+    let memory = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&memory, bytes)?;
+    Ok(memory)
 }
 
-/// A sealed memfd of so many zeros.
-pub fn sealed_zeros(size: u64) -> io::Result<File> {
-    let file = open(&[])?;
-    file.set_len(size)?;
-    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW)?;
-    Ok(file)
+/// A memfd of so many zeros that can be made neither smaller nor larger.
+pub fn sealed(bytes: u64) -> io::Result<OwnedFd> {
+    seal(zeros(bytes)?)
 }
 
-/// A memfd that holds these bytes and whose size is anybody's.
-pub fn open(bytes: &[u8]) -> io::Result<File> {
-    let mut file = File::from(rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?);
-    file.write_all(bytes)?;
-    Ok(file)
+/// A memfd that holds this and can be made neither smaller nor larger.
+pub fn sealed_with(content: &[u8]) -> io::Result<OwnedFd> {
+    let file = File::from(zeros(content.len() as u64)?);
+    file.write_all_at(content, 0)?;
+    seal(file.into())
+}
+
+fn seal(memory: OwnedFd) -> io::Result<OwnedFd> {
+    rustix::fs::fcntl_add_seals(&memory, SealFlags::SHRINK | SealFlags::GROW)?;
+    Ok(memory)
 }
 
 #[cfg(test)]
@@ -32,10 +36,12 @@ mod tests {
 
     #[test]
     fn sealed_memory_keeps_its_size() {
-        let file = sealed(b"abc").unwrap();
-        assert_eq!(file.metadata().unwrap().len(), 3);
+        let file = File::from(sealed_with(b"abc").unwrap());
+        let mut held = [0; 3];
+        file.read_exact_at(&mut held, 0).unwrap();
+        assert_eq!((&held, file.metadata().unwrap().len()), (b"abc", 3));
         assert!(file.set_len(1).is_err() && file.set_len(9).is_err());
-        assert_eq!(sealed_zeros(4096).unwrap().metadata().unwrap().len(), 4096);
-        assert!(open(b"abc").unwrap().set_len(1).is_ok());
+        assert!(File::from(sealed(4096).unwrap()).set_len(0).is_err());
+        assert!(File::from(zeros(4096).unwrap()).set_len(0).is_ok());
     }
 }

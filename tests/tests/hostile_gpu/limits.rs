@@ -11,16 +11,25 @@ fn a_flood_of_flushes_is_answered_and_bounded() -> Result<()> {
     let (mut device, mut session) = serving()?;
     session.create(1, B8G8R8X8, 64, 64, PIXELS)?;
     ensure!(session.ask(set_scanout(0, 1, full(64, 64)))? == OK_NODATA);
-    for round in 0..soak::times(20, 200u64) {
-        for slot in 0..64 {
-            session.enqueue(slot, &flush(1, full(64, 64)).fenced(round * 64 + u64::from(slot)).build(), 24)?;
+    let flood = |session: &mut Session, rounds: u64| -> Result<()> {
+        for round in 0..rounds {
+            for slot in 0..64 {
+                session.enqueue(slot, &flush(1, full(64, 64)).fenced(round * 64 + u64::from(slot)).build(), 24)?;
+            }
+            session.control.notify()?;
+            for _ in 0..64 {
+                session.control.wait(&session.memory, session::ANSWER)?;
+            }
         }
-        session.control.notify()?;
-        for _ in 0..64 {
-            session.control.wait(&session.memory, session::ANSWER)?;
-        }
-    }
+        Ok(())
+    };
+    flood(&mut session, 5)?;
+    let before = (device.rss_anon_kib()?, device.descriptors()?);
+    flood(&mut session, soak::times(20, 200))?;
     session.assert_serves()?;
+    device.settled(|d| Ok(d.descriptors()? <= before.1))?;
+    let after = device.rss_anon_kib()?;
+    ensure!(after <= before.0 + 256, "memory grew from {} to {after} KiB", before.0);
     ensure!(device.is_alive());
     Ok(())
 }

@@ -114,13 +114,11 @@ impl Rig {
 
     /// The same after something that may have ended the renderer, whose death may come to light only with the next command.
     fn recovers(&mut self) -> Result<()> {
-        for _ in 0..2 {
-            if self.serves().is_ok() {
-                return Ok(());
-            }
-            self.ask(destroy_context(PROOF_ID))?;
-            self.ask(unref(PROOF_ID))?;
+        if self.serves().is_ok() {
+            return Ok(());
         }
+        self.ask(destroy_context(PROOF_ID))?;
+        self.ask(unref(PROOF_ID))?;
         self.serves()
     }
 

@@ -37,16 +37,6 @@ fn is_framed(picture: &Picture) -> bool {
     picture.edge().iter().all(|pixel| *pixel == rgb(HOST))
 }
 
-/// How often all threads of the shell were woken up or took the processor in so many seconds, by a count of the kernel's.
-fn wake_ups(rig: &Rig, seconds: u32) -> Result<i64> {
-    let pid = rig.shell()?.pid();
-    let count = format!("cat /proc/{pid}/task/*/status | awk '/ctxt_switches/ {{ n += $2 }} END {{ print n }}'");
-    let counts = rig.machine.root(&format!("{count}; sleep {seconds}; {count}"))?;
-    let mut counts = counts.lines().map(str::parse::<i64>);
-    let (before, after) = (counts.next().context("no count")??, counts.next().context("no second count")??);
-    Ok(after - before)
-}
-
 #[test]
 fn what_is_scanned_out_is_what_the_shell_says() -> Result<()> {
     let name = "what_is_scanned_out_is_what_the_shell_says";
@@ -65,8 +55,8 @@ fn what_is_scanned_out_is_what_the_shell_says() -> Result<()> {
         rig.machine.wait_picture("the message again", 0, SOON, |picture| *picture == message)?;
 
         // Nothing happens, nothing is done.
-        wait_for("a shell at rest", SOON, || Ok((wake_ups(rig, 2)? == 0).then_some(())))?;
-        ensure!(wake_ups(rig, 10)? == 0, "a shell at rest woke up");
+        wait_for("a shell at rest", SOON, || Ok((rig.wake_ups(2)? == 0).then_some(())))?;
+        ensure!(rig.wake_ups(10)? == 0, "a shell at rest woke up");
         Ok(())
     })
 }
@@ -169,7 +159,7 @@ fn a_frame_that_never_comes_onto_the_display_is_not_waited_for_for_ever() -> Res
         ensure!(said.count() == 1, "{log}");
         // It is as lively as before, and as quiet.
         toggle("the message again", &|seen| *seen == message)?;
-        wait_for("a shell at rest", SOON, || Ok((wake_ups(rig, 2)? == 0).then_some(())))?;
+        wait_for("a shell at rest", SOON, || Ok((rig.wake_ups(2)? == 0).then_some(())))?;
         ensure!(rig.shell()?.ended()?.is_none());
         Ok(())
     })
@@ -240,7 +230,7 @@ fn terminals_are_switched_and_the_seat_daemon_restarts() -> Result<()> {
         rig.machine.root(&format!("kill -9 {options}"))?;
         rig.shell()?.wait_output("the seat daemon is gone", SOON)?;
         ensure!(rig.status()?.outputs.len() == 1, "outputs stay");
-        let waits = wake_ups(rig, 5)?;
+        let waits = rig.wake_ups(5)?;
         ensure!(waits < 100, "while it waits for a seat daemon the shell woke up {waits} times in 5 s");
         rig.machine.spawn("seatd-again", &Program::new("seatd", &["-g", "video"]).user("root"))?;
         rig.shell()?.wait_output("the seat is back", SOON)?;

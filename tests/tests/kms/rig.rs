@@ -184,6 +184,16 @@ impl Rig<'_> {
         shell.wait(SOON).map(drop)
     }
 
+    /// How often the threads of the shell were woken up or took the processor in so many seconds, by a count of the kernel's.
+    pub fn wake_ups(&self, seconds: u32) -> Result<i64> {
+        let pid = self.shell()?.pid();
+        let count = format!("cat /proc/{pid}/task/*/status | awk '/ctxt_switches/ {{ n += $2 }} END {{ print n }}'");
+        let counts = self.machine.root(&format!("{count}; sleep {seconds}; {count}"))?;
+        let counts: Vec<i64> = counts.lines().map(str::parse).collect::<Result<_, _>>()?;
+        let [before, after] = counts[..] else { bail!("two counts, not {counts:?}") };
+        Ok(after - before)
+    }
+
     /// Runs the command-line tool.
     pub fn tool(&self, arguments: &[&str]) -> Result<Output> {
         self.machine.run(&self.program("phyllome", arguments))

@@ -116,15 +116,6 @@ fn same_guests(rig: &Rig, before: &[GuestStatus; 2]) -> Result<()> {
     rig.wait("the same guests", SOON, same).map(drop)
 }
 
-/// How often the threads of the shell took the processor in two seconds.
-fn switches(rig: &Rig) -> Result<i64> {
-    let pid = rig.shell()?.pid();
-    let count = format!("cat /proc/{pid}/task/*/status | awk '/ctxt_switches/ {{ n += $2 }} END {{ print n }}'");
-    let counts = rig.machine.root(&format!("{count}; sleep 2; {count}"))?;
-    let counts: Vec<i64> = counts.lines().map(str::parse).collect::<Result<_, _>>()?;
-    Ok(counts.last().context("no count")? - counts.first().context("no count")?)
-}
-
 /// The part of a picture in which nothing is but the guest's own.
 fn inside(picture: &Picture) -> Picture {
     picture.crop(Area { x: 4, y: 28, width: picture.width - 8, height: picture.height - 32 })
@@ -164,7 +155,7 @@ fn a_suspend_and_a_resume_leave_guests_displays_and_keys_as_they_were() -> Resul
             rig.machine.key("super", false)?;
             is_as_before(rig, &before, &picture, typed)?;
         }
-        wait_for("a shell at rest", SOON, || Ok((switches(rig)? == 0).then_some(())))?;
+        wait_for("a shell at rest", SOON, || Ok((rig.wake_ups(2)? == 0).then_some(())))?;
         let log = rig.shell()?.output();
         ensure!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
         Ok(())
