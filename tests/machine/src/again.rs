@@ -18,7 +18,7 @@ use std::time::Duration;
 static IDLE: Mutex<Vec<Machine>> = Mutex::new(Vec::new());
 
 /// So many are kept; the one that was given back first goes first.
-const KEPT: usize = 2;
+const KEPT: usize = 3;
 
 /// What is compared.
 const STATE: &str = "ls /dev/dri /dev/input 2>&1
@@ -48,6 +48,7 @@ const TIDY: &str = "is_old() {
         if [ $tries -lt 90 ]; then pkill -TERM -x seatd; else pkill -KILL -x seatd; fi
         tries=$((tries + 1)); sleep 0.02
     done
+    rm -f /run/seatd.sock
     find /tmp /dev/shm /run/user/1000 -xdev -mindepth 1 -delete
     find /run -maxdepth 1 -newer /run/machine/mark ! -type d -delete
     rm -rf /home/person/.config /home/person/.local /home/person/.cache /usr/local/share/systemd
@@ -117,7 +118,7 @@ fn is_shared(options: &MachineOptions) -> bool {
 
 /// The options but for what can be put in later.
 fn hardware(options: &MachineOptions) -> String {
-    format!("{:?}", MachineOptions { programs: Vec::new(), files: Vec::new(), ..options.clone() })
+    format!("{:?}", MachineOptions { programs: Vec::new(), files: Vec::new(), seatd: true, ..options.clone() })
 }
 
 impl Machine {
@@ -139,9 +140,10 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes the machine as it was after its start, with the programs and files of these options; an error if it cannot be.
+    /// Makes the machine as it was after its start, with the programs, the files and the seat daemon of these options, if it can.
     fn again(&mut self, options: &MachineOptions) -> Result<()> {
         self.qmp("cont", json!({}))?;
+        self.options.seatd = options.seatd;
         self.release_all()?;
         self.script(TIDY)?;
         self.outputs_as_before()?;
