@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 /// Long enough for two guests to boot without KVM on a slow machine, after a first try with a KVM that does not work.
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(15);
+/// Minutes that the first build takes on two processors.
+const FIRST_BUILD: u32 = 8;
 
 /// The task's arguments.
 #[derive(clap::Args)]
@@ -42,10 +44,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Result<()> {
     setup::run_or_warn();
     if !arguments.no_build {
-        println!("building");
-        for program in ["phyllome-guest-bridge", "phyllome-compositor", "phyllome-tool"] {
-            cargo::build(&["--package", program, "--bins"])?;
-        }
+        build()?;
     }
     println!("making {} guests", arguments.guests);
     let mut stage = Stage::new(arguments.guests.into())?;
@@ -93,6 +92,19 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         println!("{count} changes of state recorded; all pictures are in {}", folder.display());
     }
     Ok(())
+}
+
+/// Builds what the demo runs and nothing else, and says beforehand how long that takes.
+fn build() -> Result<()> {
+    if !cargo::target_dir().join("debug/phyllome-shell").exists() {
+        println!("compiling: about {FIRST_BUILD} minutes the first time on two processors, seconds from then on");
+    }
+    let apart: [&[&str]; 2] = [
+        &["--package", "phyllome-guest-bridge", "--bins"],
+        // Together, so that what both need is compiled once.
+        &["--package", "phyllome-compositor", "--package", "phyllome-tool", "--bins"],
+    ];
+    apart.iter().try_for_each(|arguments| cargo::build(arguments))
 }
 
 fn has_display() -> bool {
