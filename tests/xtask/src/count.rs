@@ -22,6 +22,7 @@ const REACHED: &[(&str, &str)] = &[
     ("compositor/src/input", "is where keys and pointers are"),
     ("compositor/src/lib.rs", "names the others"),
     ("compositor/src/log_limit.rs", "keeps guests from filling the log"),
+    ("compositor/src/monotonic.rs", "tells the time of what they say"),
     ("compositor/src/outbox.rs", "keeps what guests and tools do not take yet"),
     ("compositor/src/outputs", "is what guests are told of displays"),
     ("compositor/src/render", "draws guests' buffers"),
