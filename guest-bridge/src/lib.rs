@@ -4,10 +4,11 @@
 //! The guest is hostile, and so is all that QEMU passes on from it. QEMU cannot recover from the death of this process, so
 //! nothing that a guest does may panic here.
 
+pub mod cage;
 pub mod frames;
 pub mod gpu;
 mod halt_poll;
 pub mod machine;
 pub mod renderer;
-pub mod sandbox;
+
 pub mod screen;

@@ -2,13 +2,13 @@
 //!
 //! Exit status: 0 phyllome-guest has closed the connection, 1 there can be no 3D or something failed, 2 wrong usage. Whatever is
 //! wrong is one sentence on standard error; phyllome-guest is told too if 3D cannot start. Before it loads the library it takes
-//! from itself whatever drawing does not need ([`sandbox`]), and more before it reads anything of the guest's.
+//! from itself whatever drawing does not need ([`cage`]), and more before it reads anything of the guest's.
 
 use clap::Parser;
+use phyllome_guest_bridge::cage::tries::{self, Stage};
+use phyllome_guest_bridge::cage::{self, Limits, Needs, Plan};
 use phyllome_guest_bridge::renderer::server::{self, End, LIBRARY, Options, Wishes};
 use phyllome_guest_bridge::renderer::wire::SOCKET;
-use phyllome_guest_bridge::sandbox::tries::{self, Stage};
-use phyllome_guest_bridge::sandbox::{self, Limits, Needs, Plan};
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -68,7 +68,7 @@ fn run(cli: Cli) -> Result<(), End> {
     let library = Some(Path::new(&cli.library)).filter(|path| path.is_absolute());
     let start = Instant::now();
     let plan = Plan { node: node.as_ref().map(AsFd::as_fd), library, needs, limits };
-    let entered = sandbox::enter(plan).map_err(|error| server::refuse(&socket, error.to_string()))?;
+    let entered = cage::enter(plan).map_err(|error| server::refuse(&socket, error.to_string()))?;
     let took = start.elapsed();
     for missing in &entered.missing {
         eprintln!("sandbox: {missing}");

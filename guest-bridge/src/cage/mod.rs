@@ -1,11 +1,12 @@
-//! What phyllome-renderer takes from itself, so that whoever takes it over through the C libraries has next to nothing.
+//! What a process of a guest may see and do: each process's cage has its place here.
 //!
-//! Two stages. [`enter`], before any C library is loaded and while there is one thread: limits ([`limits`]), no new privileges,
-//! namespaces of its own without a network and without a capability ([`namespaces`]), no file but what drivers read
-//! ([`landlock`]), no system call that no driver makes ([`seccomp`]). [`Entered::tighten`], once the library runs and before any
-//! byte of the guest's is read: only the system calls that drawing makes, in every thread. What a kernel lacks is a line for the
-//! log and the renderer goes on with the other layers, as each stands for itself; without `no_new_privs` or seccomp, which every
-//! kernel of today has, there is no 3D. Nothing here can be taken back.
+//! Today there is one, phyllome-renderer's: what it takes from itself, so that whoever takes it over through the C libraries has
+//! next to nothing. Two stages. [`enter`], before any C library is loaded and while there is one thread: limits ([`limits`]), no
+//! new privileges, namespaces of its own without a network and without a capability ([`namespaces`]), no file but what drivers
+//! read ([`landlock`]), no system call that no driver makes ([`seccomp`]). [`Entered::tighten`], once the library runs and before
+//! any byte of the guest's is read: only the system calls that drawing makes, in every thread. What a kernel lacks is a line for
+//! the log and the renderer goes on with the other layers, as each stands for itself; without `no_new_privs` or seccomp, which
+//! every kernel of today has, there is no 3D. Nothing here can be taken back.
 
 pub mod landlock;
 pub mod limits;
