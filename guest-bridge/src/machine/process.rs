@@ -7,6 +7,7 @@
 use super::command_line::CommandLine;
 use super::lifecycle::Exit;
 use super::logs::{BoundedLog, LastLines};
+use crate::child;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
@@ -101,35 +102,16 @@ pub fn start(line: &CommandLine, sockets: Sockets) -> Result<(Process, [UnixStre
 }
 
 fn prepare_child(numbers: [RawFd; 3], parent: Pid) -> io::Result<()> {
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid() != Some(parent) {
-        return Err(io::ErrorKind::NotConnected.into());
-    }
-    // What this process was itself started with by accident is not for QEMU. Kernels before 5.11 don't know how; there all
-    // that is opened here is closed on exec anyway.
-    // SAFETY: the call touches no memory and closes nothing; it only marks descriptors.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
-    deafen()?;
+    child::end_with_parent(parent)?;
+    // What this process was itself started with by accident is not for QEMU.
+    child::close_all_on_exec();
+    child::block_requests_to_end()?;
     for number in numbers {
         // SAFETY: the number is that of a descriptor that `Sockets` holds open across this call.
         let borrowed = unsafe { std::os::fd::BorrowedFd::borrow_raw(number) };
         rustix::io::fcntl_setfd(borrowed, rustix::io::FdFlags::empty())?;
     }
     Ok(())
-}
-
-/// Blocks the signals that ask a process to end; what is blocked stays so across exec.
-pub(crate) fn deafen() -> io::Result<()> {
-    // SAFETY: all-zero bytes are a valid sigset_t; the calls only write to it, and are async-signal-safe.
-    let result = unsafe {
-        let mut asks: libc::sigset_t = std::mem::zeroed();
-        libc::sigemptyset(&raw mut asks);
-        for signal in [libc::SIGTERM, libc::SIGINT, libc::SIGHUP] {
-            libc::sigaddset(&raw mut asks, signal);
-        }
-        libc::sigprocmask(libc::SIG_BLOCK, &raw const asks, std::ptr::null_mut())
-    };
-    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
 impl Process {

@@ -5,7 +5,8 @@
 //! and reaps it ([`super::keeper`]), so that nobody else ever waits for a renderer.
 
 use super::wire::SOCKET;
-use rustix::process::{Pid, Resource, Rlimit, Signal};
+use crate::child;
+use rustix::process::{Pid, Resource, Rlimit};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -131,18 +132,14 @@ fn identity(number: RawFd) -> Option<(u64, u64)> {
 
 fn prepare_child(socket: RawFd, place: Option<(u64, u64)>, parent: Pid, limits: Limits) -> io::Result<()> {
     // The thread that started it waits for it to its end, so this is the end of the process.
-    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid() != Some(parent) {
-        return Err(io::ErrorKind::NotConnected.into());
-    }
-    crate::machine::process::deafen()?;
+    child::end_with_parent(parent)?;
+    child::block_requests_to_end()?;
     limit(Resource::Core, 0)?;
     limit(Resource::Nofile, limits.descriptors)?;
     if let Some(bytes) = limits.address_space {
         limit(Resource::As, bytes)?;
     }
-    // SAFETY: the call touches no memory and closes nothing; it only marks descriptors.
-    unsafe { libc::syscall(libc::SYS_close_range, 3, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    child::close_all_on_exec();
     if socket == SOCKET {
         // SAFETY: the number is that of a descriptor that the caller holds open across this call.
         let borrowed = unsafe { BorrowedFd::borrow_raw(socket) };
