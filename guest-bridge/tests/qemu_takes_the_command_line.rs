@@ -9,9 +9,8 @@ use phyllome_config::guest::{
     self, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode, Pattern,
     Profile, Transport,
 };
-use phyllome_guest_bridge::machine::command_line::{
-    Accel, CommandLine, FirmwareFiles, GPU_FD, HostFacts, QemuVersion, SerialSink, command_line,
-};
+use phyllome_guest_bridge::machine::command_line::{Accel, CommandLine, GPU_FD, command_line};
+use phyllome_guest_bridge::machine::host::{FirmwareFiles, HostFacts, QemuVersion, SerialSink};
 use phyllome_protocol::GuestName;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};

@@ -4,7 +4,8 @@
 //! Two things are written and nothing else: a guest with UEFI firmware gets its own copy of the firmware's variables, and QEMU's
 //! version is remembered in the runtime folder.
 
-use super::command_line::{FirmwareFiles, GPU_FD, HostFacts, QMP_FD, QemuVersion, SerialSink};
+use super::command_line::{GPU_FD, QMP_FD};
+use super::host::{FirmwareFiles, HostFacts, QemuVersion, SerialSink};
 use super::lifecycle::KvmFact;
 use super::transport::GENERIC_DEVICE;
 use super::verdict::{Verdict, Verdicts};

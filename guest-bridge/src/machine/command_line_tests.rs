@@ -1,5 +1,6 @@
 //! Command lines as a person would read them, and the refusals.
 
+use super::super::host::FirmwareFiles;
 use super::*;
 use phyllome_config::guest::{Boot, Gpu, Label, LabelColor, Machine, Pattern, Transport as Wish};
 use phyllome_config::{Places, firmware, guest};

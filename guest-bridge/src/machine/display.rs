@@ -5,8 +5,8 @@
 //! [`MAX_MESSAGE`] bytes, descriptors are not taken, a call that is not answered is given up, and whatever fails costs the
 //! guest its live resize and nothing else. Without anything to tell or to hear it sleeps.
 
+use super::events::{Generation, MachineEvent};
 use super::monitors::{Modes, Monitors};
-use super::qemu::{Generation, Happening};
 use super::qmp::Qmp;
 use crate::frames::PreferredMode;
 use phyllome_protocol::ScanoutId;
@@ -56,7 +56,7 @@ pub async fn run(
     qmp: Qmp,
     known: Modes,
     mut modes: watch::Receiver<Modes>,
-    happenings: mpsc::Sender<Happening>,
+    events: mpsc::Sender<MachineEvent>,
 ) {
     let messages = match tokio::time::timeout(ANSWER_TIME, connect(&qmp)).await.unwrap_or(Err(DisplayError::Timeout)) {
         Ok(connection) => connection,
@@ -66,7 +66,7 @@ pub async fn run(
         }
     };
     tracing::debug!("connected to QEMU's display");
-    let display = Display { generation, connection: Connection::from(&messages), happenings, nudge: 0, failures: 0 };
+    let display = Display { generation, connection: Connection::from(&messages), events, nudge: 0, failures: 0 };
     display.serve(messages, Monitors::new(&known), &mut modes).await;
 }
 
@@ -92,7 +92,7 @@ async fn connection(socket: StdUnixStream) -> Result<MessageStream, DisplayError
 struct Display {
     generation: Generation,
     connection: Connection,
-    happenings: mpsc::Sender<Happening>,
+    events: mpsc::Sender<MachineEvent>,
     /// QEMU takes a size that it knows for no event, though the monitor's refresh rate may be another. Its offset, which
     /// means nothing here, tells them apart.
     nudge: i32,
@@ -128,7 +128,7 @@ impl Display {
                 message = next(&mut messages) => match message {
                     Some(Ok(message)) => {
                         if let Some(leds) = leds(&message)
-                            && self.happenings.send(Happening::Leds(self.generation, leds)).await.is_err()
+                            && self.events.send(MachineEvent::Leds(self.generation, leds)).await.is_err()
                         {
                             return;
                         }

@@ -33,11 +33,11 @@ impl Console {
     }
 }
 
-async fn start(socket: StdUnixStream, modes: watch::Receiver<Modes>) -> mpsc::Receiver<Happening> {
+async fn start(socket: StdUnixStream, modes: watch::Receiver<Modes>) -> mpsc::Receiver<MachineEvent> {
     socket.set_nonblocking(true).unwrap();
     let messages = connection(socket).await.unwrap();
-    let (happenings, happened) = mpsc::channel(4);
-    let display = Display { generation: 7, connection: Connection::from(&messages), happenings, nudge: 0, failures: 0 };
+    let (events, happened) = mpsc::channel(4);
+    let display = Display { generation: 7, connection: Connection::from(&messages), events, nudge: 0, failures: 0 };
     let mut modes = modes;
     tokio::spawn(async move { display.serve(messages, Monitors::default(), &mut modes).await });
     happened
@@ -91,7 +91,7 @@ fn the_keyboards_lights_are_heard_and_nothing_else_is() {
         server.emit_signal(None::<&str>, "/x", "a.b", "PropertiesChanged", &()).await.unwrap();
         tell(KEYBOARD, "Modifiers", Value::U32(5)).await;
         match happened.recv().await {
-            Some(Happening::Leds(7, leds)) => assert_eq!(leds, Leds { scroll: true, num: false, caps: true }),
+            Some(MachineEvent::Leds(7, leds)) => assert_eq!(leds, Leds { scroll: true, num: false, caps: true }),
             other => panic!("{other:?}"),
         }
     });

@@ -1,14 +1,15 @@
 //! One QEMU from its start to its end, with the device thread and the QMP connection that belong to it.
 //!
-//! Small tasks watch what can happen and tell it to the supervisor as [`Happening`]s, each marked with the QEMU that it
+//! Small tasks watch what can happen and send it to the supervisor as [`MachineEvent`]s, each marked with the QEMU that it
 //! is about, so that nothing of a former one is taken for the present one. None of them decides anything.
 
-use super::command_line::{Accel, HostFacts, SerialSink, command_line};
+use super::command_line::{Accel, command_line};
 use super::display;
-use super::lifecycle::Exit;
+use super::events::{Generation, MachineEvent};
+use super::host::{HostFacts, SerialSink};
 use super::monitors::Modes;
 use super::process::{self, Killer, Sockets, Words};
-use super::qmp::{Qmp, QmpError, QmpEvent};
+use super::qmp::Qmp;
 use super::transport;
 use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
 use crate::gpu::{self, DeviceConfig, DeviceHandle, Transport};
@@ -28,47 +29,6 @@ use tokio::time::timeout;
 /// How long QEMU's last words and events may take to arrive after its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Which QEMU of this process: counts up with every start.
-pub type Generation = u32;
-
-/// What the supervisor hears.
-#[derive(Debug)]
-pub enum Happening {
-    /// QMP is negotiated.
-    QmpReady(Generation, Qmp),
-    /// QMP could not be negotiated.
-    QmpFailed(Generation, QmpError),
-    /// QEMU said something.
-    Qmp(Generation, QmpEvent),
-    /// QEMU answered query-status.
-    Status(Generation, Result<String, QmpError>),
-    /// QEMU has ended, and all that it said was told before.
-    Exited(Generation, Exit),
-    /// The batch of input that was under way is answered.
-    InputSent(Generation, Result<(), QmpError>),
-    /// What was asked of QEMU is done, or refused with a sentence.
-    Answered {
-        /// Which QEMU.
-        generation: Generation,
-        /// The connection and the request's id, if somebody waits for it.
-        asker: Option<(u64, u64)>,
-        /// How it went.
-        result: Result<(), String>,
-        /// QEMU's run state afterwards.
-        status: Option<String>,
-    },
-    /// The first flush of a QEMU.
-    Pictured(Generation),
-    /// What this host offers, or why no guest can start on it.
-    Looked(Generation, Result<Box<HostFacts>, String>),
-    /// The renderer for the next start is ready, or why there is none.
-    Prepared(Generation, Result<Box<Client>, String>),
-    /// A scanout changed its picture.
-    ScanoutsChanged,
-    /// The guest switched the lights of its keyboard.
-    Leds(Generation, Leds),
-}
-
 /// What every QEMU of this guest is started with.
 pub struct Recipe<'a> {
     /// The guest.
@@ -84,7 +44,7 @@ pub struct Recipe<'a> {
     /// Where the frames go.
     pub screen: &'a screen::Handle,
     /// Who is told what happens.
-    pub happenings: &'a mpsc::Sender<Happening>,
+    pub events: &'a mpsc::Sender<MachineEvent>,
 }
 
 /// A running QEMU.
@@ -166,10 +126,10 @@ impl Recipe<'_> {
         let talk = tokio::spawn(talk(
             generation,
             qmp_socket,
-            self.happenings.clone(),
+            self.events.clone(),
             host.has_display(transport).then(|| (self.modes(), modes.subscribe())),
         ));
-        let happenings = self.happenings.clone();
+        let events = self.events.clone();
         tokio::spawn(async move {
             let exit = waiter.wait().await;
             // What QEMU said before it ended is told before its end is.
@@ -177,7 +137,7 @@ impl Recipe<'_> {
             if timeout(LAST_WORDS, rest).await.is_err() {
                 tracing::warn!("something holds QEMU's connections open after its end");
             }
-            let _ = happenings.send(Happening::Exited(generation, exit)).await;
+            let _ = events.send(MachineEvent::Exited(generation, exit)).await;
         });
         let started = Instant::now();
         Ok(Qemu {
@@ -238,7 +198,7 @@ impl Recipe<'_> {
             }
         };
         self.screen.device(to_screen, Box::new(tell));
-        tokio::spawn(pass_on(generation, from_device, to_hub, self.happenings.clone()));
+        tokio::spawn(pass_on(generation, from_device, to_hub, self.events.clone()));
         Ok(device)
     }
 }
@@ -248,23 +208,23 @@ async fn pass_on(
     generation: Generation,
     mut from_device: mpsc::Receiver<ToScreen>,
     to_screen: mpsc::Sender<ToScreen>,
-    happenings: mpsc::Sender<Happening>,
+    events: mpsc::Sender<MachineEvent>,
 ) {
     let mut pictured = false;
     while let Some(message) = from_device.recv().await {
         let news = match &message {
             ToScreen::Flush { .. } if !pictured => {
                 pictured = true;
-                Some(Happening::Pictured(generation))
+                Some(MachineEvent::Pictured(generation))
             }
-            ToScreen::Scanout { .. } | ToScreen::Reset => Some(Happening::ScanoutsChanged),
+            ToScreen::Scanout { .. } | ToScreen::Reset => Some(MachineEvent::ScanoutsChanged),
             _ => None,
         };
         if to_screen.send(message).await.is_err() {
             return;
         }
         if let Some(news) = news
-            && happenings.send(news).await.is_err()
+            && events.send(news).await.is_err()
         {
             return;
         }
@@ -274,26 +234,26 @@ async fn pass_on(
 async fn talk(
     generation: Generation,
     socket: UnixStream,
-    happenings: mpsc::Sender<Happening>,
+    events: mpsc::Sender<MachineEvent>,
     modes: Option<(Modes, watch::Receiver<Modes>)>,
 ) {
-    let mut events = match Qmp::open(socket).await {
-        Ok((qmp, events)) => {
+    let mut said = match Qmp::open(socket).await {
+        Ok((qmp, said)) => {
             if let Some((known, modes)) = modes {
-                tokio::spawn(display::run(generation, qmp.clone(), known, modes, happenings.clone()));
+                tokio::spawn(display::run(generation, qmp.clone(), known, modes, events.clone()));
             }
-            if happenings.send(Happening::QmpReady(generation, qmp)).await.is_err() {
+            if events.send(MachineEvent::QmpReady(generation, qmp)).await.is_err() {
                 return;
             }
-            events
+            said
         }
         Err(error) => {
-            let _ = happenings.send(Happening::QmpFailed(generation, error)).await;
+            let _ = events.send(MachineEvent::QmpFailed(generation, error)).await;
             return;
         }
     };
-    while let Some(event) = events.recv().await {
-        if happenings.send(Happening::Qmp(generation, event)).await.is_err() {
+    while let Some(event) = said.recv().await {
+        if events.send(MachineEvent::Qmp(generation, event)).await.is_err() {
             return;
         }
     }

@@ -3,18 +3,20 @@
 //! Everything that happens arrives here as a message and is answered at once; nothing in this loop waits for QEMU, for a
 //! peer or for the compositor. Without a message it sleeps: there is no interval and no polling.
 
-mod happened;
+mod events;
 mod requests;
 mod start;
 
 use super::checks;
-use super::command_line::{Accel, HostFacts};
+use super::command_line::Accel;
 use super::control::{Asked, Listener};
+use super::events::{Generation, MachineEvent};
 use super::folder::GuestFolder;
+use super::host::HostFacts;
 use super::input::InputQueue;
 use super::lifecycle::{Action, Event, Exit, Lifecycle};
 use super::peers::Peers;
-use super::qemu::{Generation, Happening, Qemu};
+use super::qemu::Qemu;
 use super::qmp::Qmp;
 use super::verdict::Verdicts;
 use crate::frames::{PreferredMode, SharedGpuReport};
@@ -77,7 +79,7 @@ pub async fn run(options: Options) -> Result<Ending, String> {
     let (hub, screen) =
         screen::Hub::new(options.definition.name.to_string(), options.definition.gpu.scanouts, from_screen);
     tokio::task::spawn_local(hub.run());
-    let (happening_sender, happenings) = mpsc::channel(256);
+    let (event_sender, events) = mpsc::channel(256);
     let (asked_sender, asked) = mpsc::channel(32);
     let awaited = options.awaited;
     if let Some(window) = options.window {
@@ -115,7 +117,7 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         requests_under_way: 0,
         report: SharedGpuReport::default(),
         screen,
-        happening_sender,
+        event_sender,
         peers: Peers::new(asked_sender),
         changed: false,
         next_report: Instant::now(),
@@ -131,7 +133,7 @@ pub async fn run(options: Options) -> Result<Ending, String> {
             supervisor.act(Action::Start(supervisor.life.accel()));
         }
     }
-    let mut sources = Sources { happenings, asked, screen_events, signals, listener };
+    let mut sources = Sources { events, asked, screen_events, signals, listener };
     while !supervisor.finished {
         supervisor.turn(&mut sources).await;
         supervisor.after_turn();
@@ -154,7 +156,7 @@ fn mode(width: u32, height: u32) -> PreferredMode {
 
 /// Where messages come from, apart from the state, so that both can be borrowed at once.
 struct Sources {
-    happenings: mpsc::Receiver<Happening>,
+    events: mpsc::Receiver<MachineEvent>,
     asked: mpsc::Receiver<Asked>,
     screen_events: mpsc::Receiver<FromScreen>,
     signals: Signals,
@@ -209,7 +211,7 @@ struct Supervisor {
     requests_under_way: usize,
     report: SharedGpuReport,
     screen: screen::Handle,
-    happening_sender: mpsc::Sender<Happening>,
+    event_sender: mpsc::Sender<MachineEvent>,
     peers: Peers,
     /// Something that a report says may have changed.
     changed: bool,
@@ -236,7 +238,7 @@ impl Supervisor {
             }
         };
         tokio::select! {
-            Some(happening) = sources.happenings.recv() => self.happened(happening),
+            Some(event) = sources.events.recv() => self.machine_event(event),
             Some(asked) = sources.asked.recv() => self.asked(asked),
             Some(event) = sources.screen_events.recv() => {
                 self.screen_says(event);
@@ -347,10 +349,10 @@ impl Supervisor {
             self.status_wanted = true;
             return;
         }
-        let happenings = self.happening_sender.clone();
+        let events = self.event_sender.clone();
         tokio::spawn(async move {
             let status = qmp.query_status().await;
-            let _ = happenings.send(Happening::Status(generation, status)).await;
+            let _ = events.send(MachineEvent::Status(generation, status)).await;
         });
     }
 
@@ -366,10 +368,10 @@ impl Supervisor {
         let Some((generation, qmp)) = self.present_qmp() else { return };
         let Some(batch) = self.input.next_batch() else { return };
         self.input_under_way = true;
-        let happenings = self.happening_sender.clone();
+        let events = self.event_sender.clone();
         tokio::spawn(async move {
             let result = qmp.input_send_event(batch).await;
-            let _ = happenings.send(Happening::InputSent(generation, result)).await;
+            let _ = events.send(MachineEvent::InputSent(generation, result)).await;
         });
     }
 

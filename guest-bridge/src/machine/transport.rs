@@ -4,7 +4,7 @@
 //! on everything that a virtio-gpu device can offer: blob resources, contexts of every kind and a window for mapped memory; QEMU
 //! calls it not recommended for production, so it is taken only for a guest that draws in 3D, or that asks for it by name.
 
-use super::command_line::{CommandLineError, HostFacts, QemuVersion};
+use super::host::{HostFacts, QemuVersion};
 use crate::gpu::Transport;
 use phyllome_config::guest::Transport as Wish;
 
@@ -12,6 +12,18 @@ use phyllome_config::guest::Transport as Wish;
 pub const GENERIC_SINCE: QemuVersion = QemuVersion { major: 11, minor: 0, micro: 0 };
 /// Its name.
 pub const GENERIC_DEVICE: &str = "vhost-user-test-device-pci";
+
+/// QEMU has no generic device that a GPU can be attached with.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "gpu.transport = \"generic\" needs QEMU {} or newer with its {}, and this is QEMU {found}; use auto",
+    GENERIC_SINCE,
+    GENERIC_DEVICE
+)]
+pub struct NoGeneric {
+    /// The version that is installed.
+    pub found: QemuVersion,
+}
 
 /// Why a guest with 3D is not attached by the generic device, without which it has virgl alone: one sentence. Nothing if it is.
 pub fn why_special(wish: Wish, generic_device: bool, version: QemuVersion) -> Option<String> {
@@ -28,10 +40,10 @@ pub fn why_special(wish: Wish, generic_device: bool, version: QemuVersion) -> Op
 }
 
 /// What `wish` means on this host, whose renderer, if there is one, is ready.
-pub fn choose(wish: Wish, host: &HostFacts) -> Result<Transport, CommandLineError> {
+pub fn choose(wish: Wish, host: &HostFacts) -> Result<Transport, NoGeneric> {
     let can = host.generic_device && host.qemu_version >= GENERIC_SINCE;
     match wish {
-        Wish::Generic if !can => Err(CommandLineError::NoGeneric { found: host.qemu_version }),
+        Wish::Generic if !can => Err(NoGeneric { found: host.qemu_version }),
         Wish::Generic => Ok(Transport::Generic),
         Wish::Auto if can && host.three_d => Ok(Transport::Generic),
         Wish::Auto | Wish::VhostUserGpu => Ok(Transport::VhostUserGpu),

@@ -15,7 +15,7 @@ fn has_generic_device(test: &str) -> bool {
         let output = std::process::Command::new("qemu-system-x86_64").args(argument).output();
         output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default()
     };
-    let version = phyllome_guest_bridge::machine::command_line::QemuVersion::parse(&said(&["--version"]));
+    let version = phyllome_guest_bridge::machine::host::QemuVersion::parse(&said(&["--version"]));
     let new = version.is_some_and(|version| version >= phyllome_guest_bridge::machine::transport::GENERIC_SINCE);
     let found = new && said(&["-device", "help"]).contains("\"vhost-user-test-device-pci\"");
     if !found {

@@ -6,9 +6,9 @@
 
 use super::{Supervisor, mode};
 use crate::machine::control::Asked;
+use crate::machine::events::MachineEvent;
 use crate::machine::keys::qcode;
 use crate::machine::lifecycle::Carry;
-use crate::machine::qemu::Happening;
 use crate::screen::InputEvent;
 use phyllome_protocol::control::{FromGuest, Request, ToGuest};
 use phyllome_protocol::status::GuestState;
@@ -91,7 +91,7 @@ impl Supervisor {
     ) -> Result<(), String> {
         let (generation, qmp) = self.present_qmp().ok_or("QEMU is not ready yet; wait a moment")?;
         self.requests_under_way += 1;
-        let happenings = self.happening_sender.clone();
+        let events = self.event_sender.clone();
         tokio::spawn(async move {
             let mut result = Ok(());
             for command in commands {
@@ -101,7 +101,7 @@ impl Supervisor {
                 }
             }
             let status = if result.is_ok() { qmp.query_status().await.ok() } else { None };
-            let _ = happenings.send(Happening::Answered { generation, asker, result, status }).await;
+            let _ = events.send(MachineEvent::Answered { generation, asker, result, status }).await;
         });
         Ok(())
     }

@@ -2,10 +2,12 @@
 //! meantime.
 
 use super::{Supervisor, checks};
-use crate::machine::command_line::{Accel, HostFacts};
+use crate::machine::command_line::Accel;
+use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::graphics::{self, Wish};
+use crate::machine::host::HostFacts;
 use crate::machine::lifecycle::Event;
-use crate::machine::qemu::{Generation, Happening, Recipe};
+use crate::machine::qemu::Recipe;
 use crate::machine::transport;
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
@@ -34,11 +36,11 @@ impl Supervisor {
             return self.start_renderer(accel);
         }
         let (definition, places) = (self.definition.clone(), self.places.clone());
-        let (runtime, happenings, after) = (self.runtime.clone(), self.happening_sender.clone(), self.generation);
+        let (runtime, events, after) = (self.runtime.clone(), self.event_sender.clone(), self.generation);
         let task = tokio::spawn(async move {
             let host = checks::host_facts(&definition, &places, Some(&runtime)).await.map(Box::new);
             // Without a loop nobody is left to start.
-            let _ = happenings.send(Happening::Looked(after, host)).await;
+            let _ = events.send(MachineEvent::Looked(after, host)).await;
         });
         self.preparing = Some(Preparing { after, accel, insist: false, task });
         Ok(())
@@ -71,11 +73,11 @@ impl Supervisor {
         let virgl_only = host.and_then(|host| {
             transport::why_special(self.definition.gpu.transport, host.generic_device, host.qemu_version)
         });
-        let (happenings, after) = (self.happening_sender.clone(), self.generation);
+        let (events, after) = (self.event_sender.clone(), self.generation);
         let task = tokio::spawn(async move {
             let renderer = graphics::prepare(node, virgl_only).await.map(Box::new);
             // Without a loop nobody is left to start.
-            let _ = happenings.send(Happening::Prepared(after, renderer)).await;
+            let _ = events.send(MachineEvent::Prepared(after, renderer)).await;
         });
         self.preparing = Some(Preparing { after, accel, insist, task });
         Ok(())
@@ -120,7 +122,7 @@ impl Supervisor {
             mode: self.mode,
             report: &self.report,
             screen: &self.screen,
-            happenings: &self.happening_sender,
+            events: &self.event_sender,
         };
         self.qemu = Some(recipe.start(self.generation, accel, renderer)?);
         self.input.forget();

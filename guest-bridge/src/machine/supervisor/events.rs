@@ -2,25 +2,26 @@
 
 use super::Supervisor;
 use crate::gpu::DeviceEnd;
+use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::lifecycle::{Event, Exit};
-use crate::machine::qemu::{Generation, Happening, Qemu};
+use crate::machine::qemu::Qemu;
 use crate::machine::qmp::{QmpError, QmpEvent};
 use crate::screen::{FromScreen, InputEvent};
 use phyllome_protocol::GuestVerb;
 
 impl Supervisor {
-    pub(super) fn happened(&mut self, happening: Happening) {
-        match happening {
-            Happening::QmpReady(generation, qmp) => {
+    pub(super) fn machine_event(&mut self, event: MachineEvent) {
+        match event {
+            MachineEvent::QmpReady(generation, qmp) => {
                 if let Some(qemu) = self.present(generation) {
                     qemu.qmp = Some(qmp);
                     self.event(Event::QmpReady);
                 }
             }
-            Happening::QmpFailed(generation, error) if self.present(generation).is_some() => {
+            MachineEvent::QmpFailed(generation, error) if self.present(generation).is_some() => {
                 self.event(Event::QmpLost(error.to_string()));
             }
-            Happening::Qmp(generation, event) => {
+            MachineEvent::Qmp(generation, event) => {
                 if let Some(qemu) = self.present(generation) {
                     if matches!(event, QmpEvent::Reset { .. }) {
                         qemu.device.sender().machine_reset();
@@ -28,15 +29,15 @@ impl Supervisor {
                     self.event(Event::Qmp(event));
                 }
             }
-            Happening::Status(generation, status) if self.present(generation).is_some() => self.status(status),
-            Happening::Exited(generation, exit) if self.present(generation).is_some() => self.exited(exit),
-            Happening::InputSent(generation, result) if self.present(generation).is_some() => {
+            MachineEvent::Status(generation, status) if self.present(generation).is_some() => self.status(status),
+            MachineEvent::Exited(generation, exit) if self.present(generation).is_some() => self.exited(exit),
+            MachineEvent::InputSent(generation, result) if self.present(generation).is_some() => {
                 self.input_under_way = false;
                 if let Err(error) = result {
                     tracing::debug!(%error, "input did not reach the guest");
                 }
             }
-            Happening::Answered { generation, asker, result, status } => {
+            MachineEvent::Answered { generation, asker, result, status } => {
                 self.requests_under_way = self.requests_under_way.saturating_sub(1);
                 if let (Some(word), Some(_)) = (status, self.present(generation)) {
                     self.run_state(word);
@@ -50,20 +51,23 @@ impl Supervisor {
                     self.answer(connection, id, result);
                 }
             }
-            Happening::Pictured(generation) => {
+            MachineEvent::Pictured(generation) => {
                 if let Some(qemu) = self.present(generation) {
                     qemu.pictured = true;
                     self.changed = true;
                 }
             }
-            Happening::Looked(after, host) => self.looked(after, host),
-            Happening::Prepared(after, renderer) => self.prepared(after, renderer),
-            Happening::ScanoutsChanged => self.changed = true,
-            Happening::Leds(generation, leds) => {
+            MachineEvent::Looked(after, host) => self.looked(after, host),
+            MachineEvent::Prepared(after, renderer) => self.prepared(after, renderer),
+            MachineEvent::ScanoutsChanged => self.changed = true,
+            MachineEvent::Leds(generation, leds) => {
                 let former = self.present(generation).map(|qemu| qemu.leds.replace(leds));
                 self.changed |= former.is_some_and(|former| former != Some(leds));
             }
-            Happening::QmpFailed(..) | Happening::Exited(..) | Happening::InputSent(..) | Happening::Status(..) => {}
+            MachineEvent::QmpFailed(..)
+            | MachineEvent::Exited(..)
+            | MachineEvent::InputSent(..)
+            | MachineEvent::Status(..) => {}
         }
     }
 
