@@ -7,7 +7,7 @@
 //! vhost's request handler is driven here and not by vhost-user-backend's daemon, because that takes no connected socket,
 //! has two threads and a lock around every request, ends its worker for good at the first error, and leaves descriptors open.
 
-use super::service::Service;
+use super::service::{CHANNEL, KICK, Service};
 use super::{DeviceConfig, Transport};
 use crate::frames::{GpuReport, SharedGpuReport, ToDevice, ToScreen};
 use crate::halt_poll::HaltPoll;
@@ -27,14 +27,11 @@ use std::time::Instant;
 use tokio::sync::watch;
 use vhost::vhost_user::{BackendReqHandler, Error};
 
+// What the epoll says of each descriptor; those that `Service` adds itself are named there.
 const SOCKET: u64 = 0;
 const WAKE: u64 = 1;
 const TIMER: u64 = 2;
 const RENDERER: u64 = 3;
-/// QEMU's socket for requests of ours.
-pub const CHANNEL: u64 = 4;
-/// The first queue's kick; the second's follows.
-pub const KICK: u64 = 5;
 /// `VHOST_USER_SET_BACKEND_REQ_FD`.
 const SET_BACKEND_REQ_FD: u32 = 21;
 

@@ -4,6 +4,7 @@
 //! the connection itself; whatever a chain is like, its head goes back if it is one. What vhost-user asks is in
 //! [`super::requests`].
 
+use super::DeviceConfig;
 use super::chain::Chain;
 use super::class::Class;
 use super::device::{Device, Outcome};
@@ -13,7 +14,6 @@ use super::ring::{Ring, RingError};
 use super::shmem::{Answered, Channel};
 use super::three_d::Token;
 use super::wire::{HEADER, Header, QueueKind, Response, Status};
-use super::{DeviceConfig, server};
 use crate::frames::{SharedGpuReport, ToDevice, ToScreen};
 use crate::renderer::client::Client;
 use rustix::event::epoll;
@@ -33,6 +33,10 @@ const TURN: Duration = Duration::from_millis(10);
 const DRAIN: Duration = Duration::from_secs(2);
 /// Control and cursor.
 pub const QUEUES: usize = 2;
+/// What the loop's epoll says of QEMU's socket for requests of ours; the loop's own descriptors have the numbers below.
+pub const CHANNEL: u64 = 4;
+/// The same of the first queue's kick; the second's follows.
+pub const KICK: u64 = 5;
 
 /// A fenced flush whose response is written and not yet given back.
 #[derive(Clone, Copy, Debug)]
@@ -269,7 +273,7 @@ impl Service {
     pub fn set_channel(&mut self, socket: OwnedFd) {
         self.close_channel();
         let watched = Channel::new(socket).and_then(|channel| {
-            let token = epoll::EventData::new_u64(server::CHANNEL);
+            let token = epoll::EventData::new_u64(CHANNEL);
             epoll::add(&*self.epoll, channel.fd(), token, epoll::EventFlags::IN)?;
             Ok(channel)
         });
@@ -449,7 +453,7 @@ impl Service {
         }
         let Some(kick) = ring.kick() else { return true };
         if !*watched {
-            let token = epoll::EventData::new_u64(server::KICK + index as u64);
+            let token = epoll::EventData::new_u64(KICK + index as u64);
             if epoll::add(&*self.epoll, kick, token, epoll::EventFlags::IN).is_err() {
                 return false;
             }
