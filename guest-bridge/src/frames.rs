@@ -1,11 +1,12 @@
 //! What the device thread and the screen say to one another: the way of a frame inside phyllome-guest.
 //!
-//! Both directions are channels. [`ToScreen`] goes through a bounded tokio channel of [`TO_SCREEN_DEPTH`]; the device never
-//! waits for room in it, but gathers what has changed and says it later, so no guest can make it grow. For each scanout at
-//! most one [`ToScreen::Flush`] is under way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the
-//! meantime is gathered as damage, and a changed picture is announced just before its first flush. A screen that is hidden or
-//! missing answers nothing; the device then completes fences from its slow timer. After [`ToDevice::Attached`]`(true)` the
-//! device says again everything that is shown.
+//! [`ToScreen`] goes from the device's thread (`gpu::service`, at the end of each of its rounds) straight to the screen's hub
+//! (`screen::hub`) through one bounded tokio channel of [`TO_SCREEN_DEPTH`]; [`ToDevice`] comes back from the hub by the
+//! device's sender, which wakes the thread. Nobody stands between. The device never waits for room in the channel, but gathers
+//! what has changed and says it later, so no guest can make it grow. For each scanout at most one [`ToScreen::Flush`] is under
+//! way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the meantime is gathered as damage, and a
+//! changed picture is announced just before its first flush. A screen that is hidden or missing answers nothing; the device then
+//! completes fences from its slow timer. After [`ToDevice::Attached`]`(true)` the device says again everything that is shown.
 
 use phyllome_protocol::ScanoutId;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -286,6 +287,8 @@ pub struct GpuReport {
     pub gpu: phyllome_protocol::status::GpuStatus,
     /// Scanouts that are on.
     pub scanouts: Vec<phyllome_protocol::status::ScanoutStatus>,
+    /// A frame has gone to the screen since the device was made.
+    pub pictured: bool,
     /// Bytes of pixels that were copied from guest memory since the device was made.
     pub copied_bytes: u64,
     /// Bytes of host memory that the guest's resources have.

@@ -80,6 +80,8 @@ pub struct Device {
     /// Something of the report other than counters has changed.
     pub(super) layout_changed: bool,
     pub(super) counters_changed: bool,
+    /// A frame has gone to the screen.
+    pub(super) pictured: bool,
 }
 
 impl Device {
@@ -110,6 +112,7 @@ impl Device {
             unshowable: Vec::new(),
             layout_changed: true,
             counters_changed: false,
+            pictured: false,
         }
     }
 
@@ -209,6 +212,7 @@ impl Device {
     /// Brings the report up to date. Costs a few counters, unless scanouts, features or errors have changed.
     pub fn report(&mut self, report: &mut GpuReport) {
         report.copied_bytes = self.copied_bytes;
+        report.pictured = self.pictured;
         report.resource_bytes = self.usage.bytes() + self.three_d.as_ref().map_or(0, ThreeD::bytes);
         if let Some(errors) = self.errors.take_changed() {
             report.gpu.errors = errors;

@@ -145,7 +145,7 @@ fn converse(report: &SharedGpuReport, pictures: &Pictures) -> bool {
 }
 
 fn json(report: &GpuReport) -> String {
-    let GpuReport { gpu, scanouts, copied_bytes, resource_bytes } = report;
+    let GpuReport { gpu, scanouts, copied_bytes, resource_bytes, .. } = report;
     serde_json::json!({
         "gpu": gpu, "scanouts": scanouts, "copied_bytes": copied_bytes, "resource_bytes": resource_bytes,
     })

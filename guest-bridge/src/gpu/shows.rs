@@ -41,6 +41,9 @@ impl Device {
                     return !to_screen.is_closed();
                 }
                 let Some(message) = scanout.next_message(lane) else { break };
+                if matches!(message, ToScreen::Flush { .. }) && !std::mem::replace(&mut self.pictured, true) {
+                    self.counters_changed = true;
+                }
                 if to_screen.try_send(message).is_err() {
                     return !to_screen.is_closed();
                 }

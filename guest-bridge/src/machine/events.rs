@@ -38,14 +38,10 @@ pub enum MachineEvent {
         /// QEMU's run state afterwards.
         status: Option<String>,
     },
-    /// The first flush of a QEMU.
-    Pictured(Generation),
     /// What this host offers, or why no guest can start on it.
     Looked(Generation, Result<Box<HostFacts>, String>),
     /// The renderer for the next start is ready, or why there is none.
     Prepared(Generation, Result<Box<Client>, String>),
-    /// A scanout changed its picture.
-    ScanoutsChanged,
     /// The guest switched the lights of its keyboard.
     Leds(Generation, Leds),
 }

@@ -11,7 +11,7 @@ use super::monitors::Modes;
 use super::process::{self, Killer, Sockets, Words};
 use super::qmp::Qmp;
 use super::transport;
-use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
+use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice};
 use crate::gpu::{self, DeviceConfig, DeviceHandle, Transport};
 use crate::renderer::client::Client;
 use crate::screen;
@@ -69,8 +69,6 @@ pub struct Qemu {
     pub device_ended: bool,
     /// Set by the supervisor when it hears of it.
     pub qmp: Option<Qmp>,
-    /// Set by the supervisor when it hears of it.
-    pub pictured: bool,
     /// Its last words.
     pub words: Words,
 }
@@ -111,7 +109,7 @@ impl Recipe<'_> {
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
         let modes = watch::Sender::new(self.modes());
         let screen_told = Arc::new(AtomicBool::new(false));
-        let device = self.start_device(renderer, transport, generation, gpu_socket, &modes, &screen_told)?;
+        let device = self.start_device(renderer, transport, gpu_socket, &modes, &screen_told)?;
         let words = Words::default();
         let stderr = process.take_stderr();
         let (pid, (killer, waiter)) = (process.id, process.split());
@@ -151,7 +149,6 @@ impl Recipe<'_> {
             leds: None,
             device_ended: false,
             qmp: None,
-            pictured: false,
             words,
         })
     }
@@ -169,7 +166,6 @@ impl Recipe<'_> {
         &self,
         renderer: Option<Client>,
         transport: Transport,
-        generation: Generation,
         socket: UnixStream,
         modes: &watch::Sender<Modes>,
         screen_told: &Arc<AtomicBool>,
@@ -181,7 +177,6 @@ impl Recipe<'_> {
             ..DeviceConfig::default()
         };
         let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
-        let (to_hub, to_screen) = mpsc::channel(TO_SCREEN_DEPTH);
         if let Ok(mut report) = self.report.lock() {
             *report = crate::frames::GpuReport::default();
         }
@@ -197,37 +192,8 @@ impl Recipe<'_> {
                 want(&modes, id, mode);
             }
         };
-        self.screen.device(to_screen, Box::new(tell));
-        tokio::spawn(pass_on(generation, from_device, to_hub, self.events.clone()));
+        self.screen.device(from_device, Box::new(tell));
         Ok(device)
-    }
-}
-
-/// Passes frames from the device to the screen, and tells what a status or the lifecycle needs to know of them.
-async fn pass_on(
-    generation: Generation,
-    mut from_device: mpsc::Receiver<ToScreen>,
-    to_screen: mpsc::Sender<ToScreen>,
-    events: mpsc::Sender<MachineEvent>,
-) {
-    let mut pictured = false;
-    while let Some(message) = from_device.recv().await {
-        let news = match &message {
-            ToScreen::Flush { .. } if !pictured => {
-                pictured = true;
-                Some(MachineEvent::Pictured(generation))
-            }
-            ToScreen::Scanout { .. } | ToScreen::Reset => Some(MachineEvent::ScanoutsChanged),
-            _ => None,
-        };
-        if to_screen.send(message).await.is_err() {
-            return;
-        }
-        if let Some(news) = news
-            && events.send(news).await.is_err()
-        {
-            return;
-        }
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Hub {
     commands: mpsc::UnboundedReceiver<Command>,
     events: mpsc::Sender<FromScreen>,
     device: Option<mpsc::Receiver<ToScreen>>,
+    /// A frame of the device that is here now has come.
+    flushed: bool,
     report: SharedScreenReport,
     model: Model,
     link: Option<Link>,
@@ -70,6 +72,7 @@ impl Hub {
             commands,
             events,
             device: None,
+            flushed: false,
             report,
             model: Model::default(),
             link: None,
@@ -162,7 +165,7 @@ impl Hub {
     }
 
     fn replace_device(&mut self, receiver: mpsc::Receiver<ToScreen>, sink: DeviceSink) {
-        self.device = Some(receiver);
+        (self.device, self.flushed) = (Some(receiver), false);
         self.answers.sink = Some(sink);
         // Whatever is owed was owed to the former one.
         self.model.reset();
@@ -204,6 +207,7 @@ impl Hub {
             ToScreen::Scanout { id, picture } => {
                 let (another, answer) = self.model.set_picture(id, picture);
                 self.answers.presented(id, answer);
+                self.outbox.push(FromScreen::ScanoutsChanged);
                 if let Some(link) = self.link.as_mut().filter(|_| another) {
                     link.replace_picture(id);
                 }
@@ -211,6 +215,9 @@ impl Hub {
             ToScreen::Flush { id, serial, damage } => {
                 let answer = self.model.flush(id, serial);
                 self.answers.presented(id, answer);
+                if !std::mem::replace(&mut self.flushed, true) {
+                    self.outbox.push(FromScreen::ScanoutsChanged);
+                }
                 if let Some(link) = &mut self.link {
                     link.damage(id, &damage);
                 }
@@ -221,7 +228,10 @@ impl Hub {
                     link.cursor_changed(id);
                 }
             }
-            ToScreen::Reset => self.reset(),
+            ToScreen::Reset => {
+                self.outbox.push(FromScreen::ScanoutsChanged);
+                self.reset();
+            }
         }
     }
 

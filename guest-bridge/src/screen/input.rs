@@ -114,7 +114,7 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds an event. Positions that nobody has seen are replaced by newer ones. If far too many wait, those that
+    /// Adds an event. Positions that nobody has seen are replaced by newer ones, and a change that nobody has heard of is said once. If far too many wait, those that
     /// would type or click are dropped, and the guest is told to release everything: it may miss input, but never hangs on a key.
     pub fn push(&mut self, event: FromScreen) {
         use FromScreen::Input;
@@ -123,6 +123,9 @@ impl Outbox {
             && before == scanout
         {
             *last = event;
+            return;
+        }
+        if event == FromScreen::ScanoutsChanged && self.waiting.back() == Some(&event) {
             return;
         }
         if self.waiting.len() >= MAX_WAITING {
@@ -211,6 +214,9 @@ mod tests {
         outbox.push(abs(2, 0));
         outbox.push(abs(3, 1));
         assert_eq!((outbox.pop(), outbox.pop(), outbox.pop()), (Some(abs(2, 0)), Some(abs(3, 1)), None));
+        outbox.push(FromScreen::ScanoutsChanged);
+        outbox.push(FromScreen::ScanoutsChanged);
+        assert_eq!((outbox.pop(), outbox.pop()), (Some(FromScreen::ScanoutsChanged), None));
         outbox.push(FromScreen::CloseRequested);
         for code in 0..2000 {
             outbox.push(FromScreen::Input(InputEvent::Key { code, pressed: true }));

@@ -74,6 +74,8 @@ pub enum FromScreen {
     Input(InputEvent),
     /// The person closed the window: ask the guest to shut down.
     CloseRequested,
+    /// A scanout shows another picture or none, or the device's first frame has come.
+    ScanoutsChanged,
     /// A compositor is connected and has all that a screen needs.
     Attached,
     /// The connection to the compositor is gone; the text is one sentence. The hub goes on without a screen.

@@ -51,15 +51,8 @@ impl Supervisor {
                     self.answer(connection, id, result);
                 }
             }
-            MachineEvent::Pictured(generation) => {
-                if let Some(qemu) = self.present(generation) {
-                    qemu.pictured = true;
-                    self.changed = true;
-                }
-            }
             MachineEvent::Looked(after, host) => self.looked(after, host),
             MachineEvent::Prepared(after, renderer) => self.prepared(after, renderer),
-            MachineEvent::ScanoutsChanged => self.changed = true,
             MachineEvent::Leds(generation, leds) => {
                 let former = self.present(generation).map(|qemu| qemu.leds.replace(leds));
                 self.changed |= former.is_some_and(|former| former != Some(leds));
@@ -73,6 +66,11 @@ impl Supervisor {
 
     fn present(&mut self, generation: Generation) -> Option<&mut Qemu> {
         self.qemu.as_mut().filter(|qemu| qemu.generation == generation)
+    }
+
+    /// Whether the present QEMU's guest has shown anything yet; its device has begun a report of its own.
+    fn pictured(&self) -> bool {
+        self.report.lock().is_ok_and(|report| report.pictured)
     }
 
     fn status(&mut self, status: Result<String, QmpError>) {
@@ -90,7 +88,7 @@ impl Supervisor {
 
     fn run_state(&mut self, word: String) {
         let Some(qemu) = &self.qemu else { return };
-        let (pictured, age) = (qemu.pictured, qemu.started.elapsed());
+        let (pictured, age) = (self.pictured(), qemu.started.elapsed());
         let words = qemu.words.explanation();
         self.event(Event::Status { word, pictured, age, words });
     }
@@ -100,7 +98,7 @@ impl Supervisor {
         (self.kill_at, self.end_at) = (None, None);
         let how = if self.overdue && exit == Exit::Signal(9) { Exit::Overdue } else { exit };
         tracing::info!(?how, "QEMU has ended");
-        let (words, pictured) = (qemu.words.explanation(), qemu.pictured);
+        let (words, pictured) = (qemu.words.explanation(), self.pictured());
         qemu.device.shutdown();
         self.changed = true;
         self.event(Event::Exited { how, words, pictured });
@@ -128,7 +126,7 @@ impl Supervisor {
                     tracing::warn!(why, "the window was closed, but the guest is not asked to shut down");
                 }
             }
-            FromScreen::Attached => self.changed = true,
+            FromScreen::Attached | FromScreen::ScanoutsChanged => self.changed = true,
             FromScreen::Detached(why) => {
                 tracing::info!(why, "the screen is gone");
                 self.input.push(InputEvent::ReleaseAll);
