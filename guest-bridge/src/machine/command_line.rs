@@ -369,26 +369,22 @@ impl From<Value> for OsString {
     }
 }
 
-/// The command line as a shell would take it: an option with its value on each line, quoted where need be.
+/// The command line on one line, as a POSIX shell takes it.
 impl fmt::Display for CommandLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&quoted(self.program.as_os_str()))?;
-        for arg in &self.args {
-            let option = arg.as_bytes().first() == Some(&b'-');
-            f.write_str(if option { " \\\n  " } else { " " })?;
-            f.write_str(&quoted(arg))?;
-        }
-        Ok(())
+        self.args.iter().try_for_each(|arg| write!(f, " {}", quoted(arg)))
     }
 }
 
-fn quoted(arg: &OsStr) -> String {
-    let text = arg.to_string_lossy();
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=+,./:@%~#".contains(c);
-    if !text.is_empty() && text.chars().all(plain) && !text.starts_with(['~', '#']) {
+/// One word for a POSIX shell.
+fn quoted(word: &OsStr) -> String {
+    let text = word.to_string_lossy();
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,=:+@%".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain) {
         return text.into_owned();
     }
-    format!("'{}'", text.replace('\'', "'\\''"))
+    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 #[cfg(test)]

@@ -55,8 +55,20 @@ fn from_file(text: &str) -> GuestDefinition {
     phyllome_config::load_guest(&path, &GuestName::new("work").unwrap(), &places).unwrap()
 }
 
+/// What `phyllome-guest command-line` prints, folded at the options for a reader.
+fn folded(line: &CommandLine) -> String {
+    line.to_string().replace(" -", " \\\n  -")
+}
+
 fn shown(definition: &GuestDefinition, accel: Accel) -> String {
-    command_line(definition, &host(), accel).unwrap().to_string()
+    folded(&command_line(definition, &host(), accel).unwrap())
+}
+
+#[test]
+fn words_survive_a_shell() {
+    for (word, expected) in [("-m", "-m"), ("", "''"), ("a b", "'a b'"), ("it's", r"'it'\''s'"), ("$x", "'$x'")] {
+        assert_eq!(quoted(OsStr::new(word)), expected);
+    }
 }
 
 #[test]
@@ -137,7 +149,7 @@ fn linux_on_a_disk_with_uefi() {
 fn windows_11_with_secure_boot_and_tpm() {
     let definition = from_file("profile = \"windows-11\"\n[[disk]]\npath = \"w.qcow2\"\n");
     let host = HostFacts { tpm_socket: Some("/run/tpm.sock".into()), ..host() };
-    insta::assert_snapshot!(command_line(&definition, &host, Accel::Kvm).unwrap(), @r"
+    insta::assert_snapshot!(folded(&command_line(&definition, &host, Accel::Kvm).unwrap()), @r"
     /usr/bin/qemu-system-x86_64 \
       -no-user-config \
       -nodefaults \
@@ -193,7 +205,7 @@ fn a_comma_in_a_path_starts_no_option() {
         Some(Boot { kernel: "/k,1".into(), initrd: Some("/i,2".into()), cmdline: "a=b,c 'd'".to_owned() });
     definition.machine.firmware = Firmware::Uefi;
     let host = HostFacts { vars: "/s,1/vars.fd".into(), serial: SerialSink::File("/s,1/serial.log".into()), ..host() };
-    let line = command_line(&definition, &host, Accel::Tcg).unwrap().to_string();
+    let line = folded(&command_line(&definition, &host, Accel::Tcg).unwrap());
     let lines: Vec<_> = line
         .lines()
         .filter(|line| line.contains("/s,") || line.contains('\'') || line.contains("/k") || line.contains("/i,"))

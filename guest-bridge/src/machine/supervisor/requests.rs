@@ -35,6 +35,7 @@ impl Supervisor {
             return;
         };
         let connection = asked.connection;
+        let asker = (connection, id);
         let result = match request {
             Request::AttachScreen { width, height } => self.attach(width, height, fd).map(|()| Answer::Now),
             Request::SendKeys { keys } => self.send_keys(&keys).map(|()| Answer::Now),
@@ -43,7 +44,7 @@ impl Supervisor {
                 self.peers.tell(connection, &FromGuest::Report(report));
                 Ok(Answer::Now)
             }
-            Request::Verb(verb) => self.ask(verb, Some((connection, id))),
+            Request::Verb(verb) => self.ask(verb, Some(asker)),
         };
         let result = match result {
             // The answer comes when QEMU has answered.
