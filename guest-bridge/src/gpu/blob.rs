@@ -9,36 +9,25 @@ use super::class::Class;
 use super::formats::{BYTES_PER_PIXEL, Format};
 use super::memory::Memory;
 use super::quota::{Quota, Usage};
-use super::resource::{Layout, MAX_SIDE, Resource, next_buffer_id};
+use super::resource::{Layout, Resource, next_buffer_id};
 use super::udmabuf::{self, PAGE};
 use super::wire::{BlobImage, CreateBlob};
 use crate::frames::{Dmabuf, Rect, SharedBuffer};
+use crate::renderer::limits::{MAX_BLOB, MAX_SIDE, blob as kinds};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-/// `VIRTIO_GPU_BLOB_MEM_GUEST`.
-pub const MEMORY_GUEST: u32 = 1;
-/// `VIRTIO_GPU_BLOB_MEM_HOST3D` and `_HOST3D_GUEST`.
-pub const MEMORY_HOST3D: u32 = 2;
-/// See [`MEMORY_HOST3D`].
-pub const MEMORY_HOST3D_GUEST: u32 = 3;
-/// `VIRTIO_GPU_BLOB_FLAG_USE_MAPPABLE`.
-pub const FLAG_MAPPABLE: u32 = 1;
-/// That, `_USE_SHAREABLE` and `_USE_CROSS_DEVICE`.
-const FLAGS: u32 = 7;
-/// Greatest size of a blob, bytes.
-const MAX_SIZE: u64 = 8 << 30;
 /// Most pictures that are kept of one blob besides those that are shown.
 const MAX_PICTURES: usize = 4;
 
 /// Whether a blob's numbers make sense, whatever its memory.
 pub fn check(blob: &CreateBlob) -> Result<(), Class> {
-    if !(MEMORY_GUEST..=MEMORY_HOST3D_GUEST).contains(&blob.memory) || blob.flags & !FLAGS != 0 {
+    if !(kinds::GUEST..=kinds::HOST3D_GUEST).contains(&blob.memory) || blob.flags & !kinds::FLAGS != 0 {
         return Err(Class::BlobKind);
     }
-    let whole_pages = blob.memory == MEMORY_GUEST || blob.size.is_multiple_of(PAGE);
-    if blob.size == 0 || blob.size > MAX_SIZE || !whole_pages { Err(Class::BlobSize) } else { Ok(()) }
+    let whole_pages = blob.memory == kinds::GUEST || blob.size.is_multiple_of(PAGE);
+    if blob.size == 0 || blob.size > MAX_BLOB || !whole_pages { Err(Class::BlobSize) } else { Ok(()) }
 }
 
 /// How pixels lie in a blob; inside it.
@@ -262,8 +251,8 @@ mod tests {
     #[test]
     fn kinds_and_sizes_are_bounded() {
         let blob = |memory, flags, size| check(&CreateBlob { memory, flags, blob: 0, size });
-        assert_eq!(blob(MEMORY_GUEST, 7, 1), Ok(()));
-        assert_eq!(blob(MEMORY_HOST3D, 1, 4096), Ok(()));
+        assert_eq!(blob(kinds::GUEST, 7, 1), Ok(()));
+        assert_eq!(blob(kinds::HOST3D, 1, 4096), Ok(()));
         for (memory, flags) in [(0, 0), (4, 0), (u32::MAX, 0), (1, 8), (1, u32::MAX)] {
             assert_eq!(blob(memory, flags, 4096), Err(Class::BlobKind), "{memory} {flags}");
         }

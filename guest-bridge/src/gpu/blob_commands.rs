@@ -3,7 +3,7 @@
 //! As in `device`, nothing that a guest sends can panic, and a command that is refused changes nothing.
 
 use super::backing::Backing;
-use super::blob::{self, Blob, Image, MEMORY_GUEST};
+use super::blob::{self, Blob, Image};
 use super::class::Class;
 use super::cursor::SIDE;
 use super::device::{Device, Done, NO_RESOURCE, NO_SCANOUT, Outcome, Refused};
@@ -14,6 +14,7 @@ use super::resource::{Layout, Resource};
 use super::scanout::Shown;
 use super::wire::{BlobImage, Command3d, CreateBlob, CursorPlace, Header, MemEntries, Response, Status, feature};
 use crate::frames::Rect;
+use crate::renderer::limits::blob as kinds;
 
 const OVER: Refused = (Status::ErrOutOfMemory, Class::Quota);
 
@@ -61,7 +62,7 @@ impl Device {
             return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
         }
         blob::check(&what).map_err(refused)?;
-        if what.memory != MEMORY_GUEST {
+        if what.memory != kinds::GUEST {
             let three_d = self.three_d.as_mut().ok_or(refused(Class::BlobKind))?;
             return three_d.create_blob(memory, header, id, what, entries);
         }

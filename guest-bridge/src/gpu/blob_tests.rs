@@ -54,7 +54,7 @@ impl Bench {
     }
 
     fn create(&mut self, id: u32, size: u64, entries: &[(u64, u32)]) -> u32 {
-        let mut words = vec![id, MEMORY_GUEST, 2, entries.len() as u32, 0, 0, size as u32, (size >> 32) as u32];
+        let mut words = vec![id, kinds::GUEST, 2, entries.len() as u32, 0, 0, size as u32, (size >> 32) as u32];
         words.extend(entries.iter().flat_map(|&(at, length)| [at as u32, (at >> 32) as u32, length, 0]));
         self.status(cmd::RESOURCE_CREATE_BLOB, &words)
     }

@@ -3,8 +3,8 @@
 //! Pure. Timings are those of CVT with reduced blanking. A mode that an EDID's detailed timing cannot hold (more than 4095
 //! pixels, or a pixel clock above 655 MHz) goes into a DisplayID extension, and the base block prefers 1920×1080 then.
 
-use super::resource::MAX_SIDE;
 use crate::frames::PreferredMode;
+use crate::renderer::limits::MAX_SIDE;
 
 /// The smallest mode, which every EDID has to offer anyway; below, pixel clocks are too slow for a detailed timing.
 const SMALLEST: (u32, u32) = (640, 480);

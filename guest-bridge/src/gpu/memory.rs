@@ -3,7 +3,7 @@
 //! Trusts that QEMU's files keep their size (QEMU seals its memfds); everything else is checked on every use, because the
 //! guest writes to this memory at any moment. Nothing here ever makes a Rust reference into it.
 
-use crate::renderer::wire;
+use crate::renderer::{limits, wire};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
@@ -98,7 +98,7 @@ impl Memory {
 
     /// The regions and their files, for another process. A region without a file is left out.
     pub fn shared(&self) -> (Vec<wire::Region>, Vec<BorrowedFd<'_>>) {
-        let shared = self.regions.iter().take(wire::MAX_REGIONS).filter_map(|region| {
+        let shared = self.regions.iter().take(limits::MAX_REGIONS).filter_map(|region| {
             let file = region.map.file_offset()?;
             let (address, length) = (region.map.start_addr().0, region.map.len());
             Some((wire::Region { address, length, offset: file.start() }, file.file().as_fd()))

@@ -9,6 +9,7 @@ use super::formats::{BYTES_PER_PIXEL, Format};
 use super::memory::Memory;
 use super::udmabuf;
 use crate::frames::{Dmabuf, Rect, SharedBuffer};
+use crate::renderer::limits::MAX_SIDE;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
@@ -17,8 +18,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
 
-/// The greatest width and height.
-pub const MAX_SIDE: u32 = 16384;
 /// Rows begin at multiples of this many bytes, so that every GPU can import them.
 const PITCH_ALIGNMENT: u32 = 256;
 const PAGE: u64 = 4096;

@@ -12,15 +12,12 @@ use super::scanout::{Scanout, Shown};
 use super::three_d::{Fetch, News, Token};
 use super::wire::{CursorPlace, Status, feature};
 use crate::frames::{Dmabuf, Picture, Rect, SharedBuffer, ToScreen};
+use crate::renderer::limits::capset;
 use phyllome_protocol::status::{GpuStatus, ScanoutStatus};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
-/// `VIRTIO_GPU_CAPSET_VENUS`.
-const CAPSET_VENUS: u32 = 4;
-/// `VIRTIO_GPU_CAPSET_DRM`.
-const CAPSET_DRM: u32 = 6;
 /// What a guest's status says when no renderer is started any more.
 const THREE_D_OFF: &str = "3D is off until the guest starts again: its renderer died three times within a minute";
 
@@ -185,7 +182,7 @@ impl Device {
         status.renderer = match virgl {
             false => "2d".to_owned(),
             true => {
-                let more = [(CAPSET_DRM, "native+"), (CAPSET_VENUS, "venus+")];
+                let more = [(capset::DRM, "native+"), (capset::VENUS, "venus+")];
                 let more = more.into_iter().filter(|&(id, _)| of_contexts && has(id)).map(|(_, name)| name);
                 more.chain(["virgl"]).collect()
             }

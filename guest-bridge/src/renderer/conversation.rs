@@ -4,16 +4,13 @@
 //! cannot be used safely is a refused request. No sockets and no clock here; what is kept is bounded by what was asked.
 
 use super::files::{self, picture_fits};
-use super::wire::{self, Event, Export, MAX_CAPSET, MAX_CAPSETS, MAX_LACK, MAX_LACKS, MAX_PLANES, MapCache, Request};
+use super::limits::{MAX_CAPSET, MAX_CAPSETS, MAX_DRIVER, MAX_LACK, MAX_LACKS, MAX_PLANES, MAX_UNABLE};
+use super::wire::{self, Event, Export, MapCache, Request};
 use super::words::clean;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-/// Most bytes of a driver's name.
-const MAX_DRIVER: usize = 256;
-/// Most bytes of the sentence that says why there is no 3D.
-const MAX_UNABLE: usize = 1024;
 /// Greatest errno.
 const MAX_ERRNO: i32 = 4095;
 /// The refusal of a file that cannot be used.
@@ -114,16 +111,22 @@ fn expected(request: &Request<'_>) -> Option<Expected> {
         Request::Part(_) | Request::Fence { .. } | Request::Follow { .. } | Request::DropTarget(_) => None,
         Request::Export(_) => Some(Expected::Exported),
         Request::Map(_) => Some(Expected::Mapped),
-        _ => Some(Expected::Done),
-    }
-}
-
-/// How many descriptors go with a request.
-pub(super) fn files_of(request: &Request<'_>) -> usize {
-    match request {
-        Request::Memory(regions) => regions.len(),
-        Request::AttachFile { .. } | Request::Target { .. } => 1,
-        _ => 0,
+        Request::Memory(_)
+        | Request::CreateContext { .. }
+        | Request::DestroyContext(_)
+        | Request::ContextResource { .. }
+        | Request::Create { .. }
+        | Request::Attach { .. }
+        | Request::AttachFile { .. }
+        | Request::Detach(_)
+        | Request::Unref(_)
+        | Request::Submit { .. }
+        | Request::TransferTo { .. }
+        | Request::TransferFrom { .. }
+        | Request::Target { .. }
+        | Request::ReadBack { .. }
+        | Request::CreateBlob { .. }
+        | Request::Reset => Some(Expected::Done),
     }
 }
 
@@ -243,7 +246,16 @@ impl Conversation {
             (Event::Done(_), _) => Err(Violation("a result that is none")),
             (Event::Exported(export), Expected::Exported) => self.exported(export, files.take().unwrap_or_default()),
             (Event::Mapped { size, cache }, Expected::Mapped) => mapped(size, cache, files.take().unwrap_or_default()),
-            _ => Err(Violation("another answer than was asked for")),
+            (
+                Event::Exported(_)
+                | Event::Mapped { .. }
+                | Event::Capset { .. }
+                | Event::Ready { .. }
+                | Event::Unable(_)
+                | Event::Lacks(_)
+                | Event::Fenced(_),
+                _,
+            ) => Err(Violation("another answer than was asked for")),
         };
         // A request whose answer is wrong is one that was never answered.
         match answer {

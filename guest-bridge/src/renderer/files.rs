@@ -3,13 +3,11 @@
 //!
 //! The kernel alone writes `/proc/self/fdinfo`, and keeps the seals of a memfd; neither can be made up by whoever made the file.
 
+use super::limits::MAX_SIDE;
 use super::wire::Export;
 use rustix::fs::SealFlags;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
-
-/// Largest width or height of a picture, pixels.
-pub const MAX_SIDE: u32 = 16384;
 
 /// Bytes of a dmabuf; `None` for every other file.
 pub fn dmabuf_size(file: impl AsFd) -> Option<u64> {

@@ -9,6 +9,7 @@ mod deaths;
 pub(crate) mod files;
 mod keeper;
 pub mod launch;
+pub mod limits;
 mod packets;
 pub mod server;
 pub mod wire;

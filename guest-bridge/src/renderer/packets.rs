@@ -4,7 +4,8 @@
 //! packet that is too long, or brings more descriptors than any message may, is told apart from a good one, and whatever
 //! descriptors came with it are closed. What packets mean is not known here.
 
-use super::wire::{self, MAX_PACKET};
+use super::limits::MAX_PACKET;
+use super::wire;
 use rustix::io::Errno;
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,

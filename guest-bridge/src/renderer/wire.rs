@@ -1,37 +1,18 @@
-//! What phyllome-guest and its renderer say to one another: types, their bytes, and every limit that both sides check.
+//! What phyllome-guest and its renderer say to one another: types and their bytes. The numbers are in [`limits`](super::limits).
 //!
 //! The connection is a `SOCK_SEQPACKET` socket pair. A packet has at most [`MAX_PACKET`] bytes: one message after another, each
 //! encoded by postcard; a message that carries descriptors is alone in its packet. The renderer first says its capsets and
-//! [`Event::Ready`]; from then on it answers each [`Request`] but [`Request::Part`], [`Request::Fence`],
-//! [`Request::Follow`] and [`Request::DropTarget`] with exactly one [`Event::Done`], [`Event::Exported`] or [`Event::Mapped`], in the
-//! order of the requests; [`Event::Fenced`] comes whenever a fence has signalled. phyllome-guest checks a guest's numbers before it sends
-//! them, and the renderer checks them again; phyllome-guest believes no event of a renderer, which a guest may have taken over:
-//! what does not follow this file ends it.
+//! [`Event::Ready`]; from then on it answers each [`Request`] but [`Request::Part`], [`Request::Fence`], [`Request::Follow`] and
+//! [`Request::DropTarget`] with exactly one [`Event::Done`], [`Event::Exported`] or [`Event::Mapped`], in the order of the
+//! requests; [`Event::Fenced`] comes whenever a fence has signalled. Only bytes are decoded here. Whether numbers make sense is
+//! checked by phyllome-guest before it sends them, and again by the renderer; phyllome-guest believes no event of a renderer,
+//! which a guest may have taken over: `conversation` ends it for what it must not say.
 
+use super::limits::MAX_PACKET;
 use serde::{Deserialize, Serialize, Serializer};
 
 /// The number of the renderer's end of the connection when it starts; phyllome-guest opens nothing else for it but 0 to 2.
 pub const SOCKET: i32 = 3;
-/// Most bytes of a packet, in both directions.
-pub const MAX_PACKET: usize = 64 << 10;
-/// Most bytes that [`Request::Part`]s may gather for one request: the longest SUBMIT_3D.
-pub const MAX_BULK: usize = 4 << 20;
-/// Most bytes of bulk that one message itself carries, so that it fits into a packet with its other fields.
-pub const MAX_INLINE: usize = 48 << 10;
-/// Most regions of guest memory, one descriptor each: below the kernel's 253 descriptors of a message.
-pub const MAX_REGIONS: usize = 128;
-/// Most bytes of one capset.
-pub const MAX_CAPSET: usize = 16 << 10;
-/// Most capsets.
-pub const MAX_CAPSETS: usize = 16;
-/// Most bytes of a context's name.
-pub const MAX_NAME: usize = 64;
-/// Most bytes of an [`Event::Lacks`].
-pub const MAX_LACK: usize = 512;
-/// Most [`Event::Lacks`].
-pub const MAX_LACKS: usize = 8;
-/// Most planes of an exported picture.
-pub const MAX_PLANES: usize = 4;
 
 /// A region of guest memory; its file is the descriptor of the same index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -147,7 +128,7 @@ pub enum Request<'a> {
         context: u32,
         /// `context_init`.
         flags: u32,
-        /// At most [`MAX_NAME`] bytes.
+        /// At most [`MAX_NAME`](super::limits::MAX_NAME) bytes.
         #[serde(serialize_with = "at_once")]
         name: &'a [u8],
     },
@@ -273,6 +254,35 @@ pub enum Request<'a> {
     Reset,
 }
 
+impl Request<'_> {
+    /// How many descriptors go with it.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Self::Memory(regions) => regions.len(),
+            Self::AttachFile { .. } | Self::Target { .. } => 1,
+            Self::Part(_)
+            | Self::CreateContext { .. }
+            | Self::DestroyContext(_)
+            | Self::ContextResource { .. }
+            | Self::Create { .. }
+            | Self::Attach { .. }
+            | Self::Detach(_)
+            | Self::Unref(_)
+            | Self::Submit { .. }
+            | Self::TransferTo { .. }
+            | Self::TransferFrom { .. }
+            | Self::Fence { .. }
+            | Self::Follow { .. }
+            | Self::Export(_)
+            | Self::DropTarget(_)
+            | Self::ReadBack { .. }
+            | Self::CreateBlob { .. }
+            | Self::Map(_)
+            | Self::Reset => 0,
+        }
+    }
+}
+
 /// A plane of an exported picture; its descriptor is the one of the same index.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plane {
@@ -295,7 +305,7 @@ pub struct Export {
     pub modifier: u64,
     /// The picture's first row in memory is its lowest.
     pub bottom_up: bool,
-    /// 1 to [`MAX_PLANES`].
+    /// 1 to [`MAX_PLANES`](super::limits::MAX_PLANES).
     pub planes: Vec<Plane>,
 }
 
@@ -311,16 +321,17 @@ pub enum Event<'a> {
         id: u32,
         /// Its greatest version.
         version: u32,
-        /// Its bytes at that version, at most [`MAX_CAPSET`].
+        /// Its bytes at that version, at most [`MAX_CAPSET`](super::limits::MAX_CAPSET).
         #[serde(serialize_with = "at_once")]
         data: &'a [u8],
     },
     /// The renderer has started.
     Ready {
-        /// What draws, for `status` and `doctor`, such as `llvmpipe (LLVM 19.1.7)`; at most 256 bytes.
+        /// What draws, for `status` and `doctor`, such as `llvmpipe (LLVM 19.1.7)`; at most
+        /// [`MAX_DRIVER`](super::limits::MAX_DRIVER) bytes.
         driver: &'a str,
     },
-    /// There will be no 3D: one sentence, at most 1024 bytes. The process ends after it.
+    /// There will be no 3D: one sentence, at most [`MAX_UNABLE`](super::limits::MAX_UNABLE) bytes. The process ends after it.
     Unable(&'a str),
     /// The oldest request that is not answered is done: 0, or the errno of the refusal (positive).
     Done(i32),
@@ -335,8 +346,7 @@ pub enum Event<'a> {
     },
     /// A fence has signalled.
     Fenced(u64),
-    /// What is not offered though it was asked for, and why: one sentence, at most [`MAX_LACK`] bytes; before [`Event::Ready`] only,
-    /// [`MAX_LACKS`] at most.
+    /// What is not offered though it was asked for, and why: one sentence of bounded length; before [`Event::Ready`] only, and not many.
     Lacks(&'a str),
 }
 
@@ -363,6 +373,7 @@ pub fn take<'a, T: Deserialize<'a>>(packet: &'a [u8]) -> Option<(T, &'a [u8])> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::limits::{MAX_CAPSET, MAX_INLINE, MAX_REGIONS};
     use super::*;
     use proptest::prelude::*;
 

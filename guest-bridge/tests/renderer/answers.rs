@@ -2,7 +2,8 @@
 
 use crate::stage::{Stage, leaking_nothing, packet};
 use phyllome_guest_bridge::renderer::client::{Answer, Happened};
-use phyllome_guest_bridge::renderer::wire::{Event, Export, MAX_PACKET, Request};
+use phyllome_guest_bridge::renderer::limits::MAX_PACKET;
+use phyllome_guest_bridge::renderer::wire::{Event, Export, Request};
 use rustix::net::Shutdown;
 
 #[test]

@@ -2,9 +2,8 @@
 
 use crate::stage::{HELLO, Stage, borrowed, leaking_nothing, memory, packet};
 use phyllome_guest_bridge::renderer::client::{Happened, Unsent};
-use phyllome_guest_bridge::renderer::wire::{
-    self, MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS, Piece, Region, Request,
-};
+use phyllome_guest_bridge::renderer::limits::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS};
+use phyllome_guest_bridge::renderer::wire::{self, Piece, Region, Request};
 
 /// The requests in `packets`, each handed to `look`.
 fn each(packets: &[(Vec<u8>, usize)], mut look: impl FnMut(Request<'_>, usize)) {

@@ -2,7 +2,8 @@
 
 use crate::stage::{Stage, leaking_nothing, packet};
 use phyllome_guest_bridge::renderer::client::Happened;
-use phyllome_guest_bridge::renderer::wire::{Event, MAX_CAPSET, MAX_CAPSETS, MAX_LACK, MAX_LACKS};
+use phyllome_guest_bridge::renderer::limits::{MAX_CAPSET, MAX_CAPSETS, MAX_LACK, MAX_LACKS};
+use phyllome_guest_bridge::renderer::wire::Event;
 
 const READY: Event<'_> = Event::Ready { driver: "x" };
 

@@ -1,7 +1,8 @@
 //! A client whose renderer the test plays itself, on the other end of a socket pair; and the count of descriptors around it.
 
 use phyllome_guest_bridge::renderer::client::{Client, Happened, Patience, Ticket};
-use phyllome_guest_bridge::renderer::wire::{self, Event, MAX_PACKET, Request};
+use phyllome_guest_bridge::renderer::limits::MAX_PACKET;
+use phyllome_guest_bridge::renderer::wire::{self, Event, Request};
 use phyllome_test_support::process::own_descriptors;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,

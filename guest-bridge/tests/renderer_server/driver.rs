@@ -1,7 +1,8 @@
 //! Plays phyllome-guest: starts the renderer, sends requests and reads events, with deadlines.
 
+use phyllome_guest_bridge::renderer::limits::{MAX_INLINE, MAX_PACKET};
 use phyllome_guest_bridge::renderer::wire::{
-    self, Box3d, Create3d, Event, Export, MAX_INLINE, MAX_PACKET, Piece, ReadBack, Region, Request, Transfer3d,
+    self, Box3d, Create3d, Event, Export, Piece, ReadBack, Region, Request, Transfer3d,
 };
 use phyllome_test_support::{memory, process, wait};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -6,11 +6,12 @@
 use super::answers::Purpose;
 use super::{LOST_RESOURCE, NO_RESOURCE, OVER, ThreeD, Token, unsent};
 use crate::gpu::backing::Backing;
-use crate::gpu::blob::{Blob, FLAG_MAPPABLE, MEMORY_GUEST, MEMORY_HOST3D, MEMORY_HOST3D_GUEST};
+use crate::gpu::blob::Blob;
 use crate::gpu::class::Class;
 use crate::gpu::device::{Done, Refused};
 use crate::gpu::memory::Memory;
 use crate::gpu::wire::{CreateBlob, Header, MemEntries, Status};
+use crate::renderer::limits::blob as kinds;
 use crate::renderer::wire::{Request, Transfer3d};
 
 /// A blob of host memory.
@@ -44,7 +45,7 @@ impl ThreeD {
     ) -> Done {
         self.context(header.ctx_id)?;
         let count = entries.count();
-        if (what.memory == MEMORY_HOST3D_GUEST) != (count > 0) {
+        if (what.memory == kinds::HOST3D_GUEST) != (count > 0) {
             return Err((Status::ErrInvalidParameter, Class::BackingEntries));
         }
         let bytes = self.bytes.checked_add(what.size).filter(|&bytes| bytes <= self.quota.bytes_3d).ok_or(OVER)?;
@@ -114,7 +115,7 @@ impl ThreeD {
     /// Whether a transfer of a blob makes sense: it has guest memory, and the transfer begins inside it.
     pub(super) fn blob_allows(&self, id: u32, transfer: &Transfer3d) -> Result<(), Refused> {
         let what = self.blob(id)?.what;
-        if what.memory != MEMORY_HOST3D_GUEST {
+        if what.memory != kinds::HOST3D_GUEST {
             return Err((Status::ErrUnspec, Class::BackingMissing));
         }
         let inside = transfer.offset <= what.size;
@@ -124,7 +125,7 @@ impl ThreeD {
     /// Bytes of a blob that the guest may map.
     pub fn mappable(&self, id: u32) -> Result<u64, Refused> {
         let what = self.blob(id)?.what;
-        let mappable = what.memory >= MEMORY_HOST3D && what.flags & FLAG_MAPPABLE != 0;
+        let mappable = what.memory >= kinds::HOST3D && what.flags & kinds::MAPPABLE != 0;
         if mappable { Ok(what.size) } else { Err((Status::ErrInvalidParameter, Class::BlobKind)) }
     }
 
@@ -146,7 +147,7 @@ impl ThreeD {
             return;
         }
         self.tell_memory(memory);
-        let what = CreateBlob { memory: MEMORY_GUEST, flags: 0, blob: 0, size: blob.size };
+        let what = CreateBlob { memory: kinds::GUEST, flags: 0, blob: 0, size: blob.size };
         if let Ok(ticket) = self.send_blob(id, 0, what, backing) {
             self.answers.expect(ticket, Purpose::Silent);
             self.mirrors.insert(id);

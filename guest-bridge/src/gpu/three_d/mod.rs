@@ -22,6 +22,7 @@ use super::memory::Memory;
 use super::quota::{Bucket, Quota};
 use super::wire::{Command3d, Header, MemEntries, Response, Status};
 use crate::renderer::client::{Capset, Client, Unsent};
+use crate::renderer::limits::capset;
 use crate::renderer::wire::{Create3d, Request, Transfer3d};
 use answers::{Answers, Purpose, Until};
 use blobs::HostBlob;
@@ -30,9 +31,6 @@ use pictures::Target;
 use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
-
-/// `VIRTIO_GPU_CAPSET_VIRGL` and `_VIRGL2`.
-const VIRGL_CAPSETS: [u32; 2] = [1, 2];
 
 const NO_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::ContextId);
 const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
@@ -119,7 +117,7 @@ impl ThreeD {
 
     /// Whether the guest may be offered VIRGL. QEMU asks once, so this does not change when no renderer is started any more.
     pub fn has_virgl(&self) -> bool {
-        self.client.capsets().iter().any(|capset| VIRGL_CAPSETS.contains(&capset.id))
+        self.client.capsets().iter().any(|offered| capset::OF_VIRGL.contains(&offered.id))
     }
 
     /// The renderer's end of the connection, its process and its history.

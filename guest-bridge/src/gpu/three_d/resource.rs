@@ -3,21 +3,14 @@
 //! The pixels are the renderer's; here are the size for the quota, the bounds for transfers and whether it can be shown.
 
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
+use crate::renderer::limits::target::{self, BUFFER, TEXTURE_2D, TEXTURE_3D};
+use crate::renderer::limits::{MAX_SAMPLES, MAX_SIDE};
 use crate::renderer::wire::{Box3d, Create3d, Transfer3d};
 
 /// Greatest width of a buffer, bytes.
 const MAX_BUFFER: u32 = 1 << 30;
-/// Greatest side of a texture, texels.
-const MAX_SIDE: u32 = 16384;
 /// Most layers of an array, most slices of a volume.
 const MAX_LAYERS: u32 = 2048;
-/// Most samples of a texel.
-const MAX_SAMPLES: u32 = 32;
-/// `PIPE_BUFFER`, `PIPE_TEXTURE_2D` and the last of gallium's targets, `PIPE_TEXTURE_CUBE_ARRAY`.
-const BUFFER: u32 = 0;
-const TEXTURE_2D: u32 = 2;
-const TEXTURE_3D: u32 = 3;
-const LAST_TARGET: u32 = 8;
 
 /// A 3D resource.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +62,7 @@ impl Resource3d {
 /// Bytes that a resource takes, rounded up generously; `None` if its numbers make no sense.
 fn bytes(what: &Create3d) -> Option<u64> {
     let Create3d { target, format, width, height, depth, array_size, last_level, samples, .. } = *what;
-    if target > LAST_TARGET || width == 0 || height == 0 || samples > MAX_SAMPLES {
+    if target > target::LAST || width == 0 || height == 0 || samples > MAX_SAMPLES {
         return None;
     }
     if target == BUFFER {

@@ -7,6 +7,7 @@ use crate::gpu::memory::tests::memory;
 use crate::gpu::wire::{FLAG_FENCE, QueueKind, cmd, feature};
 use crate::gpu::{DeviceConfig, Transport};
 use crate::renderer::client::Patience;
+use crate::renderer::limits;
 use crate::renderer::wire::{self, Event};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, socketpair};
 use std::collections::VecDeque;
@@ -99,7 +100,7 @@ impl Bench {
     fn asked(&mut self) -> Vec<String> {
         self.device.renderer_turn(Instant::now());
         let mut asked = Vec::new();
-        let mut packet = vec![0; wire::MAX_PACKET];
+        let mut packet = vec![0; limits::MAX_PACKET];
         while let Ok((length, _)) = rustix::net::recv(&self.renderer, &mut packet, RecvFlags::DONTWAIT) {
             let mut rest = &packet[..length];
             while let Some((request, after)) = wire::take::<Request<'_>>(rest).filter(|_| !rest.is_empty()) {

@@ -2,7 +2,8 @@
 
 use super::command::{MemEntries, Reader, Refusal, WireRect};
 use super::{MAX_BACKING_ENTRIES, cmd, feature};
-use crate::renderer::wire::{Box3d, Create3d, MAX_NAME, Transfer3d};
+use crate::renderer::limits::MAX_NAME;
+use crate::renderer::wire::{Box3d, Create3d, Transfer3d};
 
 /// A well-formed command of 3D or blobs. Ids and sizes are still only the guest's words; the context is in the header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

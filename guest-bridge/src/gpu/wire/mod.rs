@@ -57,7 +57,7 @@ pub const HEADER: usize = 24;
 /// Most entries that one RESOURCE_ATTACH_BACKING may have: as in QEMU.
 pub const MAX_BACKING_ENTRIES: u32 = 16384;
 /// The longest request that is read: SUBMIT_3D with as much as one may have.
-pub const MAX_REQUEST: usize = HEADER + 8 + crate::renderer::wire::MAX_BULK;
+pub const MAX_REQUEST: usize = HEADER + 8 + crate::renderer::limits::MAX_BULK;
 
 /// `VIRTIO_GPU_CMD_*`.
 #[allow(missing_docs, reason = "the specification's names")]

@@ -2,7 +2,7 @@
 
 use super::{FLAG_FENCE, FLAG_INFO_RING_IDX, HEADER, Header, Status};
 use crate::frames::Rect;
-use crate::renderer::wire::MAX_CAPSET;
+use crate::renderer::limits::MAX_CAPSET;
 use phyllome_protocol::ids::MAX_SCANOUTS;
 
 /// The longest response: GET_CAPSET's.

@@ -3,8 +3,8 @@
 //! Bulk that is too long for a message goes in parts. What is kept has a bound whatever the caller does.
 
 use super::{Client, Ticket, Unsent};
-use crate::renderer::conversation::files_of;
-use crate::renderer::wire::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS, Piece, Request};
+use crate::renderer::limits::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS};
+use crate::renderer::wire::{Piece, Request};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -28,7 +28,7 @@ impl Client {
     /// [`Self::attach`] and [`Self::create_blob`].
     pub fn send(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>]) -> Result<Ticket, Unsent> {
         self.admit(0)?;
-        if files.len() != files_of(request) || files.len() > MAX_REGIONS {
+        if files.len() != request.descriptors() || files.len() > MAX_REGIONS {
             return Err(Unsent::Unfit);
         }
         let files: io::Result<Vec<OwnedFd>> = files.iter().map(|file| file.try_clone_to_owned()).collect();

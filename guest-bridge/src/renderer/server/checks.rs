@@ -3,25 +3,13 @@
 //! phyllome-guest has checked them already; this is done again because the library counts in 32 bits and believes much.
 
 use super::formats::{Block, Order, block, order};
+use crate::renderer::limits::target::{self, BUFFER, TEXTURE_2D, TEXTURE_3D, TEXTURE_RECT};
+use crate::renderer::limits::{MAX_SAMPLES, MAX_SIDE};
 use crate::renderer::wire::{Box3d, Create3d, ReadBack, Transfer3d};
 use rustix::io::Errno;
 
-/// Most texels in one direction.
-pub const MAX_SIDE: u32 = 16384;
 /// Most bytes of one resource.
 pub const MAX_RESOURCE: u64 = 2 << 30;
-/// Most samples of a texel.
-const MAX_SAMPLES: u32 = 32;
-/// `PIPE_BUFFER`.
-const BUFFER: u32 = 0;
-/// `PIPE_TEXTURE_2D`.
-const TEXTURE_2D: u32 = 2;
-/// `PIPE_TEXTURE_3D`.
-const TEXTURE_3D: u32 = 3;
-/// `PIPE_TEXTURE_RECT`.
-const TEXTURE_RECT: u32 = 5;
-/// `PIPE_TEXTURE_CUBE_ARRAY`, the last.
-const LAST_TARGET: u32 = 8;
 
 fn when(sane: bool) -> Result<(), Errno> {
     if sane { Ok(()) } else { Err(Errno::INVAL) }
@@ -35,7 +23,7 @@ fn level_of(side: u32, level: u32) -> u32 {
 /// Bytes that a resource needs at most, as an estimate to count with. EINVAL if it is none, ENOMEM if it is too much.
 pub fn create(what: &Create3d) -> Result<u64, Errno> {
     let sides = [what.width, what.height, what.depth, what.array_size];
-    when(what.target <= LAST_TARGET && sides.iter().all(|&side| side > 0) && what.samples <= MAX_SAMPLES)?;
+    when(what.target <= target::LAST && sides.iter().all(|&side| side > 0) && what.samples <= MAX_SAMPLES)?;
     if what.target == BUFFER {
         when(what.height == 1 && what.depth == 1 && what.array_size == 1 && what.last_level == 0)?;
         return if u64::from(what.width) <= MAX_RESOURCE { Ok(what.width.into()) } else { Err(Errno::NOMEM) };

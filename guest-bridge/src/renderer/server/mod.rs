@@ -17,8 +17,9 @@ mod vulkan;
 
 pub use inherited::inherit;
 
+use super::limits::{MAX_CAPSETS, MAX_DRIVER, MAX_LACK, MAX_REGIONS, MAX_UNABLE, capset};
 use super::packets::{Incoming, Outgoing, Received};
-use super::wire::{self, Event, MAX_CAPSETS, MAX_LACK, MAX_REGIONS, Request};
+use super::wire::{self, Event, Request};
 use crate::halt_poll::HaltPoll;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -36,11 +37,7 @@ use virgl::{
 /// The library's name.
 pub const LIBRARY: &str = "libvirglrenderer.so.1";
 /// The ids of the capsets that may be offered: virgl, virgl2, Venus, DRM native contexts.
-const CAPSETS: [u32; 4] = [CAPSET_VIRGL, CAPSET_VIRGL2, CAPSET_VENUS, CAPSET_DRM];
-const CAPSET_VIRGL: u32 = 1;
-const CAPSET_VIRGL2: u32 = 2;
-const CAPSET_VENUS: u32 = 4;
-const CAPSET_DRM: u32 = 6;
+const CAPSETS: [u32; 4] = [capset::VIRGL, capset::VIRGL2, capset::VENUS, capset::DRM];
 /// How long requests are served before the answers to them go out.
 const TURN: Duration = Duration::from_millis(4);
 /// No request is taken while so many bytes of answers wait for phyllome-guest to take them.
@@ -105,8 +102,8 @@ fn attempts(wishes: Wishes, has_node: bool) -> Vec<c_int> {
 /// The capsets that are asked for.
 fn wanted(wishes: Wishes) -> impl Iterator<Item = u32> {
     CAPSETS.into_iter().filter(move |&id| match id {
-        CAPSET_VENUS => wishes.venus,
-        CAPSET_DRM => wishes.drm,
+        capset::VENUS => wishes.venus,
+        capset::DRM => wishes.drm,
         _ => true,
     })
 }
@@ -130,7 +127,7 @@ pub fn run(
 /// Tells phyllome-guest that there is no 3D, and why: a sentence.
 pub fn refuse(socket: &OwnedFd, why: String) -> End {
     let mut out = Outgoing::default();
-    out.push(&Event::Unable(shorten(&why, 1024)), Vec::new());
+    out.push(&Event::Unable(shorten(&why, MAX_UNABLE)), Vec::new());
     // It has ended already if it does not take this.
     let _ = out.send(socket);
     End::Unable(why)
@@ -153,21 +150,21 @@ fn start(options: Options, telling: &Arc<Telling>) -> Result<(State, Wishes), St
             "3D cannot start: virglrenderer offers no capability set; install one that was built with OpenGL".into()
         );
     }
-    if wishes.venus && !offered.contains(&CAPSET_VENUS) {
+    if wishes.venus && !offered.contains(&capset::VENUS) {
         lacks.push(
             "no Venus: this virglrenderer is built without it, or its virgl_render_server is not installed".into(),
         );
     }
-    if wishes.drm && !offered.contains(&CAPSET_DRM) {
+    if wishes.drm && !offered.contains(&capset::DRM) {
         lacks.push("no native contexts: this virglrenderer has none for the GPU's driver".into());
     }
     for lack in &lacks {
         eprintln!("{lack}");
         telling.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
     }
-    telling.push(&Event::Ready { driver: shorten(&virgl.driver(), 256) }, Vec::new());
+    telling.push(&Event::Ready { driver: shorten(&virgl.driver(), MAX_DRIVER) }, Vec::new());
     telling.urge();
-    let fulfilled = Wishes { venus: offered.contains(&CAPSET_VENUS), drm: offered.contains(&CAPSET_DRM) };
+    let fulfilled = Wishes { venus: offered.contains(&capset::VENUS), drm: offered.contains(&capset::DRM) };
     Ok((State::new(virgl, offered, telling.clone()), fulfilled))
 }
 

@@ -10,9 +10,8 @@ use super::formats::Order;
 use super::memory::{Backing, GuestMemory, Map, Target};
 use super::telling::Telling;
 use super::virgl::{Blob, Virgl};
-use crate::renderer::wire::{
-    Create3d, Event, MAX_BULK, MAX_NAME, MAX_REGIONS, Piece, ReadBack, Region, Request, Transfer3d,
-};
+use crate::renderer::limits::{MAX_BLOB, MAX_BULK, MAX_NAME, MAX_REGIONS, blob as kinds, capset as capsets};
+use crate::renderer::wire::{Create3d, Event, Piece, ReadBack, Region, Request, Transfer3d};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
@@ -23,18 +22,8 @@ use std::sync::Arc;
 const MAX_CONTEXTS: usize = 128;
 const MAX_RESOURCES: usize = 1 << 16;
 const MAX_TARGETS: usize = 64;
-/// `VIRTIO_GPU_CAPSET_VIRGL`, `VIRTIO_GPU_CAPSET_VIRGL2`, and what a context is without CONTEXT_INIT.
-const VIRGL_CAPSETS: [u32; 3] = [0, 1, 2];
 /// Bytes of all resources, by the estimate of [`checks::create`].
 const MAX_BYTES: u64 = 16 << 30;
-/// Bytes of one blob.
-const MAX_BLOB: u64 = 8 << 30;
-/// `VIRTIO_GPU_BLOB_MEM_HOST3D`: without guest memory.
-const BLOB_HOST3D: u32 = 2;
-/// `VIRTIO_GPU_BLOB_MEM_HOST3D_GUEST`, the last.
-const LAST_BLOB: u32 = 3;
-/// `VIRTIO_GPU_BLOB_FLAG_USE_*`, all.
-const BLOB_FLAGS: u32 = 7;
 
 /// The other end does not speak the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +48,7 @@ struct Resource {
 }
 
 struct Context {
-    /// Of one of [`VIRGL_CAPSETS`].
+    /// Of OpenGL's: virgl's capsets, or none, which is what a context has without CONTEXT_INIT.
     is_virgl: bool,
     /// The resources that it may use.
     resources: HashSet<u32>,
@@ -114,12 +103,7 @@ impl State {
 
     /// Does what a request asks, with the descriptors of its packet, and answers what is answered.
     pub fn serve(&mut self, request: Request<'_>, files: Vec<OwnedFd>) -> Result<Reply, Broken> {
-        let expected = match &request {
-            Request::Memory(regions) => regions.len(),
-            Request::AttachFile { .. } | Request::Target { .. } => 1,
-            _ => 0,
-        };
-        if files.len() != expected {
+        if files.len() != request.descriptors() {
             return Err(Broken("a message with too few or too many descriptors"));
         }
         let takes_bulk = matches!(
@@ -223,7 +207,8 @@ impl State {
         let name: Vec<u8> = name.iter().copied().take_while(|&byte| byte != 0).collect();
         let name = CString::new(name).map_err(|_| Errno::INVAL)?;
         self.virgl.create_context(context, capset, &name)?;
-        self.contexts.insert(context, Context { is_virgl: VIRGL_CAPSETS.contains(&capset), resources: HashSet::new() });
+        let is_virgl = capset == 0 || capsets::OF_VIRGL.contains(&capset);
+        self.contexts.insert(context, Context { is_virgl, resources: HashSet::new() });
         Ok(())
     }
 
@@ -275,8 +260,8 @@ impl State {
 
     fn create_blob(&mut self, resource: u32, blob: Blob, pieces: &[u8]) -> Result<(), Errno> {
         let pieces: Vec<Piece> = Piece::list(pieces).ok_or(Errno::INVAL)?.collect();
-        let sane = (1..=LAST_BLOB).contains(&blob.memory) && blob.flags & !BLOB_FLAGS == 0;
-        let of_guest = blob.memory != BLOB_HOST3D;
+        let sane = (kinds::GUEST..=kinds::HOST3D_GUEST).contains(&blob.memory) && blob.flags & !kinds::FLAGS == 0;
+        let of_guest = blob.memory != kinds::HOST3D;
         if !sane || blob.size == 0 || of_guest == pieces.is_empty() {
             return Err(Errno::INVAL);
         }
@@ -286,7 +271,7 @@ impl State {
         if blob.context != 0 && !self.contexts.contains_key(&blob.context) {
             return Err(Errno::SRCH);
         }
-        let bytes = if blob.memory == 1 { 0 } else { blob.size };
+        let bytes = if blob.memory == kinds::GUEST { 0 } else { blob.size };
         self.admit(resource, bytes)?;
         let backing = if of_guest { Some(self.memory.resolve(&pieces)?) } else { None };
         if backing.as_ref().is_some_and(|backing| backing.length() < blob.size) {
@@ -428,11 +413,11 @@ impl State {
 
     fn map(&self, resource: u32) -> Result<(Event<'static>, Vec<OwnedFd>), Errno> {
         match &self.resources.get(&resource).ok_or(Errno::NOENT)?.kind {
-            Kind::Blob(blob) if blob.memory != 1 => {
+            Kind::Blob(blob) if blob.memory != kinds::GUEST => {
                 let (file, cache) = self.virgl.export_blob(resource)?;
                 Ok((Event::Mapped { size: blob.size, cache }, vec![file]))
             }
-            _ => Err(Errno::INVAL),
+            Kind::Blob(_) | Kind::Texture(_) => Err(Errno::INVAL),
         }
     }
 

@@ -5,7 +5,8 @@
 
 use super::Virgl;
 use super::symbols::{EXPORT_QUERY, ExportQuery, ResourceInfo, ResourceInfoExt};
-use crate::renderer::wire::{Export, MAX_PLANES, Plane};
+use crate::renderer::limits::MAX_PLANES;
+use crate::renderer::wire::{Export, Plane};
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::os::fd::{FromRawFd, OwnedFd};

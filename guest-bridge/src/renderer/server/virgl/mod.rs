@@ -15,7 +15,8 @@ pub use symbols::{
 
 use super::memory::Backing;
 use super::telling::Telling;
-use crate::renderer::wire::{Create3d, MAX_CAPSET, Transfer3d};
+use crate::renderer::limits::MAX_CAPSET;
+use crate::renderer::wire::{Create3d, Transfer3d};
 use rustix::io::Errno;
 use signals::Signals;
 use std::collections::HashMap;
