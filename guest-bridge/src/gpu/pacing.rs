@@ -8,79 +8,16 @@
 //! ```
 //! A fence never waits longer than [`SLOW`], whether a screen answers or not, and at most [`MAX_HELD`] wait at one time.
 
+use crate::damage::Damage;
 use crate::frames::Rect;
 use std::time::{Duration, Instant};
 
 /// How long a fence waits for its presentation.
 pub const SLOW: Duration = Duration::from_millis(100);
-/// Most rectangles of a batch; more become one.
-pub const MAX_RECTS: usize = 16;
 /// Most fences that wait at one time; more are answered at once.
 pub const MAX_HELD: usize = 256;
 /// Most scanouts.
 const LANES: usize = phyllome_protocol::ids::MAX_SCANOUTS as usize;
-
-/// Changed rectangles, none empty.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Damage {
-    rects: [Rect; MAX_RECTS],
-    count: usize,
-}
-
-fn covers(outer: &Rect, inner: &Rect) -> bool {
-    let within = |a: u32, a_length: u32, b: u32, b_length: u32| {
-        a <= b && b.saturating_add(b_length) <= a.saturating_add(a_length)
-    };
-    within(outer.x, outer.width, inner.x, inner.width) && within(outer.y, outer.height, inner.y, inner.height)
-}
-
-/// The smallest rectangle around both.
-pub fn union(a: Rect, b: Rect) -> Rect {
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));
-    let bottom = a.y.saturating_add(a.height).max(b.y.saturating_add(b.height));
-    Rect { x, y, width: right - x, height: bottom - y }
-}
-
-impl Damage {
-    /// Adds a rectangle.
-    pub fn add(&mut self, rect: Rect) {
-        if rect.width == 0 || rect.height == 0 || self.rects().iter().any(|known| covers(known, &rect)) {
-            return;
-        }
-        let mut kept = 0;
-        for index in 0..self.count {
-            if let Some(&known) = self.rects.get(index).filter(|known| !covers(&rect, known)) {
-                self.rects[kept] = known;
-                kept += 1;
-            }
-        }
-        self.count = kept;
-        if self.count == MAX_RECTS {
-            let all = self.rects().iter().copied().fold(rect, union);
-            self.rects[0] = all;
-            self.count = 1;
-        } else {
-            self.rects[self.count] = rect;
-            self.count += 1;
-        }
-    }
-
-    /// The rectangles.
-    pub fn rects(&self) -> &[Rect] {
-        self.rects.get(..self.count).unwrap_or_default()
-    }
-
-    /// No damage.
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    /// Forgets all.
-    pub fn clear(&mut self) {
-        self.count = 0;
-    }
-}
 
 /// A batch whose pixels are fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -319,7 +256,7 @@ impl<T> Held<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
+    use crate::damage::MAX_RECTS;
 
     const WHOLE: Rect = Rect { x: 0, y: 0, width: 100, height: 100 };
 
@@ -461,23 +398,5 @@ mod tests {
         assert_eq!(lane.take(), Some((2, vec![WHOLE])));
         lane.presented(1);
         assert!(!lane.ready(), "the old screen's answer does not count for the new one's batch");
-    }
-
-    proptest! {
-        /// Every pixel that was flushed is in the damage, and nothing outside the union is.
-        #[test]
-        fn damage_covers_all_that_was_added(
-            rects in prop::collection::vec((0u32..200, 0u32..200, 0u32..50, 0u32..50), 0..60),
-        ) {
-            let mut damage = Damage::default();
-            for &(x, y, width, height) in &rects {
-                damage.add(rect(x, y, width, height));
-            }
-            prop_assert!(damage.rects().len() <= MAX_RECTS);
-            for &(x, y, width, height) in rects.iter().filter(|r| r.2 > 0 && r.3 > 0) {
-                prop_assert!(damage.rects().iter().any(|known| covers(known, &rect(x, y, width, height))));
-            }
-            prop_assert!(damage.rects().iter().all(|known| known.width > 0 && known.height > 0));
-        }
     }
 }

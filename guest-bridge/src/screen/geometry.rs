@@ -1,66 +1,7 @@
-//! Sizes, damage and positions of one scanout's surface. Pure; every sum that a guest or a compositor could make overflow
+//! Sizes and positions of one scanout's surface. Pure; every sum that a guest or a compositor could make overflow
 //! saturates or is clipped.
 
 use super::ABS_MAX;
-use crate::frames::Rect;
-
-/// More rectangles than this are one.
-const MAX_RECTS: usize = 16;
-
-/// What has changed since the last commit, in pixels of the scanout.
-#[derive(Debug, Default)]
-pub(super) struct Damage {
-    all: bool,
-    rects: Vec<Rect>,
-}
-
-impl Damage {
-    /// Everything has changed.
-    pub fn add_all(&mut self) {
-        self.all = true;
-        self.rects.clear();
-    }
-
-    /// These have changed as well.
-    pub fn add(&mut self, rects: &[Rect]) {
-        if self.all {
-            return;
-        }
-        for rect in rects {
-            if !self.rects.contains(rect) {
-                self.rects.push(*rect);
-            }
-        }
-        if self.rects.len() > MAX_RECTS {
-            let bounds = self.rects.iter().copied().reduce(union);
-            self.rects = bounds.into_iter().collect();
-        }
-    }
-
-    /// Takes what has changed, clipped to a scanout of this size; empty rectangles are left out.
-    pub fn take(&mut self, width: u32, height: u32) -> Vec<Rect> {
-        let whole = Rect { x: 0, y: 0, width, height };
-        let rects = std::mem::take(&mut self.rects);
-        if std::mem::take(&mut self.all) {
-            return vec![whole];
-        }
-        rects.into_iter().filter_map(|rect| intersection(rect, whole)).collect()
-    }
-}
-
-fn union(a: Rect, b: Rect) -> Rect {
-    let (x, y) = (a.x.min(b.x), a.y.min(b.y));
-    let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));
-    let bottom = a.y.saturating_add(a.height).max(b.y.saturating_add(b.height));
-    Rect { x, y, width: right - x, height: bottom - y }
-}
-
-fn intersection(a: Rect, b: Rect) -> Option<Rect> {
-    let (x, y) = (a.x.max(b.x), a.y.max(b.y));
-    let right = a.x.saturating_add(a.width).min(b.x.saturating_add(b.width));
-    let bottom = a.y.saturating_add(a.height).min(b.y.saturating_add(b.height));
-    (right > x && bottom > y).then(|| Rect { x, y, width: right - x, height: bottom - y })
-}
 
 /// What the compositor wants a toplevel to be.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,35 +49,6 @@ pub(super) fn absolute(position: f64, extent: u32) -> u16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn rect(x: u32, y: u32, width: u32, height: u32) -> Rect {
-        Rect { x, y, width, height }
-    }
-
-    #[test]
-    fn damage_is_passed_on_exactly_and_clipped() {
-        let mut damage = Damage::default();
-        damage.add(&[rect(1, 2, 3, 4), rect(90, 90, 20, 20), rect(200, 0, 5, 5), rect(1, 2, 3, 4)]);
-        assert_eq!(damage.take(100, 100), [rect(1, 2, 3, 4), rect(90, 90, 10, 10)]);
-        assert_eq!(damage.take(100, 100), []);
-        damage.add(&[rect(u32::MAX, u32::MAX, u32::MAX, u32::MAX)]);
-        assert_eq!(damage.take(100, 100), []);
-    }
-
-    #[test]
-    fn much_damage_becomes_one_rectangle() {
-        let mut damage = Damage::default();
-        for i in 0..1000 {
-            damage.add(&[rect(i % 50, i / 50, 1, 1)]);
-            assert!(damage.rects.len() <= MAX_RECTS);
-        }
-        let taken = damage.take(100, 100);
-        let area: u32 = taken.iter().map(|r| r.width * r.height).sum();
-        assert!(area >= 1000, "{taken:?}");
-        damage.add_all();
-        damage.add(&[rect(0, 0, 1, 1)]);
-        assert_eq!(damage.take(7, 9), [rect(0, 0, 7, 9)]);
-    }
 
     #[test]
     fn a_window_keeps_the_pictures_size_until_it_may_not() {

@@ -5,10 +5,11 @@
 
 use super::ScanoutReport;
 use super::buffers::{Buffers, OwnBuffer, Shown};
-use super::geometry::{Configured, Damage, surface_size};
+use super::geometry::{Configured, surface_size};
 use super::globals::Globals;
 use super::link::LinkState;
 use super::model::Scanout;
+use crate::damage::Damage;
 use crate::frames::{Picture, Rect, SharedBuffer};
 use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
@@ -138,7 +139,7 @@ impl Surface {
 
     /// These parts of the picture are new.
     pub fn damage(&mut self, rects: &[Rect]) {
-        self.damage.add(rects);
+        rects.iter().for_each(|&rect| self.damage.add(rect));
         self.dirty = true;
     }
 

@@ -6,13 +6,13 @@
 
 use super::answers::Purpose;
 use super::{LOST_RESOURCE, ThreeD};
+use crate::damage::{Damage, union};
 use crate::frames::{Rect, SharedBuffer};
 use crate::gpu::blob::Image;
 use crate::gpu::class::Class;
 use crate::gpu::cursor;
 use crate::gpu::device::{Done, Outcome, Refused};
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
-use crate::gpu::pacing::{Damage, union};
 use crate::gpu::resource::{Layout, Resource};
 use crate::gpu::wire::Status;
 use crate::renderer::wire::{Box3d, Create3d, ReadBack, Request, Transfer3d};
