@@ -7,9 +7,9 @@
 use super::backing::Backing;
 use super::class::Class;
 use super::formats::{BYTES_PER_PIXEL, Format};
+use super::host_image::{HostImage, Layout, next_buffer_id};
 use super::memory::Memory;
 use super::quota::{Quota, Usage};
-use super::resource::{Layout, Resource, next_buffer_id};
 use super::udmabuf::{self, PAGE};
 use super::wire::{BlobImage, CreateBlob};
 use crate::frames::{Dmabuf, Rect, SharedBuffer};
@@ -100,30 +100,28 @@ struct Picture {
     image: Image,
     buffer: Arc<SharedBuffer>,
     /// Memory of ours, where there is no dmabuf of the guest's.
-    copy: Option<Resource>,
+    copy: Option<HostImage>,
     /// It was not shown, so the guest may have drawn without a flush that was copied.
     stale: bool,
 }
 
 /// A blob of guest memory.
 #[derive(Debug)]
-pub struct Blob {
+pub struct GuestBlob {
     /// Bytes.
     pub size: u64,
     /// Its pages, unless the guest has taken them away.
     pub backing: Option<Backing>,
-    /// What RESOURCE_ASSIGN_UUID gave it.
-    pub uuid: Option<[u8; 16]>,
     pictures: Vec<Picture>,
 }
 
-impl Blob {
+impl GuestBlob {
     /// A blob of these pages, which hold at least its size.
     pub fn new(size: u64, backing: Backing) -> Result<Self, Class> {
         if backing.length() < size {
             return Err(Class::BlobSize);
         }
-        Ok(Self { size, backing: Some(backing), uuid: None, pictures: Vec::new() })
+        Ok(Self { size, backing: Some(backing), pictures: Vec::new() })
     }
 
     /// The buffer with which the screen shows `image`, made when it is first shown. Pictures whose buffers are not among `shown`
@@ -162,7 +160,7 @@ impl Blob {
         } else {
             let layout = Layout::new(width, height).ok_or(Class::BlobImage)?;
             usage.take_memory(quota, layout.bytes).map_err(|_| Class::Quota)?;
-            let made = Resource::new(layout, format).and_then(|mut copy| Ok((copy.share(udmabuf)?, copy)));
+            let made = HostImage::new(layout, format).and_then(|mut copy| Ok((copy.share(udmabuf)?, copy)));
             let (buffer, copy) = made.map_err(|_| {
                 usage.give_memory(layout.bytes);
                 Class::HostMemory
@@ -194,7 +192,7 @@ impl Blob {
     }
 
     /// Copies the top left of the blob, rows without gaps, into `target`.
-    pub fn read(&mut self, memory: &Memory, target: &Resource) -> Result<(), Class> {
+    pub fn read(&mut self, memory: &Memory, target: &HostImage) -> Result<(), Class> {
         let Layout { width, height, .. } = target.layout;
         let backing = self.backing.as_mut().ok_or(Class::BackingMissing)?;
         let whole = Rect { x: 0, y: 0, width, height };

@@ -3,7 +3,7 @@
 use super::*;
 use crate::frames::{PreferredMode, SharedBuffer, TO_SCREEN_DEPTH, ToDevice, ToScreen};
 use crate::gpu::memory::tests::memory;
-use crate::gpu::wire::{FLAG_FENCE, QueueKind, cmd};
+use crate::gpu::wire::{FLAG_FENCE, QueueKind, cmd, feature};
 use crate::gpu::{DeviceConfig, Quota, Transport};
 use phyllome_protocol::ScanoutId;
 use tokio::sync::mpsc::{Receiver, Sender, channel};

@@ -2,7 +2,7 @@
 //!
 //! Pure. Images are 64×64; where the guest says that the pointer is does not matter, because the person's pointer is.
 
-use super::resource::Resource;
+use super::host_image::HostImage;
 use crate::frames::CursorImage;
 use std::sync::Arc;
 
@@ -24,13 +24,13 @@ pub struct Cursor {
 
 impl Cursor {
     /// The guest showed another image; `false` if it is not 64×64.
-    pub fn show(&mut self, resource: &Resource, hot_x: u32, hot_y: u32) -> bool {
-        if (resource.layout.width, resource.layout.height) != (SIDE, SIDE) {
+    pub fn show(&mut self, image: &HostImage, hot_x: u32, hot_y: u32) -> bool {
+        if (image.layout.width, image.layout.height) != (SIDE, SIDE) {
             return false;
         }
         self.pixels.resize(BYTES, 0);
         for (y, row) in self.pixels.chunks_exact_mut(SIDE as usize * 4).enumerate() {
-            resource.read_row(y as u32, row);
+            image.read_row(y as u32, row);
         }
         self.hot = (hot_x.min(SIDE - 1), hot_y.min(SIDE - 1));
         self.visible = true;
@@ -73,20 +73,20 @@ impl Cursor {
 mod tests {
     use super::*;
     use crate::gpu::formats::Format;
-    use crate::gpu::resource::Layout;
+    use crate::gpu::host_image::Layout;
 
-    fn resource(side: u32) -> Resource {
-        Resource::new(Layout::new(side, side).unwrap(), Format::B8G8R8X8).unwrap()
+    fn image(side: u32) -> HostImage {
+        HostImage::new(Layout::new(side, side).unwrap(), Format::B8G8R8X8).unwrap()
     }
 
     #[test]
     fn an_image_is_told_once_and_hidden_once() {
         let mut cursor = Cursor::default();
-        assert!(cursor.show(&resource(64), 900, 3));
+        assert!(cursor.show(&image(64), 900, 3));
         assert!(cursor.changed());
-        let image = cursor.take().unwrap();
-        assert_eq!((image.hot_x, image.hot_y, image.pixels.len()), (63, 3, BYTES));
-        assert_eq!(image.pixels[..4], [0, 0, 0, 255], "a format without alpha is opaque");
+        let shown = cursor.take().unwrap();
+        assert_eq!((shown.hot_x, shown.hot_y, shown.pixels.len()), (63, 3, BYTES));
+        assert_eq!(shown.pixels[..4], [0, 0, 0, 255], "a format without alpha is opaque");
         assert!(!cursor.changed());
         cursor.hide();
         assert!(cursor.changed() && cursor.take().is_none() && !cursor.changed());
@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn another_size_changes_nothing() {
         let mut cursor = Cursor::default();
-        assert!(!cursor.show(&resource(32), 0, 0));
+        assert!(!cursor.show(&image(32), 0, 0));
         assert!(!cursor.changed());
     }
 }

@@ -1,53 +1,33 @@
-//! The device itself: executes checked commands against resources, scanouts and cursors, and says what the screen gets.
+//! The device itself: its state, and the way of each command to what executes it.
+//!
+//! `resource_commands`, `scanout_commands` and `blob_commands` execute, `three_d` forwards, `publish` says what the screen gets.
 //!
 //! No sockets and no queues here: requests come as bytes that were copied before, responses go as bytes, time is passed in.
 //! Every id, size and rectangle is the guest's wish and is looked up, bounded or refused; nothing a guest sends can panic,
 //! and a command that is refused changes nothing.
 
-use super::backing::Backing;
-use super::blob::Blob;
 use super::class::{Class, Errors};
 use super::edid::{clamp, edid};
-use super::formats::Format;
+use super::host_image::HostImage;
 use super::memory::Memory;
-use super::pacing::{Lane, Waits};
+use super::outcome::{Done, LOST_RESOURCE, NO_SCANOUT, Outcome, Refused};
+use super::pacing::Lane;
 use super::quota::{Quota, Usage};
-use super::resource::{Layout, Resource};
-use super::scanout::Scanout;
+use super::resources::{AtRenderer, Resources};
+use super::scanout::{Scanout, scanout_status};
 use super::shmem::{Shmem, WINDOW};
-use super::shows::scanout_status;
-use super::three_d::{ThreeD, Token};
+use super::three_d::ThreeD;
 use super::udmabuf;
-use super::wire::{
-    Command, Command3d, Header, MemEntries, QueueKind, Refusal, Response, Status, WireRect, decode, feature,
-};
+use super::wire::{Command, Command3d, Header, QueueKind, Refusal, Response, Status, decode, feature};
 use super::{DeviceConfig, Transport};
 use crate::frames::{GpuReport, Rect, ToDevice};
 use crate::renderer::client::Client;
-use crate::renderer::wire::{Box3d, Transfer3d};
 use phyllome_protocol::ScanoutId;
 use phyllome_protocol::ids::MAX_SCANOUTS;
-use std::collections::HashMap;
 use std::fs::File;
 
 /// `VIRTIO_GPU_EVENT_DISPLAY`.
 const EVENT_DISPLAY: u32 = 1;
-
-/// What is to be done with a response.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It goes back at once.
-    Answer,
-    /// It goes back when these batches were presented, or from the slow timer.
-    Hold(Waits),
-    /// It goes back when the 3D half says so of this token, and then these batches were presented.
-    Forwarded(Token, Waits),
-}
-
-/// Why a command is refused.
-pub type Refused = (Status, Class);
-/// What becomes of a command.
-pub type Done = Result<Outcome, Refused>;
 
 /// The device's whole state.
 #[derive(Debug)]
@@ -56,9 +36,7 @@ pub struct Device {
     pub(super) usage: Usage,
     pub(super) features: u64,
     pub(super) transport: Transport,
-    pub(super) resources: HashMap<u32, Resource>,
-    /// Of guest memory.
-    pub(super) blobs: HashMap<u32, Blob>,
+    pub(super) resources: Resources,
     /// `events_read` of the configuration space.
     pub(super) events: u32,
     /// QEMU is to be told that the configuration space has changed.
@@ -66,7 +44,7 @@ pub struct Device {
     /// What is mapped into the guest's window.
     pub(super) shmem: Shmem,
     /// A cursor's pixels on their way out of a blob.
-    pub(super) cursor_copy: Option<Resource>,
+    pub(super) cursor_copy: Option<HostImage>,
     pub(super) scanouts: Vec<Scanout>,
     pub(super) lanes: Vec<Lane>,
     pub(super) three_d: Option<ThreeD>,
@@ -96,8 +74,7 @@ impl Device {
             usage: Usage::default(),
             features: 0,
             transport: config.transport,
-            resources: HashMap::new(),
-            blobs: HashMap::new(),
+            resources: Resources::default(),
             events: 0,
             config_changed: false,
             shmem: Shmem::new(if with_window { WINDOW } else { 0 }),
@@ -165,14 +142,13 @@ impl Device {
     /// Another driver takes over: resources are freed, every scanout is off.
     pub fn reset(&mut self) {
         self.reset_due |= self.scanouts.iter().any(Scanout::is_announced);
-        self.resources.clear();
-        self.blobs.clear();
         self.shmem.reset();
         self.events = 0;
         self.usage = Usage::default();
         if let Some(three_d) = &mut self.three_d {
-            three_d.reset();
+            three_d.reset(&self.resources);
         }
+        self.resources.clear();
         for (scanout, lane) in self.scanouts.iter_mut().zip(&mut self.lanes) {
             scanout.reset(lane);
         }
@@ -290,32 +266,23 @@ impl Device {
                 self.create(resource, format, width, height)
             }
             Command::ResourceUnref { resource } => self.unref(header, resource),
-            Command::SetScanout { scanout, resource, rect } => self.set_scanout(scanout, resource, checked(rect)),
-            Command::ResourceFlush { resource, rect } if self.blobs.contains_key(&resource) => {
-                self.flush_blob(memory, resource, &checked(rect), header.fenced())
-            }
-            Command::ResourceFlush { resource, rect } => self.flush(resource, &checked(rect), header.fenced()),
+            Command::SetScanout { scanout, resource, rect } => self.set_scanout(scanout, resource, rect.into()),
+            Command::ResourceFlush { resource, rect } => self.flush(memory, resource, &rect.into(), header.fenced()),
             Command::TransferToHost2d { resource, rect, offset } => {
-                self.transfer(memory, header, resource, &checked(rect), offset)
+                self.transfer(memory, header, resource, &rect.into(), offset)
             }
             Command::ResourceAttachBacking { resource, entries } => self.attach(memory, header, resource, &entries),
             Command::ResourceDetachBacking { resource } => self.detach(header, resource),
             Command::ResourceAssignUuid { resource } => {
-                let here = self.resources.get_mut(&resource).map(|found| &mut found.uuid);
-                let here = here.or(self.blobs.get_mut(&resource).map(|found| &mut found.uuid));
-                let uuid = match (here, &mut self.three_d) {
-                    (Some(found), _) => found,
-                    (None, Some(three_d)) => three_d.uuid(resource)?,
-                    (None, None) => return Err(NO_RESOURCE),
-                };
-                response.uuid(header, uuid.get_or_insert_with(random_uuid));
+                let entry = self.resources.entry_mut(resource)?;
+                if entry.at_renderer == AtRenderer::Lost {
+                    return Err(LOST_RESOURCE);
+                }
+                response.uuid(header, entry.uuid.get_or_insert_with(random_uuid));
                 Ok(Outcome::Answer)
             }
-            Command::UpdateCursor { place, resource, hot_x, hot_y } if self.blobs.contains_key(&resource) => {
-                self.blob_cursor(memory, place, resource, (hot_x, hot_y))
-            }
             Command::UpdateCursor { place, resource, hot_x, hot_y } => {
-                self.update_cursor(place, resource, hot_x, hot_y)
+                self.update_cursor(memory, place, resource, (hot_x, hot_y))
             }
             Command::MoveCursor { place } => {
                 // The person's pointer is where the person moves it.
@@ -333,33 +300,34 @@ impl Device {
         command: &Command3d<'_>,
         response: &mut Response,
     ) -> Done {
-        if let Some(done) = self.blob_command(memory, header, command, response) {
-            return done;
-        }
-        let three_d = self.three_d.as_mut().ok_or((Status::ErrUnspec, Class::NotNegotiated))?;
+        let three_d = self.three_d.as_mut().ok_or((Status::ErrUnspec, Class::NotNegotiated));
+        let resources = &mut self.resources;
         match *command {
-            Command3d::ResourceCreate3d { resource, .. }
-                if self.resources.contains_key(&resource) || self.blobs.contains_key(&resource) =>
-            {
-                return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
+            Command3d::GetCapsetInfo { index } => three_d?.capset_info(header, index, response),
+            Command3d::GetCapset { id, version } => three_d?.capset(header, id, version, response),
+            Command3d::ContextCreate { flags, name } => three_d?.create_context(header, flags, name),
+            Command3d::ContextDestroy => three_d?.destroy_context(header),
+            Command3d::ContextAttachResource { resource } => {
+                three_d?.attach_to_context(memory, header, resource, resources)
             }
-            // Without a context the command is refused, and nothing is made for it.
-            Command3d::ContextAttachResource { resource } if three_d.context(header.ctx_id).is_ok() => {
-                if let Some(classic) = self.resources.get(&resource) {
-                    three_d.mirror(resource, classic);
-                }
-                if let Some(blob) = self.blobs.get(&resource) {
-                    three_d.mirror_blob(memory, resource, blob);
-                }
+            Command3d::ContextDetachResource { resource } => three_d?.detach_from_context(header, resource, resources),
+            Command3d::ResourceCreate3d { resource, what } => three_d?.create(header, resource, what, resources),
+            Command3d::TransferToHost3d { resource, transfer } => {
+                three_d?.transfer(memory, header, resource, transfer, true, resources)
             }
-            _ => {}
+            Command3d::TransferFromHost3d { resource, transfer } => {
+                three_d?.transfer(memory, header, resource, transfer, false, resources)
+            }
+            Command3d::Submit3d { commands } => three_d?.submit(memory, header, commands.0),
+            Command3d::ResourceCreateBlob { resource, blob, entries } => {
+                self.create_blob(memory, header, resource, blob, &entries)
+            }
+            Command3d::SetScanoutBlob { scanout, resource, rect, image } => {
+                self.set_scanout_blob(memory, header, scanout, resource, rect.into(), &image)
+            }
+            Command3d::ResourceMapBlob { resource, offset } => self.map_blob(header, resource, offset, response),
+            Command3d::ResourceUnmapBlob { resource } => self.unmap_blob(resource),
         }
-        three_d.command(memory, header, command, response)
-    }
-
-    /// The 3D half, if this is one of its resources.
-    pub(super) fn of_3d(&mut self, resource: u32) -> Option<&mut ThreeD> {
-        self.three_d.as_mut().filter(|three_d| three_d.has(resource))
     }
 
     /// Where the scanouts are: side by side.
@@ -370,113 +338,7 @@ impl Device {
             Some(rect)
         })
     }
-
-    fn create(&mut self, id: u32, format: u32, width: u32, height: u32) -> Done {
-        if id == 0 || self.has_resource(id) {
-            return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
-        }
-        let format = Format::from_number(format).ok_or((Status::ErrInvalidParameter, Class::Format))?;
-        let layout = Layout::new(width, height).ok_or((Status::ErrInvalidParameter, Class::ResourceSize))?;
-        let over = (Status::ErrOutOfMemory, Class::Quota);
-        self.usage.take_resource(&self.quota, layout.bytes).map_err(|_| over)?;
-        match Resource::new(layout, format) {
-            Ok(resource) => {
-                self.resources.insert(id, resource);
-                Ok(Outcome::Answer)
-            }
-            Err(error) => {
-                self.usage.give_resource(layout.bytes);
-                tracing::debug!(%error, bytes = layout.bytes, "no memory for a guest's resource");
-                Err((Status::ErrOutOfMemory, Class::HostMemory))
-            }
-        }
-    }
-
-    fn unref(&mut self, header: &Header, id: u32) -> Done {
-        let mut outcome = Outcome::Answer;
-        if let Some(three_d) = self.of_3d(id) {
-            outcome = three_d.unref(header, id)?;
-            self.shmem.forget(id);
-        } else if self.blobs.contains_key(&id) {
-            self.unref_blob(id)?;
-        } else {
-            let resource = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
-            self.usage.give_resource(resource.layout.bytes);
-            self.usage.give_entries(resource.backing.as_ref().map_or(0, Backing::entries));
-            if let Some(three_d) = &mut self.three_d {
-                three_d.unmirror(id);
-            }
-        }
-        self.turn_off_all(id);
-        Ok(outcome)
-    }
-
-    fn attach(&mut self, memory: &Memory, header: &Header, id: u32, entries: &MemEntries<'_>) -> Done {
-        if let Some(three_d) = self.of_3d(id) {
-            return three_d.attach(memory, header, id, entries);
-        }
-        if self.blobs.contains_key(&id) {
-            // It had all that it needs from the beginning.
-            return Err((Status::ErrUnspec, Class::BackingTwice));
-        }
-        let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
-        if resource.backing.is_some() {
-            return Err((Status::ErrUnspec, Class::BackingTwice));
-        }
-        let over = (Status::ErrOutOfMemory, Class::Quota);
-        self.usage.take_entries(&self.quota, entries.count()).map_err(|_| over)?;
-        match Backing::new(entries.iter(), memory) {
-            Ok(backing) => {
-                resource.backing = Some(backing);
-                Ok(Outcome::Answer)
-            }
-            Err(class) => {
-                self.usage.give_entries(entries.count());
-                Err((Status::ErrInvalidParameter, class))
-            }
-        }
-    }
-
-    fn detach(&mut self, header: &Header, id: u32) -> Done {
-        if let Some(three_d) = self.of_3d(id) {
-            return three_d.detach(header, id);
-        }
-        if self.blobs.contains_key(&id) {
-            return self.detach_blob(id);
-        }
-        let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
-        let backing = resource.backing.take().ok_or((Status::ErrUnspec, Class::BackingMissing))?;
-        self.usage.give_entries(backing.entries());
-        Ok(Outcome::Answer)
-    }
-
-    fn transfer(&mut self, memory: &Memory, header: &Header, id: u32, target: &Rect, offset: u64) -> Done {
-        if let Some(three_d) = self.of_3d(id) {
-            let Rect { x, y, width, height } = *target;
-            let region = Box3d { x, y, z: 0, width, height, depth: 1 };
-            let transfer = Transfer3d { region, offset, ..Transfer3d::default() };
-            // The command is the device's own; its header names no context.
-            return three_d.transfer(memory, &Header { ctx_id: 0, ..*header }, id, transfer, true);
-        }
-        if self.blobs.contains_key(&id) {
-            // Its pages are what is shown; drivers say so of cursors all the same.
-            return Ok(Outcome::Answer);
-        }
-        let resource = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
-        let copied = resource.transfer(memory, target, offset).map_err(|class| match class {
-            Class::BackingMissing => (Status::ErrUnspec, class),
-            class => (Status::ErrInvalidParameter, class),
-        })?;
-        self.copied_bytes = self.copied_bytes.saturating_add(copied);
-        if let Some(three_d) = &mut self.three_d {
-            three_d.mirror_written(id, resource, target);
-        }
-        Ok(Outcome::Answer)
-    }
 }
-
-pub(super) const NO_SCANOUT: Refused = (Status::ErrInvalidScanoutId, Class::ScanoutId);
-pub(super) const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
 
 fn undecodable(refusal: Refusal) -> Refused {
     let class = match refusal {
@@ -487,12 +349,6 @@ fn undecodable(refusal: Refusal) -> Refused {
         Refusal::EntryCount => Class::BackingEntries,
     };
     (Status::ErrUnspec, class)
-}
-
-/// The guest's rectangle; one that wraps around stays outside every resource.
-fn checked(rect: WireRect) -> Rect {
-    let WireRect { x, y, width, height } = rect;
-    Rect { x, y, width, height }
 }
 
 /// A random UUID (RFC 9562, version 4).

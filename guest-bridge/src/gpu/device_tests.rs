@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::frames::{CursorImage, Picture, PreferredMode, TO_SCREEN_DEPTH, ToScreen};
+use crate::gpu::formats::Format;
 use crate::gpu::memory::tests::memory;
+use crate::gpu::resources::{Classic, Resource};
 use crate::gpu::wire::{FLAG_FENCE, cmd};
 use std::os::unix::fs::FileExt;
 use tokio::sync::mpsc::{Receiver, Sender, channel};
@@ -114,10 +116,10 @@ fn a_transfer_of_a_box_copies_that_box_and_no_more() {
     let offset = (16 * 64 + 8) * 4;
     bench.ok(cmd::TRANSFER_TO_HOST_2D, &[8, 16, 24, 4, offset, 0, 1, 0]);
     assert_eq!(bench.device.copied_bytes, 24 * 4 * 4);
-    let resource = &bench.device.resources[&1];
+    let Ok(Resource::Classic(Classic { image, .. })) = bench.device.resources.get(1) else { panic!("not there") };
     for y in 0..64u32 {
         let mut row = vec![0; 256];
-        resource.read_row(y, &mut row);
+        image.read_row(y, &mut row);
         for x in 0..64u32 {
             let inside = (8..32).contains(&x) && (16..20).contains(&y);
             let at = ((y * 64 + x) * 4) as usize;

@@ -5,9 +5,11 @@
 
 use super::blob::Image;
 use super::cursor::Cursor;
+use super::formats::Format;
 use super::pacing::Lane;
-use crate::frames::{Picture, PreferredMode, Rect, SharedBuffer, ToScreen};
+use crate::frames::{Dmabuf, Picture, PreferredMode, Rect, SharedBuffer, ToScreen};
 use phyllome_protocol::ScanoutId;
+use phyllome_protocol::status::ScanoutStatus;
 use std::sync::Arc;
 
 /// A scanout's picture, as the guest set it.
@@ -135,4 +137,29 @@ impl Scanout {
         lane.abandon();
         lane.reset_counts();
     }
+}
+
+/// What of a buffer is in the status.
+pub(super) fn looks(buffer: &SharedBuffer) -> (u32, Option<u64>) {
+    (buffer.fourcc, buffer.dmabuf.as_ref().map(|dmabuf| dmabuf.modifier))
+}
+
+/// A scanout in the status, without its counters; `None` if it is off.
+pub(super) fn scanout_status((scanout, lane): (&Scanout, &Lane)) -> Option<ScanoutStatus> {
+    let shown = scanout.shown.as_ref()?;
+    let picture = scanout.picture(lane);
+    let buffer = picture.as_ref().map(|picture| &*picture.buffer);
+    let dmabuf = buffer.and_then(|buffer| buffer.dmabuf.as_ref());
+    let format = buffer.and_then(|buffer| Format::from_fourcc(buffer.fourcc)).unwrap_or(Format::B8G8R8X8);
+    Some(ScanoutStatus {
+        id: scanout.id,
+        width: shown.source.width,
+        height: shown.source.height,
+        source: "vhost-user-gpu".to_owned(),
+        buffer: if dmabuf.is_some() { "dmabuf" } else { "shm" }.to_owned(),
+        format: format.name().to_owned(),
+        modifier: dmabuf.map_or_else(|| "LINEAR".to_owned(), Dmabuf::modifier_name),
+        flushes: 0,
+        presented: 0,
+    })
 }

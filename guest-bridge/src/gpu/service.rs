@@ -7,12 +7,12 @@
 use super::DeviceConfig;
 use super::chain::Chain;
 use super::class::Class;
-use super::device::{Device, Outcome};
+use super::device::Device;
 use super::memory::Memory;
+use super::outcome::{Outcome, Token};
 use super::pacing::{Held, SLOW, Waits};
 use super::ring::{Ring, RingError};
 use super::shmem::{Answered, Channel};
-use super::three_d::Token;
 use super::wire::{HEADER, Header, QueueKind, Response, Status};
 use crate::frames::{SharedGpuReport, ToDevice, ToScreen};
 use crate::renderer::client::Client;

@@ -5,7 +5,7 @@
 //! else; a socket that breaks the protocol is closed, and nothing is mapped from then on.
 
 use super::class::Class;
-use super::three_d::Token;
+use super::outcome::Token;
 use super::window::{Range, Window};
 use super::wire::Status;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};

@@ -6,8 +6,9 @@
 //! Bounded by the guest's queues: each of its commands waits at most once.
 
 use super::ThreeD;
-use crate::gpu::device::Outcome;
+use crate::gpu::outcome::{Outcome, Token};
 use crate::gpu::pacing::Waits;
+use crate::gpu::resources::Resources;
 use crate::gpu::wire::{FLAG_INFO_RING_IDX, Header, Status};
 use crate::renderer::client::{Answer, Happened, Ticket};
 use std::collections::{BTreeMap, HashMap};
@@ -16,10 +17,6 @@ use std::time::Instant;
 
 /// Most answers that are waited for: the control queue, and what the device asks by itself.
 const MAX_WAITING: usize = 2048;
-
-/// One of the guest's commands that is not answered yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(u64);
 
 /// Why the renderer was asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -291,7 +288,7 @@ impl ThreeD {
         })
     }
 
-    pub(super) fn happened(&mut self, happened: Happened, now: Instant) {
+    pub(super) fn happened(&mut self, happened: Happened, now: Instant, resources: &mut Resources) {
         match happened {
             Happened::Ready => self.answers.news.push(News::Started),
             Happened::Answered { ticket, answer } => {
@@ -302,7 +299,7 @@ impl ThreeD {
                         return;
                     }
                     (Answer::Exported(export, files), Purpose::Export(id)) => {
-                        self.exported(id, token, export, files);
+                        self.exported(id, token, export, files, resources);
                         return;
                     }
                     (Answer::Mapped { file, size, .. }, Purpose::Picture(id)) => {
@@ -316,40 +313,33 @@ impl ThreeD {
                     Answer::Done | Answer::Exported(..) | Answer::Mapped { .. } => Status::OkNoData,
                 };
                 if status != Status::OkNoData {
-                    self.refused(token, purpose);
+                    self.refused(token, purpose, resources);
                 }
                 self.answers.answered(token, purpose, status);
             }
             Happened::Fenced(fence) => self.answers.signalled(fence),
-            Happened::Died { why, .. } => self.died(why, now),
+            Happened::Died { why, .. } => self.died(why, now, resources),
         }
     }
 
     /// What the renderer would not make is as good as lost; the guest takes it away itself.
-    fn refused(&mut self, token: Token, purpose: Purpose) {
+    fn refused(&mut self, token: Token, purpose: Purpose, resources: &mut Resources) {
         match purpose {
             Purpose::Context(id) => {
                 if let Some(context) = self.contexts.get_mut(&id).filter(|context| context.made_by == token) {
                     context.lost = true;
                 }
             }
-            Purpose::Resource(id) => {
-                if let Some(entry) = self.resources.get_mut(&id).filter(|entry| entry.made_by == token) {
-                    entry.resource.lost = true;
-                }
-                if let Some(blob) = self.blobs.get_mut(&id).filter(|blob| blob.made_by == token) {
-                    blob.lost = true;
-                }
-            }
-            Purpose::Export(id) | Purpose::Picture(id) => self.export_refused(id, token),
-            _ => {}
+            Purpose::Resource(id) => resources.not_made(id, token),
+            Purpose::Export(id) | Purpose::Picture(id) => self.export_refused(id, token, resources),
+            Purpose::Plain | Purpose::Map(_) | Purpose::Fetch { .. } | Purpose::Cursor(_) | Purpose::Silent => {}
         }
     }
 
-    fn died(&mut self, reason: String, now: Instant) {
+    fn died(&mut self, reason: String, now: Instant, resources: &mut Resources) {
         let waiting: Vec<_> = self.answers.waiting.drain().map(|(_, waiting)| waiting).collect();
         let fences: Vec<_> = std::mem::take(&mut self.answers.fences).into_keys().collect();
-        self.lose_everything();
+        self.lose_everything(resources);
         self.answers.news.push(News::Died(reason));
         let drawn = std::mem::take(&mut self.answers.drawn).into_values();
         self.answers.news.extend(drawn.map(|(scanout, epoch)| News::Fetched { scanout, epoch }));

@@ -7,13 +7,15 @@
 //! out, or the screen does not take, is read back instead; a blob then cannot be shown.
 
 use super::answers::{News, Purpose};
-use super::{ThreeD, Token, unsent};
+use super::{ThreeD, unsent};
 use crate::frames::{Dmabuf, Plane, SharedBuffer};
 use crate::gpu::blob::Image;
 use crate::gpu::class::Class;
-use crate::gpu::device::{Done, Outcome, Refused};
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
-use crate::gpu::resource::next_buffer_id;
+use crate::gpu::host_image::next_buffer_id;
+use crate::gpu::outcome::{Done, Outcome, Refused, Token};
+use crate::gpu::resources::{HostBlob, Resource, Resources};
+use crate::gpu::texture::Texture;
 use crate::gpu::wire::{Header, Status};
 use crate::renderer::files::dmabuf_size;
 use crate::renderer::wire::{self, Request};
@@ -71,9 +73,9 @@ impl Exports {
 
 impl ThreeD {
     /// SET_SCANOUT with a texture: asks for it, if that was not done before. `shown` are the resources of all scanouts.
-    pub fn prepare(&mut self, id: u32, shown: &[u32]) -> Result<(), Refused> {
+    pub fn prepare(&mut self, id: u32, texture: &Texture, shown: &[u32]) -> Result<(), Refused> {
         let unshown = (Status::ErrInvalidParameter, Class::Format);
-        self.resource(id)?.shown_format().ok_or(unshown)?;
+        texture.shown_format().ok_or(unshown)?;
         if self.exports.known.contains_key(&id) {
             return Ok(());
         }
@@ -86,9 +88,8 @@ impl ThreeD {
     }
 
     /// SET_SCANOUT_BLOB with a blob of host memory: asks for its file, if that was not done before.
-    pub fn prepare_blob(&mut self, header: &Header, id: u32, image: &Image, shown: &[u32]) -> Done {
-        let size = self.blob_size(id)?;
-        if image.end() > size {
+    pub fn prepare_blob(&mut self, header: &Header, id: u32, blob: &HostBlob, image: &Image, shown: &[u32]) -> Done {
+        if image.end() > blob.what.size {
             return Err((Status::ErrInvalidParameter, Class::BlobImage));
         }
         match self.exports.known.get(&id) {
@@ -140,8 +141,15 @@ impl ThreeD {
         }
     }
 
-    pub(super) fn exported(&mut self, id: u32, token: Token, export: wire::Export, files: Vec<OwnedFd>) {
-        let Ok(what) = self.resource(id).map(|resource| resource.what) else { return };
+    pub(super) fn exported(
+        &mut self,
+        id: u32,
+        token: Token,
+        export: wire::Export,
+        files: Vec<OwnedFd>,
+        resources: &Resources,
+    ) {
+        let Ok(what) = resources.texture(id).map(|texture| texture.what) else { return };
         let Some(state) = self.exports.awaits(id, token) else { return };
         *state = match of_texture((what.width, what.height), &export, files) {
             Some(buffer) => State::Texture(Arc::new(buffer)),
@@ -161,10 +169,10 @@ impl ThreeD {
         }
     }
 
-    pub(super) fn export_refused(&mut self, id: u32, token: Token) {
+    pub(super) fn export_refused(&mut self, id: u32, token: Token, resources: &Resources) {
         let Some(state) = self.exports.awaits(id, token) else { return };
         *state = State::Refused;
-        if self.blobs.contains_key(&id) {
+        if matches!(resources.get(id), Ok(Resource::HostBlob(_))) {
             self.answers.push(News::Unshowable(id));
         }
     }

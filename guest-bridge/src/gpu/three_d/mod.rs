@@ -9,47 +9,38 @@ mod answers;
 mod blobs;
 mod exports;
 mod pictures;
-mod resource;
 
-pub use answers::{News, Token};
+pub use answers::News;
 pub use pictures::Fetch;
-pub use resource::Resource3d;
 
 use super::backing::Backing;
 use super::class::Class;
-use super::device::{Done, Outcome, Refused};
 use super::memory::Memory;
+use super::outcome::{Done, LOST_RESOURCE, NO_RESOURCE, OVER, Outcome, RESOURCE_EXISTS, Refused, Token};
 use super::quota::{Bucket, Quota};
-use super::wire::{Command3d, Header, MemEntries, Response, Status};
+use super::resources::{AtRenderer, Entry, Resource, Resources};
+use super::texture::Texture;
+use super::wire::{Header, MemEntries, Response, Status};
 use crate::renderer::client::{Capset, Client, Unsent};
 use crate::renderer::limits::capset;
 use crate::renderer::wire::{Create3d, Request, Transfer3d};
 use answers::{Answers, Purpose, Until};
-use blobs::HostBlob;
 use exports::Exports;
 use pictures::Target;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 const NO_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::ContextId);
-const NO_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::ResourceId);
-const LOST_RESOURCE: Refused = (Status::ErrInvalidResourceId, Class::Lost);
 const LOST_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::Lost);
+const NO_CAPSET: Refused = (Status::ErrInvalidParameter, Class::Capset);
 const BAD_NUMBERS: Refused = (Status::ErrInvalidParameter, Class::ResourceSize);
-const OVER: Refused = (Status::ErrOutOfMemory, Class::Quota);
 
 #[derive(Debug)]
 struct Context {
     /// It went with a renderer that died.
     lost: bool,
     /// The command that made it.
-    made_by: Token,
-}
-
-#[derive(Debug)]
-struct Entry {
-    resource: Resource3d,
     made_by: Token,
 }
 
@@ -71,11 +62,8 @@ pub struct ThreeD {
     /// The generation of guest memory that the renderer knows.
     memory: Option<u64>,
     contexts: HashMap<u32, Context>,
-    resources: HashMap<u32, Entry>,
-    /// Of host memory.
-    blobs: HashMap<u32, HostBlob>,
-    /// Classic 2D resources and blobs of guest memory that 3D contexts use as well.
-    mirrors: HashSet<u32>,
+    /// What textures and blobs of host memory count for in the quota: how many, their bytes, their entries of guest memory.
+    count: usize,
     bytes: u64,
     entries: usize,
     submits: Bucket,
@@ -96,9 +84,7 @@ impl ThreeD {
             quota: *quota,
             memory: None,
             contexts: HashMap::new(),
-            resources: HashMap::new(),
-            blobs: HashMap::new(),
-            mirrors: HashSet::new(),
+            count: 0,
             bytes: 0,
             entries: 0,
             submits: Bucket::new(quota.submits_per_second),
@@ -130,60 +116,24 @@ impl ThreeD {
         self.client.has_room() && self.answers.has_room()
     }
 
-    /// Whether there is such a resource, lost or not.
-    pub fn has(&self, resource: u32) -> bool {
-        self.resources.contains_key(&resource) || self.blobs.contains_key(&resource)
-    }
-
     /// Bytes that 3D resources count for.
     pub fn bytes(&self) -> u64 {
         self.bytes
     }
 
-    /// Executes a command of contexts, capsets or 3D resources.
-    pub fn command(
-        &mut self,
-        memory: &Memory,
-        header: &Header,
-        command: &Command3d<'_>,
-        response: &mut Response,
-    ) -> Done {
-        match *command {
-            Command3d::GetCapsetInfo { index } => {
-                let capset = self.capsets().get(index as usize).ok_or((Status::ErrInvalidParameter, Class::Capset))?;
-                response.capset_info(header, capset.id, capset.version, capset.data.len() as u32);
-                Ok(Outcome::Answer)
-            }
-            Command3d::GetCapset { id, version } => {
-                let mut capsets = self.capsets().iter();
-                let capset = capsets.find(|capset| capset.id == id && version <= capset.version);
-                response.capset(header, &capset.ok_or((Status::ErrInvalidParameter, Class::Capset))?.data);
-                Ok(Outcome::Answer)
-            }
-            Command3d::ContextCreate { flags, name } => self.create_context(header, flags, name),
-            Command3d::ContextDestroy => {
-                let context = self.contexts.remove(&header.ctx_id).ok_or(NO_CONTEXT)?;
-                if context.lost {
-                    return Ok(Outcome::Answer);
-                }
-                // With a renderer that has just died it is gone, too.
-                self.forward(header, &Request::DestroyContext(header.ctx_id)).or(Ok(Outcome::Answer))
-            }
-            Command3d::ContextAttachResource { resource } => self.context_resource(header, resource, true),
-            Command3d::ContextDetachResource { resource } => self.context_resource(header, resource, false),
-            Command3d::ResourceCreate3d { resource, what } => self.create(header, resource, what),
-            Command3d::TransferToHost3d { resource, transfer } => {
-                self.transfer(memory, header, resource, transfer, true)
-            }
-            Command3d::TransferFromHost3d { resource, transfer } => {
-                self.transfer(memory, header, resource, transfer, false)
-            }
-            Command3d::Submit3d { commands } => self.submit(memory, header, commands.0),
-            Command3d::ResourceCreateBlob { .. }
-            | Command3d::SetScanoutBlob { .. }
-            | Command3d::ResourceMapBlob { .. }
-            | Command3d::ResourceUnmapBlob { .. } => Err((Status::ErrUnspec, Class::NotNegotiated)),
-        }
+    /// GET_CAPSET_INFO.
+    pub fn capset_info(&self, header: &Header, index: u32, response: &mut Response) -> Done {
+        let capset = self.capsets().get(index as usize).ok_or(NO_CAPSET)?;
+        response.capset_info(header, capset.id, capset.version, capset.data.len() as u32);
+        Ok(Outcome::Answer)
+    }
+
+    /// GET_CAPSET.
+    pub fn capset(&self, header: &Header, id: u32, version: u32, response: &mut Response) -> Done {
+        let mut capsets = self.capsets().iter();
+        let capset = capsets.find(|capset| capset.id == id && version <= capset.version);
+        response.capset(header, &capset.ok_or(NO_CAPSET)?.data);
+        Ok(Outcome::Answer)
     }
 
     /// Whether there is such a context; the error is the answer to a command that names it.
@@ -195,22 +145,15 @@ impl ThreeD {
         }
     }
 
-    fn resource(&self, id: u32) -> Result<&Resource3d, Refused> {
-        match self.resources.get(&id).map(|entry| &entry.resource) {
-            Some(resource) if resource.lost => Err(LOST_RESOURCE),
-            Some(resource) => Ok(resource),
-            None => Err(NO_RESOURCE),
-        }
-    }
-
-    fn create_context(&mut self, header: &Header, flags: u32, name: &[u8]) -> Done {
+    /// CTX_CREATE.
+    pub fn create_context(&mut self, header: &Header, flags: u32, name: &[u8]) -> Done {
         let id = header.ctx_id;
         if id == 0 || self.contexts.contains_key(&id) {
             return Err((Status::ErrInvalidContextId, Class::ContextId));
         }
         let capset = flags & 0xff;
         if flags & !0xff != 0 || (capset != 0 && !self.capsets().iter().any(|known| known.id == capset)) {
-            return Err((Status::ErrInvalidParameter, Class::Capset));
+            return Err(NO_CAPSET);
         }
         if self.contexts.len() >= self.quota.contexts {
             return Err(OVER);
@@ -221,45 +164,71 @@ impl ThreeD {
         Ok(outcome)
     }
 
-    fn context_resource(&mut self, header: &Header, resource: u32, attach: bool) -> Done {
-        self.context(header.ctx_id)?;
-        let there = if self.blobs.contains_key(&resource) {
-            self.blob(resource).map(|_| ())
-        } else {
-            self.resource(resource).map(|_| ())
-        };
-        match there {
-            Ok(()) => {}
-            // A classic 2D resource is mirrored by the device before it comes here.
-            Err(_) if self.mirrors.contains(&resource) => {}
-            // What is gone cannot be attached, and needs no detaching.
-            Err(LOST_RESOURCE) if !attach => return Ok(Outcome::Answer),
-            Err(refusal) => return Err(refusal),
+    /// CTX_DESTROY.
+    pub fn destroy_context(&mut self, header: &Header) -> Done {
+        let context = self.contexts.remove(&header.ctx_id).ok_or(NO_CONTEXT)?;
+        if context.lost {
+            return Ok(Outcome::Answer);
         }
-        let request = Request::ContextResource { context: header.ctx_id, resource, attach };
-        self.forward(header, &request)
+        // With a renderer that has just died it is gone, too.
+        self.forward(header, &Request::DestroyContext(header.ctx_id)).or(Ok(Outcome::Answer))
     }
 
-    fn create(&mut self, header: &Header, id: u32, what: Create3d) -> Done {
-        if id == 0 || self.has(id) {
-            return Err((Status::ErrInvalidResourceId, Class::ResourceExists));
+    /// CTX_ATTACH_RESOURCE. One of ours is mirrored first.
+    pub fn attach_to_context(&mut self, memory: &Memory, header: &Header, id: u32, resources: &mut Resources) -> Done {
+        // Without a context the command is refused, and nothing is made for it.
+        self.context(header.ctx_id)?;
+        let entry = resources.entry_mut(id)?;
+        self.mirror(memory, id, entry);
+        match entry.at_renderer {
+            AtRenderer::Nothing => Err(NO_RESOURCE),
+            AtRenderer::Lost => Err(LOST_RESOURCE),
+            AtRenderer::Mirror | AtRenderer::Whole(_) => self.context_resource(header, id, true),
         }
-        let resource = Resource3d::new(what).ok_or(BAD_NUMBERS)?;
-        let bytes = self.bytes.checked_add(resource.bytes).filter(|&bytes| bytes <= self.quota.bytes_3d).ok_or(OVER)?;
-        if self.resources.len() + self.blobs.len() >= self.quota.resources_3d {
+    }
+
+    /// CTX_DETACH_RESOURCE.
+    pub fn detach_from_context(&mut self, header: &Header, id: u32, resources: &Resources) -> Done {
+        self.context(header.ctx_id)?;
+        match resources.entry(id)?.at_renderer {
+            AtRenderer::Nothing => Err(NO_RESOURCE),
+            // What is gone needs no detaching.
+            AtRenderer::Lost => Ok(Outcome::Answer),
+            AtRenderer::Mirror | AtRenderer::Whole(_) => self.context_resource(header, id, false),
+        }
+    }
+
+    fn context_resource(&mut self, header: &Header, resource: u32, attach: bool) -> Done {
+        self.forward(header, &Request::ContextResource { context: header.ctx_id, resource, attach })
+    }
+
+    /// RESOURCE_CREATE_3D.
+    pub fn create(&mut self, header: &Header, id: u32, what: Create3d, resources: &mut Resources) -> Done {
+        if id == 0 || resources.contains(id) {
+            return Err(RESOURCE_EXISTS);
+        }
+        let texture = Texture::new(what).ok_or(BAD_NUMBERS)?;
+        let bytes = self.bytes.checked_add(texture.bytes).filter(|&bytes| bytes <= self.quota.bytes_3d).ok_or(OVER)?;
+        if self.count >= self.quota.resources_3d {
             return Err(OVER);
         }
         let request = Request::Create { resource: id, what };
         let (outcome, made_by) = self.forward_made(header, &request, Purpose::Resource(id))?;
-        self.bytes = bytes;
-        self.resources.insert(id, Entry { resource, made_by });
+        (self.count, self.bytes) = (self.count + 1, bytes);
+        resources.insert_made(id, Resource::Texture(texture), made_by);
         Ok(outcome)
     }
 
-    /// RESOURCE_ATTACH_BACKING of a 3D resource.
-    pub fn attach(&mut self, memory: &Memory, header: &Header, id: u32, entries: &MemEntries<'_>) -> Done {
-        let resource = self.resource(id)?;
-        if resource.backing.is_some() {
+    /// RESOURCE_ATTACH_BACKING of a texture that lives.
+    pub fn attach(
+        &mut self,
+        memory: &Memory,
+        header: &Header,
+        id: u32,
+        entries: &MemEntries<'_>,
+        texture: &mut Texture,
+    ) -> Done {
+        if texture.backing.is_some() {
             return Err((Status::ErrUnspec, Class::BackingTwice));
         }
         let total =
@@ -268,66 +237,58 @@ impl ThreeD {
         self.tell_memory(memory);
         let ticket = self.client.attach(id, backing.wire_pieces()).map_err(unsent)?;
         self.entries = total;
-        if let Some(entry) = self.resources.get_mut(&id) {
-            entry.resource.backing = Some((entries.count(), backing.length()));
-        }
+        texture.backing = Some((entries.count(), backing.length()));
         Ok(self.expect(header, ticket, Purpose::Plain).0)
     }
 
-    /// RESOURCE_DETACH_BACKING of a 3D resource.
-    pub fn detach(&mut self, header: &Header, id: u32) -> Done {
-        let entry = self.resources.get_mut(&id).ok_or(NO_RESOURCE)?;
-        let (entries, _) = entry.resource.backing.take().ok_or((Status::ErrUnspec, Class::BackingMissing))?;
+    /// RESOURCE_DETACH_BACKING of a texture; `lives` if the renderer has it.
+    pub fn detach(&mut self, header: &Header, id: u32, texture: &mut Texture, lives: bool) -> Done {
+        let (entries, _) = texture.backing.take().ok_or((Status::ErrUnspec, Class::BackingMissing))?;
         self.entries = self.entries.saturating_sub(entries);
-        if entry.resource.lost {
+        if !lives {
             return Ok(Outcome::Answer);
         }
         self.forward(header, &Request::Detach(id)).or(Ok(Outcome::Answer))
     }
 
-    /// RESOURCE_UNREF of a 3D resource.
-    pub fn unref(&mut self, header: &Header, id: u32) -> Done {
+    /// RESOURCE_UNREF of a texture or blob of host memory, which the table has no more: `bytes` and `entries` are what it counted for.
+    pub fn unref(&mut self, header: &Header, id: u32, (bytes, entries): (u64, usize), at_renderer: AtRenderer) -> Done {
         self.exports.forget(id);
-        if let Some(lives) = self.remove_blob(id) {
-            let told = lives.then(|| self.forward(header, &Request::Unref(id)));
-            return told.unwrap_or(Ok(Outcome::Answer)).or(Ok(Outcome::Answer));
-        }
-        let entry = self.resources.remove(&id).ok_or(NO_RESOURCE)?;
-        self.bytes = self.bytes.saturating_sub(entry.resource.bytes);
-        self.entries = self.entries.saturating_sub(entry.resource.backing.map_or(0, |(entries, _)| entries));
+        self.count = self.count.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(bytes);
+        self.entries = self.entries.saturating_sub(entries);
         self.drop_target(id);
-        if entry.resource.lost {
-            return Ok(Outcome::Answer);
+        match at_renderer {
+            AtRenderer::Whole(_) => self.forward(header, &Request::Unref(id)).or(Ok(Outcome::Answer)),
+            AtRenderer::Nothing | AtRenderer::Mirror | AtRenderer::Lost => Ok(Outcome::Answer),
         }
-        self.forward(header, &Request::Unref(id)).or(Ok(Outcome::Answer))
-    }
-
-    /// RESOURCE_ASSIGN_UUID of a 3D resource.
-    pub fn uuid(&mut self, id: u32) -> Result<&mut Option<[u8; 16]>, Refused> {
-        if self.blobs.contains_key(&id) {
-            self.blob(id)?;
-            return self.blobs.get_mut(&id).map(|blob| &mut blob.uuid).ok_or(NO_RESOURCE);
-        }
-        self.resource(id)?;
-        self.resources.get_mut(&id).map(|entry| &mut entry.resource.uuid).ok_or(NO_RESOURCE)
     }
 
     /// TRANSFER_TO_HOST_3D (`to_host`) or TRANSFER_FROM_HOST_3D.
-    pub fn transfer(&mut self, memory: &Memory, header: &Header, id: u32, transfer: Transfer3d, to_host: bool) -> Done {
+    pub fn transfer(
+        &mut self,
+        memory: &Memory,
+        header: &Header,
+        id: u32,
+        transfer: Transfer3d,
+        to_host: bool,
+        resources: &Resources,
+    ) -> Done {
         // Context 0 stands for the device itself, as in the driver's own transfers.
         if header.ctx_id != 0 {
             self.context(header.ctx_id)?;
         }
-        if self.blobs.contains_key(&id) {
-            self.blob_allows(id, &transfer)?;
-        } else {
-            let resource = self.resource(id)?;
-            if resource.backing.is_none() {
-                return Err((Status::ErrUnspec, Class::BackingMissing));
+        match resources.entry(id)?.living()? {
+            Resource::HostBlob(blob) => blob.allows(&transfer)?,
+            Resource::Texture(texture) => {
+                if texture.backing.is_none() {
+                    return Err((Status::ErrUnspec, Class::BackingMissing));
+                }
+                if !texture.allows(&transfer) {
+                    return Err((Status::ErrInvalidParameter, Class::TransferBox));
+                }
             }
-            if !resource.allows(&transfer) {
-                return Err((Status::ErrInvalidParameter, Class::TransferBox));
-            }
+            Resource::Classic(_) | Resource::GuestBlob(_) => return Err(NO_RESOURCE),
         }
         self.tell_memory(memory);
         let transfer = Transfer3d { context: header.ctx_id, ..transfer };
@@ -341,7 +302,8 @@ impl ThreeD {
         Ok(self.expect_until(header, ticket, Purpose::Plain, until).0)
     }
 
-    fn submit(&mut self, memory: &Memory, header: &Header, commands: &[u8]) -> Done {
+    /// SUBMIT_3D.
+    pub fn submit(&mut self, memory: &Memory, header: &Header, commands: &[u8]) -> Done {
         self.context(header.ctx_id)?;
         if !commands.len().is_multiple_of(4) {
             return Err((Status::ErrInvalidParameter, Class::Commands));
@@ -386,23 +348,20 @@ impl ThreeD {
         sent.map(|ticket| self.answers.expect(ticket, purpose)).is_ok()
     }
 
-    /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer.
-    pub fn reset(&mut self) {
-        let nothing = self.resources.is_empty() && self.blobs.is_empty() && self.mirrors.is_empty();
-        let untouched = self.contexts.is_empty() && nothing;
-        self.blobs.clear();
+    /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer. `resources` are those of the
+    /// old one, which are about to go.
+    pub fn reset(&mut self, resources: &Resources) {
+        let untouched = self.contexts.is_empty() && !resources.any_at_renderer();
         self.contexts.clear();
-        self.mirrors.clear();
         for (_, cursor) in std::mem::take(&mut self.cursors) {
             // Without a renderer there is nothing to drop.
             let _ = self.client.drop_target(cursor.id());
         }
-        self.resources.clear();
         self.exports = Exports::default();
         for resource in self.targets.keys().copied().collect::<Vec<_>>() {
             self.drop_target(resource);
         }
-        (self.bytes, self.entries) = (0, 0);
+        (self.count, self.bytes, self.entries) = (0, 0, 0);
         self.answers.forget();
         if !untouched {
             self.tell(&Request::Reset, &[], Purpose::Silent);
@@ -410,9 +369,9 @@ impl ThreeD {
     }
 
     /// Sends what was gathered and takes what the renderer says; what is to be done about it.
-    pub fn turn(&mut self, now: Instant) -> Vec<News> {
+    pub fn turn(&mut self, now: Instant, resources: &mut Resources) -> Vec<News> {
         for happened in self.client.turn(now) {
-            self.happened(happened, now);
+            self.happened(happened, now, resources);
         }
         self.flush(now);
         self.answers.take_news()
@@ -433,14 +392,10 @@ impl ThreeD {
         self.client.fd()
     }
 
-    fn lose_everything(&mut self) {
+    fn lose_everything(&mut self, resources: &mut Resources) {
         self.memory = None;
-        self.mirrors.clear();
         self.contexts.values_mut().for_each(|context| context.lost = true);
-        for entry in self.resources.values_mut() {
-            entry.resource.lost = true;
-        }
-        self.blobs.values_mut().for_each(|blob| blob.lost = true);
+        resources.lose();
         // What is on the screen stays there: whoever shows it holds it.
         self.exports = Exports::default();
         for target in self.targets.values_mut() {

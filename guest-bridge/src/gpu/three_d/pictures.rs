@@ -5,16 +5,21 @@
 //! flushed. Both outlive the renderer.
 
 use super::answers::Purpose;
-use super::{LOST_RESOURCE, ThreeD};
+use super::{AtRenderer, Entry as Held, ThreeD};
 use crate::damage::{Damage, union};
 use crate::frames::{Rect, SharedBuffer};
 use crate::gpu::blob::Image;
 use crate::gpu::class::Class;
 use crate::gpu::cursor;
-use crate::gpu::device::{Done, Outcome, Refused};
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
-use crate::gpu::resource::{Layout, Resource};
-use crate::gpu::wire::Status;
+use crate::gpu::host_image::{HostImage, Layout};
+use crate::gpu::memory::Memory;
+use crate::gpu::outcome::{Done, LOST_RESOURCE, Outcome, Refused};
+use crate::gpu::resources::{Resource, Resources};
+use crate::gpu::texture::Texture;
+use crate::gpu::wire::{CreateBlob, Status};
+use crate::renderer::limits::blob as kinds;
+use crate::renderer::limits::target::TEXTURE_2D;
 use crate::renderer::wire::{Box3d, Create3d, ReadBack, Request, Transfer3d};
 use std::collections::hash_map::Entry;
 use std::fs::File;
@@ -29,7 +34,7 @@ const MAX_READS: usize = 4;
 /// Memory that a resource's pixels are read back into.
 #[derive(Debug)]
 pub struct Target {
-    memory: Resource,
+    memory: HostImage,
     id: u32,
     /// The renderer that lives now knows it.
     pub(super) told: bool,
@@ -42,7 +47,7 @@ pub struct Target {
 /// The same for a scanout's cursor.
 #[derive(Debug)]
 pub struct CursorTarget {
-    memory: Resource,
+    memory: HostImage,
     id: u32,
     hot: (u32, u32),
 }
@@ -75,9 +80,9 @@ pub struct Fetch<'a> {
     pub udmabuf: Option<&'a File>,
 }
 
-fn memory(width: u32, height: u32, format: Format) -> Result<Resource, Refused> {
+fn memory(width: u32, height: u32, format: Format) -> Result<HostImage, Refused> {
     let layout = Layout::new(width, height).ok_or((Status::ErrInvalidParameter, Class::ResourceSize))?;
-    Resource::new(layout, format).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
+    HostImage::new(layout, format).map_err(|_| (Status::ErrOutOfMemory, Class::HostMemory))
 }
 
 /// A scanout's rectangle in its resource's pixels.
@@ -94,9 +99,8 @@ fn clipped(rect: Rect, layout: &Layout) -> Rect {
 
 impl ThreeD {
     /// The memory that a resource's pixels are read back into, made when it is first shown.
-    fn target(&mut self, id: u32, udmabuf: Option<&File>, shown: &[u32]) -> Option<Arc<SharedBuffer>> {
-        let resource = self.resource(id).ok()?;
-        let (width, height) = (resource.what.width, resource.what.height);
+    fn target(&mut self, id: u32, texture: &Texture, fetch: &Fetch<'_>) -> Option<Arc<SharedBuffer>> {
+        let (width, height, udmabuf, shown) = (texture.what.width, texture.what.height, fetch.udmabuf, fetch.shown);
         self.make_room(id, shown);
         let next = self.next_target;
         let target = match self.targets.entry(id) {
@@ -121,15 +125,9 @@ impl ThreeD {
         }
     }
 
-    /// The size of a resource as a picture.
-    pub fn shown_layout(&self, id: u32) -> Result<Layout, Refused> {
-        let what = self.resource(id)?.what;
-        Layout::new(what.width, what.height).ok_or((Status::ErrInvalidParameter, Class::ResourceSize))
-    }
-
     /// Has pixels made ready: what they will be in, and how many bytes of them are copied; or `None` if they cannot be, because the
     /// renderer that had them is gone or there is no memory for them.
-    pub fn fetch(&mut self, fetch: &Fetch<'_>) -> Option<(Arc<SharedBuffer>, u64)> {
+    pub fn fetch(&mut self, fetch: &Fetch<'_>, resources: &Resources) -> Option<(Arc<SharedBuffer>, u64)> {
         if let Some(buffer) = self.given(fetch.resource, fetch.image.as_ref()) {
             self.changed(fetch);
             let fence = self.answers.drawn(fetch.scanout, fetch.epoch);
@@ -139,7 +137,8 @@ impl ThreeD {
             }
             return Some((buffer, 0));
         }
-        let buffer = self.target(fetch.resource, fetch.udmabuf, fetch.shown)?;
+        let texture = resources.texture(fetch.resource).ok()?;
+        let buffer = self.target(fetch.resource, texture, fetch)?;
         self.read_back(fetch).map(|bytes| (buffer, bytes))
     }
 
@@ -154,7 +153,6 @@ impl ThreeD {
 
     /// Has pixels read back; bytes that will be copied.
     fn read_back(&mut self, fetch: &Fetch<'_>) -> Option<u64> {
-        self.resource(fetch.resource).ok()?;
         let target = self.targets.get_mut(&fetch.resource)?;
         let layout = target.memory.layout;
         if !target.told {
@@ -200,11 +198,10 @@ impl ThreeD {
     }
 
     /// UPDATE_CURSOR with a 3D resource: [`super::News::Cursor`] says when its pixels are there.
-    pub fn read_cursor(&mut self, scanout: u32, id: u32, hot: (u32, u32)) -> Done {
-        let resource = self.resource(id)?;
+    pub fn read_cursor(&mut self, scanout: u32, id: u32, hot: (u32, u32), texture: &Texture) -> Done {
         let bad = (Status::ErrInvalidParameter, Class::CursorSize);
-        resource.shown_format().ok_or(bad)?;
-        if (resource.what.width, resource.what.height) != (cursor::SIDE, cursor::SIDE) {
+        texture.shown_format().ok_or(bad)?;
+        if (texture.what.width, texture.what.height) != (cursor::SIDE, cursor::SIDE) {
             return Err(bad);
         }
         if !self.cursors.contains_key(&scanout) {
@@ -229,7 +226,7 @@ impl ThreeD {
     }
 
     /// The memory that a scanout's cursor was read into, and the pixel that points.
-    pub fn cursor(&self, scanout: u32) -> Option<(&Resource, u32, u32)> {
+    pub fn cursor(&self, scanout: u32) -> Option<(&HostImage, u32, u32)> {
         self.cursors.get(&scanout).map(|target| (&target.memory, target.hot.0, target.hot.1))
     }
 
@@ -240,46 +237,64 @@ impl ThreeD {
         }
     }
 
-    /// A classic 2D resource is to be used by a 3D context: the renderer gets one that looks the same and whose backing is
-    /// our memory. `false` if there is one already.
-    pub fn mirror(&mut self, id: u32, resource: &Resource) -> bool {
-        if !self.mirrors.insert(id) {
-            return false;
+    /// One of ours is to be used by a 3D context: the renderer gets one that looks the same and whose backing is our memory, or the
+    /// guest's. Nothing if it has one already.
+    pub(super) fn mirror(&mut self, memory: &Memory, id: u32, entry: &mut Held) {
+        if entry.at_renderer != AtRenderer::Nothing {
+            return;
         }
+        match &entry.resource {
+            Resource::Classic(classic) => {
+                entry.at_renderer = AtRenderer::Mirror;
+                self.mirror_image(id, &classic.image);
+            }
+            Resource::GuestBlob(blob) => {
+                let Some(backing) = blob.backing.as_ref() else { return };
+                self.tell_memory(memory);
+                let what = CreateBlob { memory: kinds::GUEST, flags: 0, blob: 0, size: blob.size };
+                if let Ok(ticket) = self.send_blob(id, 0, what, backing) {
+                    self.answers.expect(ticket, Purpose::Silent);
+                    entry.at_renderer = AtRenderer::Mirror;
+                }
+            }
+            // The renderer's own need no mirror.
+            Resource::Texture(_) | Resource::HostBlob(_) => {}
+        }
+    }
+
+    fn mirror_image(&mut self, id: u32, image: &HostImage) {
+        let Layout { width, height, bytes, .. } = image.layout;
         let what = Create3d {
-            target: 2,
-            format: resource.format.number(),
+            target: TEXTURE_2D,
+            format: image.format.number(),
             bind: MIRROR_BIND,
-            width: resource.layout.width,
-            height: resource.layout.height,
+            width,
+            height,
             depth: 1,
             array_size: 1,
             flags: TOP_FIRST,
             ..Default::default()
         };
         self.tell(&Request::Create { resource: id, what }, &[], Purpose::Silent);
-        let request = Request::AttachFile { resource: id, length: resource.layout.bytes };
-        self.tell(&request, &[resource.memfd().as_fd()], Purpose::Silent);
-        let Layout { width, height, .. } = resource.layout;
-        self.mirror_written(id, resource, &Rect { x: 0, y: 0, width, height });
-        true
+        self.tell(&Request::AttachFile { resource: id, length: bytes }, &[image.memfd().as_fd()], Purpose::Silent);
+        self.mirror_written(id, image, &Rect { x: 0, y: 0, width, height });
     }
 
-    /// A part of a classic 2D resource was written to: its mirror, if there is one, follows.
-    pub fn mirror_written(&mut self, id: u32, resource: &Resource, part: &Rect) {
-        if !self.mirrors.contains(&id) || part.width == 0 || part.height == 0 {
+    /// A part of a classic 2D resource that has a mirror was written to: the mirror follows.
+    pub fn mirror_written(&mut self, id: u32, image: &HostImage, part: &Rect) {
+        if part.width == 0 || part.height == 0 {
             return;
         }
-        let pitch = resource.layout.pitch;
+        let pitch = image.layout.pitch;
         let offset = u64::from(part.y) * u64::from(pitch) + u64::from(part.x) * u64::from(BYTES_PER_PIXEL);
         let region = Box3d { x: part.x, y: part.y, z: 0, width: part.width, height: part.height, depth: 1 };
         let transfer = Transfer3d { context: 0, region, offset, level: 0, stride: pitch, layer_stride: 0 };
         self.tell(&Request::TransferTo { resource: id, transfer }, &[], Purpose::Silent);
     }
 
-    /// A classic 2D resource is gone; so is its mirror.
-    pub fn unmirror(&mut self, id: u32) {
-        if self.mirrors.remove(&id) {
+    /// One of ours is gone, or its memory is; so is its mirror, if it had one.
+    pub fn unmirror(&mut self, id: u32, at_renderer: AtRenderer) {
+        if at_renderer == AtRenderer::Mirror {
             self.tell(&Request::Unref(id), &[], Purpose::Silent);
         }
     }

@@ -1,6 +1,7 @@
 //! Requests: bytes → [`Command`]. Pure; never allocates, never panics, whatever the bytes.
 
 use super::command_3d::{self, Command3d};
+use super::reader::{MemEntries, Reader, Refusal, WireRect};
 use super::{FLAG_FENCE, HEADER, MAX_BACKING_ENTRIES, QueueKind, cmd, feature};
 
 /// `virtio_gpu_ctrl_hdr` of a request.
@@ -21,7 +22,7 @@ pub struct Header {
 impl Header {
     /// Reads a header; `None` if there are fewer than 24 bytes.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut at = Reader(bytes);
+        let mut at = Reader::new(bytes);
         let header = Self {
             kind: at.u32()?,
             flags: at.u32()?,
@@ -36,25 +37,6 @@ impl Header {
     pub fn fenced(&self) -> bool {
         self.flags & FLAG_FENCE != 0
     }
-}
-
-/// `virtio_gpu_rect`: any four numbers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names say it")]
-pub struct WireRect {
-    pub x: u32,
-    pub y: u32,
-    pub width: u32,
-    pub height: u32,
-}
-
-/// `virtio_gpu_mem_entry`: a piece of guest memory, not yet checked against it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MemEntry {
-    /// Guest physical address.
-    pub address: u64,
-    /// Bytes.
-    pub length: u32,
 }
 
 /// `virtio_gpu_cursor_pos`.
@@ -87,65 +69,24 @@ pub enum Command<'a> {
     ThreeD(Command3d<'a>),
 }
 
-/// The entries of RESOURCE_ATTACH_BACKING (at least 1) or RESOURCE_CREATE_BLOB, as many as were announced: at most
-/// [`MAX_BACKING_ENTRIES`].
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub struct MemEntries<'a>(&'a [u8]);
-
-impl std::fmt::Debug for MemEntries<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} entries", self.count())
-    }
-}
-
-impl MemEntries<'_> {
-    /// How many.
-    pub fn count(&self) -> usize {
-        self.0.len() / 16
-    }
-
-    /// One after another.
-    pub fn iter(&self) -> impl Iterator<Item = MemEntry> + '_ {
-        self.0.chunks_exact(16).filter_map(|entry| {
-            let mut at = Reader(entry);
-            Some(MemEntry { address: at.u64()?, length: at.u32()? })
-        })
-    }
-}
-
-/// Why bytes are no command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// Fewer bytes than the command has.
-    Short,
-    /// No such command.
-    Unknown,
-    /// A command of a feature that was not negotiated (blob, 3D, EDID, UUID).
-    NotNegotiated,
-    /// A cursor command on the control queue or the reverse.
-    WrongQueue,
-    /// Backing entries: none, or more than [`MAX_BACKING_ENTRIES`].
-    EntryCount,
-}
-
 /// Decodes a request that came on `queue` while the driver had acknowledged `features` ([`feature`]).
 ///
 /// Bytes after the command are ignored, as the specification lets structures grow.
 pub fn decode(bytes: &[u8], queue: QueueKind, features: u64) -> Result<Command<'_>, Refusal> {
     let header = Header::parse(bytes).ok_or(Refusal::Short)?;
-    let mut at = Reader(bytes.get(HEADER..).ok_or(Refusal::Short)?);
+    let mut at = Reader::new(bytes.get(HEADER..).ok_or(Refusal::Short)?);
     let for_cursor_queue = matches!(header.kind, cmd::UPDATE_CURSOR | cmd::MOVE_CURSOR);
     if for_cursor_queue != (queue == QueueKind::Cursor) {
         return Err(Refusal::WrongQueue);
     }
-    match header.kind {
-        cmd::GET_EDID if features & feature::EDID == 0 => return Err(Refusal::NotNegotiated),
-        cmd::RESOURCE_ASSIGN_UUID if features & feature::RESOURCE_UUID == 0 => return Err(Refusal::NotNegotiated),
-        cmd::GET_EDID | cmd::RESOURCE_ASSIGN_UUID => {}
-        _ => {}
-    }
-    if let Some(decoded) = command_3d::decode(header.kind, Reader(at.0), features) {
-        return decoded.map(Command::ThreeD);
+    let needed = match header.kind {
+        cmd::GET_EDID => feature::EDID,
+        cmd::RESOURCE_ASSIGN_UUID => feature::RESOURCE_UUID,
+        // What 3D and blobs need is their decoder's to say.
+        _ => 0,
+    };
+    if features & needed != needed {
+        return Err(Refusal::NotNegotiated);
     }
     let command = match header.kind {
         cmd::GET_DISPLAY_INFO => Some(Command::GetDisplayInfo),
@@ -160,33 +101,12 @@ pub fn decode(bytes: &[u8], queue: QueueKind, features: u64) -> Result<Command<'
         cmd::RESOURCE_ASSIGN_UUID => at.u32().map(|resource| Command::ResourceAssignUuid { resource }),
         cmd::UPDATE_CURSOR => at.update_cursor(),
         cmd::MOVE_CURSOR => at.cursor_place().map(|place| Command::MoveCursor { place }),
-        _ => return Err(Refusal::Unknown),
+        kind => return command_3d::decode(kind, at, features).map(Command::ThreeD),
     };
     command.ok_or(Refusal::Short)
 }
 
-/// Takes little-endian numbers off the front.
-pub(super) struct Reader<'a>(&'a [u8]);
-
 impl<'a> Reader<'a> {
-    pub(super) fn take(&mut self, count: usize) -> Option<&'a [u8]> {
-        let (front, rest) = self.0.split_at_checked(count)?;
-        self.0 = rest;
-        Some(front)
-    }
-
-    pub(super) fn u32(&mut self) -> Option<u32> {
-        Some(u32::from_le_bytes(self.take(4)?.try_into().ok()?))
-    }
-
-    pub(super) fn u64(&mut self) -> Option<u64> {
-        Some(u64::from_le_bytes(self.take(8)?.try_into().ok()?))
-    }
-
-    pub(super) fn rect(&mut self) -> Option<WireRect> {
-        Some(WireRect { x: self.u32()?, y: self.u32()?, width: self.u32()?, height: self.u32()? })
-    }
-
     fn create_2d(&mut self) -> Option<Command<'a>> {
         let (resource, format, width, height) = (self.u32()?, self.u32()?, self.u32()?, self.u32()?);
         Some(Command::ResourceCreate2d { resource, format, width, height })
@@ -217,10 +137,6 @@ impl<'a> Reader<'a> {
         Ok(Command::ResourceAttachBacking { resource, entries })
     }
 
-    pub(super) fn entries(&mut self, count: u32) -> Option<MemEntries<'a>> {
-        self.take((count as usize).checked_mul(16)?).map(MemEntries)
-    }
-
     fn cursor_place(&mut self) -> Option<CursorPlace> {
         let place = CursorPlace { scanout: self.u32()?, x: self.u32()?, y: self.u32()? };
         self.take(4)?;
@@ -235,6 +151,7 @@ impl<'a> Reader<'a> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::reader::MemEntry;
     use super::*;
     use proptest::prelude::*;
 

@@ -1,6 +1,6 @@
 //! Requests of 3D and of blob resources (virtio 1.3, 5.7.6.8 and 5.7.6.10): bytes → [`Command3d`]. Pure, like its sibling.
 
-use super::command::{MemEntries, Reader, Refusal, WireRect};
+use super::reader::{MemEntries, Reader, Refusal, WireRect};
 use super::{MAX_BACKING_ENTRIES, cmd, feature};
 use crate::renderer::limits::MAX_NAME;
 use crate::renderer::wire::{Box3d, Create3d, Transfer3d};
@@ -74,10 +74,10 @@ fn needs(kind: u32) -> Option<u64> {
     }
 }
 
-/// Decodes the body of a command; `None` if it is not one of this file's.
-pub fn decode(kind: u32, mut at: Reader<'_>, features: u64) -> Option<Result<Command3d<'_>, Refusal>> {
-    if features & needs(kind)? == 0 {
-        return Some(Err(Refusal::NotNegotiated));
+/// Decodes the body of a command.
+pub fn decode(kind: u32, mut at: Reader<'_>, features: u64) -> Result<Command3d<'_>, Refusal> {
+    if features & needs(kind).ok_or(Refusal::Unknown)? == 0 {
+        return Err(Refusal::NotNegotiated);
     }
     let command = match kind {
         cmd::GET_CAPSET_INFO => at.u32().map(|index| Command3d::GetCapsetInfo { index }),
@@ -94,13 +94,13 @@ pub fn decode(kind: u32, mut at: Reader<'_>, features: u64) -> Option<Result<Com
             at.transfer_3d().map(|(resource, transfer)| Command3d::TransferFromHost3d { resource, transfer })
         }
         cmd::SUBMIT_3D => at.submit(),
-        cmd::RESOURCE_CREATE_BLOB => return Some(at.create_blob()),
+        cmd::RESOURCE_CREATE_BLOB => return at.create_blob(),
         cmd::SET_SCANOUT_BLOB => at.set_scanout_blob(),
         cmd::RESOURCE_MAP_BLOB => at.map_blob(),
         cmd::RESOURCE_UNMAP_BLOB => at.u32().map(|resource| Command3d::ResourceUnmapBlob { resource }),
-        _ => return None,
+        _ => return Err(Refusal::Unknown),
     };
-    Some(command.ok_or(Refusal::Short))
+    command.ok_or(Refusal::Short)
 }
 
 impl<'a> Reader<'a> {

@@ -5,10 +5,12 @@
 
 mod command;
 mod command_3d;
+mod reader;
 mod response;
 
-pub use command::{Command, CursorPlace, Header, MemEntries, MemEntry, Refusal, WireRect, decode};
+pub use command::{Command, CursorPlace, Header, decode};
 pub use command_3d::{BlobImage, Command3d, Commands, CreateBlob};
+pub use reader::{MemEntries, MemEntry, Refusal, WireRect};
 pub use response::{MAX_RESPONSE, Response};
 
 /// virtio-gpu's feature bits (section 5.7.3) and the few of virtio itself that change what the device does.

@@ -1,4 +1,5 @@
-//! A 2D resource: host memory that the compositor can use without another copy.
+//! Pixels in host memory that the compositor can use without another copy: of classic 2D resources, and of all that is copied
+//! or read back to be shown.
 //!
 //! A memfd, sealed so that nobody can cut it short under a reader, zeroed by the kernel, never used a second time. Where
 //! /dev/udmabuf opens, what is shown is a dmabuf over the same pages. Sizes come from the guest and are checked before.
@@ -22,7 +23,7 @@ use vm_memory::{FileOffset, MmapRegion, VolatileMemory};
 const PITCH_ALIGNMENT: u32 = 256;
 const PAGE: u64 = 4096;
 
-/// How a resource lies in host memory.
+/// How an image lies in host memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
     /// Pixels.
@@ -53,23 +54,19 @@ impl Layout {
     }
 }
 
-/// A resource.
+/// An image.
 #[derive(Debug)]
-pub struct Resource {
+pub struct HostImage {
     /// Its size.
     pub layout: Layout,
     /// Its pixels' format.
     pub format: Format,
-    /// Its pieces of guest memory, while it has some.
-    pub backing: Option<Backing>,
-    /// What RESOURCE_ASSIGN_UUID gave it.
-    pub uuid: Option<[u8; 16]>,
     memfd: Arc<File>,
     map: MmapRegion,
     shared: Option<Arc<SharedBuffer>>,
 }
 
-impl Resource {
+impl HostImage {
     /// Zeroed memory of this layout.
     pub fn new(layout: Layout, format: Format) -> io::Result<Self> {
         let memfd = make_memfd()?;
@@ -78,7 +75,7 @@ impl Resource {
         let memfd = Arc::new(File::from(memfd));
         let size = usize::try_from(layout.bytes).map_err(io::Error::other)?;
         let map = MmapRegion::from_file(FileOffset::from_arc(memfd.clone(), 0), size).map_err(io::Error::other)?;
-        Ok(Self { layout, format, backing: None, uuid: None, memfd, map, shared: None })
+        Ok(Self { layout, format, memfd, map, shared: None })
     }
 
     /// The memory as the screen gets it, made when it is first shown.
@@ -106,13 +103,12 @@ impl Resource {
         &self.memfd
     }
 
-    /// TRANSFER_TO_HOST_2D: copies `target` from the backing, where its first pixel is at `offset` and rows have the
-    /// resource's own width. Says how many bytes were copied.
-    pub fn transfer(&mut self, memory: &Memory, target: &Rect, offset: u64) -> Result<u64, Class> {
+    /// Copies `target` from pieces of guest memory, where its own first pixel is at `offset` and rows have the image's width. Says
+    /// how many bytes were copied.
+    pub fn transfer(&self, memory: &Memory, backing: &mut Backing, target: &Rect, offset: u64) -> Result<u64, Class> {
         if !self.layout.contains(target) {
             return Err(Class::TransferBox);
         }
-        let backing = self.backing.as_mut().ok_or(Class::BackingMissing)?;
         if target.width == 0 || target.height == 0 {
             return Ok(0);
         }
@@ -128,8 +124,7 @@ impl Resource {
         backing.copy(memory, &self.map, rows)
     }
 
-    /// Copies `target` from pieces of guest memory that are not its own, where the picture's first pixel is at `offset` and
-    /// rows are `stride` bytes apart. Says how many bytes were copied.
+    /// Copies `target` from pieces of guest memory, where the whole picture's first pixel is at `offset` and rows are `stride` bytes apart. Says how many bytes were copied.
     pub fn copy_from(
         &self,
         memory: &Memory,
@@ -162,7 +157,7 @@ impl Resource {
         dmabuf.planes.iter().for_each(|plane| udmabuf::written(&plane.file));
     }
 
-    /// One row's pixels, as B, G, R, A, into `row`; what lies outside the resource stays as it was.
+    /// One row's pixels, as B, G, R, A, into `row`; what lies outside the image stays as it was.
     pub fn read_row(&self, y: u32, row: &mut [u8]) {
         let start = y as usize * self.layout.pitch as usize;
         let count = row.len().min((self.layout.width * BYTES_PER_PIXEL) as usize);
@@ -216,7 +211,7 @@ mod tests {
 
     #[test]
     fn memory_is_zeroed_and_cannot_be_cut_short() {
-        let mut resource = Resource::new(Layout::new(10, 10).unwrap(), Format::B8G8R8A8).unwrap();
+        let mut resource = HostImage::new(Layout::new(10, 10).unwrap(), Format::B8G8R8A8).unwrap();
         let mut row = [1; 40];
         resource.read_row(9, &mut row);
         assert_eq!(row, [0; 40]);

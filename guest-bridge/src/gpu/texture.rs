@@ -1,8 +1,9 @@
-//! What phyllome-guest knows of a 3D resource, and whether its numbers make sense. Pure.
+//! What phyllome-guest knows of a 3D resource (RESOURCE_CREATE_3D: a texture or buffer of the renderer's), and whether its
+//! numbers make sense. Pure.
 //!
 //! The pixels are the renderer's; here are the size for the quota, the bounds for transfers and whether it can be shown.
 
-use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
+use super::formats::{BYTES_PER_PIXEL, Format};
 use crate::renderer::limits::target::{self, BUFFER, TEXTURE_2D, TEXTURE_3D};
 use crate::renderer::limits::{MAX_SAMPLES, MAX_SIDE};
 use crate::renderer::wire::{Box3d, Create3d, Transfer3d};
@@ -12,25 +13,21 @@ const MAX_BUFFER: u32 = 1 << 30;
 /// Most layers of an array, most slices of a volume.
 const MAX_LAYERS: u32 = 2048;
 
-/// A 3D resource.
+/// A texture, or a buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Resource3d {
+pub struct Texture {
     /// As the guest created it.
     pub what: Create3d,
     /// What it counts for in the quota.
     pub bytes: u64,
     /// Entries and bytes of its backing, while it has some.
     pub backing: Option<(usize, u64)>,
-    /// What RESOURCE_ASSIGN_UUID gave it.
-    pub uuid: Option<[u8; 16]>,
-    /// It went with a renderer that died.
-    pub lost: bool,
 }
 
-impl Resource3d {
+impl Texture {
     /// `None` if the numbers make no sense.
     pub fn new(what: Create3d) -> Option<Self> {
-        Some(Self { what, bytes: bytes(&what)?, backing: None, uuid: None, lost: false })
+        Some(Self { what, bytes: bytes(&what)?, backing: None })
     }
 
     /// The format of its pixels if a scanout or cursor can show it: a plain 2D texture of 4 bytes a pixel.
@@ -99,8 +96,8 @@ mod tests {
 
     #[test]
     fn sizes_are_counted_and_absurd_ones_refused() {
-        assert_eq!(Resource3d::new(texture(1920, 1080)).unwrap().bytes, 1920 * 1080 * 4);
-        assert_eq!(Resource3d::new(Create3d { last_level: 5, ..texture(64, 64) }).unwrap().bytes, 64 * 64 * 8);
+        assert_eq!(Texture::new(texture(1920, 1080)).unwrap().bytes, 1920 * 1080 * 4);
+        assert_eq!(Texture::new(Create3d { last_level: 5, ..texture(64, 64) }).unwrap().bytes, 64 * 64 * 8);
         let buffer = Create3d {
             target: 0,
             format: 64,
@@ -110,7 +107,7 @@ mod tests {
             array_size: 1,
             ..Create3d::default()
         };
-        assert_eq!(Resource3d::new(buffer).unwrap().bytes, 1 << 20);
+        assert_eq!(Texture::new(buffer).unwrap().bytes, 1 << 20);
         for absurd in [
             texture(0, 1),
             texture(1, 0),
@@ -123,13 +120,13 @@ mod tests {
             Create3d { width: u32::MAX, ..buffer },
             Create3d { height: 2, ..buffer },
         ] {
-            assert_eq!(Resource3d::new(absurd), None, "{absurd:?}");
+            assert_eq!(Texture::new(absurd), None, "{absurd:?}");
         }
     }
 
     #[test]
     fn transfers_stay_inside_their_level_and_backing() {
-        let mut resource = Resource3d::new(Create3d { last_level: 2, ..texture(100, 40) }).unwrap();
+        let mut resource = Texture::new(Create3d { last_level: 2, ..texture(100, 40) }).unwrap();
         let inside = |region, level| Transfer3d { region, level, ..Transfer3d::default() };
         let whole = Box3d { x: 0, y: 0, z: 0, width: 100, height: 40, depth: 1 };
         assert!(!resource.allows(&inside(whole, 0)), "no backing");
@@ -151,7 +148,7 @@ mod tests {
 
     #[test]
     fn only_flat_pictures_are_shown() {
-        let shown = |what| Resource3d::new(what).unwrap().shown_format();
+        let shown = |what| Texture::new(what).unwrap().shown_format();
         assert_eq!(shown(texture(8, 8)), Some(Format::B8G8R8X8));
         assert_eq!(shown(Create3d { format: 31, ..texture(8, 8) }), None);
         assert_eq!(shown(Create3d { array_size: 2, ..texture(8, 8) }), None);
@@ -166,7 +163,7 @@ mod tests {
             x: u32, w: u32, level: u32, offset: u64,
         ) {
             let what = Create3d { target: target % 10, format, width, height, depth, array_size, last_level, samples, ..Create3d::default() };
-            if let Some(mut resource) = Resource3d::new(what) {
+            if let Some(mut resource) = Texture::new(what) {
                 resource.backing = Some((1, 100));
                 let region = Box3d { x, y: x, z: x, width: w, height: w, depth: w };
                 let _ = resource.allows(&Transfer3d { region, level, offset, ..Transfer3d::default() });

@@ -1,19 +1,19 @@
-//! What the device shows: scanouts, flushes, cursors, and the words for the screen.
+//! What goes between the device and its peers after each round: words for the screen, and what the renderer has answered.
 //!
-//! Classic 2D pictures are shown from the resource's own memory. Those of 3D are shown as the renderer's own dmabufs once it has drawn
-//! them, or else are fetched into memory of ours: when the screen is free to show them, and only what was flushed.
+//! Classic 2D pictures are shown from the resource's own memory. Those of 3D are shown as the renderer's own dmabufs once it has
+//! drawn them, or else are fetched into memory of ours: when the screen is free to show them, and only what was flushed. Neither
+//! peer is waited for here.
 
 use super::class::Class;
-use super::device::{Device, Done, NO_RESOURCE, NO_SCANOUT, Outcome};
-use super::formats::Format;
-use super::pacing::{Lane, Waits};
-use super::resource::Layout;
-use super::scanout::{Scanout, Shown};
-use super::three_d::{Fetch, News, Token};
-use super::wire::{CursorPlace, Status, feature};
-use crate::frames::{Dmabuf, Picture, Rect, SharedBuffer, ToScreen};
+use super::device::Device;
+use super::outcome::Token;
+use super::pacing::Lane;
+use super::scanout::{Scanout, Shown, looks};
+use super::three_d::{Fetch, News};
+use super::wire::{Status, feature};
+use crate::frames::{Picture, ToScreen};
 use crate::renderer::limits::capset;
-use phyllome_protocol::status::{GpuStatus, ScanoutStatus};
+use phyllome_protocol::status::GpuStatus;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
@@ -66,7 +66,7 @@ impl Device {
             let udmabuf = self.udmabuf.as_ref();
             let fetch =
                 Fetch { scanout: index, epoch, resource, source, image, damage: &damage, shown: &shown, udmabuf };
-            match three_d.fetch(&fetch) {
+            match three_d.fetch(&fetch, &self.resources) {
                 Some((buffer, bytes)) => {
                     self.copied_bytes = self.copied_bytes.saturating_add(bytes);
                     let before = scanout.staged.replace((resource, Picture { buffer: buffer.clone(), source }));
@@ -101,7 +101,7 @@ impl Device {
     pub fn renderer_turn(&mut self, now: Instant) -> Vec<(Token, Status)> {
         let Some(three_d) = &mut self.three_d else { return Vec::new() };
         let mut done = Vec::new();
-        for news in three_d.turn(now) {
+        for news in three_d.turn(now, &mut self.resources) {
             match news {
                 News::Answer(token, status) => {
                     if status != Status::OkNoData {
@@ -194,131 +194,4 @@ impl Device {
         status.renderer_pid = client.and_then(|client| client.pid());
         status.renderer_restarts = client.map_or(0, |client| client.restarts());
     }
-
-    pub(super) fn turn_off(&mut self, index: usize) {
-        if let (Some(scanout), Some(lane)) = (self.scanouts.get_mut(index), self.lanes.get_mut(index)) {
-            (scanout.shown, scanout.staged) = (None, None);
-            lane.abandon();
-            self.layout_changed = true;
-        }
-    }
-
-    pub(super) fn set_scanout(&mut self, index: u32, id: u32, source: Rect) -> Done {
-        let index = index as usize;
-        self.scanouts.get(index).ok_or(NO_SCANOUT)?;
-        if id == 0 {
-            self.turn_off(index);
-            return Ok(Outcome::Answer);
-        }
-        let shown = self.shown_resources();
-        let outside = (Status::ErrInvalidParameter, Class::ScanoutRectangle);
-        let inside = |layout: &Layout| source.width != 0 && source.height != 0 && layout.contains(&source);
-        if let Some(resource) = self.resources.get_mut(&id) {
-            if !inside(&resource.layout) {
-                return Err(outside);
-            }
-            let no_memory = (Status::ErrOutOfMemory, Class::HostMemory);
-            let buffer = resource.share(self.udmabuf.as_ref()).map_err(|_| no_memory)?;
-            self.show(index, Shown { resource: id, source, buffer: Some(buffer), image: None });
-            return Ok(Outcome::Answer);
-        }
-        let three_d = self.three_d.as_mut().filter(|three_d| three_d.has(id)).ok_or(NO_RESOURCE)?;
-        if !inside(&three_d.shown_layout(id)?) {
-            return Err(outside);
-        }
-        three_d.prepare(id, &shown)?;
-        self.show(index, Shown { resource: id, source, buffer: None, image: None });
-        Ok(Outcome::Answer)
-    }
-
-    /// A scanout shows this from now on. It is checked.
-    pub(super) fn show(&mut self, index: usize, now: Shown) {
-        let Some(scanout) = self.scanouts.get_mut(index) else { return };
-        let before = scanout.shown.as_ref();
-        let id = |shown: &Shown| (shown.resource, shown.buffer.as_ref().map(|buffer| buffer.id), shown.image);
-        if before.is_some_and(|before| id(before) == id(&now) && before.source == now.source) {
-            return;
-        }
-        let size = |shown: &Shown| (shown.source.width, shown.source.height);
-        let same_size = before.is_some_and(|before| size(before) == size(&now));
-        let form = |shown: &Shown| shown.buffer.as_deref().map(looks);
-        let looks_the_same = same_size && before.is_some_and(|before| form(before) == form(&now));
-        let fetched = now.buffer.is_none();
-        scanout.shown = Some(now);
-        if let Some(lane) = self.lanes.get_mut(index) {
-            lane.set_fetched(fetched);
-            lane.replaced((!same_size).then(|| scanout.whole()));
-        }
-        self.layout_changed |= !looks_the_same;
-    }
-
-    pub(super) fn flush(&mut self, id: u32, flushed: &Rect, fenced: bool) -> Done {
-        let resource = self.resources.get(&id);
-        let layout = match (resource, &self.three_d) {
-            (Some(resource), _) => Some(resource.layout),
-            (None, Some(three_d)) if three_d.has(id) => match three_d.is_blob(id)? {
-                true => None,
-                false => Some(three_d.shown_layout(id)?),
-            },
-            _ => return Err(NO_RESOURCE),
-        };
-        let images = self.scanouts.iter().filter_map(|scanout| scanout.shown.as_ref().filter(|s| s.resource == id));
-        let outside = images.filter_map(|shown| shown.image).any(|image| !image.contains(flushed));
-        if outside || layout.is_some_and(|layout| !layout.contains(flushed)) {
-            return Err((Status::ErrInvalidParameter, Class::FlushRectangle));
-        }
-        let mut waits = Waits::NOTHING;
-        let mut written = false;
-        for (index, (scanout, lane)) in self.scanouts.iter().zip(&mut self.lanes).enumerate() {
-            if let Some(damage) = scanout.damage(id, flushed) {
-                waits.add(index, lane.flush(damage));
-                written = true;
-            }
-        }
-        if let Some(resource) = resource.filter(|_| written) {
-            resource.written();
-        }
-        let may_hold = fenced && self.features & feature::IN_ORDER == 0 && waits != Waits::NOTHING;
-        Ok(if may_hold { Outcome::Hold(waits) } else { Outcome::Answer })
-    }
-
-    pub(super) fn update_cursor(&mut self, place: CursorPlace, id: u32, hot_x: u32, hot_y: u32) -> Done {
-        let scanout = self.scanouts.get_mut(place.scanout as usize).ok_or(NO_SCANOUT)?;
-        if id == 0 {
-            scanout.cursor.hide();
-            return Ok(Outcome::Answer);
-        }
-        if let Some(three_d) = self.three_d.as_mut().filter(|three_d| three_d.has(id)) {
-            return three_d.read_cursor(place.scanout, id, (hot_x, hot_y));
-        }
-        let resource = self.resources.get(&id).ok_or(NO_RESOURCE)?;
-        if !scanout.cursor.show(resource, hot_x, hot_y) {
-            return Err((Status::ErrInvalidParameter, Class::CursorSize));
-        }
-        Ok(Outcome::Answer)
-    }
-}
-
-/// What of a buffer is in the status.
-fn looks(buffer: &SharedBuffer) -> (u32, Option<u64>) {
-    (buffer.fourcc, buffer.dmabuf.as_ref().map(|dmabuf| dmabuf.modifier))
-}
-
-pub(super) fn scanout_status((scanout, lane): (&Scanout, &Lane)) -> Option<ScanoutStatus> {
-    let shown = scanout.shown.as_ref()?;
-    let picture = scanout.picture(lane);
-    let buffer = picture.as_ref().map(|picture| &*picture.buffer);
-    let dmabuf = buffer.and_then(|buffer| buffer.dmabuf.as_ref());
-    let format = buffer.and_then(|buffer| Format::from_fourcc(buffer.fourcc)).unwrap_or(Format::B8G8R8X8);
-    Some(ScanoutStatus {
-        id: scanout.id,
-        width: shown.source.width,
-        height: shown.source.height,
-        source: "vhost-user-gpu".to_owned(),
-        buffer: if dmabuf.is_some() { "dmabuf" } else { "shm" }.to_owned(),
-        format: format.name().to_owned(),
-        modifier: dmabuf.map_or_else(|| "LINEAR".to_owned(), Dmabuf::modifier_name),
-        flushes: 0,
-        presented: 0,
-    })
 }
