@@ -7,7 +7,6 @@ use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
 use phyllome_config::guest::{Accel as Wish, Transport as Attached};
 use phyllome_config::{GuestDefinition, Places, load_guest};
-use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen, Transport};
 use phyllome_guest_bridge::machine::checks;
 use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
 use phyllome_guest_bridge::machine::graphics;
@@ -55,6 +54,7 @@ enum Task {
     #[command(name = "probe-3d", hide = true)]
     Probe3d,
     /// Serve the display device alone, for tests and benchmarks
+    #[cfg(feature = "device-server")]
     #[command(hide = true)]
     Device {
         #[arg(long)]
@@ -122,7 +122,9 @@ fn execute(task: Task) -> anyhow::Result<ExitCode> {
         }
         Task::CommandLine { guest } => print_command_line(&guest),
         Task::Probe3d => probe_3d(),
+        #[cfg(feature = "device-server")]
         Task::Device { socket_path, scanouts, present_at_once, three_d, capset, generic } => {
+            use phyllome_guest_bridge::gpu::{self, DeviceConfig, NullScreen, Transport};
             let screen = if present_at_once { NullScreen::PresentAtOnce } else { NullScreen::Absent };
             let transport = if generic { Transport::Generic } else { Transport::VhostUserGpu };
             let config = DeviceConfig { scanouts, transport, ..DeviceConfig::default() };

@@ -5,6 +5,7 @@
 //! from itself whatever drawing does not need ([`cage`]), and more before it reads anything of the guest's.
 
 use clap::Parser;
+#[cfg(feature = "test-doors")]
 use phyllome_guest_bridge::cage::tries::{self, Stage};
 use phyllome_guest_bridge::cage::{self, Limits, Needs, Plan};
 use phyllome_guest_bridge::renderer::server::{self, End, LIBRARY, Options, Wishes};
@@ -13,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+#[cfg(feature = "test-doors")]
 use std::time::Instant;
 
 #[derive(Parser)]
@@ -40,6 +42,7 @@ struct Cli {
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1024..=1 << 27))]
     address_space: Option<u64>,
     /// Try what the sandbox forbids, for tests
+    #[cfg(feature = "test-doors")]
     #[arg(long, value_name = "STAGE", hide = true)]
     r#try: Option<Stage>,
 }
@@ -66,21 +69,26 @@ fn run(cli: Cli) -> Result<(), End> {
         Limits { memory: cli.memory << 20, address_space: cli.address_space.map(|mib| mib << 20), ..Limits::default() };
     let needs = Needs { venus: cli.venus, native: cli.drm };
     let library = Some(Path::new(&cli.library)).filter(|path| path.is_absolute());
+    #[cfg(feature = "test-doors")]
     let start = Instant::now();
     let plan = Plan { node: node.as_ref().map(AsFd::as_fd), library, needs, limits };
     let entered = cage::enter(plan).map_err(|error| server::refuse(&socket, error.to_string()))?;
+    #[cfg(feature = "test-doors")]
     let took = start.elapsed();
     for missing in &entered.missing {
         eprintln!("sandbox: {missing}");
     }
+    #[cfg(feature = "test-doors")]
     if cli.r#try == Some(Stage::Early) {
         tries::run(Stage::Early);
     }
     let options = Options { library: cli.library, node, wishes: Wishes { venus: cli.venus, drm: cli.drm } };
     server::run(&socket, options, |offered| {
+        #[cfg(feature = "test-doors")]
         let start = Instant::now();
         let needs = Needs { venus: offered.venus, native: offered.drm };
         entered.tighten(needs).map_err(|error| error.to_string())?;
+        #[cfg(feature = "test-doors")]
         if let Some(stage) = cli.r#try {
             eprintln!("sandbox: took {} + {} µs", took.as_micros(), start.elapsed().as_micros());
             if stage != Stage::Early {

@@ -13,6 +13,7 @@ pub mod limits;
 pub mod namespaces;
 pub mod policy;
 pub mod seccomp;
+#[cfg(feature = "test-doors")]
 pub mod tries;
 
 pub use limits::Limits;

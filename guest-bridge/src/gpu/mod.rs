@@ -29,6 +29,7 @@ mod requests;
 mod resource_commands;
 mod resources;
 mod ring;
+#[cfg(feature = "device-server")]
 pub mod run;
 mod scanout;
 mod scanout_commands;
@@ -42,6 +43,7 @@ mod window;
 pub mod wire;
 
 pub use quota::Quota;
+#[cfg(feature = "device-server")]
 pub use run::{NullScreen, ThreeDOptions, run_device};
 pub use server::{DeviceEnd, DeviceHandle, DeviceSender, spawn};
 

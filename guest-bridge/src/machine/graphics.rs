@@ -12,6 +12,7 @@ use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 
 /// A variable for tests: how many deaths within a minute end 3D.
+#[cfg(any(test, feature = "test-doors"))]
 const DEATHS: &str = "PHYLLOME_TEST_RENDERER_DEATHS";
 /// Where the kernel has its graphics devices.
 const DRI: &str = "/dev/dri";
@@ -55,7 +56,19 @@ pub fn render_node() -> Option<PathBuf> {
 }
 
 /// What the renderer is granted; tests that end it over and over say so.
-fn patience(deaths: Option<OsString>) -> Patience {
+#[cfg(any(test, feature = "test-doors"))]
+fn patience() -> Patience {
+    patience_for(std::env::var_os(DEATHS))
+}
+
+/// What the renderer is granted.
+#[cfg(not(any(test, feature = "test-doors")))]
+fn patience() -> Patience {
+    Patience::default()
+}
+
+#[cfg(any(test, feature = "test-doors"))]
+fn patience_for(deaths: Option<OsString>) -> Patience {
     let deaths = deaths.and_then(|deaths| deaths.to_str()?.parse().ok());
     Patience { deaths: deaths.unwrap_or(Patience::default().deaths), ..Patience::default() }
 }
@@ -94,8 +107,8 @@ pub async fn prepare_as(
 }
 
 async fn start(launch: Launch) -> Result<Client, String> {
-    let starting = Client::start_with(launch, patience(std::env::var_os(DEATHS)))
-        .map_err(|error| format!("cannot start the renderer: {error}"))?;
+    let starting =
+        Client::start_with(launch, patience()).map_err(|error| format!("cannot start the renderer: {error}"))?;
     let client = starting.ready().await?;
     tracing::info!(driver = client.driver(), pid = client.pid(), "3D is ready");
     Ok(client)
@@ -107,9 +120,9 @@ mod tests {
 
     #[test]
     fn deaths_are_granted_by_number_only() {
-        assert_eq!(patience(Some("1000".into())).deaths, 1000);
+        assert_eq!(patience_for(Some("1000".into())).deaths, 1000);
         for other in [None, Some("many".into())] {
-            assert_eq!(patience(other), Patience::default());
+            assert_eq!(patience_for(other), Patience::default());
         }
     }
 

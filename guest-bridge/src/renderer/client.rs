@@ -229,11 +229,13 @@ impl Client {
     }
 
     /// For tests on hosts that have no dmabufs: pictures in sealed memory are taken, too.
+    #[cfg(any(test, feature = "test-doors"))]
     pub fn take_memfd_pictures(&mut self) {
         self.talk.memfd_pictures = true;
     }
 
     /// For measurements beside devices that offer less: of all capsets, the one with this id.
+    #[cfg(feature = "device-server")]
     pub fn offer_only(&mut self, id: u32) {
         self.only = Some(id);
         self.capsets.retain(|capset| capset.id == id);

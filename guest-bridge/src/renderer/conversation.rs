@@ -140,6 +140,7 @@ pub(super) struct Conversation {
     /// What it does not offer, and why.
     pub(super) lacks: Vec<String>,
     /// Where there are no dmabufs at all, tests take sealed memory for pictures.
+    #[cfg(any(test, feature = "test-doors"))]
     pub(super) memfd_pictures: bool,
     open: VecDeque<(Ticket, Expected)>,
     fences: HashSet<u64>,
@@ -148,7 +149,11 @@ pub(super) struct Conversation {
 impl Conversation {
     /// A talk with the next renderer.
     pub(super) fn anew(&self) -> Self {
-        Self { memfd_pictures: self.memfd_pictures, ..Self::default() }
+        Self {
+            #[cfg(any(test, feature = "test-doors"))]
+            memfd_pictures: self.memfd_pictures,
+            ..Self::default()
+        }
     }
 
     /// `request` is to be sent. `false` if nobody will ever answer it.
@@ -292,7 +297,12 @@ impl Conversation {
         if export.width == 0 || export.height == 0 {
             return Err(Violation("a picture's size"));
         }
-        let size = |file| files::dmabuf_size(file).or_else(|| files::memfd_size(file).filter(|_| self.memfd_pictures));
+        let size = |file| {
+            let size = files::dmabuf_size(file);
+            #[cfg(any(test, feature = "test-doors"))]
+            let size = size.or_else(|| files::memfd_size(file).filter(|_| self.memfd_pictures));
+            size
+        };
         let sizes: Option<Vec<u64>> = planes.iter().map(size).collect();
         if sizes.is_some_and(|sizes| picture_fits(&export, &sizes)) {
             return Ok(Answer::Exported(export, planes));

@@ -18,6 +18,7 @@ use std::process::{Child, Command, Stdio};
 /// The program's name.
 pub const PROGRAM: &str = "phyllome-renderer";
 /// Names another program instead, for tests.
+#[cfg(any(test, feature = "test-doors"))]
 pub const VARIABLE: &str = "PHYLLOME_RENDERER";
 /// Beginnings of the names of variables that the libraries of a renderer read.
 const PASSED: [&str; 17] = [
@@ -77,10 +78,10 @@ impl Launch {
         Self { program, arguments: Vec::new(), environment, limits: Limits::default() }
     }
 
-    /// The renderer that belongs to this program: what [`VARIABLE`] names, else beside this program, else in `PATH`. The error is
-    /// one sentence.
+    /// The renderer that belongs to this program: beside it, else in `PATH`; for tests, what a variable names. The error is one
+    /// sentence.
     pub fn find() -> Result<Self, String> {
-        let named = std::env::var_os(VARIABLE).filter(|named| !named.is_empty());
+        let named = named();
         let beside = std::env::current_exe().ok();
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folder = beside.as_deref().and_then(Path::parent);
@@ -157,6 +158,16 @@ fn prepare_child(socket: RawFd, place: Option<(u64, u64)>, parent: Pid, limits: 
 fn limit(resource: Resource, most: u64) -> io::Result<()> {
     let most = rustix::process::getrlimit(resource).maximum.map_or(most, |maximum| maximum.min(most));
     Ok(rustix::process::setrlimit(resource, Rlimit { current: Some(most), maximum: Some(most) })?)
+}
+
+#[cfg(any(test, feature = "test-doors"))]
+fn named() -> Option<OsString> {
+    std::env::var_os(VARIABLE).filter(|named| !named.is_empty())
+}
+
+#[cfg(not(any(test, feature = "test-doors")))]
+fn named() -> Option<OsString> {
+    None
 }
 
 fn passes(name: &OsStr) -> bool {
