@@ -96,7 +96,7 @@ impl Image {
 
 /// A picture of a blob, as the screen gets it.
 #[derive(Debug)]
-struct Picture {
+struct BlobPicture {
     image: Image,
     buffer: Arc<SharedBuffer>,
     /// Memory of ours, where there is no dmabuf of the guest's.
@@ -112,7 +112,7 @@ pub struct GuestBlob {
     pub size: u64,
     /// Its pages, unless the guest has taken them away.
     pub backing: Option<Backing>,
-    pictures: Vec<Picture>,
+    pictures: Vec<BlobPicture>,
 }
 
 impl GuestBlob {
@@ -156,7 +156,7 @@ impl GuestBlob {
         });
         let picture = if let Some(file) = dmabuf {
             let buffer = image.buffer(None, Some(Dmabuf::linear(file, before as u32, stride)));
-            Picture { image: *image, buffer: Arc::new(buffer), copy: None, stale: false }
+            BlobPicture { image: *image, buffer: Arc::new(buffer), copy: None, stale: false }
         } else {
             let layout = Layout::new(width, height).ok_or(Class::BlobImage)?;
             usage.take_memory(quota, layout.bytes).map_err(|_| Class::Quota)?;
@@ -165,7 +165,7 @@ impl GuestBlob {
                 usage.give_memory(layout.bytes);
                 Class::HostMemory
             })?;
-            Picture { image: *image, buffer, copy: Some(copy), stale: true }
+            BlobPicture { image: *image, buffer, copy: Some(copy), stale: true }
         };
         let buffer = picture.buffer.clone();
         self.pictures.push(picture);
@@ -207,7 +207,7 @@ impl GuestBlob {
     }
 }
 
-fn copied(picture: &Picture) -> u64 {
+fn copied(picture: &BlobPicture) -> u64 {
     picture.copy.as_ref().map_or(0, |copy| copy.layout.bytes)
 }
 

@@ -11,7 +11,7 @@ use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMma
 
 /// One region.
 #[derive(Clone, Debug)]
-struct Region {
+struct MappedRegion {
     map: Arc<GuestRegionMmap>,
     user_address: u64,
 }
@@ -20,7 +20,7 @@ struct Region {
 #[derive(Debug, Default)]
 pub struct Memory {
     /// In order of guest physical address; the same as in `map`.
-    regions: Vec<Region>,
+    regions: Vec<MappedRegion>,
     map: GuestMemoryMmap,
     generation: u64,
     /// Where the guest has memory that is not its own: begin and length.
@@ -31,7 +31,7 @@ impl Memory {
     /// Memory of these regions (mapping and QEMU's address of it). Fails where they overlap.
     pub fn replace(&mut self, regions: Vec<(GuestRegionMmap, u64)>) -> io::Result<()> {
         let regions =
-            regions.into_iter().map(|(map, user_address)| Region { map: Arc::new(map), user_address }).collect();
+            regions.into_iter().map(|(map, user_address)| MappedRegion { map: Arc::new(map), user_address }).collect();
         self.foreign.clear();
         self.set(regions)
     }
@@ -39,7 +39,7 @@ impl Memory {
     /// One more region.
     pub fn add(&mut self, region: GuestRegionMmap, user_address: u64) -> io::Result<()> {
         let mut regions = self.regions.clone();
-        regions.push(Region { map: Arc::new(region), user_address });
+        regions.push(MappedRegion { map: Arc::new(region), user_address });
         self.set(regions)
     }
 
@@ -54,7 +54,7 @@ impl Memory {
             self.foreign.swap_remove(index);
             return Ok(());
         }
-        let is_it = |region: &Region| region.map.start_addr().0 == start && region.map.len() == length;
+        let is_it = |region: &MappedRegion| region.map.start_addr().0 == start && region.map.len() == length;
         let mut regions = self.regions.clone();
         let index = regions.iter().position(is_it).ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
         regions.remove(index);
@@ -73,7 +73,7 @@ impl Memory {
         self.generation += 1;
     }
 
-    fn set(&mut self, mut regions: Vec<Region>) -> io::Result<()> {
+    fn set(&mut self, mut regions: Vec<MappedRegion>) -> io::Result<()> {
         if regions.is_empty() {
             self.clear_own();
             return Ok(());

@@ -21,7 +21,7 @@ const LANES: usize = phyllome_protocol::ids::MAX_SCANOUTS as usize;
 
 /// A batch whose pixels are fetched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-enum Stage {
+enum FetchState {
     #[default]
     Empty,
     /// They are on their way.
@@ -38,7 +38,7 @@ pub struct Lane {
     unflushed: bool,
     /// The picture's pixels have to be fetched before a batch of them can go.
     fetched: bool,
-    stage: Stage,
+    fetch_state: FetchState,
     /// Counts fetches, so that an answer to one that was given up means nothing.
     epoch: u64,
     /// Serial of the last batch that went to the screen.
@@ -64,7 +64,7 @@ impl Lane {
         }
         self.gathered += 1;
         // What is fetched now goes before.
-        self.sent + 1 + u64::from(self.stage != Stage::Empty)
+        self.sent + 1 + u64::from(self.fetch_state != FetchState::Empty)
     }
 
     /// Whether this lane's pixels have to be fetched ([`Self::fetch`]) from now on.
@@ -83,14 +83,14 @@ impl Lane {
     /// What is to be fetched now, if anything is: nothing is under way, and there is damage. The number comes back in
     /// [`Self::arrived`].
     pub fn fetch(&mut self) -> Option<(u64, Vec<Rect>)> {
-        let due = self.fetched && self.stage == Stage::Empty && self.sent == self.done;
+        let due = self.fetched && self.fetch_state == FetchState::Empty && self.sent == self.done;
         if !due || self.damage.is_empty() || self.unflushed {
             return None;
         }
         self.epoch += 1;
         let damage = std::mem::take(&mut self.damage);
         let rects = damage.rects().to_vec();
-        self.stage = Stage::Fetching(damage, std::mem::take(&mut self.gathered));
+        self.fetch_state = FetchState::Fetching(damage, std::mem::take(&mut self.gathered));
         Some((self.epoch, rects))
     }
 
@@ -99,15 +99,17 @@ impl Lane {
         if self.epoch != epoch {
             return;
         }
-        self.stage = match std::mem::take(&mut self.stage) {
-            Stage::Fetching(damage, flushes) => Stage::Fetched(damage, flushes),
+        self.fetch_state = match std::mem::take(&mut self.fetch_state) {
+            FetchState::Fetching(damage, flushes) => FetchState::Fetched(damage, flushes),
             other => other,
         };
     }
 
     /// What was to be fetched is damage again.
     fn give_up_fetch(&mut self) {
-        if let Stage::Fetching(damage, flushes) | Stage::Fetched(damage, flushes) = std::mem::take(&mut self.stage) {
+        if let FetchState::Fetching(damage, flushes) | FetchState::Fetched(damage, flushes) =
+            std::mem::take(&mut self.fetch_state)
+        {
             damage.rects().iter().for_each(|&rect| self.damage.add(rect));
             self.gathered += flushes;
         }
@@ -141,8 +143,8 @@ impl Lane {
 
     /// Whether a batch is ready to go: there is damage, and nothing is under way.
     pub fn ready(&self) -> bool {
-        let there = match self.stage {
-            Stage::Fetched(..) => true,
+        let there = match self.fetch_state {
+            FetchState::Fetched(..) => true,
             _ => !self.fetched && !self.damage.is_empty() && !self.unflushed,
         };
         self.sent == self.done && there
@@ -154,7 +156,7 @@ impl Lane {
             return None;
         }
         self.sent += 1;
-        if let Stage::Fetched(damage, flushes) = std::mem::take(&mut self.stage) {
+        if let FetchState::Fetched(damage, flushes) = std::mem::take(&mut self.fetch_state) {
             self.under_way = flushes;
             return Some((self.sent, damage.rects().to_vec()));
         }
@@ -175,7 +177,7 @@ impl Lane {
     /// The picture is gone: nothing of it will be presented, and nobody waits for it.
     pub fn abandon(&mut self) {
         self.damage.clear();
-        self.stage = Stage::Empty;
+        self.fetch_state = FetchState::Empty;
         self.epoch += 1;
         self.gathered = 0;
         self.under_way = 0;

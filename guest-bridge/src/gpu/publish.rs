@@ -9,7 +9,7 @@ use super::device::Device;
 use super::outcome::Token;
 use super::pacing::Lane;
 use super::scanout::{Scanout, Shown, looks};
-use super::three_d::{Fetch, News};
+use super::three_d::{Fetch, ThreeDEvent};
 use super::wire::{Status, feature};
 use crate::frames::{Picture, ToScreen};
 use crate::renderer::limits::capset;
@@ -101,9 +101,9 @@ impl Device {
     pub fn renderer_turn(&mut self, now: Instant) -> Vec<(Token, Status)> {
         let Some(three_d) = &mut self.three_d else { return Vec::new() };
         let mut done = Vec::new();
-        for news in three_d.turn(now, &mut self.resources) {
-            match news {
-                News::Answer(token, status) => {
+        for event in three_d.turn(now, &mut self.resources) {
+            match event {
+                ThreeDEvent::Answer(token, status) => {
                     if status != Status::OkNoData {
                         self.errors.count(Class::Renderer);
                         self.counters_changed = true;
@@ -111,10 +111,10 @@ impl Device {
                     self.shmem.no_file(token);
                     done.push((token, status));
                 }
-                News::Mapped { token, resource, file, size, cache } => {
+                ThreeDEvent::Mapped { token, resource, file, size, cache } => {
                     self.shmem.map(resource, token, file, size, cache);
                 }
-                News::Fetched { scanout, epoch } => {
+                ThreeDEvent::Fetched { scanout, epoch } => {
                     if let (Some(scanout), Some(lane)) = (self.scanouts.get(scanout), self.lanes.get_mut(scanout)) {
                         if let Some((resource, _)) = &scanout.staged {
                             three_d.written(*resource);
@@ -122,19 +122,19 @@ impl Device {
                         lane.arrived(epoch);
                     }
                 }
-                News::Unshowable(resource) => self.unshowable.push(resource),
-                News::Cursor(index) => {
+                ThreeDEvent::Unshowable(resource) => self.unshowable.push(resource),
+                ThreeDEvent::Cursor(index) => {
                     let read = three_d.cursor(index);
                     if let (Some(scanout), Some((memory, hot_x, hot_y))) = (self.scanouts.get_mut(index as usize), read)
                     {
                         scanout.cursor.show(memory, hot_x, hot_y);
                     }
                 }
-                News::Died(reason) => {
+                ThreeDEvent::Died(reason) => {
                     tracing::warn!(target: "guest", "3D was lost: {reason}");
                     self.layout_changed = true;
                 }
-                News::Started => self.layout_changed = true,
+                ThreeDEvent::Started => self.layout_changed = true,
             }
         }
         for resource in std::mem::take(&mut self.unshowable) {

@@ -311,7 +311,7 @@ impl Loop {
             if pending {
                 service.serve_pending();
             }
-            let deadline = service.settle(now);
+            let deadline = service.end_round(now);
             drop(service);
             if let Err(error) = self.timer.wake_at(deadline, now) {
                 return DeviceEnd::Failed(format!("the virtio-gpu device cannot set its timer: {error}"));

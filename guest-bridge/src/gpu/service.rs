@@ -395,7 +395,7 @@ impl Service {
 
     /// After every round: answers fences that are due, tells the screen, brings the report up to date. When to come back
     /// even if nothing happens.
-    pub fn settle(&mut self, now: Instant) -> Option<Instant> {
+    pub fn end_round(&mut self, now: Instant) -> Option<Instant> {
         // Whoever hears of a picture from the screen's side and looks at the report is to find it there.
         self.tell_report();
         self.unsaid = self.device.publish(&self.to_screen);

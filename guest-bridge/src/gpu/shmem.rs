@@ -60,7 +60,7 @@ pub enum Answered {
 }
 
 #[derive(Debug, PartialEq, Eq)]
-enum Stage {
+enum MapState {
     /// The renderer is asked for the file.
     Fetched,
     /// QEMU is asked, or about to be.
@@ -74,7 +74,7 @@ enum Stage {
 struct Mapping {
     range: Range,
     token: Token,
-    stage: Stage,
+    state: MapState,
     cache: u32,
     file: Option<Identity>,
     /// QEMU's memory table has it.
@@ -130,13 +130,13 @@ impl Shmem {
 
     /// The renderer is asked for the file of what is to be mapped there.
     pub fn fetched(&mut self, resource: u32, range: Range, token: Token) {
-        let mapping = Mapping { range, token, stage: Stage::Fetched, cache: 0, file: None, in_table: false };
+        let mapping = Mapping { range, token, state: MapState::Fetched, cache: 0, file: None, in_table: false };
         self.mappings.insert(resource, mapping);
     }
 
     /// The renderer gave the file.
     pub fn map(&mut self, resource: u32, token: Token, file: OwnedFd, size: u64, cache: u32) {
-        let known = |mapping: &&mut Mapping| mapping.token == token && mapping.stage == Stage::Fetched;
+        let known = |mapping: &&mut Mapping| mapping.token == token && mapping.state == MapState::Fetched;
         let Some(mapping) = self.mappings.get_mut(&resource).filter(known) else {
             // Its blob is gone meanwhile.
             self.answers.push((token, NO));
@@ -146,7 +146,7 @@ impl Shmem {
             self.refused(token, Status::ErrUnspec);
             return;
         };
-        (mapping.stage, mapping.cache, mapping.file) = (Stage::Sent, cache, Some(identity));
+        (mapping.state, mapping.cache, mapping.file) = (MapState::Sent, cache, Some(identity));
         *self.files.entry(identity).or_default() += 1;
         self.at_qemu.insert(token);
         self.queue.push_back(Ask::Map { resource, range: mapping.range, file });
@@ -154,7 +154,7 @@ impl Shmem {
 
     /// The renderer gave no file for the mapping that this command waits for. Nothing, if it waits for something else.
     pub fn no_file(&mut self, token: Token) {
-        let is_it = |(_, mapping): &(&u32, &Mapping)| mapping.token == token && mapping.stage == Stage::Fetched;
+        let is_it = |(_, mapping): &(&u32, &Mapping)| mapping.token == token && mapping.state == MapState::Fetched;
         if let Some(resource) = self.mappings.iter().find(is_it).map(|(&resource, _)| resource) {
             self.drop_mapping(resource);
         }
@@ -173,7 +173,7 @@ impl Shmem {
 
     /// RESOURCE_UNMAP_BLOB: `false` if it is not mapped. `token` is answered when it is no more.
     pub fn unmap(&mut self, resource: u32, token: Token) -> bool {
-        if self.mappings.get(&resource).is_none_or(|mapping| mapping.stage != Stage::Mapped) {
+        if self.mappings.get(&resource).is_none_or(|mapping| mapping.state != MapState::Mapped) {
             return false;
         }
         self.at_qemu.insert(token);
@@ -187,11 +187,11 @@ impl Shmem {
     }
 
     fn take_away(&mut self, resource: u32, waiting: Option<Token>) {
-        let Some(Mapping { range, stage, file, token, .. }) = self.drop_mapping(resource) else { return };
-        if stage == Stage::Fetched {
+        let Some(Mapping { range, state, file, token, .. }) = self.drop_mapping(resource) else { return };
+        if state == MapState::Fetched {
             return;
         }
-        if stage != Stage::Mapped {
+        if state != MapState::Mapped {
             self.answers.push((token, NO));
         }
         self.queue.push_back(Ask::Unmap { range, file, waiting });
@@ -227,9 +227,9 @@ impl Shmem {
     /// Commands that are done with.
     pub fn turn(&mut self, now: Instant) -> Vec<(Token, Answered)> {
         for mapping in self.mappings.values_mut() {
-            let Stage::Acknowledged(since) = mapping.stage else { continue };
+            let MapState::Acknowledged(since) = mapping.state else { continue };
             if mapping.in_table || now >= since + SETTLE {
-                mapping.stage = Stage::Mapped;
+                mapping.state = MapState::Mapped;
                 self.answers.push((mapping.token, Answered::MapInfo(mapping.cache)));
             }
         }
@@ -241,8 +241,8 @@ impl Shmem {
 
     /// When [`Self::turn`] is due even if QEMU says nothing.
     pub fn deadline(&self) -> Option<Instant> {
-        let since = |mapping: &Mapping| match mapping.stage {
-            Stage::Acknowledged(since) => Some(since + SETTLE),
+        let since = |mapping: &Mapping| match mapping.state {
+            MapState::Acknowledged(since) => Some(since + SETTLE),
             _ => None,
         };
         self.mappings.values().filter_map(since).min()
@@ -252,9 +252,9 @@ impl Shmem {
     fn answered(&mut self, ask: Ask, yes: bool, now: Instant) {
         match ask {
             Ask::Map { resource, range, file } => {
-                let sent = |mapping: &&mut Mapping| mapping.range == range && mapping.stage == Stage::Sent;
+                let sent = |mapping: &&mut Mapping| mapping.range == range && mapping.state == MapState::Sent;
                 match self.mappings.get_mut(&resource).filter(sent) {
-                    Some(mapping) if yes => mapping.stage = Stage::Acknowledged(now),
+                    Some(mapping) if yes => mapping.state = MapState::Acknowledged(now),
                     Some(mapping) => {
                         let token = mapping.token;
                         tracing::warn!(target: "guest", bytes = range.length, "QEMU could not map memory into the guest");

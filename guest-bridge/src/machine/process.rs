@@ -149,9 +149,9 @@ fn exit(status: ExitStatus) -> Exit {
 
 /// QEMU's last words, shared with the task that reads them.
 #[derive(Clone, Debug, Default)]
-pub struct Words(Arc<Mutex<LastLines>>);
+pub struct LastWords(Arc<Mutex<LastLines>>);
 
-impl Words {
+impl LastWords {
     /// The last lines, oldest first.
     pub fn lines(&self) -> Vec<String> {
         self.0.lock().map(|lines| lines.lines()).unwrap_or_default()
@@ -183,7 +183,7 @@ fn explain(kvm: Option<&str>, lines: &[String]) -> Option<String> {
 }
 
 /// Reads `from` to its end into a bounded log, and into `words` if there are any to keep.
-pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option<Words>) {
+pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option<LastWords>) {
     let mut log = match BoundedLog::open(log) {
         Ok(log) => Some(log),
         Err(error) => {
@@ -251,7 +251,7 @@ mod tests {
             let script = "echo 'qemu-system-x86_64: could not find it' >&2; echo; exec sleep 1000";
             let (mut process, _ends) = start(&shell(script), Sockets::new().unwrap()).unwrap();
             let stderr = process.take_stderr().unwrap();
-            let words = Words::default();
+            let words = LastWords::default();
             let log = dir.path().join("qemu.log");
             let reader = collect(stderr, &log, Some(words.clone()));
             let (killer, waiter) = process.split();

@@ -8,7 +8,7 @@ use super::display;
 use super::events::{Generation, MachineEvent};
 use super::host::{HostFacts, SerialSink};
 use super::monitors::Modes;
-use super::process::{self, Killer, Sockets, Words};
+use super::process::{self, Killer, LastWords, Sockets};
 use super::qmp::Qmp;
 use super::transport;
 use crate::frames::{PreferredMode, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice};
@@ -70,7 +70,7 @@ pub struct Qemu {
     /// Set by the supervisor when it hears of it.
     pub qmp: Option<Qmp>,
     /// Its last words.
-    pub words: Words,
+    pub words: LastWords,
 }
 
 impl Qemu {
@@ -110,7 +110,7 @@ impl Recipe<'_> {
         let modes = watch::Sender::new(self.modes());
         let screen_told = Arc::new(AtomicBool::new(false));
         let device = self.start_device(renderer, transport, gpu_socket, &modes, &screen_told)?;
-        let words = Words::default();
+        let words = LastWords::default();
         let stderr = process.take_stderr();
         let (pid, (killer, waiter)) = (process.id, process.split());
         let qemu_log = self.logs.join("qemu.log");

@@ -2,18 +2,18 @@
 //!
 //! Nothing here blocks: requests are queued and go once per turn ([`Client::flush`]), events come by [`Client::turn`] whenever
 //! [`Client::fd`] is readable or [`Client::deadline`] has passed. The renderer is taken for hostile: what it says is checked by
-//! [`super::conversation`], its silence runs into [`Patience`], and the worst that it can do is to be ended.
+//! [`super::session`], its silence runs into [`Patience`], and the worst that it can do is to be ended.
 
 mod asking;
 
-pub use super::conversation::{Answer, Capset, Happened, Ticket};
+pub use super::session::{Answer, Capset, RendererEvent, Ticket};
 
-use super::conversation::Conversation;
 use super::deaths::{self, Deaths};
-use super::keeper::Process;
 use super::launch::Launch;
 use super::limits::MAX_PLANES;
 use super::packets::{Incoming, Outgoing, Received};
+use super::process::Process;
+use super::session::Session;
 use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
@@ -81,7 +81,7 @@ enum Source {
 
 /// The connection to a renderer that has not died.
 #[derive(Debug)]
-struct Link {
+struct Connection {
     socket: OwnedFd,
     process: Option<Process>,
     /// The process, if there is one, has begun to run; before, the socket is not listened to.
@@ -108,8 +108,8 @@ pub struct Client {
     patience: Patience,
     /// Holds what belongs to the present link.
     epoll: OwnedFd,
-    link: Option<Link>,
-    talk: Conversation,
+    link: Option<Connection>,
+    session: Session,
     capsets: Vec<Capset>,
     /// The one that is passed on, if not all are.
     only: Option<u32>,
@@ -149,9 +149,9 @@ impl Starting {
         loop {
             // Nothing was asked, so there is nothing else that can happen; what dies is ready no more.
             match client.turn(Instant::now()).pop() {
-                Some(Happened::Ready) => return Ok(client),
-                Some(Happened::Died { why, .. }) => return Err(why),
-                Some(Happened::Answered { .. } | Happened::Fenced(_)) | None => {}
+                Some(RendererEvent::Ready) => return Ok(client),
+                Some(RendererEvent::Died { why, .. }) => return Err(why),
+                Some(RendererEvent::Answered { .. } | RendererEvent::Fenced(_)) | None => {}
             }
             let deadline = client.deadline().unwrap_or_else(Instant::now);
             tokio::select! {
@@ -187,7 +187,7 @@ impl Client {
             patience,
             epoll: epoll::create(epoll::CreateFlags::CLOEXEC)?,
             link: None,
-            talk: Conversation::default(),
+            session: Session::default(),
             capsets: Vec::new(),
             only: None,
             lacks: Vec::new(),
@@ -222,16 +222,16 @@ impl Client {
             Some(process) => epoll::add(&self.epoll, process, data, epoll::EventFlags::IN)?,
             None => epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?,
         }
-        self.talk = self.talk.anew();
+        self.session = self.session.anew();
         self.waits = Waits { start: Some(now), ..Waits::default() };
-        self.link = Some(Link { socket, begun: process.is_none(), process, blocked: false, closed: false });
+        self.link = Some(Connection { socket, begun: process.is_none(), process, blocked: false, closed: false });
         Ok(())
     }
 
     /// For tests on hosts that have no dmabufs: pictures in sealed memory are taken, too.
     #[cfg(any(test, feature = "test-doors"))]
     pub fn take_memfd_pictures(&mut self) {
-        self.talk.memfd_pictures = true;
+        self.session.memfd_pictures = true;
     }
 
     /// For measurements beside devices that offer less: of all capsets, the one with this id.
@@ -307,7 +307,7 @@ impl Client {
     fn send_queued(&mut self, now: Instant) -> io::Result<()> {
         let Some(link) = &mut self.link else { return Ok(()) };
         // Before it is ready it does not listen.
-        if self.talk.ready.is_none() || self.untold.is_some() || link.closed {
+        if self.session.ready.is_none() || self.untold.is_some() || link.closed {
             return Ok(());
         }
         if self.outgoing.send(&link.socket)? > 0 {
@@ -323,10 +323,10 @@ impl Client {
     }
 
     fn begin_waits(&mut self, now: Instant) {
-        let ready = self.talk.ready.is_some();
+        let ready = self.session.ready.is_some();
         let since = |wait: &mut Option<Instant>, waits: bool| *wait = wait.filter(|_| waits).or(waits.then_some(now));
-        since(&mut self.waits.answer, ready && self.talk.open() > 0);
-        since(&mut self.waits.fence, ready && self.talk.fences() > 0);
+        since(&mut self.waits.answer, ready && self.session.open() > 0);
+        since(&mut self.waits.fence, ready && self.session.fences() > 0);
         since(&mut self.waits.sending, ready && self.outgoing.bytes() > 0);
     }
 
@@ -344,14 +344,14 @@ impl Client {
 
     /// Hears what the renderer said, looks at the clock, and sends what is queued. Call it when [`Self::fd`] is readable or
     /// [`Self::deadline`] has passed; bounded.
-    pub fn turn(&mut self, now: Instant) -> Vec<Happened> {
-        let mut happened = Vec::new();
-        let mut end = self.hear(now, &mut happened);
+    pub fn turn(&mut self, now: Instant) -> Vec<RendererEvent> {
+        let mut events = Vec::new();
+        let mut end = self.hear(now, &mut events);
         if end.is_none() {
             self.flush(now);
             // What it said before it closed, and how it ended, explain more than that it closed.
             if let Some((_, why)) = self.untold.take() {
-                end = self.hear(now, &mut happened);
+                end = self.hear(now, &mut events);
                 let explains_itself = self.link.as_ref().is_some_and(|link| link.closed);
                 end = end.or((!explains_itself).then_some(why));
             }
@@ -361,13 +361,13 @@ impl Client {
             end = late.map(|(_, what)| format!("{what} in time, so it was ended"));
         }
         if let Some(why) = end {
-            self.die(why, now, &mut happened);
+            self.die(why, now, &mut events);
         }
-        happened
+        events
     }
 
     /// Reads; why the renderer has ended or is to, if so.
-    fn hear(&mut self, now: Instant, happened: &mut Vec<Happened>) -> Option<String> {
+    fn hear(&mut self, now: Instant, events: &mut Vec<RendererEvent>) -> Option<String> {
         let link = self.link.as_mut()?;
         if let Some(process) = link.process.as_ref().filter(|process| !link.begun && process.begins()) {
             tracing::debug!(target: "renderer", pid = process.pid(), "the renderer is started");
@@ -397,26 +397,26 @@ impl Client {
                 }
                 Err(error) => return Some(format!("the renderer cannot be heard: {error}")),
             };
-            let (open, fences, was_ready) = (self.talk.open(), self.talk.fences(), self.talk.ready.is_some());
-            if let Err(ends) = self.talk.hear(self.incoming.bytes(count), files, happened) {
+            let (open, fences, was_ready) = (self.session.open(), self.session.fences(), self.session.ready.is_some());
+            if let Err(ends) = self.session.hear(self.incoming.bytes(count), files, events) {
                 return Some(ends.to_string());
             }
             // Progress; what is still waited for is waited for from now on.
-            if self.talk.open() < open {
+            if self.session.open() < open {
                 self.waits.answer = None;
             }
-            if self.talk.fences() < fences {
+            if self.session.fences() < fences {
                 self.waits.fence = None;
             }
-            if let Some(driver) = self.talk.ready.as_ref().filter(|_| !was_ready) {
+            if let Some(driver) = self.session.ready.as_ref().filter(|_| !was_ready) {
                 self.waits.start = None;
                 self.driver.clone_from(driver);
-                let mut capsets = std::mem::take(&mut self.talk.capsets);
+                let mut capsets = std::mem::take(&mut self.session.capsets);
                 capsets.retain(|capset| self.only.is_none_or(|only| capset.id == only));
                 let same = |(one, other): (&Capset, &Capset)| (one.id, one.version) == (other.id, other.version);
                 if self.restarts == 0 {
                     self.capsets = capsets;
-                    self.lacks.append(&mut self.talk.lacks);
+                    self.lacks.append(&mut self.session.lacks);
                 } else if self.capsets.len() != capsets.len() || !self.capsets.iter().zip(&capsets).all(same) {
                     return Some("the renderer that was started again offers another 3D than before".to_owned());
                 }
@@ -426,7 +426,7 @@ impl Client {
     }
 
     /// The renderer's end: closes, kills, and tells.
-    fn die(&mut self, why: String, now: Instant, happened: &mut Vec<Happened>) {
+    fn die(&mut self, why: String, now: Instant, events: &mut Vec<RendererEvent>) {
         if let Some(link) = self.link.take() {
             // Both were added. Somebody else may hold the connection open, so closing it would not take it out.
             let _ = epoll::delete(&self.epoll, &link.socket);
@@ -438,11 +438,11 @@ impl Client {
         self.outgoing.clear();
         self.waits = Waits::default();
         self.untold = None;
-        let (tickets, fences) = self.talk.abandon();
-        happened.push(Happened::Died { why, tickets, fences });
+        let (tickets, fences) = self.session.abandon();
+        events.push(RendererEvent::Died { why, tickets, fences });
     }
 
-    /// Starts a renderer again after [`Happened::Died`]; [`Happened::Ready`] comes once it is ready, and requests wait for that. With a
+    /// Starts a renderer again after [`RendererEvent::Died`]; [`RendererEvent::Ready`] comes once it is ready, and requests wait for that. With a
     /// renderer that lives nothing is done. A start that fails is a death.
     pub fn restart(&mut self, now: Instant) -> Result<(), Off> {
         if self.link.is_some() {

@@ -2,7 +2,7 @@
 //!
 //! The child gets its end of the connection as descriptor [`SOCKET`], nothing on standard input, a pipe that
 //! is read for the guest's log, and of the environment only what its drivers read. A thread of its own starts it, waits for it
-//! and reaps it ([`super::keeper`]), so that nobody else ever waits for a renderer.
+//! and reaps it ([`super::process`]), so that nobody else ever waits for a renderer.
 
 use super::wire::SOCKET;
 use crate::child;
@@ -45,14 +45,14 @@ const TRIES: usize = 16;
 
 /// What the system holds a renderer to, before its program runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct LaunchLimits {
     /// Open descriptors.
     pub descriptors: u64,
     /// Bytes of address space; `None` for as much as there is.
     pub address_space: Option<u64>,
 }
 
-impl Default for Limits {
+impl Default for LaunchLimits {
     fn default() -> Self {
         Self { descriptors: 4096, address_space: None }
     }
@@ -68,14 +68,14 @@ pub struct Launch {
     /// Its whole environment.
     pub environment: Vec<(OsString, OsString)>,
     /// What it may use.
-    pub limits: Limits,
+    pub limits: LaunchLimits,
 }
 
 impl Launch {
     /// `program`, with this process's settings for drivers and no arguments.
     pub fn new(program: PathBuf) -> Self {
         let environment = std::env::vars_os().filter(|(name, _)| passes(name)).collect();
-        Self { program, arguments: Vec::new(), environment, limits: Limits::default() }
+        Self { program, arguments: Vec::new(), environment, limits: LaunchLimits::default() }
     }
 
     /// The renderer that belongs to this program: beside it, else in `PATH`; for tests, what a variable names. The error is one
@@ -131,7 +131,7 @@ fn identity(number: RawFd) -> Option<(u64, u64)> {
     }
 }
 
-fn prepare_child(socket: RawFd, place: Option<(u64, u64)>, parent: Pid, limits: Limits) -> io::Result<()> {
+fn prepare_child(socket: RawFd, place: Option<(u64, u64)>, parent: Pid, limits: LaunchLimits) -> io::Result<()> {
     // The thread that started it waits for it to its end, so this is the end of the process.
     child::end_with_parent(parent)?;
     child::block_requests_to_end()?;

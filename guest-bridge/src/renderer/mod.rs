@@ -4,13 +4,13 @@
 //! time; phyllome-guest trusts nothing that it says, and starts another.
 
 pub mod client;
-mod conversation;
 mod deaths;
 pub(crate) mod files;
-mod keeper;
 pub mod launch;
 pub mod limits;
+mod output;
 mod packets;
+mod process;
 pub mod server;
+mod session;
 pub mod wire;
-mod words;

@@ -6,7 +6,7 @@
 //! [`Request::DropTarget`] with exactly one [`Event::Done`], [`Event::Exported`] or [`Event::Mapped`], in the order of the
 //! requests; [`Event::Fenced`] comes whenever a fence has signalled. Only bytes are decoded here. Whether numbers make sense is
 //! checked by phyllome-guest before it sends them, and again by the renderer; phyllome-guest believes no event of a renderer,
-//! which a guest may have taken over: `conversation` ends it for what it must not say.
+//! which a guest may have taken over: `session` ends it for what it must not say.
 
 use super::limits::MAX_PACKET;
 use serde::{Deserialize, Serialize, Serializer};

@@ -28,16 +28,16 @@ pub struct Hub {
     model: Model,
     link: Option<Link>,
     outbox: Outbox,
-    answers: Answers,
+    replies: Replies,
 }
 
 /// What the device is told; forgotten where there is none.
 #[derive(Default)]
-struct Answers {
+struct Replies {
     sink: Option<DeviceSink>,
 }
 
-impl Answers {
+impl Replies {
     fn send(&mut self, message: ToDevice) {
         if let Some(sink) = &mut self.sink {
             sink(message);
@@ -77,7 +77,7 @@ impl Hub {
             model: Model::default(),
             link: None,
             outbox: Outbox::default(),
-            answers: Answers::default(),
+            replies: Replies::default(),
         };
         (hub, handle)
     }
@@ -99,7 +99,7 @@ impl Hub {
                 }
                 Woken::Sent => {}
             }
-            self.settle();
+            self.end_turn();
         }
         self.detach("The guest is no longer shown.");
     }
@@ -154,10 +154,10 @@ impl Hub {
         events.into_iter().for_each(|event| self.take_event(event));
         for (id, serial) in lost {
             let answer = self.model.lost(id, serial);
-            self.answers.presented(id, answer);
+            self.replies.presented(id, answer);
         }
         if was_ready {
-            self.answers.send(ToDevice::Attached(false));
+            self.replies.send(ToDevice::Attached(false));
         }
         self.report().attached = false;
         tracing::info!("{reason}");
@@ -166,7 +166,7 @@ impl Hub {
 
     fn replace_device(&mut self, receiver: mpsc::Receiver<ToScreen>, sink: DeviceSink) {
         (self.device, self.flushed) = (Some(receiver), false);
-        self.answers.sink = Some(sink);
+        self.replies.sink = Some(sink);
         // Whatever is owed was owed to the former one.
         self.model.reset();
         let ready = self.link.as_ref().is_some_and(Link::is_ready);
@@ -175,19 +175,19 @@ impl Hub {
             link.forget_flights();
             link.forget_modes();
         }
-        self.answers.send(ToDevice::Attached(ready));
+        self.replies.send(ToDevice::Attached(ready));
     }
 
     /// Its pictures go dark; another one may come.
     fn device_is_gone(&mut self) {
         self.device = None;
-        self.answers.sink = None;
+        self.replies.sink = None;
         self.reset();
     }
 
     fn reset(&mut self) {
         for (id, serial) in self.model.reset() {
-            self.answers.presented(id, serial);
+            self.replies.presented(id, serial);
         }
         if let Some(link) = &mut self.link {
             link.reset();
@@ -206,7 +206,7 @@ impl Hub {
         match message {
             ToScreen::Scanout { id, picture } => {
                 let (another, answer) = self.model.set_picture(id, picture);
-                self.answers.presented(id, answer);
+                self.replies.presented(id, answer);
                 self.outbox.push(FromScreen::ScanoutsChanged);
                 if let Some(link) = self.link.as_mut().filter(|_| another) {
                     link.replace_picture(id);
@@ -214,7 +214,7 @@ impl Hub {
             }
             ToScreen::Flush { id, serial, damage } => {
                 let answer = self.model.flush(id, serial);
-                self.answers.presented(id, answer);
+                self.replies.presented(id, answer);
                 if !std::mem::replace(&mut self.flushed, true) {
                     self.outbox.push(FromScreen::ScanoutsChanged);
                 }
@@ -235,8 +235,8 @@ impl Hub {
         }
     }
 
-    fn settle(&mut self) {
-        if let Some(Err(reason)) = self.link.as_mut().map(|link| link.settle(&mut self.model)) {
+    fn end_turn(&mut self) {
+        if let Some(Err(reason)) = self.link.as_mut().map(|link| link.show(&mut self.model)) {
             self.detach(&reason);
         }
         while let Some(event) = self.link.as_mut().and_then(Link::next_event) {
@@ -256,18 +256,18 @@ impl Hub {
             LinkEvent::Ready => {
                 self.report().attached = true;
                 tracing::info!("a compositor shows this guest");
-                self.answers.send(ToDevice::Attached(true));
+                self.replies.send(ToDevice::Attached(true));
                 self.outbox.push(FromScreen::Attached);
             }
             LinkEvent::Presented { id, serial } => {
                 self.report().scanouts.entry(id).or_default().presented += 1;
-                self.answers.presented(id, serial);
+                self.replies.presented(id, serial);
             }
             LinkEvent::Displayed(id) => self.report().scanouts.entry(id).or_default().displayed += 1,
             LinkEvent::Close => self.outbox.push(FromScreen::CloseRequested),
             LinkEvent::Machine(event) => self.outbox.push(event),
-            LinkEvent::Never(buffer) => self.answers.send(ToDevice::Refused { buffer }),
-            LinkEvent::Mode { id, mode } => self.answers.send(ToDevice::Mode { id, mode }),
+            LinkEvent::Never(buffer) => self.replies.send(ToDevice::Refused { buffer }),
+            LinkEvent::Mode { id, mode } => self.replies.send(ToDevice::Mode { id, mode }),
         }
     }
 

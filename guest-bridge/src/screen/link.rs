@@ -109,7 +109,7 @@ impl Link {
         Ok(Self { state, queue, connection, title, scanouts, readable, writable: None, report })
     }
 
-    /// Waits until [`Link::turn`] or [`Link::settle`] has something to do. May be dropped at any time.
+    /// Waits until [`Link::turn`] or [`Link::show`] has something to do. May be dropped at any time.
     pub async fn wait(&self) {
         if let Some(writable) = &self.writable {
             // Until the compositor reads, nothing is answered and nothing is said, so that what is unsent stays small. An
@@ -226,21 +226,21 @@ impl Link {
     }
 
     /// Shows what the scanouts show now, where that is possible and due. The error is one sentence: the connection is lost.
-    pub fn settle(&mut self, model: &mut Model) -> Result<(), String> {
+    pub fn show(&mut self, model: &mut Model) -> Result<(), String> {
         self.guarded(|link| {
             if link.writable.is_some() {
                 link.flush()?;
             }
             if link.writable.is_none() && link.is_ready() {
-                link.settle_surfaces(model);
+                link.show_surfaces(model);
                 let qh = link.queue.handle();
-                link.state.seat.settle(model, &link.state.globals, &qh);
+                link.state.seat.show_cursor(model, &link.state.globals, &qh);
             }
             link.flush()
         })
     }
 
-    fn settle_surfaces(&mut self, model: &mut Model) {
+    fn show_surfaces(&mut self, model: &mut Model) {
         let qh = self.queue.handle();
         let Self { state, title, scanouts, report, .. } = self;
         let LinkState { globals, surfaces, buffers, modes, events, unplugging, .. } = state;
@@ -269,7 +269,7 @@ impl Link {
         // Nothing that is done under this lock panics on its own; if it did, the figures would still be figures.
         let mut report = report.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for (id, surface) in surfaces.iter_mut() {
-            surface.settle(model.get_mut(*id), globals, buffers, &qh, report.scanouts.entry(*id).or_default());
+            surface.show(model.get_mut(*id), globals, buffers, &qh, report.scanouts.entry(*id).or_default());
             if let Some((size, output)) = surface.wanted() {
                 let mode = globals.mode(size, output);
                 if modes.insert(*id, mode) != Some(mode) {

@@ -66,7 +66,7 @@ impl Seat {
         self.cursor.stale = true;
     }
 
-    /// When the cursor is to be settled again.
+    /// When the cursor is to be shown again.
     pub fn deadline(&self) -> Option<Instant> {
         (self.cursor.stale && self.over.is_some()).then_some(self.cursor.changed? + CURSOR_PACE)
     }
@@ -77,7 +77,7 @@ impl Seat {
     }
 
     /// Shows the guest's cursor, if another one is due.
-    pub fn settle(&mut self, model: &Model, globals: &Globals, qh: &QueueHandle<LinkState>) {
+    pub fn show_cursor(&mut self, model: &Model, globals: &Globals, qh: &QueueHandle<LinkState>) {
         let (Some(pointer), Some((id, serial))) = (&self.pointer, self.over) else { return };
         let now = Instant::now();
         let early = self.cursor.changed.is_some_and(|changed| now < changed + CURSOR_PACE);

@@ -192,7 +192,7 @@ impl Surface {
     }
 
     /// Brings the window to what the scanout shows, as far as the compositor allows at present.
-    pub fn settle(
+    pub fn show(
         &mut self,
         scanout: Option<&mut Scanout>,
         globals: &Globals,

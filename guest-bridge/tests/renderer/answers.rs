@@ -1,7 +1,7 @@
 //! Answers: matched to their requests in order, and refused where nobody asked for them.
 
 use crate::stage::{Stage, leaking_nothing, packet};
-use phyllome_guest_bridge::renderer::client::{Answer, Happened};
+use phyllome_guest_bridge::renderer::client::{Answer, RendererEvent};
 use phyllome_guest_bridge::renderer::limits::MAX_PACKET;
 use phyllome_guest_bridge::renderer::wire::{Event, Export, Request};
 use rustix::net::Shutdown;
@@ -14,15 +14,15 @@ fn answers_come_in_the_order_of_the_requests() {
         stage.client.fence(0, None, 41).unwrap();
         stage.say(&packet(&[Event::Done(0), Event::Done(12), Event::Fenced(41)]), &[]);
         stage.event(Event::Done(0));
-        let happened = stage.turn();
+        let events = stage.turn();
         let [
-            Happened::Answered { ticket: first, answer: Answer::Done },
-            Happened::Answered { ticket: second, answer: Answer::Refused(12) },
-            Happened::Fenced(41),
-            Happened::Answered { ticket: third, answer: Answer::Done },
-        ] = happened[..]
+            RendererEvent::Answered { ticket: first, answer: Answer::Done },
+            RendererEvent::Answered { ticket: second, answer: Answer::Refused(12) },
+            RendererEvent::Fenced(41),
+            RendererEvent::Answered { ticket: third, answer: Answer::Done },
+        ] = events[..]
         else {
-            panic!("{happened:?}")
+            panic!("{events:?}")
         };
         assert_eq!([first, second, third], tickets);
         assert!(stage.client.deadline().is_none());
@@ -41,15 +41,15 @@ fn a_death_names_all_that_will_not_be_answered_once() {
         stage.say(&packet(&[Event::Done(0), Event::Fenced(8)]), &[]);
         // Wrong: an export is not simply done.
         stage.say(&packet(&[Event::Done(0), Event::Done(0)]), &[]);
-        let happened = stage.turn();
+        let events = stage.turn();
         let [
-            Happened::Answered { ticket: first, .. },
-            Happened::Fenced(8),
-            Happened::Answered { ticket: second, .. },
-            Happened::Died { tickets, fences, .. },
-        ] = &happened[..]
+            RendererEvent::Answered { ticket: first, .. },
+            RendererEvent::Fenced(8),
+            RendererEvent::Answered { ticket: second, .. },
+            RendererEvent::Died { tickets, fences, .. },
+        ] = &events[..]
         else {
-            panic!("{happened:?}")
+            panic!("{events:?}")
         };
         assert_eq!((*first, *second), (answered, open[0]));
         assert_eq!((&tickets[..], &fences[..]), (&open[1..], &[7, 9][..]));
@@ -134,11 +134,11 @@ fn a_flood_of_good_answers_takes_several_turns() {
         }
         let (mut answered, mut turns) = (Vec::new(), 0);
         while answered.len() < tickets.len() {
-            let happened = stage.turn();
+            let events = stage.turn();
             turns += 1;
-            assert!(!happened.is_empty() && happened.len() < 50, "{}", happened.len());
-            answered.extend(happened.iter().map(|one| match one {
-                Happened::Answered { ticket, .. } => *ticket,
+            assert!(!events.is_empty() && events.len() < 50, "{}", events.len());
+            answered.extend(events.iter().map(|one| match one {
+                RendererEvent::Answered { ticket, .. } => *ticket,
                 other => panic!("{other:?}"),
             }));
         }
@@ -157,8 +157,8 @@ fn closing_in_any_way_is_a_death() {
                 None => stage.ends.close(),
                 Some(how) => stage.ends.with(|end| rustix::net::shutdown(end, how)).unwrap(),
             }
-            let happened = stage.turn();
-            let [Happened::Died { tickets, .. }] = &happened[..] else { panic!("{how:?}: {happened:?}") };
+            let events = stage.turn();
+            let [RendererEvent::Died { tickets, .. }] = &events[..] else { panic!("{how:?}: {events:?}") };
             assert_eq!(tickets[..], [ticket]);
         });
     }

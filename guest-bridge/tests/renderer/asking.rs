@@ -1,7 +1,7 @@
 //! Requests on their way out: whole, in order, in packets that fit, and never more than memory has room for.
 
 use crate::stage::{HELLO, Stage, borrowed, leaking_nothing, memory, packet};
-use phyllome_guest_bridge::renderer::client::{Happened, Unsent};
+use phyllome_guest_bridge::renderer::client::{RendererEvent, Unsent};
 use phyllome_guest_bridge::renderer::limits::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS};
 use phyllome_guest_bridge::renderer::wire::{self, Piece, Region, Request};
 
@@ -195,10 +195,10 @@ fn requests_wait_for_a_renderer_that_starts_again() {
         stage.client.restart(stage.now).unwrap();
         let ticket = stage.ask();
         assert!(stage.sent().is_empty(), "it listens only once it is ready");
-        assert!(matches!(stage.turn()[..], [Happened::Ready]));
+        assert!(matches!(stage.turn()[..], [RendererEvent::Ready]));
         assert_eq!(stage.sent().len(), 1);
         stage.say(&packet(&[wire::Event::Done(0)]), &[]);
-        assert!(matches!(stage.turn()[..], [Happened::Answered { ticket: of, .. }] if of == ticket));
+        assert!(matches!(stage.turn()[..], [RendererEvent::Answered { ticket: of, .. }] if of == ticket));
         assert_eq!(stage.client.capsets().len(), HELLO.len() - 1);
     });
 }

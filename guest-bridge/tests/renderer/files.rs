@@ -1,7 +1,7 @@
 //! Descriptors that a renderer gives: the right number, of a kind that can be used, or none stays open.
 
 use crate::stage::{Stage, borrowed, leaking_nothing, memory, packet};
-use phyllome_guest_bridge::renderer::client::{Answer, Happened};
+use phyllome_guest_bridge::renderer::client::{Answer, RendererEvent};
 use phyllome_guest_bridge::renderer::wire::{Event, Export, Plane, Request};
 use rustix::fs::{MemfdFlags, memfd_create};
 use std::os::fd::OwnedFd;
@@ -25,8 +25,8 @@ fn answer(request: &Request<'_>, event: Event<'_>, files: &[OwnedFd], memfd_pict
     stage.client.send(request, &[]).unwrap();
     stage.say(&packet(&[event]), &borrowed(files));
     match stage.turn().pop() {
-        Some(Happened::Answered { answer, .. }) => Ok(answer),
-        Some(Happened::Died { why, .. }) => Err(why),
+        Some(RendererEvent::Answered { answer, .. }) => Ok(answer),
+        Some(RendererEvent::Died { why, .. }) => Err(why),
         other => panic!("{other:?}"),
     }
 }

@@ -1,7 +1,7 @@
 //! What a renderer says of itself when it starts.
 
 use crate::stage::{Stage, leaking_nothing, packet};
-use phyllome_guest_bridge::renderer::client::Happened;
+use phyllome_guest_bridge::renderer::client::RendererEvent;
 use phyllome_guest_bridge::renderer::limits::{MAX_CAPSET, MAX_CAPSETS, MAX_LACK, MAX_LACKS};
 use phyllome_guest_bridge::renderer::wire::Event;
 
@@ -78,7 +78,7 @@ fn capsets_without_end_are_stopped() {
         assert!(stage.dies().contains("closed"));
         stage.client.restart(stage.now).unwrap();
         let ready = stage.turn();
-        assert!(matches!(ready[..], [Happened::Ready]), "{ready:?}");
+        assert!(matches!(ready[..], [RendererEvent::Ready]), "{ready:?}");
         for id in 0..100 {
             stage.say(&capset(id, &[1; 100]), &[]);
         }

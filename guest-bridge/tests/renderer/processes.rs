@@ -2,8 +2,8 @@
 
 use crate::stage::{block_on, leaking_nothing, until};
 use phyllome_guest_bridge::machine::graphics;
-use phyllome_guest_bridge::renderer::client::{Client, Happened, Patience};
-use phyllome_guest_bridge::renderer::launch::{Launch, Limits};
+use phyllome_guest_bridge::renderer::client::{Client, Patience, RendererEvent};
+use phyllome_guest_bridge::renderer::launch::{Launch, LaunchLimits};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
 use std::path::Path;
@@ -34,11 +34,11 @@ fn with(script: &str, test: impl FnOnce(Client, &Path)) {
 }
 
 /// What happens next.
-fn next(client: &mut Client) -> Happened {
+fn next(client: &mut Client) -> RendererEvent {
     let start = Instant::now();
     loop {
-        if let Some(happened) = client.turn(Instant::now()).into_iter().next() {
-            return happened;
+        if let Some(events) = client.turn(Instant::now()).into_iter().next() {
+            return events;
         }
         assert!(start.elapsed() < Duration::from_secs(20), "nothing happens");
         let wait =
@@ -50,7 +50,7 @@ fn next(client: &mut Client) -> Happened {
 
 fn death(client: &mut Client) -> String {
     match next(client) {
-        Happened::Died { why, .. } => why,
+        RendererEvent::Died { why, .. } => why,
         other => panic!("{other:?}"),
     }
 }
@@ -105,7 +105,7 @@ fn it_is_held_to_its_limits_and_deaf_to_polite_signals() {
     leaking_nothing(|| {
         let out = tempfile::tempdir().unwrap();
         let mut launch = launch(&format!("{READY} exec /bin/cat <&3"), out.path());
-        launch.limits = Limits { descriptors: 77, address_space: Some(1 << 32) };
+        launch.limits = LaunchLimits { descriptors: 77, address_space: Some(1 << 32) };
         let client = start(launch, Patience::default()).unwrap();
         let read = |file: &str| std::fs::read_to_string(format!("/proc/{}/{file}", client.pid().unwrap())).unwrap();
         let limits = read("limits");
@@ -134,7 +134,7 @@ fn killed_in_mid_stream_it_is_started_again() {
             }
             kill_process(Pid::from_raw(pid as i32).unwrap(), Signal::KILL).unwrap();
             match next(&mut client) {
-                Happened::Died { why, tickets, .. } => {
+                RendererEvent::Died { why, tickets, .. } => {
                     assert_eq!(why, "the renderer was ended by signal 9");
                     assert_eq!(tickets, asked);
                 }
@@ -143,7 +143,7 @@ fn killed_in_mid_stream_it_is_started_again() {
             assert!(client.pid().is_none());
             until("the reaping", || !exists(pid));
             client.restart(Instant::now()).unwrap();
-            assert!(matches!(next(&mut client), Happened::Ready));
+            assert!(matches!(next(&mut client), RendererEvent::Ready));
             assert_eq!(client.restarts(), round);
         }
     });

@@ -1,7 +1,7 @@
 //! Random packets: nothing panics, nothing is kept, and a death comes once or not at all.
 
 use crate::stage::{HELLO, Stage, borrowed, leaking_nothing, memory, packet};
-use phyllome_guest_bridge::renderer::client::Happened;
+use phyllome_guest_bridge::renderer::client::RendererEvent;
 use phyllome_guest_bridge::renderer::wire::{Event, Export, Plane, Request};
 use proptest::prelude::*;
 
@@ -47,13 +47,13 @@ proptest! {
             let (mut answered, mut fenced, mut deaths) = (0, 0, 0);
             for (bytes, count) in &packets {
                 stage.say(bytes, &borrowed(&files[..*count]));
-                for happened in stage.turn() {
-                    assert_eq!(deaths, 0, "{happened:?} after death");
-                    match happened {
-                        Happened::Answered { .. } => answered += 1,
-                        Happened::Fenced(_) => fenced += 1,
-                        Happened::Ready => panic!("it was ready"),
-                        Happened::Died { tickets, fences, .. } => {
+                for events in stage.turn() {
+                    assert_eq!(deaths, 0, "{events:?} after death");
+                    match events {
+                        RendererEvent::Answered { .. } => answered += 1,
+                        RendererEvent::Fenced(_) => fenced += 1,
+                        RendererEvent::Ready => panic!("it was ready"),
+                        RendererEvent::Died { tickets, fences, .. } => {
                             deaths += 1;
                             assert_eq!((answered + tickets.len(), fenced + fences.len()), (3 * asked, asked));
                         }

@@ -1,13 +1,13 @@
 //! Silence: how long a renderer may take, with the test's own clock.
 
 use crate::stage::{Ends, Stage, block_on, leaking_nothing, packet};
-use phyllome_guest_bridge::renderer::client::{Client, Happened, Patience};
+use phyllome_guest_bridge::renderer::client::{Client, Patience, RendererEvent};
 use phyllome_guest_bridge::renderer::wire::Event;
 use std::time::{Duration, Instant};
 
-fn why(happened: &[Happened]) -> &str {
-    match happened {
-        [Happened::Died { why, .. }] => why,
+fn why(events: &[RendererEvent]) -> &str {
+    match events {
+        [RendererEvent::Died { why, .. }] => why,
         other => panic!("{other:?}"),
     }
 }
@@ -21,8 +21,8 @@ fn a_request_that_is_not_answered_ends_the_renderer() {
         stage.client.flush(stage.now);
         assert_eq!(stage.client.deadline(), Some(stage.now + Duration::from_secs(15)));
         assert!(stage.after(14.9).is_empty());
-        let happened = stage.after(0.2);
-        assert!(why(&happened).contains("did not answer"), "{happened:?}");
+        let events = stage.after(0.2);
+        assert!(why(&events).contains("did not answer"), "{events:?}");
     });
 }
 
@@ -58,9 +58,9 @@ fn a_fence_that_never_signals_ends_the_renderer() {
         stage.ask();
         stage.event(Event::Done(0));
         assert_eq!(stage.turn().len(), 1);
-        let happened = stage.after(1.1);
-        assert!(matches!(&happened[..], [Happened::Died { fences, .. }] if fences[..] == [1]), "{happened:?}");
-        assert!(why(&happened).contains("fence"));
+        let events = stage.after(1.1);
+        assert!(matches!(&events[..], [RendererEvent::Died { fences, .. }] if fences[..] == [1]), "{events:?}");
+        assert!(why(&events).contains("fence"));
     });
 }
 
@@ -81,8 +81,8 @@ fn who_takes_nothing_off_a_full_socket_is_ended() {
         }
         stage.turn();
         assert!(stage.after(14.9).is_empty());
-        let happened = stage.after(0.2);
-        assert!(why(&happened).contains("did not listen"), "{happened:?}");
+        let events = stage.after(0.2);
+        assert!(why(&events).contains("did not listen"), "{events:?}");
     });
 }
 
@@ -115,7 +115,7 @@ fn one_that_was_started_again_has_the_same_time_to_get_ready() {
         stage.ask();
         assert_eq!(stage.client.deadline(), Some(stage.now + Patience::default().start));
         assert!(stage.after(29.9).is_empty());
-        let happened = stage.after(0.2);
-        assert!(why(&happened).contains("did not get ready"), "{happened:?}");
+        let events = stage.after(0.2);
+        assert!(why(&events).contains("did not get ready"), "{events:?}");
     });
 }

@@ -1,6 +1,6 @@
 //! A client whose renderer the test plays itself, on the other end of a socket pair; and the count of descriptors around it.
 
-use phyllome_guest_bridge::renderer::client::{Client, Happened, Patience, Ticket};
+use phyllome_guest_bridge::renderer::client::{Client, Patience, RendererEvent, Ticket};
 use phyllome_guest_bridge::renderer::limits::MAX_PACKET;
 use phyllome_guest_bridge::renderer::wire::{self, Event, Request};
 use phyllome_test_support::process::own_descriptors;
@@ -118,12 +118,12 @@ impl Stage {
         self.say(&packet(&[event]), &[]);
     }
 
-    pub fn turn(&mut self) -> Vec<Happened> {
+    pub fn turn(&mut self) -> Vec<RendererEvent> {
         self.client.turn(self.now)
     }
 
     /// Lets time pass. What happens then.
-    pub fn after(&mut self, seconds: f64) -> Vec<Happened> {
+    pub fn after(&mut self, seconds: f64) -> Vec<RendererEvent> {
         self.now += Duration::from_secs_f64(seconds);
         self.turn()
     }
@@ -135,10 +135,10 @@ impl Stage {
 
     /// The next turn ends the renderer, and says so once. Gives the sentence.
     pub fn dies(&mut self) -> String {
-        let mut happened = self.turn();
-        let last = happened.pop();
-        let Some(Happened::Died { why, .. }) = last else { panic!("{last:?} instead of a death") };
-        assert!(!happened.iter().any(|one| matches!(one, Happened::Died { .. })));
+        let mut events = self.turn();
+        let last = events.pop();
+        let Some(RendererEvent::Died { why, .. }) = last else { panic!("{last:?} instead of a death") };
+        assert!(!events.iter().any(|one| matches!(one, RendererEvent::Died { .. })));
         assert!(self.turn().is_empty() && !self.client.is_alive() && self.client.deadline().is_none());
         why
     }

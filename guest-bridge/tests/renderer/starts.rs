@@ -1,7 +1,7 @@
 //! Starting again, and when no more.
 
 use crate::stage::{Ends, HELLO, Stage, block_on, leaking_nothing, packet};
-use phyllome_guest_bridge::renderer::client::{Client, Happened, Off, Patience};
+use phyllome_guest_bridge::renderer::client::{Client, Off, Patience, RendererEvent};
 use phyllome_guest_bridge::renderer::wire::{Event, Request};
 use std::os::fd::AsRawFd;
 use std::time::Instant;
@@ -15,7 +15,7 @@ fn the_third_death_within_a_minute_turns_it_off() {
             stage.ends.close();
             stage.dies();
             assert_eq!(stage.client.restart(stage.now), Ok(()));
-            assert!(matches!(stage.turn()[..], [Happened::Ready]));
+            assert!(matches!(stage.turn()[..], [RendererEvent::Ready]));
             assert_eq!((stage.client.restarts(), stage.client.fd().as_raw_fd()), (restarts, fd));
         }
         stage.ends.close();
@@ -35,7 +35,7 @@ fn deaths_now_and_then_are_no_reason_to_give_up() {
             stage.ends.close();
             stage.dies();
             assert_eq!(stage.client.restart(stage.now), Ok(()));
-            assert!(matches!(stage.after(31.0)[..], [Happened::Ready]));
+            assert!(matches!(stage.after(31.0)[..], [RendererEvent::Ready]));
         }
         assert_eq!(stage.client.restart(stage.now), Ok(()), "one that lives is left alone");
         assert_eq!(stage.client.restarts(), 20);
@@ -52,10 +52,10 @@ fn tickets_are_never_given_twice() {
         stage.client.restart(stage.now).unwrap();
         assert!(stage.ask() > before);
         // Neither does the new one answer for the old.
-        assert!(matches!(stage.turn()[..], [Happened::Ready]));
+        assert!(matches!(stage.turn()[..], [RendererEvent::Ready]));
         stage.say(&packet(&[Event::Done(0), Event::Done(0)]), &[]);
-        let happened = stage.turn();
-        assert!(matches!(happened[..], [Happened::Answered { .. }, Happened::Died { .. }]), "{happened:?}");
+        let events = stage.turn();
+        assert!(matches!(events[..], [RendererEvent::Answered { .. }, RendererEvent::Died { .. }]), "{events:?}");
     });
 }
 

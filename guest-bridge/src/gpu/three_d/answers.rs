@@ -10,7 +10,7 @@ use crate::gpu::outcome::{Outcome, Token};
 use crate::gpu::pacing::Waits;
 use crate::gpu::resources::Resources;
 use crate::gpu::wire::{FLAG_INFO_RING_IDX, Header, Status};
-use crate::renderer::client::{Answer, Happened, Ticket};
+use crate::renderer::client::{Answer, RendererEvent, Ticket};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -48,7 +48,7 @@ pub(super) enum Purpose {
 
 /// What the device has to do.
 #[derive(Debug)]
-pub enum News {
+pub enum ThreeDEvent {
     /// The guest's command is done.
     Answer(Token, Status),
     /// The memory of a blob that the guest's command maps: a dmabuf, or a memfd that cannot shrink, of at least `size` bytes.
@@ -77,7 +77,7 @@ pub enum News {
     Unshowable(u32),
     /// Another renderer is ready.
     Started,
-    /// The renderer died: one sentence. The last of a turn's news but for those of its end.
+    /// The renderer died: one sentence. The last of a turn's events but for those of its end.
     Died(String),
 }
 
@@ -103,7 +103,7 @@ pub(super) struct Answers {
     drawn: BTreeMap<u64, (usize, u64)>,
     next_token: u64,
     next_fence: u64,
-    news: Vec<News>,
+    events: Vec<ThreeDEvent>,
 }
 
 impl Answers {
@@ -162,29 +162,29 @@ impl Answers {
         self.drawn.clear();
         self.fenced.clear();
         self.refusals.clear();
-        self.news.retain(|news| matches!(news, News::Died(_)));
+        self.events.retain(|event| matches!(event, ThreeDEvent::Died(_)));
     }
 
-    pub fn push(&mut self, news: News) {
-        self.news.push(news);
+    pub fn push(&mut self, event: ThreeDEvent) {
+        self.events.push(event);
     }
 
-    pub fn take_news(&mut self) -> Vec<News> {
-        std::mem::take(&mut self.news)
+    pub fn take_events(&mut self) -> Vec<ThreeDEvent> {
+        std::mem::take(&mut self.events)
     }
 
     fn answered(&mut self, token: Token, purpose: Purpose, status: Status) {
         match purpose {
             Purpose::Silent | Purpose::Export(_) => {}
-            Purpose::Fetch { scanout, epoch } => self.news.push(News::Fetched { scanout, epoch }),
+            Purpose::Fetch { scanout, epoch } => self.events.push(ThreeDEvent::Fetched { scanout, epoch }),
             Purpose::Cursor(scanout) => {
                 if status == Status::OkNoData {
-                    self.news.push(News::Cursor(scanout));
+                    self.events.push(ThreeDEvent::Cursor(scanout));
                 }
             }
             Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) | Purpose::Map(_) | Purpose::Picture(_) => {
                 if !self.fenced.contains_key(&token) {
-                    self.news.push(News::Answer(token, status));
+                    self.events.push(ThreeDEvent::Answer(token, status));
                 } else if status != Status::OkNoData {
                     self.refuse(token, status);
                 }
@@ -199,7 +199,7 @@ impl Answers {
 
     fn signalled(&mut self, fence: u64) {
         if let Some((scanout, epoch)) = self.drawn.remove(&fence) {
-            self.news.push(News::Fetched { scanout, epoch });
+            self.events.push(ThreeDEvent::Fetched { scanout, epoch });
         }
         // An invented one was never in.
         if let Some(token) = self.fences.remove(&fence) {
@@ -211,7 +211,7 @@ impl Answers {
     /// A command's fence has signalled, or never will.
     fn end(&mut self, token: Token) {
         let status = self.refusals.remove(&token).unwrap_or(Status::OkNoData);
-        self.news.push(News::Answer(token, status));
+        self.events.push(ThreeDEvent::Answer(token, status));
     }
 }
 
@@ -288,14 +288,14 @@ impl ThreeD {
         })
     }
 
-    pub(super) fn happened(&mut self, happened: Happened, now: Instant, resources: &mut Resources) {
+    pub(super) fn happened(&mut self, happened: RendererEvent, now: Instant, resources: &mut Resources) {
         match happened {
-            Happened::Ready => self.answers.news.push(News::Started),
-            Happened::Answered { ticket, answer } => {
+            RendererEvent::Ready => self.answers.events.push(ThreeDEvent::Started),
+            RendererEvent::Answered { ticket, answer } => {
                 let Some((token, purpose)) = self.answers.waiting.remove(&ticket) else { return };
                 let answer = match (answer, purpose) {
                     (Answer::Mapped { file, size, cache }, Purpose::Map(resource)) => {
-                        self.answers.news.push(News::Mapped { token, resource, file, size, cache });
+                        self.answers.events.push(ThreeDEvent::Mapped { token, resource, file, size, cache });
                         return;
                     }
                     (Answer::Exported(export, files), Purpose::Export(id)) => {
@@ -317,8 +317,8 @@ impl ThreeD {
                 }
                 self.answers.answered(token, purpose, status);
             }
-            Happened::Fenced(fence) => self.answers.signalled(fence),
-            Happened::Died { why, .. } => self.died(why, now, resources),
+            RendererEvent::Fenced(fence) => self.answers.signalled(fence),
+            RendererEvent::Died { why, .. } => self.died(why, now, resources),
         }
     }
 
@@ -340,9 +340,9 @@ impl ThreeD {
         let waiting: Vec<_> = self.answers.waiting.drain().map(|(_, waiting)| waiting).collect();
         let fences: Vec<_> = std::mem::take(&mut self.answers.fences).into_keys().collect();
         self.lose_everything(resources);
-        self.answers.news.push(News::Died(reason));
+        self.answers.events.push(ThreeDEvent::Died(reason));
         let drawn = std::mem::take(&mut self.answers.drawn).into_values();
-        self.answers.news.extend(drawn.map(|(scanout, epoch)| News::Fetched { scanout, epoch }));
+        self.answers.events.extend(drawn.map(|(scanout, epoch)| ThreeDEvent::Fetched { scanout, epoch }));
         let tokens: HashMap<Token, u64> = std::mem::take(&mut self.answers.fenced);
         let open: Vec<Token> = waiting.iter().map(|&(token, _)| token).collect();
         for (token, purpose) in waiting {

@@ -68,7 +68,7 @@ impl ThreeD {
         })
     }
 
-    /// Asks for the memory of a blob: [`super::News::Mapped`] comes, or [`super::News::Answer`] with a refusal.
+    /// Asks for the memory of a blob: [`super::ThreeDEvent::Mapped`] comes, or [`super::ThreeDEvent::Answer`] with a refusal.
     pub fn fetch_blob(&mut self, id: u32) -> Result<Token, Refused> {
         let ticket = self.client.send(&Request::Map(id), &[]).map_err(unsent)?;
         Ok(self.answers.expect(ticket, Purpose::Map(id)))

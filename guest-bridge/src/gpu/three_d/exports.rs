@@ -6,7 +6,7 @@
 //! [`crate::renderer::client`], sizes and formats are compared here with what the guest was granted. What the renderer does not give
 //! out, or the screen does not take, is read back instead; a blob then cannot be shown.
 
-use super::answers::{News, Purpose};
+use super::answers::{Purpose, ThreeDEvent};
 use super::{ThreeD, unsent};
 use crate::frames::{Dmabuf, Plane, SharedBuffer};
 use crate::gpu::blob::Image;
@@ -173,7 +173,7 @@ impl ThreeD {
         let Some(state) = self.exports.awaits(id, token) else { return };
         *state = State::Refused;
         if matches!(resources.get(id), Ok(Resource::HostBlob(_))) {
-            self.answers.push(News::Unshowable(id));
+            self.answers.push(ThreeDEvent::Unshowable(id));
         }
     }
 }

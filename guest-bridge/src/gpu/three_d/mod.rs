@@ -10,7 +10,7 @@ mod blobs;
 mod exports;
 mod pictures;
 
-pub use answers::News;
+pub use answers::ThreeDEvent;
 pub use pictures::Fetch;
 
 use super::backing::Backing;
@@ -26,7 +26,7 @@ use crate::renderer::limits::capset;
 use crate::renderer::wire::{Create3d, Request, Transfer3d};
 use answers::{Answers, Purpose, Until};
 use exports::Exports;
-use pictures::Target;
+use pictures::ReadTarget;
 use std::collections::HashMap;
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
@@ -69,7 +69,7 @@ pub struct ThreeD {
     submits: Bucket,
     answers: Answers,
     /// Where the pixels of resources that were shown are read back to.
-    targets: HashMap<u32, Target>,
+    targets: HashMap<u32, ReadTarget>,
     next_target: u32,
     /// What the renderer gave out of what was shown.
     exports: Exports,
@@ -369,12 +369,12 @@ impl ThreeD {
     }
 
     /// Sends what was gathered and takes what the renderer says; what is to be done about it.
-    pub fn turn(&mut self, now: Instant, resources: &mut Resources) -> Vec<News> {
+    pub fn turn(&mut self, now: Instant, resources: &mut Resources) -> Vec<ThreeDEvent> {
         for happened in self.client.turn(now) {
             self.happened(happened, now, resources);
         }
         self.flush(now);
-        self.answers.take_news()
+        self.answers.take_events()
     }
 
     /// Sends what the renderer was asked.

@@ -33,7 +33,7 @@ const MAX_READS: usize = 4;
 
 /// Memory that a resource's pixels are read back into.
 #[derive(Debug)]
-pub struct Target {
+pub struct ReadTarget {
     memory: HostImage,
     id: u32,
     /// The renderer that lives now knows it.
@@ -64,7 +64,7 @@ impl CursorTarget {
 pub struct Fetch<'a> {
     /// The scanout's index.
     pub scanout: usize,
-    /// Comes back in [`super::News::Fetched`].
+    /// Comes back in [`super::ThreeDEvent::Fetched`].
     pub epoch: u64,
     /// The resource that it shows.
     pub resource: u32,
@@ -108,7 +108,7 @@ impl ThreeD {
             Entry::Vacant(place) => {
                 let memory = memory(width, height, Format::B8G8R8X8).ok()?;
                 self.next_target = next.wrapping_add(1);
-                place.insert(Target { memory, id: next, told: false, read: false, behind: Damage::default() })
+                place.insert(ReadTarget { memory, id: next, told: false, read: false, behind: Damage::default() })
             }
         };
         target.memory.share(udmabuf).ok()
@@ -197,7 +197,7 @@ impl ThreeD {
         }
     }
 
-    /// UPDATE_CURSOR with a 3D resource: [`super::News::Cursor`] says when its pixels are there.
+    /// UPDATE_CURSOR with a 3D resource: [`super::ThreeDEvent::Cursor`] says when its pixels are there.
     pub fn read_cursor(&mut self, scanout: u32, id: u32, hot: (u32, u32), texture: &Texture) -> Done {
         let bad = (Status::ErrInvalidParameter, Class::CursorSize);
         texture.shown_format().ok_or(bad)?;

@@ -23,7 +23,7 @@ const MAX_KEYS: usize = 16;
 const MAX_REQUESTS: usize = 32;
 
 /// When a request is answered.
-pub(super) enum Answer {
+pub(super) enum Answered {
     Now,
     Later,
 }
@@ -37,19 +37,19 @@ impl Supervisor {
         let connection = asked.connection;
         let asker = (connection, id);
         let result = match request {
-            Request::AttachScreen { width, height } => self.attach(width, height, fd).map(|()| Answer::Now),
-            Request::SendKeys { keys } => self.send_keys(&keys).map(|()| Answer::Now),
+            Request::AttachScreen { width, height } => self.attach(width, height, fd).map(|()| Answered::Now),
+            Request::SendKeys { keys } => self.send_keys(&keys).map(|()| Answered::Now),
             Request::Report => {
                 let report = self.report();
                 self.peers.tell(connection, &FromGuest::Report(report));
-                Ok(Answer::Now)
+                Ok(Answered::Now)
             }
             Request::Verb(verb) => self.ask(verb, Some(asker)),
         };
         let result = match result {
             // The answer comes when QEMU has answered.
-            Ok(Answer::Later) => return,
-            Ok(Answer::Now) => Ok(()),
+            Ok(Answered::Later) => return,
+            Ok(Answered::Now) => Ok(()),
             Err(why) => Err(why),
         };
         self.answer(connection, id, result);
@@ -63,17 +63,17 @@ impl Supervisor {
         self.peers.tell(connection, &message);
     }
 
-    pub(super) fn ask(&mut self, verb: GuestVerb, asker: Option<(u64, u64)>) -> Result<Answer, String> {
+    pub(super) fn ask(&mut self, verb: GuestVerb, asker: Option<(u64, u64)>) -> Result<Answered, String> {
         let before = (self.life.state(), self.life.message().map(str::to_owned));
         let carry = self.life.request(verb)?;
         self.log_change(&before);
         let commands = match carry {
-            Carry::Nothing => return Ok(Answer::Now),
+            Carry::Nothing => return Ok(Answered::Now),
             Carry::Act(actions) => {
                 for action in actions {
                     self.act(action);
                 }
-                return Ok(Answer::Now);
+                return Ok(Answered::Now);
             }
             Carry::Qmp(commands) => commands,
         };
@@ -81,7 +81,7 @@ impl Supervisor {
             return Err("QEMU is still busy with earlier requests; wait a moment".into());
         }
         self.tell_qemu(commands, asker)?;
-        Ok(Answer::Later)
+        Ok(Answered::Later)
     }
 
     /// Lets QEMU carry out commands in order. The error is one sentence: it cannot be told.

@@ -20,7 +20,7 @@ impl Client {
     /// Whether more may be asked: less than 16 MiB are unsent and less than 1024 requests unanswered. Fences have a bound of
     /// their own.
     pub fn has_room(&self) -> bool {
-        self.outgoing.bytes() < ROOM_BYTES && self.talk.open() < ROOM_OPEN && self.talk.fences() < MOST_FENCES
+        self.outgoing.bytes() < ROOM_BYTES && self.session.open() < ROOM_OPEN && self.session.fences() < MOST_FENCES
     }
 
     /// Queues a request that has an answer, with its descriptors (one per region of memory, one of a file or target, else none),
@@ -39,7 +39,7 @@ impl Client {
         {
             return Err(Unsent::Unfit);
         }
-        self.talk.ask(ticket, request);
+        self.session.ask(ticket, request);
         self.tickets += 1;
         Ok(ticket)
     }
@@ -97,12 +97,12 @@ impl Client {
         self.send(&last, &[])
     }
 
-    /// Queues a fence: [`Happened::Fenced`] comes once everything before it is done. `fence` must not be under way.
+    /// Queues a fence: [`RendererEvent::Fenced`] comes once everything before it is done. `fence` must not be under way.
     pub fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
         self.push_fence(fence, &Request::Fence { context, ring, fence })
     }
 
-    /// Queues a fence for what is done once it is answered: [`Happened::Fenced`] comes after those before it on its timeline, and costs
+    /// Queues a fence for what is done once it is answered: [`RendererEvent::Fenced`] comes after those before it on its timeline, and costs
     /// the renderer nothing. `fence` must not be under way.
     pub fn follow(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
         self.push_fence(fence, &Request::Follow { context, ring, fence })
@@ -110,10 +110,10 @@ impl Client {
 
     fn push_fence(&mut self, fence: u64, request: &Request<'_>) -> Result<(), Unsent> {
         self.admit(0)?;
-        if self.talk.fences() >= MOST_FENCES {
+        if self.session.fences() >= MOST_FENCES {
             return Err(Unsent::Full);
         }
-        if !self.talk.fence(fence) {
+        if !self.session.fence(fence) {
             return Err(Unsent::Unfit);
         }
         self.outgoing.push(request, Vec::new());
@@ -130,7 +130,7 @@ impl Client {
     fn admit(&self, bytes: usize) -> Result<(), Unsent> {
         if self.link.is_none() {
             Err(Unsent::Gone)
-        } else if self.outgoing.bytes() + bytes > MOST_BYTES || self.talk.open() >= MOST_OPEN {
+        } else if self.outgoing.bytes() + bytes > MOST_BYTES || self.session.open() >= MOST_OPEN {
             Err(Unsent::Full)
         } else {
             Ok(())

@@ -3,15 +3,15 @@
 //! It believes nothing that a guest can have chosen ([`state`], [`checks`]), but the library that it drives is large C code which
 //! reads the guest's commands; whoever takes this process over that way has what its sandbox leaves it, and phyllome-guest
 //! believes it nothing either. One thread of ours waits for requests, and sleeps while there are none; fences are told by
-//! the library's ([`telling`]). `unsafe` is in [`virgl`], [`memory`] and [`inherited`] only.
+//! the library's ([`event_queue`]). `unsafe` is in [`virgl`], [`memory`] and [`inherited`] only.
 
 mod checks;
+mod event_queue;
 mod fences;
 mod formats;
 mod inherited;
 mod memory;
 mod state;
-mod telling;
 mod virgl;
 mod vulkan;
 
@@ -21,6 +21,7 @@ use super::limits::{MAX_CAPSETS, MAX_DRIVER, MAX_LACK, MAX_REGIONS, MAX_UNABLE, 
 use super::packets::{Incoming, Outgoing, Received};
 use super::wire::{self, Event, Request};
 use crate::halt_poll::HaltPoll;
+use event_queue::EventQueue;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use state::{Broken, Reply, State};
@@ -28,7 +29,6 @@ use std::ffi::c_int;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use telling::Telling;
 use virgl::{
     ASYNC_FENCE_CB, DRM, RENDER_SERVER, THREAD_SYNC, USE_EGL, USE_EXTERNAL_BLOB, USE_GLES, USE_SURFACELESS, VENUS,
     Virgl,
@@ -116,10 +116,10 @@ pub fn run(
     options: Options,
     initialised: impl FnOnce(Wishes) -> Result<(), String>,
 ) -> Result<(), End> {
-    let telling = Arc::new(Telling::new(rustix::io::fcntl_dupfd_cloexec(socket, 3)?)?);
-    let started = start(options, &telling).and_then(|(state, offered)| initialised(offered).map(|()| state));
+    let event_queue = Arc::new(EventQueue::new(rustix::io::fcntl_dupfd_cloexec(socket, 3)?)?);
+    let started = start(options, &event_queue).and_then(|(state, offered)| initialised(offered).map(|()| state));
     match started {
-        Ok(state) => serve(socket, state, &telling),
+        Ok(state) => serve(socket, state, &event_queue),
         Err(why) => Err(refuse(socket, why)),
     }
 }
@@ -133,14 +133,14 @@ pub fn refuse(socket: &OwnedFd, why: String) -> End {
     End::Unable(why)
 }
 
-fn start(options: Options, telling: &Arc<Telling>) -> Result<(State, Wishes), String> {
-    let (wishes, mut lacks) = settle(options.wishes, options.node.is_some(), vulkan::probe);
+fn start(options: Options, event_queue: &Arc<EventQueue>) -> Result<(State, Wishes), String> {
+    let (wishes, mut lacks) = fulfil(options.wishes, options.node.is_some(), vulkan::probe);
     let attempts = attempts(wishes, options.node.is_some());
-    let virgl = Virgl::start(&options.library, options.node, &attempts, telling.clone())?;
+    let virgl = Virgl::start(&options.library, options.node, &attempts, event_queue.clone())?;
     let mut offered = Vec::new();
     for id in wanted(wishes).take(MAX_CAPSETS) {
         if let Some((version, data)) = virgl.capset(id)
-            && telling.push(&Event::Capset { id, version, data: &data }, Vec::new())
+            && event_queue.push(&Event::Capset { id, version, data: &data }, Vec::new())
         {
             offered.push(id);
         }
@@ -160,17 +160,17 @@ fn start(options: Options, telling: &Arc<Telling>) -> Result<(State, Wishes), St
     }
     for lack in &lacks {
         eprintln!("{lack}");
-        telling.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
+        event_queue.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
     }
-    telling.push(&Event::Ready { driver: shorten(&virgl.driver(), MAX_DRIVER) }, Vec::new());
-    telling.urge();
+    event_queue.push(&Event::Ready { driver: shorten(&virgl.driver(), MAX_DRIVER) }, Vec::new());
+    event_queue.urge();
     let fulfilled = Wishes { venus: offered.contains(&capset::VENUS), drm: offered.contains(&capset::DRM) };
-    Ok((State::new(virgl, offered, telling.clone()), fulfilled))
+    Ok((State::new(virgl, offered, event_queue.clone()), fulfilled))
 }
 
 /// What of the wishes the host can fulfil, and a sentence for each that it cannot. `probe` says whether its Vulkan can be shared
 /// with a guest, where a processor that draws may count as a device or not.
-fn settle(wishes: Wishes, has_node: bool, probe: impl FnOnce(bool) -> Result<String, String>) -> (Wishes, Vec<String>) {
+fn fulfil(wishes: Wishes, has_node: bool, probe: impl FnOnce(bool) -> Result<String, String>) -> (Wishes, Vec<String>) {
     let mut lacks = Vec::new();
     let venus = wishes.venus && probe(!has_node).map_err(|why| lacks.push(format!("no Venus: {why}"))).is_ok();
     if wishes.drm && !has_node {
@@ -185,12 +185,12 @@ fn shorten(text: &str, most: usize) -> &str {
     text.get(..end).unwrap_or_default()
 }
 
-fn serve(socket: &OwnedFd, mut state: State, telling: &Telling) -> Result<(), End> {
+fn serve(socket: &OwnedFd, mut state: State, event_queue: &EventQueue) -> Result<(), End> {
     let mut incoming = Incoming::new(MAX_REGIONS);
     let fences = state.poll_fd();
     let mut halt_poll = HaltPoll::default();
     loop {
-        let rest = match telling.rest() {
+        let rest = match event_queue.rest() {
             Ok(rest) => rest,
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
             Err(error) => return Err(error.into()),
@@ -199,18 +199,19 @@ fn serve(socket: &OwnedFd, mut state: State, telling: &Telling) -> Result<(), En
         if rest.blocked {
             events |= PollFlags::OUT;
         }
-        let mut polled = vec![PollFd::new(socket, events), PollFd::from_borrowed_fd(telling.wake_fd(), PollFlags::IN)];
+        let mut polled =
+            vec![PollFd::new(socket, events), PollFd::from_borrowed_fd(event_queue.wake_fd(), PollFlags::IN)];
         polled.extend(fences.map(|fences| PollFd::from_borrowed_fd(fences, PollFlags::IN)));
         let most = if state.must_poll() { Some(FENCE_INTERVAL) } else { rest.most };
         wait(&mut polled, most, &mut halt_poll)?;
         let ready = |at: usize| polled.get(at).is_some_and(|fd| !fd.revents().is_empty());
         let requests = polled.first().map(|fd| fd.revents()).unwrap_or(PollFlags::empty());
-        telling.awake(ready(1));
+        event_queue.awake(ready(1));
         if ready(2) || state.must_poll() {
             state.poll();
         }
         if requests.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)
-            && turn(socket, &mut incoming, &mut state, telling)? == Turn::End
+            && turn(socket, &mut incoming, &mut state, event_queue)? == Turn::End
         {
             return Ok(());
         }
@@ -248,9 +249,9 @@ enum Turn {
 }
 
 /// Serves what has come, for a while.
-fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, telling: &Telling) -> Result<Turn, End> {
+fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, event_queue: &EventQueue) -> Result<Turn, End> {
     let end = Instant::now() + TURN;
-    while telling.unsent() < MAX_UNSENT {
+    while event_queue.unsent() < MAX_UNSENT {
         let (count, files) = match incoming.receive(socket.as_fd())? {
             Received::Packet(count, files) => (count, files),
             Received::Nothing => break,
@@ -258,7 +259,7 @@ fn turn(socket: &OwnedFd, incoming: &mut Incoming, state: &mut State, telling: &
             Received::TooMuch => return Err(Errno::MSGSIZE.into()),
         };
         if serve_packet(incoming.bytes(count), files, state)? {
-            telling.urge();
+            event_queue.urge();
         }
         if Instant::now() >= end {
             break;
@@ -320,14 +321,14 @@ mod tests {
     }
 
     #[test]
-    fn wishes_are_settled_by_what_the_host_has() {
+    fn wishes_are_fulfilled_by_what_the_host_has() {
         let all = Wishes { venus: true, drm: true };
         let fine = |_| Ok("a GPU".to_owned());
-        assert_eq!(settle(all, true, fine), (all, vec![]));
-        let (without, lacks) = settle(all, false, |processor| if processor { Err("why".into()) } else { fine(true) });
+        assert_eq!(fulfil(all, true, fine), (all, vec![]));
+        let (without, lacks) = fulfil(all, false, |processor| if processor { Err("why".into()) } else { fine(true) });
         assert_eq!((without, lacks.len()), (Wishes::default(), 2));
         assert_eq!(lacks[0], "no Venus: why");
-        let nothing = settle(Wishes::default(), true, |_| panic!("not asked"));
+        let nothing = fulfil(Wishes::default(), true, |_| panic!("not asked"));
         assert_eq!(nothing, (Wishes::default(), vec![]));
     }
 

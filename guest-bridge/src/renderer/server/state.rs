@@ -5,10 +5,10 @@
 //! bytes are bounded here too, far above what phyllome-guest grants a guest.
 
 use super::checks;
+use super::event_queue::EventQueue;
 use super::fences::{Fences, Line};
 use super::formats::Order;
 use super::memory::{Backing, GuestMemory, Map, Target};
-use super::telling::Telling;
 use super::virgl::{Blob, Virgl};
 use crate::renderer::limits::{MAX_BLOB, MAX_BULK, MAX_NAME, MAX_REGIONS, blob as kinds, capset as capsets};
 use crate::renderer::wire::{Create3d, Event, Piece, ReadBack, Region, Request, Transfer3d};
@@ -73,17 +73,17 @@ pub struct State {
     contexts: HashMap<u32, Context>,
     resources: HashMap<u32, Resource>,
     targets: HashMap<u32, Target>,
-    telling: Arc<Telling>,
+    event_queue: Arc<EventQueue>,
     bulk: Vec<u8>,
     bytes: u64,
 }
 
 impl State {
     /// With a library that offers `capsets`, and brings fences where answers go.
-    pub fn new(virgl: Virgl, capsets: Vec<u32>, telling: Arc<Telling>) -> Self {
+    pub fn new(virgl: Virgl, capsets: Vec<u32>, event_queue: Arc<EventQueue>) -> Self {
         let (contexts, resources, targets) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (memory, bulk) = (GuestMemory::default(), Vec::new());
-        Self { virgl, capsets, memory, contexts, resources, targets, telling, bulk, bytes: 0 }
+        Self { virgl, capsets, memory, contexts, resources, targets, event_queue, bulk, bytes: 0 }
     }
 
     /// Readable when the library must look at its fences and queries itself.
@@ -93,7 +93,7 @@ impl State {
 
     /// The library must be asked now and then, because it has no descriptor to wait for.
     pub fn must_poll(&self) -> bool {
-        self.virgl.poll_fd().is_none() && self.telling.fences() > 0
+        self.virgl.poll_fd().is_none() && self.event_queue.fences() > 0
     }
 
     /// Lets the library look.
@@ -159,7 +159,7 @@ impl State {
 
     fn answer(&self, result: Result<(Event<'static>, Vec<OwnedFd>), Errno>) -> Reply {
         let (event, files) = result.unwrap_or_else(|errno| (Event::Done(errno.raw_os_error()), Vec::new()));
-        self.telling.push(&event, files);
+        self.event_queue.push(&event, files);
         Reply::Answer
     }
 
@@ -215,7 +215,7 @@ impl State {
     fn destroy_context(&mut self, context: u32) -> Result<(), Errno> {
         self.contexts.remove(&context).ok_or(Errno::SRCH)?;
         self.virgl.destroy_context(context);
-        self.telling.forget(|fences| fences.forget_context(context));
+        self.event_queue.forget(|fences| fences.forget_context(context));
         self.renew_fences();
         Ok(())
     }
@@ -375,12 +375,12 @@ impl State {
     }
 
     fn follow(&self, line: Line, fence: u64) -> Reply {
-        if self.telling.follow(line, fence) { Reply::Fence } else { Reply::Answer }
+        if self.event_queue.follow(line, fence) { Reply::Fence } else { Reply::Answer }
     }
 
     /// `false` if the library has none to give.
     fn ask_for_fence(&self, line: Line, fence: Option<u64>) -> bool {
-        self.telling.ask(line, fence, |number| match line {
+        self.event_queue.ask(line, fence, |number| match line {
             Line::Global => self.virgl.fence(number as u32).is_ok(),
             Line::Ring { context, ring } => {
                 self.contexts.contains_key(&context) && self.virgl.ring_fence(context, ring, number).is_ok()
@@ -391,9 +391,9 @@ impl State {
     /// virglrenderer (seen in 0.10.4, and in the sources of 1.0) forgets the fence that its thread waits for whenever a context
     /// is destroyed, of whichever context the fence is. Another fence on each timeline stands in for those that may be lost.
     fn renew_fences(&self) {
-        for line in self.telling.lines() {
+        for line in self.event_queue.lines() {
             if !self.ask_for_fence(line, None) {
-                self.telling.forget(|fences| fences.forget(line));
+                self.event_queue.forget(|fences| fences.forget(line));
             }
         }
     }
@@ -455,7 +455,7 @@ impl State {
             self.virgl.unref(resource);
         }
         self.bytes = 0;
-        self.telling.forget(Fences::forget_all);
+        self.event_queue.forget(Fences::forget_all);
         Ok(())
     }
 }

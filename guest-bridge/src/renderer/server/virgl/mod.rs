@@ -13,8 +13,8 @@ pub use symbols::{
     ASYNC_FENCE_CB, DRM, RENDER_SERVER, THREAD_SYNC, USE_EGL, USE_EXTERNAL_BLOB, USE_GLES, USE_SURFACELESS, VENUS,
 };
 
+use super::event_queue::EventQueue;
 use super::memory::Backing;
-use super::telling::Telling;
 use crate::renderer::limits::MAX_CAPSET;
 use crate::renderer::wire::{Create3d, Transfer3d};
 use rustix::io::Errno;
@@ -55,12 +55,17 @@ fn outcome(code: c_int) -> Result<(), Errno> {
 }
 
 impl Virgl {
-    /// Opens the library `name` and initialises it with the first of `attempts` (flags) that works; fences are told by `telling` as
+    /// Opens the library `name` and initialises it with the first of `attempts` (flags) that works; fences are told by `event_queue` as
     /// they signal. The error is a sentence with what to do.
-    pub fn start(name: &str, node: Option<OwnedFd>, attempts: &[c_int], telling: Arc<Telling>) -> Result<Self, String> {
+    pub fn start(
+        name: &str,
+        node: Option<OwnedFd>,
+        attempts: &[c_int],
+        event_queue: Arc<EventQueue>,
+    ) -> Result<Self, String> {
         let symbols = Symbols::load(name)?;
         // Threads of the library may use both until the process ends.
-        let signals: &'static Signals = Box::leak(Box::new(Signals::new(node, telling)));
+        let signals: &'static Signals = Box::leak(Box::new(Signals::new(node, event_queue)));
         let callbacks = Box::leak(Box::new(Callbacks {
             version: 3,
             write_fence: Some(signals::write_fence),

@@ -1,9 +1,9 @@
 //! What the library calls back: fences that have signalled, and the render node that it asks for.
 //!
 //! The callbacks may come from the library's threads, which hold none of its locks that a call of ours waits for while it holds one of
-//! ours ([`Telling`] holds its own across no call). Nothing in them can unwind.
+//! ours ([`EventQueue`] holds its own across no call). Nothing in them can unwind.
 
-use crate::renderer::server::telling::Telling;
+use crate::renderer::server::event_queue::EventQueue;
 use std::ffi::{c_int, c_void};
 use std::os::fd::{IntoRawFd, OwnedFd};
 use std::sync::Arc;
@@ -26,14 +26,14 @@ pub enum Signal {
 
 /// Where callbacks bring what they have to say.
 pub struct Signals {
-    telling: Arc<Telling>,
+    event_queue: Arc<EventQueue>,
     node: Option<OwnedFd>,
 }
 
 impl Signals {
     /// With the render node that the library is to use.
-    pub fn new(node: Option<OwnedFd>, telling: Arc<Telling>) -> Self {
-        Self { telling, node }
+    pub fn new(node: Option<OwnedFd>, event_queue: Arc<EventQueue>) -> Self {
+        Self { event_queue, node }
     }
 
     /// For the library, which closes it.
@@ -53,13 +53,13 @@ unsafe fn signals<'a>(cookie: *mut c_void) -> &'a Signals {
 /// `write_fence`.
 pub extern "C" fn write_fence(cookie: *mut c_void, fence: u32) {
     // SAFETY: the library passes on what it was given.
-    unsafe { signals(cookie) }.telling.signalled(Signal::Global(fence));
+    unsafe { signals(cookie) }.event_queue.signalled(Signal::Global(fence));
 }
 
 /// `write_context_fence`.
 pub extern "C" fn write_context_fence(cookie: *mut c_void, context: u32, ring: u32, fence: u64) {
     // SAFETY: the library passes on what it was given.
-    unsafe { signals(cookie) }.telling.signalled(Signal::Ring { context, ring, fence });
+    unsafe { signals(cookie) }.event_queue.signalled(Signal::Ring { context, ring, fence });
 }
 
 /// `get_drm_fd`.

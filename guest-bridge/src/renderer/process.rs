@@ -4,7 +4,7 @@
 //! ended through a pidfd, so never another one by mistake; what it left behind in its group is ended before its number is free.
 
 use super::launch::Launch;
-use super::words::Words;
+use super::output::OutputLines;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -45,10 +45,10 @@ impl Process {
             let end = keep(&launch, socket, &other_end, &told.pid).unwrap_or_else(|trouble| trouble);
             told.pid.store(0, Ordering::Release);
             tracing::info!(target: "renderer", "{end}");
-            // There is one keeper, so the end is told once; the line closes after it.
+            // There is one process, so the end is told once; the line closes after it.
             let _ = told.end.set(end);
         };
-        std::thread::Builder::new().name("renderer-keeper".to_owned()).spawn(keep)?;
+        std::thread::Builder::new().name("renderer-process".to_owned()).spawn(keep)?;
         Ok(Self { line, shared })
     }
 
@@ -104,10 +104,10 @@ fn keep(launch: &Launch, socket: OwnedFd, line: &UnixStream, pid: &AtomicU32) ->
 /// Logs and obeys until the process has ended.
 fn watch(pidfd: &OwnedFd, output: PipeReader, line: &UnixStream) {
     let (mut output, mut line) = (Some(output), Some(line));
-    let mut words = Words::default();
+    let mut lines = OutputLines::default();
     loop {
         let now = Instant::now();
-        let pause = words.pause(now);
+        let pause = lines.pause(now);
         let mut fds = vec![PollFd::new(pidfd, PollFlags::IN)];
         if let Some(line) = line {
             fds.push(PollFd::new(line, PollFlags::IN));
@@ -131,11 +131,11 @@ fn watch(pidfd: &OwnedFd, output: PipeReader, line: &UnixStream) {
         }
         if ended {
             if let Some(output) = &output {
-                last_words(output, &mut words);
+                last_words(output, &mut lines);
             }
             return;
         }
-        if said && !output.as_ref().is_some_and(|output| listen(output, &mut words, now)) {
+        if said && !output.as_ref().is_some_and(|output| listen(output, &mut lines, now)) {
             output = None;
         }
     }
@@ -153,28 +153,28 @@ fn kill(pidfd: &OwnedFd) {
 }
 
 /// Reads once; `false` at the pipe's end.
-fn listen(output: &PipeReader, words: &mut Words, now: Instant) -> bool {
+fn listen(output: &PipeReader, lines: &mut OutputLines, now: Instant) -> bool {
     let mut bytes = [0; 4096];
     match rustix::io::read(output, &mut bytes) {
         Ok(0) => false,
         Ok(count) => {
-            words.hear(bytes.get(..count).unwrap_or_default(), now, &mut log);
+            lines.hear(bytes.get(..count).unwrap_or_default(), now, &mut log);
             true
         }
         Err(error) => matches!(error, Errno::AGAIN | Errno::INTR),
     }
 }
 
-fn last_words(output: &PipeReader, words: &mut Words) {
+fn last_words(output: &PipeReader, lines: &mut OutputLines) {
     let mut read = 0;
     let mut bytes = [0; 4096];
     while read < LAST_WORDS
         && let Ok(count @ 1..) = rustix::io::read(output, &mut bytes)
     {
-        words.hear(bytes.get(..count).unwrap_or_default(), Instant::now(), &mut log);
+        lines.hear(bytes.get(..count).unwrap_or_default(), Instant::now(), &mut log);
         read += count;
     }
-    words.finish(&mut log);
+    lines.finish(&mut log);
 }
 
 fn log(line: &str) {

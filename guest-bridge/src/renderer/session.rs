@@ -5,8 +5,8 @@
 
 use super::files::{self, picture_fits};
 use super::limits::{MAX_CAPSET, MAX_CAPSETS, MAX_DRIVER, MAX_LACK, MAX_LACKS, MAX_PLANES, MAX_UNABLE};
+use super::output::clean;
 use super::wire::{self, Event, Export, MapCache, Request};
-use super::words::clean;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
 use std::os::fd::OwnedFd;
@@ -54,7 +54,7 @@ pub enum Answer {
 
 /// Something that a renderer did.
 #[derive(Debug)]
-pub enum Happened {
+pub enum RendererEvent {
     /// It has started (again).
     Ready,
     /// It answered a request; these come in the order of the requests.
@@ -130,9 +130,9 @@ fn expected(request: &Request<'_>) -> Option<Expected> {
     }
 }
 
-/// The talk with one renderer.
+/// The session with one renderer: what it was asked, and what it may say.
 #[derive(Debug, Default)]
-pub(super) struct Conversation {
+pub(super) struct Session {
     /// What it said of itself, once it is ready.
     pub(super) ready: Option<String>,
     /// Its capsets, complete once it is ready.
@@ -146,8 +146,8 @@ pub(super) struct Conversation {
     fences: HashSet<u64>,
 }
 
-impl Conversation {
-    /// A talk with the next renderer.
+impl Session {
+    /// A session with the next renderer.
     pub(super) fn anew(&self) -> Self {
         Self {
             #[cfg(any(test, feature = "test-doors"))]
@@ -185,12 +185,12 @@ impl Conversation {
         (self.open.drain(..).map(|(ticket, _)| ticket).collect(), fences)
     }
 
-    /// A packet came, with these descriptors. What it says is appended to `happened`, as far as it is right.
+    /// A packet came, with these descriptors. What it says is appended to `events`, as far as it is right.
     pub(super) fn hear(
         &mut self,
         mut packet: &[u8],
         files: Vec<OwnedFd>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<RendererEvent>,
     ) -> Result<(), Ends> {
         let mut files = Some(files).filter(|files| !files.is_empty());
         let alone = files.is_some();
@@ -199,7 +199,7 @@ impl Conversation {
             if alone && !rest.is_empty() {
                 return Err(Violation("descriptors with several messages"));
             }
-            self.event(event, &mut files, happened)?;
+            self.event(event, &mut files, events)?;
             packet = rest;
         }
         if files.is_some() { Err(Violation("descriptors that nobody asked for")) } else { Ok(()) }
@@ -209,7 +209,7 @@ impl Conversation {
         &mut self,
         event: Event<'_>,
         files: &mut Option<Vec<OwnedFd>>,
-        happened: &mut Vec<Happened>,
+        events: &mut Vec<RendererEvent>,
     ) -> Result<(), Ends> {
         match event {
             Event::Unable(why) if why.len() > MAX_UNABLE => return Err(Violation("too long a text")),
@@ -231,7 +231,7 @@ impl Conversation {
                     return Err(Violation("too long a text"));
                 }
                 self.ready = Some(clean(driver));
-                happened.push(Happened::Ready);
+                events.push(RendererEvent::Ready);
                 return Ok(());
             }
             _ if self.ready.is_none() => return Err(Violation("an answer before it was ready")),
@@ -239,7 +239,7 @@ impl Conversation {
                 if !self.fences.remove(&fence) {
                     return Err(Violation("a fence that was not asked for"));
                 }
-                happened.push(Happened::Fenced(fence));
+                events.push(RendererEvent::Fenced(fence));
                 return Ok(());
             }
             Event::Done(_) | Event::Exported(_) | Event::Mapped { .. } => {}
@@ -264,7 +264,7 @@ impl Conversation {
         };
         // A request whose answer is wrong is one that was never answered.
         match answer {
-            Ok(answer) => happened.push(Happened::Answered { ticket, answer }),
+            Ok(answer) => events.push(RendererEvent::Answered { ticket, answer }),
             Err(ends) => {
                 self.open.push_front((ticket, expected));
                 return Err(ends);

@@ -60,13 +60,13 @@ pub struct Rest {
 
 /// Everything on its way to phyllome-guest.
 #[derive(Debug)]
-pub struct Telling {
+pub struct EventQueue {
     socket: OwnedFd,
     wake: OwnedFd,
     inner: Mutex<Inner>,
 }
 
-impl Telling {
+impl EventQueue {
     /// By this socket, which does not block.
     pub fn new(socket: OwnedFd) -> rustix::io::Result<Self> {
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -197,7 +197,7 @@ mod tests {
     const NONE: Rest = Rest { blocked: false, most: None, unsent: 0 };
 
     struct Pair {
-        telling: Telling,
+        event_queue: EventQueue,
         there: OwnedFd,
         incoming: Incoming,
     }
@@ -206,7 +206,7 @@ mod tests {
         fn new() -> Self {
             let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
             let (here, there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
-            Self { telling: Telling::new(here).unwrap(), there, incoming: Incoming::new(0) }
+            Self { event_queue: EventQueue::new(here).unwrap(), there, incoming: Incoming::new(0) }
         }
 
         /// What has arrived: `Err` is the number of a `Done`, `Ok` a fence.
@@ -228,13 +228,13 @@ mod tests {
         }
 
         fn done(&self, errno: i32) {
-            assert!(self.telling.push(&Event::Done(errno), Vec::new()));
+            assert!(self.event_queue.push(&Event::Done(errno), Vec::new()));
         }
 
         /// A fence that the library has been asked for by the number that is returned.
         fn asked(&self, fence: u64) -> u32 {
             let mut asked = 0;
-            assert!(self.telling.ask(Line::Global, Some(fence), |number| {
+            assert!(self.event_queue.ask(Line::Global, Some(fence), |number| {
                 asked = number as u32;
                 true
             }));
@@ -243,7 +243,7 @@ mod tests {
 
         fn is_woken(&self) -> bool {
             let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-            let wake = self.telling.wake_fd();
+            let wake = self.event_queue.wake_fd();
             poll(&mut [PollFd::from_borrowed_fd(wake, PollFlags::IN)], Some(&now)).unwrap() > 0
         }
     }
@@ -253,16 +253,16 @@ mod tests {
         let mut pair = Pair::new();
         pair.done(0);
         let number = pair.asked(7);
-        let rest = pair.telling.rest().unwrap();
+        let rest = pair.event_queue.rest().unwrap();
         assert!(rest.most.is_some_and(|most| most <= LATER) && rest.unsent > 0);
         assert_eq!(pair.heard(), [], "nobody waits for that answer alone");
         std::thread::scope(|scope| {
-            scope.spawn(|| pair.telling.signalled(Signal::Global(number)));
+            scope.spawn(|| pair.event_queue.signalled(Signal::Global(number)));
         });
         assert_eq!(pair.heard(), [Err(0), Ok(7)]);
         assert!(!pair.is_woken(), "the serving thread sleeps on");
-        pair.telling.awake(false);
-        assert_eq!((pair.telling.rest().unwrap(), pair.telling.fences()), (NONE, 0));
+        pair.event_queue.awake(false);
+        assert_eq!((pair.event_queue.rest().unwrap(), pair.event_queue.fences()), (NONE, 0));
     }
 
     #[test]
@@ -270,9 +270,9 @@ mod tests {
         let mut pair = Pair::new();
         let number = pair.asked(7);
         pair.done(22);
-        pair.telling.signalled(Signal::Global(number));
+        pair.event_queue.signalled(Signal::Global(number));
         assert_eq!(pair.heard(), []);
-        assert_eq!(pair.telling.rest().unwrap(), NONE);
+        assert_eq!(pair.event_queue.rest().unwrap(), NONE);
         assert_eq!(pair.heard(), [Err(22), Ok(7)]);
     }
 
@@ -280,19 +280,19 @@ mod tests {
     fn a_fence_that_the_socket_does_not_take_wakes_the_serving_thread() {
         let mut pair = Pair::new();
         let mut sent = 0;
-        while !pair.telling.rest().unwrap().blocked {
-            pair.telling.awake(false);
+        while !pair.event_queue.rest().unwrap().blocked {
+            pair.event_queue.awake(false);
             pair.done(sent);
-            pair.telling.urge();
+            pair.event_queue.urge();
             sent += 1;
         }
         // It knows already, and waits for the socket.
         let number = pair.asked(7);
-        pair.telling.signalled(Signal::Global(number));
+        pair.event_queue.signalled(Signal::Global(number));
         assert!(!pair.is_woken());
         let heard = pair.heard();
-        pair.telling.awake(false);
-        assert_eq!(pair.telling.rest().unwrap(), NONE);
+        pair.event_queue.awake(false);
+        assert_eq!(pair.event_queue.rest().unwrap(), NONE);
         let all: Vec<_> = heard.into_iter().chain(pair.heard()).collect();
         let due: Vec<_> = (0..sent).map(Err).chain([Ok(7)]).collect();
         assert_eq!(all, due, "in order, each once");
@@ -300,38 +300,38 @@ mod tests {
         // A socket that is full for a fence alone.
         let fences: Vec<u32> = (0..1 << 13).map(|fence| pair.asked(fence)).collect();
         let told = fences.iter().position(|&number| {
-            pair.telling.signalled(Signal::Global(number));
+            pair.event_queue.signalled(Signal::Global(number));
             pair.is_woken()
         });
         assert!(told.is_some());
-        pair.telling.awake(true);
-        assert!(!pair.is_woken() && pair.telling.rest().unwrap().blocked);
+        pair.event_queue.awake(true);
+        assert!(!pair.is_woken() && pair.event_queue.rest().unwrap().blocked);
     }
 
     #[test]
     fn what_is_done_already_is_told_with_its_answer_or_after_the_fences_before_it() {
         let mut pair = Pair::new();
         pair.done(0);
-        assert!(!pair.telling.follow(Line::Global, 1));
-        assert_eq!(pair.telling.rest().unwrap(), NONE);
+        assert!(!pair.event_queue.follow(Line::Global, 1));
+        assert_eq!(pair.event_queue.rest().unwrap(), NONE);
         assert_eq!(pair.heard(), [Err(0), Ok(1)]);
-        pair.telling.awake(false);
+        pair.event_queue.awake(false);
         let number = pair.asked(2);
-        assert!(pair.telling.follow(Line::Global, 3));
-        pair.telling.rest().unwrap();
+        assert!(pair.event_queue.follow(Line::Global, 3));
+        pair.event_queue.rest().unwrap();
         assert_eq!(pair.heard(), []);
-        pair.telling.signalled(Signal::Global(number));
+        pair.event_queue.signalled(Signal::Global(number));
         assert_eq!(pair.heard(), [Ok(2), Ok(3)]);
     }
 
     #[test]
     fn what_cannot_be_asked_for_is_not_waited_for() {
         let pair = Pair::new();
-        assert!(!pair.telling.ask(Line::Global, Some(1), |_| false));
-        assert_eq!(pair.telling.fences(), 0);
+        assert!(!pair.event_queue.ask(Line::Global, Some(1), |_| false));
+        assert_eq!(pair.event_queue.fences(), 0);
         for fence in 0..MAX_FENCES as u64 {
             pair.asked(fence);
         }
-        assert!(!pair.telling.ask(Line::Global, Some(1), |_| panic!("it is not asked")));
+        assert!(!pair.event_queue.ask(Line::Global, Some(1), |_| panic!("it is not asked")));
     }
 }

@@ -15,7 +15,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// A renderer's output as it comes.
 #[derive(Debug, Default)]
-pub struct Words {
+pub struct OutputLines {
     unfinished: Vec<u8>,
     since: Option<Instant>,
     lines: u32,
@@ -23,7 +23,7 @@ pub struct Words {
     last: Option<Instant>,
 }
 
-impl Words {
+impl OutputLines {
     /// How long the rest is to be left unread.
     pub fn pause(&self, now: Instant) -> Duration {
         let last = self.last.filter(|_| self.left_out > 0);
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn lines_are_put_together_cleaned_and_cut() {
-        let mut words = Words::default();
+        let mut words = OutputLines::default();
         let mut logged = Vec::new();
         let mut log = |line: &str| logged.push(line.to_owned());
         let now = Instant::now();
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_flood_costs_few_lines_little_memory_and_is_read_slowly() {
-        let mut words = Words::default();
+        let mut words = OutputLines::default();
         let mut logged = Vec::new();
         let mut log = |line: &str| logged.push(line.to_owned());
         let now = Instant::now();
