@@ -1,7 +1,8 @@
-//! What of a picture has changed, as a few rectangles: gathered by the device for a batch, and by the screen for a commit.
+//! What of a picture has changed, as a few rectangles: gathered by the device for a batch, and by the screen for a
+//! commit.
 //!
-//! Pure and of a fixed size, so that no guest makes it grow: beyond [`MAX_RECTS`] all rectangles become the one around them.
-//! Every pixel that was added stays covered. Every sum saturates.
+//! Pure and of a fixed size, so that no guest makes it grow: beyond [`MAX_RECTS`] all rectangles become the one around
+//! them. Every pixel that was added stays covered. Every sum saturates.
 
 use crate::frames::Rect;
 

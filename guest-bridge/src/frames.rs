@@ -1,12 +1,13 @@
 //! What the device thread and the screen say to one another: the way of a frame inside phyllome-guest.
 //!
-//! [`ToScreen`] goes from the device's thread (`gpu::service`, at the end of each of its rounds) straight to the screen's hub
-//! (`screen::hub`) through one bounded tokio channel of [`TO_SCREEN_DEPTH`]; [`ToDevice`] comes back from the hub by the
-//! device's sender, which wakes the thread. Nobody stands between. The device never waits for room in the channel, but gathers
-//! what has changed and says it later, so no guest can make it grow. For each scanout at most one [`ToScreen::Flush`] is under
-//! way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the meantime is gathered as damage, and a
-//! changed picture is announced just before its first flush. A screen that is hidden or missing answers nothing; the device then
-//! completes fences from its slow timer. After [`ToDevice::Attached`]`(true)` the device says again everything that is shown.
+//! [`ToScreen`] goes from the device's thread (`gpu::service`, at the end of each of its rounds) straight to the
+//! screen's hub (`screen::hub`) through one bounded tokio channel of [`TO_SCREEN_DEPTH`]; [`ToDevice`] comes back from
+//! the hub by the device's sender, which wakes the thread. Nobody stands between. The device never waits for room in
+//! the channel, but gathers what has changed and says it later, so no guest can make it grow. For each scanout at most
+//! one [`ToScreen::Flush`] is under way until the screen answers [`ToDevice::Presented`]; what the guest flushes in the
+//! meantime is gathered as damage, and a changed picture is announced just before its first flush. A screen that is
+//! hidden or missing answers nothing; the device then completes fences from its slow timer. After
+//! [`ToDevice::Attached`]`(true)` the device says again everything that is shown.
 
 use phyllome_protocol::ScanoutId;
 use rustix::mm::{MapFlags, ProtFlags};
@@ -69,14 +70,14 @@ impl Dmabuf {
     }
 }
 
-/// The host memory of one resource, shared with the compositor without a copy. Dropped when the resource and every screen
-/// have let go of it.
+/// The host memory of one resource, shared with the compositor without a copy. Dropped when the resource and every
+/// screen have let go of it.
 #[derive(Debug)]
 pub struct SharedBuffer {
     /// Unique in this process; never used again.
     pub id: u64,
-    /// The memory: sealed against shrinking, `stride * height` bytes at least. None where the pixels are the guest's own pages or the
-    /// renderer's; those are a dmabuf.
+    /// The memory: sealed against shrinking, `stride * height` bytes at least. None where the pixels are the guest's
+    /// own pages or the renderer's; those are a dmabuf.
     pub memfd: Option<OwnedFd>,
     /// The same memory as a dmabuf, where /dev/udmabuf could make one, or the renderer.
     pub dmabuf: Option<Dmabuf>,
@@ -88,13 +89,14 @@ pub struct SharedBuffer {
     pub stride: u32,
     /// DRM fourcc of the pixels.
     pub fourcc: u32,
-    /// It is the renderer's: a screen that cannot show it as it is says [`ToDevice::Refused`] and gets memory of ours instead.
+    /// It is the renderer's: a screen that cannot show it as it is says [`ToDevice::Refused`] and gets memory of ours
+    /// instead.
     pub replaceable: bool,
 }
 
 impl SharedBuffer {
-    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf cannot be mapped, or is
-    /// not rows of pixels from the top.
+    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf
+    /// cannot be mapped, or is not rows of pixels from the top.
     pub fn reader(&self) -> io::Result<Reader<'_>> {
         if let Some(memfd) = &self.memfd {
             return Ok(Reader::File(memfd.as_fd()));
@@ -161,7 +163,8 @@ impl Mapping {
     fn new(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<Self> {
         let length = usize::try_from(offset.saturating_add(bytes)).map_err(io::Error::other)?;
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
-        // SAFETY: a new map at an address that the kernel chooses; the kernel refuses what goes beyond the dmabuf's pages.
+        // SAFETY: a new map at an address that the kernel chooses; the kernel refuses what goes beyond the dmabuf's
+        // pages.
         let start =
             unsafe { rustix::mm::mmap(std::ptr::null_mut(), length, ProtFlags::READ, MapFlags::SHARED, file, 0) }?;
         let start = NonNull::new(start.cast()).ok_or_else(|| io::Error::from(io::ErrorKind::OutOfMemory))?;
@@ -169,8 +172,8 @@ impl Mapping {
     }
 
     fn slice(&self) -> VolatileSlice<'_> {
-        // SAFETY: `length` bytes from `start` on are mapped while `self` lives; a dmabuf's pages cannot be taken away under a map.
-        // Nothing is written through the slice, and whoever else writes is allowed for by volatile reads.
+        // SAFETY: `length` bytes from `start` on are mapped while `self` lives; a dmabuf's pages cannot be taken away
+        // under a map. Nothing is written through the slice, and whoever else writes is allowed for by volatile reads.
         unsafe { VolatileSlice::new(self.start.as_ptr(), self.length) }
     }
 }
@@ -221,7 +224,8 @@ pub enum ToScreen {
         id: ScanoutId,
         /// Counts up; comes back in [`ToDevice::Presented`].
         serial: u64,
-        /// What has changed, in pixels of the scanout (0, 0 is the top left of [`Picture::source`]); at most 16 rectangles.
+        /// What has changed, in pixels of the scanout (0, 0 is the top left of [`Picture::source`]); at most 16
+        /// rectangles.
         damage: Vec<Rect>,
     },
     /// The cursor of a scanout changed; `None` hides it.
@@ -252,8 +256,8 @@ pub enum ToDevice {
         /// What is preferred.
         mode: PreferredMode,
     },
-    /// The compositor does not take the buffer with this id, which is [`SharedBuffer::replaceable`]: what the scanout showed before is still
-    /// there.
+    /// The compositor does not take the buffer with this id, which is [`SharedBuffer::replaceable`]: what the scanout
+    /// showed before is still there.
     Refused {
         /// Its id.
         buffer: u64,

@@ -1,8 +1,10 @@
-//! How long a thread looks again before it sleeps, as KVM does before it halts a virtual processor: pure, with time passed in.
+//! How long a thread looks again before it sleeps, as KVM does before it halts a virtual processor: pure, with time
+//! passed in.
 //!
-//! To sleep and to be woken costs a processor that runs nothing else tens of microseconds, which is more than many answers take. A
-//! thread whose last sleeps were short looks for as long as [`MOST`] before the next; after a long one it does not look at all until
-//! sleeps are short again. So nothing is spent while nothing happens, nor where answers take long.
+//! To sleep and to be woken costs a processor that runs nothing else tens of microseconds, which is more than many
+//! answers take. A thread whose last sleeps were short looks for as long as [`MOST`] before the next; after a long one
+//! it does not look at all until sleeps are short again. So nothing is spent while nothing happens, nor where answers
+//! take long.
 
 use std::time::Duration;
 

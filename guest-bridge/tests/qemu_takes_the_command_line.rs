@@ -1,4 +1,5 @@
-//! The real QEMU starts with the command lines that are generated, sandbox included, and sees every path as it was meant.
+//! The real QEMU starts with the command lines that are generated, sandbox included, and sees every path as it was
+//! meant.
 //!
 //! The vhost-user device is left out, because it needs its backend; that QEMU knows its properties is asked for alone.
 

@@ -1,7 +1,7 @@
 //! phyllome-guest: runs one guest in the foreground, or prints the command line that would.
 //!
-//! It reads the definition, sets up its log and hands over to the library. Whatever is wrong is one sentence on standard error.
-//! Exit status: 0 the guest has ended in order, 1 it has not or could not start, 2 wrong usage.
+//! It reads the definition, sets up its log and hands over to the library. Whatever is wrong is one sentence on
+//! standard error. Exit status: 0 the guest has ended in order, 1 it has not or could not start, 2 wrong usage.
 
 use anyhow::{Context, anyhow, bail};
 use clap::{Args, Parser, Subcommand};
@@ -41,7 +41,8 @@ enum Task {
         /// Open no window; show the guest only where the control socket says
         #[arg(long)]
         control_only: bool,
-        /// How long the guest has to power off once phyllome-guest is asked to end (SIGTERM, Ctrl-C); asked again, it ends at once
+        /// How long the guest has to power off once phyllome-guest is asked to end (SIGTERM, Ctrl-C); asked again, it
+        /// ends at once
         #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(..=86_400))]
         stop_timeout: u64,
     },
@@ -91,8 +92,8 @@ fn size(text: &str) -> Result<(u32, u32), String> {
         .ok_or_else(|| "use WxH, such as 1280x800".into())
 }
 
-/// Raises the soft limit of open descriptors to the hard one (65536 at most): a guest may have 512 resources, and each that is
-/// shown costs up to three. An error leaves the limit as it was.
+/// Raises the soft limit of open descriptors to the hard one (65536 at most): a guest may have 512 resources, and each
+/// that is shown costs up to three. An error leaves the limit as it was.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     const WANTED: u64 = 65_536;

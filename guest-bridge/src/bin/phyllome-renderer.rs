@@ -1,8 +1,10 @@
-//! phyllome-renderer: draws what one guest's 3D contexts ask for. phyllome-guest starts it, on a socket that it inherits.
+//! phyllome-renderer: draws what one guest's 3D contexts ask for. phyllome-guest starts it, on a socket that it
+//! inherits.
 //!
-//! Exit status: 0 phyllome-guest has closed the connection, 1 there can be no 3D or something failed, 2 wrong usage. Whatever is
-//! wrong is one sentence on standard error; phyllome-guest is told too if 3D cannot start. Before it loads the library it takes
-//! from itself whatever drawing does not need ([`cage`]), and more before it reads anything of the guest's.
+//! Exit status: 0 phyllome-guest has closed the connection, 1 there can be no 3D or something failed, 2 wrong usage.
+//! Whatever is wrong is one sentence on standard error; phyllome-guest is told too if 3D cannot start. Before it loads
+//! the library it takes from itself whatever drawing does not need ([`cage`]), and more before it reads anything of the
+//! guest's.
 
 use clap::Parser;
 #[cfg(feature = "test-doors")]

@@ -1,10 +1,11 @@
 //! Which files the renderer may open: what drivers read, the render node, nothing to write to.
 //!
-//! Best effort: older kernels restrict less, and one line says what is left open. Descriptors that are open already stay as they
-//! are. Besides the node, /dev/udmabuf can be written to where the host lets this user: what the CPU draws, also behind a node
-//! that cannot draw itself, is given out as dmabufs by it alone. Whoever has the renderer can make dmabufs with it of memory that
-//! the renderer has anyway, and nothing else. The names and attributes of files are beyond landlock. Folders that the user names
-//! to drivers by their environment are readable too, as their drivers lie there.
+//! Best effort: older kernels restrict less, and one line says what is left open. Descriptors that are open already
+//! stay as they are. Besides the node, /dev/udmabuf can be written to where the host lets this user: what the CPU
+//! draws, also behind a node that cannot draw itself, is given out as dmabufs by it alone. Whoever has the renderer can
+//! make dmabufs with it of memory that the renderer has anyway, and nothing else. The names and attributes of files are
+//! beyond landlock. Folders that the user names to drivers by their environment are readable too, as their drivers lie
+//! there.
 
 use super::Plan;
 use landlock::{

@@ -1,8 +1,9 @@
-//! What the kernel holds the process to by number, and what becomes of it when the host runs out of memory or it crashes.
+//! What the kernel holds the process to by number, and what becomes of it when the host runs out of memory or it
+//! crashes.
 //!
-//! The guest's memory is mapped here: neither it nor anything else is ever written to a core. There is no limit on the number of
-//! threads, as older kernels count the user's other processes with them; seccomp allows no process beside this one. Limits are
-//! only ever lowered.
+//! The guest's memory is mapped here: neither it nor anything else is ever written to a core. There is no limit on the
+//! number of threads, as older kernels count the user's other processes with them; seccomp allows no process beside
+//! this one. Limits are only ever lowered.
 
 use rustix::process::{Resource, Rlimit};
 use std::fs;
@@ -12,7 +13,8 @@ use std::fs;
 pub struct Limits {
     /// Open descriptors.
     pub descriptors: u64,
-    /// Bytes of memory of its own, and bytes of each file in memory that it makes; the guest's memory and the GPU's do not count.
+    /// Bytes of memory of its own, and bytes of each file in memory that it makes; the guest's memory and the GPU's do
+    /// not count.
     pub memory: u64,
     /// Bytes of address space with everything that is mapped; `None` for as much as there is.
     pub address_space: Option<u64>,

@@ -1,12 +1,13 @@
 //! What a process of a guest may see and do: each process's cage has its place here.
 //!
-//! Today there is one, phyllome-renderer's: what it takes from itself, so that whoever takes it over through the C libraries has
-//! next to nothing. Two stages. [`enter`], before any C library is loaded and while there is one thread: limits ([`limits`]), no
-//! new privileges, namespaces of its own without a network and without a capability ([`namespaces`]), no file but what drivers
-//! read ([`landlock`]), no system call that no driver makes ([`seccomp`]). [`Entered::tighten`], once the library runs and before
-//! any byte of the guest's is read: only the system calls that drawing makes, in every thread. What a kernel lacks is a line for
-//! the log and the renderer goes on with the other layers, as each stands for itself; without `no_new_privs` or seccomp, which
-//! every kernel of today has, there is no 3D. Nothing here can be taken back.
+//! Today there is one, phyllome-renderer's: what it takes from itself, so that whoever takes it over through the C
+//! libraries has next to nothing. Two stages. [`enter`], before any C library is loaded and while there is one thread:
+//! limits ([`limits`]), no new privileges, namespaces of its own without a network and without a capability
+//! ([`namespaces`]), no file but what drivers read ([`landlock`]), no system call that no driver makes ([`seccomp`]).
+//! [`Entered::tighten`], once the library runs and before any byte of the guest's is read: only the system calls that
+//! drawing makes, in every thread. What a kernel lacks is a line for the log and the renderer goes on with the other
+//! layers, as each stands for itself; without `no_new_privs` or seccomp, which every kernel of today has, there is no
+//! 3D. Nothing here can be taken back.
 
 pub mod landlock;
 pub mod limits;
@@ -56,8 +57,8 @@ pub struct Entered {
     confined: bool,
 }
 
-/// The first stage. To be called while the process has a single thread, with its socket and its render node open and nothing
-/// else done.
+/// The first stage. To be called while the process has a single thread, with its socket and its render node open and
+/// nothing else done.
 pub fn enter(plan: Plan<'_>) -> Result<Entered, Failed> {
     let mut missing = limits::apply(plan.limits);
     // SAFETY: no memory is involved.

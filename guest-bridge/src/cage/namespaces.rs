@@ -1,16 +1,16 @@
-//! Namespaces of its own: no network (nor the abstract sockets that belong to one), no System V objects, and a user namespace
-//! that maps nobody, in which it then gives up every capability.
+//! Namespaces of its own: no network (nor the abstract sockets that belong to one), no System V objects, and a user
+//! namespace that maps nobody, in which it then gives up every capability.
 //!
-//! The kernel of a container, or a security module (Ubuntu's AppArmor), may refuse all of it: then no socket can be made all the
-//! same (seccomp). There is no namespace of processes: one cannot enter one oneself, and threads could not be made after trying.
-//! None of mounts either: landlock decides on files, and refuses every mount.
+//! The kernel of a container, or a security module (Ubuntu's AppArmor), may refuse all of it: then no socket can be
+//! made all the same (seccomp). There is no namespace of processes: one cannot enter one oneself, and threads could not
+//! be made after trying. None of mounts either: landlock decides on files, and refuses every mount.
 
 use std::io;
 
 const OWN: libc::c_int = libc::CLONE_NEWUSER | libc::CLONE_NEWNET | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
-/// Leaves the namespaces of whoever started it and gives up all capabilities; a sentence for each that could not be done. The
-/// process must have one thread.
+/// Leaves the namespaces of whoever started it and gives up all capabilities; a sentence for each that could not be
+/// done. The process must have one thread.
 pub fn leave() -> Vec<String> {
     let mut missing = Vec::new();
     let death_signal = parent_death_signal();

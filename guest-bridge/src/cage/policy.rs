@@ -1,16 +1,17 @@
 //! Which system calls the renderer may make, as data: [`seccomp`](super::seccomp) makes filters of it.
 //!
-//! [`FORBIDDEN`] is what no driver does and an intruder wants: programs, other processes, sockets, mounts, keys, the kernel's
-//! wide interfaces. It is refused from before the library is loaded. [`ALLOWED`] and [`LIMITED`] are all that is left once the
-//! library runs: what virglrenderer, EGL and llvmpipe were seen to call while they drew, with the neighbours that another version
-//! of them, of the C library or a driver of a GPU calls for the same.
+//! [`FORBIDDEN`] is what no driver does and an intruder wants: programs, other processes, sockets, mounts, keys, the
+//! kernel's wide interfaces. It is refused from before the library is loaded. [`ALLOWED`] and [`LIMITED`] are all that
+//! is left once the library runs: what virglrenderer, EGL and llvmpipe were seen to call while they drew, with the
+//! neighbours that another version of them, of the C library or a driver of a GPU calls for the same.
 //!
-//! Whatever is refused gets EPERM rather than the death of the process: Mesa and the C library try calls that they can do
-//! without (scheduling, affinity, newer calls), which differ by version, and each would end 3D for a guest that did nothing
-//! wrong; an intruder gains nothing by an error. What the C library replaces by an older call only if it is not there gets ENOSYS
-//! ([`ABSENT`]). A call by another processor's conventions ends the process.
+//! Whatever is refused gets EPERM rather than the death of the process: Mesa and the C library try calls that they can
+//! do without (scheduling, affinity, newer calls), which differ by version, and each would end 3D for a guest that did
+//! nothing wrong; an intruder gains nothing by an error. What the C library replaces by an older call only if it is not
+//! there gets ENOSYS ([`ABSENT`]). A call by another processor's conventions ends the process.
 //!
-//! Memory that is executable stays allowed: llvmpipe makes machine code of shaders, and drivers of GPUs of vertex programs.
+//! Memory that is executable stays allowed: llvmpipe makes machine code of shaders, and drivers of GPUs of vertex
+//! programs.
 
 use libc::*;
 
@@ -71,8 +72,8 @@ pub const FORBIDDEN: &[c_long] = &[
     SYS_move_pages,
     SYS_setpriority,
     SYS_ioprio_set,
-    // The group of processes that is ended with the renderer, and with it whatever the library started for Venus. The library tries
-    // to give that a group of its own and does without.
+    // The group of processes that is ended with the renderer, and with it whatever the library started for Venus. The
+    // library tries to give that a group of its own and does without.
     SYS_setpgid,
     SYS_setsid,
     // Sockets.
@@ -320,7 +321,8 @@ pub const LIMITED: &[c_long] =
 /// A new namespace in `clone`'s flags; CLONE_NEWTIME cannot be asked for by it.
 const NEW_NAMESPACES: [c_int; 7] =
     [CLONE_NEWNS, CLONE_NEWCGROUP, CLONE_NEWUTS, CLONE_NEWIPC, CLONE_NEWUSER, CLONE_NEWPID, CLONE_NEWNET];
-/// Kinds of commands to devices, by their second byte: DRM, dmabufs, fences, udmabuf. None of them is a terminal's or a socket's.
+/// Kinds of commands to devices, by their second byte: DRM, dmabufs, fences, udmabuf. None of them is a terminal's or a
+/// socket's.
 const COMMANDS: [u8; 4] = [b'd', b'b', b'>', b'u'];
 /// Commands to descriptors of any kind: whether it is a terminal, blocking, closing on exec, bytes to read.
 const PLAIN_COMMANDS: [u32; 5] = [0x5401, 0x5421, 0x5450, 0x5451, 0x541b];
@@ -336,8 +338,8 @@ const KCMP_FILE: u32 = 0;
 /// What makes or changes a file, as flags of open.
 const CHANGES: c_int = O_CREAT | O_TRUNC | (O_TMPFILE & !O_DIRECTORY) | O_APPEND;
 
-/// Calls that are allowed in the second stage for some arguments. Numbers that other processes could be meant by are checked to
-/// be the process's own.
+/// Calls that are allowed in the second stage for some arguments. Numbers that other processes could be meant by are
+/// checked to be the process's own.
 pub fn limited(late: Late) -> Vec<Rule> {
     let any =
         |index: u8, values: &[c_int]| values.iter().map(|&value| vec![is(index, value as u32)]).collect::<Vec<_>>();

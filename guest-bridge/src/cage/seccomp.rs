@@ -1,7 +1,8 @@
 //! Installs the filters of system calls that [`policy`](super::policy) describes.
 //!
-//! Filters add up: the kernel takes the strictest answer, and of equally strict ones the latest filter's. The first stage is two
-//! filters for the calling thread, from which later threads inherit; the second is one more for all threads at once.
+//! Filters add up: the kernel takes the strictest answer, and of equally strict ones the latest filter's. The first
+//! stage is two filters for the calling thread, from which later threads inherit; the second is one more for all
+//! threads at once.
 
 use super::policy::{self, ABSENT, Late, Needs, Rule, When};
 use seccompiler::{
@@ -44,7 +45,8 @@ pub fn late(late: Late) -> Result<(), Failed> {
     Ok(seccompiler::apply_filter_all_threads(&allowed)?)
 }
 
-/// `matching` for what `rules` name, `otherwise` for the rest; the end for calls by the conventions of another processor.
+/// `matching` for what `rules` name, `otherwise` for the rest; the end for calls by the conventions of another
+/// processor.
 fn compile(rules: Vec<Rule>, otherwise: SeccompAction, matching: SeccompAction) -> Result<BpfProgram, Failed> {
     let mut table: BTreeMap<i64, Vec<SeccompRule>> = BTreeMap::new();
     for (call, alternatives) in rules {

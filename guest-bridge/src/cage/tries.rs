@@ -1,8 +1,8 @@
-//! What an intruder would try from inside, tried: tests start a renderer with `--try`, which does all of this where the sandbox
-//! is to hold and then goes on to draw.
+//! What an intruder would try from inside, tried: tests start a renderer with `--try`, which does all of this where the
+//! sandbox is to hold and then goes on to draw.
 //!
-//! Each is one system call with arguments that would do no harm if it were granted, and says what the kernel answered: 0 or the
-//! error. Nothing of it runs otherwise.
+//! Each is one system call with arguments that would do no harm if it were granted, and says what the kernel answered:
+//! 0 or the error. Nothing of it runs otherwise.
 
 use super::namespaces::parent_death_signal;
 use libc::*;
@@ -54,8 +54,8 @@ pub fn run(stage: Stage) {
 /// A system call with up to six arguments.
 macro_rules! call {
     ($number:expr $(, $argument:expr)* $(,)?) => {
-        // SAFETY: every pointer below is null, where the kernel answers EFAULT at most, or of a constant, or of a variable of
-        // the caller's that is large enough; no descriptor or memory that anything else uses is touched.
+        // SAFETY: every pointer below is null, where the kernel answers EFAULT at most, or of a constant, or of a
+        // variable of the caller's that is large enough; no descriptor or memory that anything else uses is touched.
         unsafe { syscall($number $(, $argument)*) }
     };
 }
@@ -190,8 +190,8 @@ const TRIES: [Try; 57] = [
 /// `getpid` as 32-bit programs call it.
 fn foreign() {
     #[cfg(target_arch = "x86_64")]
-    // SAFETY: the call has no arguments and returns a number in a register that is given up; what the kernel does not keep of
-    // the others is given up too.
+    // SAFETY: the call has no arguments and returns a number in a register that is given up; what the kernel does not
+    // keep of the others is given up too.
     unsafe {
         std::arch::asm!(
             "int 0x80",

@@ -1,8 +1,8 @@
 //! A resource's backing: which pieces of guest memory hold its pixels, and the copy out of them.
 //!
-//! Addresses are the guest's. They are resolved against the memory table when they are attached and again whenever the table
-//! has changed, so that no copy ever uses a mapping that is gone. The guest may write to the memory during a copy; the copy
-//! then has some of both, as on real hardware, and nothing else happens.
+//! Addresses are the guest's. They are resolved against the memory table when they are attached and again whenever the
+//! table has changed, so that no copy ever uses a mapping that is gone. The guest may write to the memory during a
+//! copy; the copy then has some of both, as on real hardware, and nothing else happens.
 
 use super::class::Class;
 use super::memory::Memory;

@@ -1,8 +1,9 @@
-//! A blob resource of guest memory: pages of the guest's own that hold whatever the guest says, and the pictures that it shows
-//! of them.
+//! A blob resource of guest memory: pages of the guest's own that hold whatever the guest says, and the pictures that
+//! it shows of them.
 //!
-//! Where /dev/udmabuf takes the pages, a picture is a dmabuf of just these, and nothing is ever copied. Elsewhere it is memory of
-//! ours, into which what the guest flushes is copied. Sizes, offsets and strides come from the guest and are checked here.
+//! Where /dev/udmabuf takes the pages, a picture is a dmabuf of just these, and nothing is ever copied. Elsewhere it is
+//! memory of ours, into which what the guest flushes is copied. Sizes, offsets and strides come from the guest and are
+//! checked here.
 
 use super::backing::Backing;
 use super::class::Class;
@@ -124,8 +125,8 @@ impl GuestBlob {
         Ok(Self { size, backing: Some(backing), pictures: Vec::new() })
     }
 
-    /// The buffer with which the screen shows `image`, made when it is first shown. Pictures whose buffers are not among `shown`
-    /// make room.
+    /// The buffer with which the screen shows `image`, made when it is first shown. Pictures whose buffers are not
+    /// among `shown` make room.
     pub fn picture(
         &mut self,
         image: &Image,
@@ -147,7 +148,8 @@ impl GuestBlob {
             });
         }
         let Image { width, height, format, stride, offset } = *image;
-        // Whole pages; the picture begins within the first of them. The last row's padding has to be there too: compositors count it.
+        // Whole pages; the picture begins within the first of them. The last row's padding has to be there too:
+        // compositors count it.
         let before = u64::from(offset) % PAGE;
         let bytes = before + (image.end() - u64::from(offset));
         let dmabuf = udmabuf.and_then(|udmabuf| {

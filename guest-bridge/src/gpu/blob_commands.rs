@@ -1,4 +1,5 @@
-//! The device's commands on blobs: made of guest memory here or of the host's by the 3D half, and mapped into the guest.
+//! The device's commands on blobs: made of guest memory here or of the host's by the 3D half, and mapped into the
+//! guest.
 //!
 //! As in `device`, nothing that a guest sends can panic, and a command that is refused changes nothing.
 

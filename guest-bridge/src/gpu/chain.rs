@@ -1,7 +1,8 @@
-//! Descriptor chains (virtio 1.3, 2.7): from a head to the pieces of guest memory that hold a request and take its response.
+//! Descriptor chains (virtio 1.3, 2.7): from a head to the pieces of guest memory that hold a request and take its
+//! response.
 //!
-//! The guest may change descriptors at any moment, so each is read once, by value. Loops, tables in tables, tables that are
-//! too long, indices beyond the ring, readable after writable: the chain is broken, and its head still goes back.
+//! The guest may change descriptors at any moment, so each is read once, by value. Loops, tables in tables, tables that
+//! are too long, indices beyond the ring, readable after writable: the chain is broken, and its head still goes back.
 
 use super::memory::Memory;
 use super::wire::MAX_REQUEST;
@@ -130,7 +131,8 @@ impl Chain {
         self.writable.iter().map(|piece| u64::from(piece.length)).sum()
     }
 
-    /// Copies the request into `request`, at most [`MAX_REQUEST`] bytes of it. Fails where it lies outside guest memory.
+    /// Copies the request into `request`, at most [`MAX_REQUEST`] bytes of it. Fails where it lies outside guest
+    /// memory.
     pub fn copy_request(&self, memory: &Memory, request: &mut Vec<u8>) -> Result<(), Broken> {
         request.clear();
         for piece in &self.readable {

@@ -1,10 +1,11 @@
 //! The device itself: its state, and the way of each command to what executes it.
 //!
-//! `resource_commands`, `scanout_commands` and `blob_commands` execute, `three_d` forwards, `publish` says what the screen gets.
+//! `resource_commands`, `scanout_commands` and `blob_commands` execute, `three_d` forwards, `publish` says what the
+//! screen gets.
 //!
-//! No sockets and no queues here: requests come as bytes that were copied before, responses go as bytes, time is passed in.
-//! Every id, size and rectangle is the guest's wish and is looked up, bounded or refused; nothing a guest sends can panic,
-//! and a command that is refused changes nothing.
+//! No sockets and no queues here: requests come as bytes that were copied before, responses go as bytes, time is passed
+//! in. Every id, size and rectangle is the guest's wish and is looked up, bounded or refused; nothing a guest sends can
+//! panic, and a command that is refused changes nothing.
 
 use super::class::{Class, Errors};
 use super::edid::{clamp, edid};
@@ -354,8 +355,8 @@ fn undecodable(refusal: Refusal) -> Refused {
 /// A random UUID (RFC 9562, version 4).
 fn random_uuid() -> [u8; 16] {
     let mut uuid = [0u8; 16];
-    // SAFETY: the buffer lives through the call and is as long as is said. getrandom fills 16 bytes whole or fails; after a
-    // failure, which Linux knows only before its pool is seeded, the UUID is less random and still well-formed.
+    // SAFETY: the buffer lives through the call and is as long as is said. getrandom fills 16 bytes whole or fails;
+    // after a failure, which Linux knows only before its pool is seeded, the UUID is less random and still well-formed.
     unsafe { libc::getrandom(uuid.as_mut_ptr().cast(), uuid.len(), 0) };
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;

@@ -1,7 +1,8 @@
 //! A scanout's EDID (VESA E-EDID 1.4): one preferred mode, the guest's area, and a few standard modes that fit into it.
 //!
-//! Pure. Timings are those of CVT with reduced blanking. A mode that an EDID's detailed timing cannot hold (more than 4095
-//! pixels, or a pixel clock above 655 MHz) goes into a DisplayID extension, and the base block prefers 1920×1080 then.
+//! Pure. Timings are those of CVT with reduced blanking. A mode that an EDID's detailed timing cannot hold (more than
+//! 4095 pixels, or a pixel clock above 655 MHz) goes into a DisplayID extension, and the base block prefers 1920×1080
+//! then.
 
 use crate::frames::PreferredMode;
 use crate::renderer::limits::MAX_SIDE;
@@ -12,7 +13,8 @@ const SMALLEST: (u32, u32) = (640, 480);
 const REFRESH: std::ops::RangeInclusive<u32> = 30_000..=1_000_000;
 const BLOCK: usize = 128;
 
-/// A mode that an EDID can prefer: every number brought into its bounds, sizes made up at 96 dpi where they are unknown.
+/// A mode that an EDID can prefer: every number brought into its bounds, sizes made up at 96 dpi where they are
+/// unknown.
 pub fn clamp(mode: PreferredMode) -> PreferredMode {
     let width = mode.width.clamp(SMALLEST.0, MAX_SIDE);
     let height = mode.height.clamp(SMALLEST.1, MAX_SIDE);
@@ -58,7 +60,8 @@ impl Timing {
             () if is(5, 4) || is(15, 9) => 7,
             () => 10,
         };
-        // Time of a frame less the 460 µs, shared among the lines, in picoseconds: positive, since no frame is under 1 ms.
+        // Time of a frame less the 460 µs, shared among the lines, in picoseconds: positive, since no frame is under 1
+        // ms.
         let frame_ps = 1_000_000_000_000_000 / u64::from(mode.refresh_mhz);
         let line_ps = (frame_ps - 460_000_000) / u64::from(height);
         let lines = (460_000_000 / line_ps.max(1) + 1).min(4095) as u32;
@@ -138,8 +141,8 @@ const STANDARD: [(u32, u32, [u8; 2]); 8] = [
     (1920, 1200, [0xd1, 0x00]),
 ];
 
-/// The EDID that prefers `mode` ([`clamp`]ed here): 128 bytes, or 256 with a DisplayID extension. `scanout` tells monitors
-/// of one guest apart.
+/// The EDID that prefers `mode` ([`clamp`]ed here): 128 bytes, or 256 with a DisplayID extension. `scanout` tells
+/// monitors of one guest apart.
 pub fn edid(mode: PreferredMode, scanout: u32) -> Vec<u8> {
     let mode = clamp(mode);
     let timing = Timing::reduced(&mode);
@@ -154,7 +157,8 @@ pub fn edid(mode: PreferredMode, scanout: u32) -> Vec<u8> {
     block.extend([1, 0]);
     block.extend((scanout + 1).to_le_bytes());
     block.extend([0, (2026u16 - 1990) as u8, 1, 4]);
-    // Digital, 8 bits per colour, DisplayPort; size in cm; gamma 2.2; RGB, the first timing is native and preferred, sRGB.
+    // Digital, 8 bits per colour, DisplayPort; size in cm; gamma 2.2; RGB, the first timing is native and preferred,
+    // sRGB.
     let cm = |mm: u32| (mm.div_ceil(10)).min(255) as u8;
     block.extend([0xa5, cm(mode.width_mm), cm(mode.height_mm), 120, 0x06]);
     // sRGB's primaries and white point.
@@ -204,7 +208,8 @@ fn display_id(timing: &Timing, mode: &PreferredMode, scanout: u32) -> [u8; BLOCK
     bytes.extend([0x70, 0x13, 121, 3, 0]);
     // Product identification, 12 bytes: maker, product, serial number, week 0 of 2026, no name.
     bytes.extend([0, 0, 12, b'P', b'H', b'Y', 1, 0, s0, s1, s2, s3, 0, 26, 0]);
-    // Display parameters, 12 bytes: size in tenths of a millimetre, pixels, no extras, gamma 2.2, long by short side, 8 bits.
+    // Display parameters, 12 bytes: size in tenths of a millimetre, pixels, no extras, gamma 2.2, long by short side, 8
+    // bits.
     let word = |value: u32| u16::try_from(value).unwrap_or(u16::MAX).to_le_bytes();
     let (long, short) = (mode.width.max(mode.height), mode.width.min(mode.height).max(1));
     let aspect = (long * 100 / short).saturating_sub(100).min(254) as u8;

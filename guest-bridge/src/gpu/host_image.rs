@@ -1,8 +1,9 @@
-//! Pixels in host memory that the compositor can use without another copy: of classic 2D resources, and of all that is copied
-//! or read back to be shown.
+//! Pixels in host memory that the compositor can use without another copy: of classic 2D resources, and of all that is
+//! copied or read back to be shown.
 //!
-//! A memfd, sealed so that nobody can cut it short under a reader, zeroed by the kernel, never used a second time. Where
-//! /dev/udmabuf opens, what is shown is a dmabuf over the same pages. Sizes come from the guest and are checked before.
+//! A memfd, sealed so that nobody can cut it short under a reader, zeroed by the kernel, never used a second time.
+//! Where /dev/udmabuf opens, what is shown is a dmabuf over the same pages. Sizes come from the guest and are checked
+//! before.
 
 use super::backing::{Backing, Rows};
 use super::class::Class;
@@ -103,8 +104,8 @@ impl HostImage {
         &self.memfd
     }
 
-    /// Copies `target` from pieces of guest memory, where its own first pixel is at `offset` and rows have the image's width. Says
-    /// how many bytes were copied.
+    /// Copies `target` from pieces of guest memory, where its own first pixel is at `offset` and rows have the image's
+    /// width. Says how many bytes were copied.
     pub fn transfer(&self, memory: &Memory, backing: &mut Backing, target: &Rect, offset: u64) -> Result<u64, Class> {
         if !self.layout.contains(target) {
             return Err(Class::TransferBox);
@@ -124,7 +125,8 @@ impl HostImage {
         backing.copy(memory, &self.map, rows)
     }
 
-    /// Copies `target` from pieces of guest memory, where the whole picture's first pixel is at `offset` and rows are `stride` bytes apart. Says how many bytes were copied.
+    /// Copies `target` from pieces of guest memory, where the whole picture's first pixel is at `offset` and rows are
+    /// `stride` bytes apart. Says how many bytes were copied.
     pub fn copy_from(
         &self,
         memory: &Memory,

@@ -1,7 +1,7 @@
 //! Guest memory as vhost-user hands it over: mapped regions, and where QEMU has them in its own address space.
 //!
-//! Trusts that QEMU's files keep their size (QEMU seals its memfds); everything else is checked on every use, because the
-//! guest writes to this memory at any moment. Nothing here ever makes a Rust reference into it.
+//! Trusts that QEMU's files keep their size (QEMU seals its memfds); everything else is checked on every use, because
+//! the guest writes to this memory at any moment. Nothing here ever makes a Rust reference into it.
 
 use crate::renderer::{limits, wire};
 use std::io;

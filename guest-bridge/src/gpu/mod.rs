@@ -1,14 +1,16 @@
-//! The guest's virtio-gpu device, over vhost-user and in one thread: classic 2D with one copy per damaged pixel, blobs of the
-//! guest's own pages without any, and 3D that the renderer draws.
+//! The guest's virtio-gpu device, over vhost-user and in one thread: classic 2D with one copy per damaged pixel, blobs
+//! of the guest's own pages without any, and 3D that the renderer draws.
 //!
-//! It trusts nothing that comes from the guest and little that comes from QEMU: commands are copied out of guest memory first,
-//! then checked, then acted on; whatever is wrong is answered with the specification's error, counted and logged. It never waits
-//! for a peer while it serves a queue, never panics on input and never holds more than its quota.
+//! It trusts nothing that comes from the guest and little that comes from QEMU: commands are copied out of guest memory
+//! first, then checked, then acted on; whatever is wrong is answered with the specification's error, counted and
+//! logged. It never waits for a peer while it serves a queue, never panics on input and never holds more than its
+//! quota.
 //!
-//! From the outside in: [`server`] waits, `requests` answers vhost-user, `service` serves queues (`ring`, `chain`), [`wire`]
-//! decodes, `device` sends each command to `resource_commands`, `scanout_commands` or `blob_commands`, which act on one table
-//! (`resources`: `host_image`, `blob`, `texture`) and on `scanout` and `cursor`, or to `three_d`, the way to the renderer.
-//! `publish` tells the screen, `shmem` asks QEMU; `pacing`, [`quota`], `window`, `edid`, `formats` and `class` decide purely.
+//! From the outside in: [`server`] waits, `requests` answers vhost-user, `service` serves queues (`ring`, `chain`),
+//! [`wire`] decodes, `device` sends each command to `resource_commands`, `scanout_commands` or `blob_commands`, which
+//! act on one table (`resources`: `host_image`, `blob`, `texture`) and on `scanout` and `cursor`, or to `three_d`, the
+//! way to the renderer. `publish` tells the screen, `shmem` asks QEMU; `pacing`, [`quota`], `window`, `edid`, `formats`
+//! and `class` decide purely.
 
 mod backing;
 mod blob;

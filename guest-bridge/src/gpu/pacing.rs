@@ -6,7 +6,8 @@
 //!                        ▲    │ flush                             │ flush → gathered for the next batch
 //!                        └────┘                                   │ 100 ms pass → fences answered all the same
 //! ```
-//! A fence never waits longer than [`SLOW`], whether a screen answers or not, and at most [`MAX_HELD`] wait at one time.
+//! A fence never waits longer than [`SLOW`], whether a screen answers or not, and at most [`MAX_HELD`] wait at one
+//! time.
 
 use crate::damage::Damage;
 use crate::frames::Rect;
@@ -166,7 +167,8 @@ impl Lane {
         Some((self.sent, rects))
     }
 
-    /// The screen shows the batch with this serial. Old, repeated and invented serials do nothing or no more than is due.
+    /// The screen shows the batch with this serial. Old, repeated and invented serials do nothing or no more than is
+    /// due.
     pub fn presented(&mut self, serial: u64) {
         if serial >= self.sent && self.done < self.sent {
             self.done = self.sent;

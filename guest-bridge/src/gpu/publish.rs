@@ -1,8 +1,9 @@
-//! What goes between the device and its peers after each round: words for the screen, and what the renderer has answered.
+//! What goes between the device and its peers after each round: words for the screen, and what the renderer has
+//! answered.
 //!
-//! Classic 2D pictures are shown from the resource's own memory. Those of 3D are shown as the renderer's own dmabufs once it has
-//! drawn them, or else are fetched into memory of ours: when the screen is free to show them, and only what was flushed. Neither
-//! peer is waited for here.
+//! Classic 2D pictures are shown from the resource's own memory. Those of 3D are shown as the renderer's own dmabufs
+//! once it has drawn them, or else are fetched into memory of ours: when the screen is free to show them, and only what
+//! was flushed. Neither peer is waited for here.
 
 use super::class::Class;
 use super::device::Device;

@@ -1,7 +1,8 @@
-//! What QEMU asks over vhost-user (QEMU's docs/interop/vhost-user): features, memory, rings, configuration space, GPU socket.
+//! What QEMU asks over vhost-user (QEMU's docs/interop/vhost-user): features, memory, rings, configuration space, GPU
+//! socket.
 //!
-//! A request that makes no sense is refused, counted, and the connection goes on; the crate that reads messages has checked
-//! their framing. Nothing here waits for QEMU, which waits for us at that moment.
+//! A request that makes no sense is refused, counted, and the connection goes on; the crate that reads messages has
+//! checked their framing. Nothing here waits for QEMU, which waits for us at that moment.
 
 use super::Transport;
 use super::class::Class;
@@ -87,8 +88,8 @@ impl VhostUserBackendReqHandlerMut for Service {
         Ok(FEATURES | self.device.offered())
     }
 
-    /// Bits that were not offered are taken all the same: QEMU passes generic bits of its own on from the driver. None of
-    /// them changes what a device does, but for the packed ring.
+    /// Bits that were not offered are taken all the same: QEMU passes generic bits of its own on from the driver. None
+    /// of them changes what a device does, but for the packed ring.
     fn set_features(&mut self, features: u64) -> Result<()> {
         if features & feature::RING_PACKED != 0 {
             return self.refuse("packed rings are not spoken here");

@@ -1,7 +1,7 @@
 //! Every resource of the guest, in one table: what kind it is, and what of it the renderer has.
 //!
-//! An id is in it once, whatever its kind, so "what is this?" is one match and nobody asks two tables. Ids are the guest's words
-//! and are only looked up. Quotas are counted by whoever makes a resource and takes it away.
+//! An id is in it once, whatever its kind, so "what is this?" is one match and nobody asks two tables. Ids are the
+//! guest's words and are only looked up. Quotas are counted by whoever makes a resource and takes it away.
 
 use super::backing::Backing;
 use super::blob::GuestBlob;
@@ -26,7 +26,8 @@ pub struct Classic {
 }
 
 impl Classic {
-    /// TRANSFER_TO_HOST_2D: copies `target` from the backing, where its first pixel is at `offset`. Says how many bytes.
+    /// TRANSFER_TO_HOST_2D: copies `target` from the backing, where its first pixel is at `offset`. Says how many
+    /// bytes.
     pub fn transfer(&mut self, memory: &Memory, target: &Rect, offset: u64) -> Result<u64, Class> {
         if !self.image.layout.contains(target) {
             return Err(Class::TransferBox);

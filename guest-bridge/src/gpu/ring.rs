@@ -1,7 +1,8 @@
-//! One virtqueue as vhost-user sets it up: addresses, size, the descriptors for kick and call, started and enabled or not.
+//! One virtqueue as vhost-user sets it up: addresses, size, the descriptors for kick and call, started and enabled or
+//! not.
 //!
-//! Ring arithmetic is virtio-queue's. What the guest writes into the rings is believed only as far as it is an index inside
-//! them; a ring that is broken is left alone until the next kick, never for good.
+//! Ring arithmetic is virtio-queue's. What the guest writes into the rings is believed only as far as it is an index
+//! inside them; a ring that is broken is left alone until the next kick, never for good.
 
 use super::chain::{MAX_DESCRIPTORS, Table};
 use super::memory::Memory;

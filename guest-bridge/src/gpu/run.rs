@@ -1,8 +1,8 @@
 //! The device alone, without QEMU's supervisor and without a screen: `phyllome-guest device`, for tests and benchmarks.
 //!
-//! It listens on a path like QEMU's contrib `vhost-user-gpu --socket-path` and serves one frontend after another. Standard
-//! input takes lines: `report` answers with one JSON line, `dump SCANOUT FILE` writes what a scanout shows as a PPM image and
-//! answers `dumped` or a reason, `quit` ends. It never shows anything.
+//! It listens on a path like QEMU's contrib `vhost-user-gpu --socket-path` and serves one frontend after another.
+//! Standard input takes lines: `report` answers with one JSON line, `dump SCANOUT FILE` writes what a scanout shows as
+//! a PPM image and answers `dumped` or a reason, `quit` ends. It never shows anything.
 
 use super::formats::Format;
 use super::{DeviceConfig, DeviceSender, spawn};
@@ -37,9 +37,9 @@ pub struct ThreeDOptions {
 
 type Pictures = Arc<Mutex<BTreeMap<ScanoutId, Picture>>>;
 
-/// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`), with 3D by a renderer of its own for each
-/// frontend if there is a `three_d` (`--3d`, `--capset`), until standard input says `quit`
-/// or the process is ended. Blocks. Needs no tokio runtime.
+/// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`), with 3D by a renderer of
+/// its own for each frontend if there is a `three_d` (`--3d`, `--capset`), until standard input says `quit` or the
+/// process is ended. Blocks. Needs no tokio runtime.
 pub fn run_device(
     socket_path: &Path,
     config: DeviceConfig,

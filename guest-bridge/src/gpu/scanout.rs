@@ -1,7 +1,7 @@
 //! One scanout: what part of which resource it shows, and what the screen was last told about it.
 //!
-//! Pure but for the channel's messages, which it makes and does not send. A picture that changes is announced only just before
-//! its first flush, so that a guest which sets scanouts in a loop costs the screen nothing.
+//! Pure but for the channel's messages, which it makes and does not send. A picture that changes is announced only just
+//! before its first flush, so that a guest which sets scanouts in a loop costs the screen nothing.
 
 use super::blob::Image;
 use super::cursor::Cursor;
@@ -48,7 +48,8 @@ impl Scanout {
         Self { id, shown: None, staged: None, mode, cursor: Cursor::default(), announced: None }
     }
 
-    /// The part of a flush of `resource` that this scanout shows, in the scanout's own pixels; `None` if it shows nothing.
+    /// The part of a flush of `resource` that this scanout shows, in the scanout's own pixels; `None` if it shows
+    /// nothing.
     pub fn damage(&self, resource: u32, flushed: &Rect) -> Option<Rect> {
         let shown = self.shown.as_ref().filter(|shown| shown.resource == resource)?;
         let source = &shown.source;

@@ -148,8 +148,8 @@ impl Device {
         self.layout_changed |= !looks_the_same;
     }
 
-    /// RESOURCE_FLUSH: what the scanouts show of the resource is to reach the screen. Of a blob of guest memory it is there already,
-    /// or is copied.
+    /// RESOURCE_FLUSH: what the scanouts show of the resource is to reach the screen. Of a blob of guest memory it is
+    /// there already, or is copied.
     pub(super) fn flush(&mut self, memory: &Memory, id: u32, flushed: &Rect, fenced: bool) -> Done {
         match self.resources.get_mut(id)? {
             Resource::Classic(classic) if classic.image.layout.contains(flushed) => {}
@@ -184,7 +184,8 @@ impl Device {
         Ok(if may_hold { Outcome::Hold(waits) } else { Outcome::Answer })
     }
 
-    /// Copies what was flushed of a blob of guest memory, for those of its pictures that are shown and are no dmabufs of its pages.
+    /// Copies what was flushed of a blob of guest memory, for those of its pictures that are shown and are no dmabufs
+    /// of its pages.
     fn copy_flushed(&mut self, memory: &Memory, id: u32, flushed: &Rect) -> Result<(), Refused> {
         let Resource::GuestBlob(blob) = self.resources.get_mut(id)? else { return Ok(()) };
         let mut buffers: Vec<u64> = Vec::new();

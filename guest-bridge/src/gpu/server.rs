@@ -1,11 +1,13 @@
-//! One vhost-user connection on one thread: the socket, the kicks, the screen's messages and the slow timer in one epoll.
+//! One vhost-user connection on one thread: the socket, the kicks, the screen's messages and the slow timer in one
+//! epoll.
 //!
-//! It trusts the screen; QEMU's messages are checked by the vhost crate and by [`super::requests`]. The thread sleeps while
-//! nothing happens: the timer is armed only while a fence or an unsaid message waits. When QEMU hangs up it ends by itself
-//! and closes all that it had.
+//! It trusts the screen; QEMU's messages are checked by the vhost crate and by [`super::requests`]. The thread sleeps
+//! while nothing happens: the timer is armed only while a fence or an unsaid message waits. When QEMU hangs up it ends
+//! by itself and closes all that it had.
 //!
-//! vhost's request handler is driven here and not by vhost-user-backend's daemon, because that takes no connected socket,
-//! has two threads and a lock around every request, ends its worker for good at the first error, and leaves descriptors open.
+//! vhost's request handler is driven here and not by vhost-user-backend's daemon, because that takes no connected
+//! socket, has two threads and a lock around every request, ends its worker for good at the first error, and leaves
+//! descriptors open.
 
 use super::service::{CHANNEL, KICK, Service};
 use super::{DeviceConfig, Transport};
@@ -51,7 +53,8 @@ enum Message {
     MachineReset,
 }
 
-/// Takes [`ToDevice`] messages and wakes the device for them. Cheap to clone; messages to a device that has ended go nowhere.
+/// Takes [`ToDevice`] messages and wakes the device for them. Cheap to clone; messages to a device that has ended go
+/// nowhere.
 #[derive(Clone, Debug)]
 pub struct DeviceSender {
     messages: mpsc::Sender<Message>,
@@ -64,8 +67,8 @@ impl DeviceSender {
         self.hand_over(Message::Screen(message));
     }
 
-    /// The machine was reset (QMP event `RESET`): if no driver has the device now, its resources are freed and the screens
-    /// go dark at once instead of at the next driver's start.
+    /// The machine was reset (QMP event `RESET`): if no driver has the device now, its resources are freed and the
+    /// screens go dark at once instead of at the next driver's start.
     pub fn machine_reset(&self) {
         self.hand_over(Message::MachineReset);
     }
@@ -150,8 +153,9 @@ fn broken() -> DeviceEnd {
 
 /// Starts a device on `socket`, our end of a vhost-user connection (QEMU has the other).
 ///
-/// `renderer` is one that is ready, or there is no 3D. `to_screen` is a channel of [`crate::frames::TO_SCREEN_DEPTH`]; the device never waits for it. `report` starts anew.
-/// Fails where the host gives no thread, eventfd, timerfd or epoll.
+/// `renderer` is one that is ready, or there is no 3D. `to_screen` is a channel of [`crate::frames::TO_SCREEN_DEPTH`];
+/// the device never waits for it. `report` starts anew. Fails where the host gives no thread, eventfd, timerfd or
+/// epoll.
 pub fn spawn(
     config: DeviceConfig,
     renderer: Option<Client>,
@@ -207,8 +211,9 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The socket in the next message, if that is the one which brings QEMU's socket for requests of ours. The crate that reads messages gives
-/// such a socket only to a type of its own, which cannot say all that there is to say and waits for every answer.
+/// The socket in the next message, if that is the one which brings QEMU's socket for requests of ours. The crate that
+/// reads messages gives such a socket only to a type of its own, which cannot say all that there is to say and waits
+/// for every answer.
 fn backend_channel(socket: &UnixStream) -> Option<OwnedFd> {
     let mut header = [0; 4];
     let peek = RecvFlags::PEEK | RecvFlags::DONTWAIT;

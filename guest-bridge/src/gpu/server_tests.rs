@@ -1,4 +1,5 @@
-//! A device on a socketpair: how it begins, answers and ends. What QEMU says beyond that is played by the hostile frontend.
+//! A device on a socketpair: how it begins, answers and ends. What QEMU says beyond that is played by the hostile
+//! frontend.
 
 use super::*;
 use crate::frames::TO_SCREEN_DEPTH;
@@ -78,7 +79,8 @@ async fn a_peer_that_does_not_speak_vhost_user_is_a_failure_with_a_reason() {
     assert!(reason.contains("vhost-user"), "{reason}");
 }
 
-/// QEMU 11.1 ends if it is told of a new configuration while no driver has the device, for instance while firmware runs.
+/// QEMU 11.1 ends if it is told of a new configuration while no driver has the device, for instance while firmware
+/// runs.
 #[test]
 fn qemu_is_told_nothing_of_the_configuration_while_no_driver_has_the_device() {
     let config = DeviceConfig { transport: Transport::Generic, ..DeviceConfig::default() };

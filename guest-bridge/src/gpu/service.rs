@@ -1,8 +1,8 @@
 //! The device on its queues: takes requests from the rings, has them executed, gives them back, now or later.
 //!
-//! Owns everything that belongs to one vhost-user connection. Work per call is bounded, so that no queue starves another or
-//! the connection itself; whatever a chain is like, its head goes back if it is one. What vhost-user asks is in
-//! [`super::requests`].
+//! Owns everything that belongs to one vhost-user connection. Work per call is bounded, so that no queue starves
+//! another or the connection itself; whatever a chain is like, its head goes back if it is one. What vhost-user asks is
+//! in [`super::requests`].
 
 use super::DeviceConfig;
 use super::chain::Chain;
@@ -300,9 +300,10 @@ impl Service {
         }
     }
 
-    /// Asks QEMU what there is to ask, and answers the commands that it has answered. Only while a driver has the device: without one,
-    /// QEMU (seen in 11.1) has no pointer to the virtio device, follows it all the same, and ends. What is to be said is said later.
-    /// (What QEMU has not read when it stops the rings ends it still: nobody but QEMU can mend that.)
+    /// Asks QEMU what there is to ask, and answers the commands that it has answered. Only while a driver has the
+    /// device: without one, QEMU (seen in 11.1) has no pointer to the virtio device, follows it all the same, and ends.
+    /// What is to be said is said later. (What QEMU has not read when it stops the rings ends it still: nobody but QEMU
+    /// can mend that.)
     fn qemu_turn(&mut self, now: Instant) {
         let Some(channel) = &mut self.channel else {
             self.device.shmem.no_channel(now);
@@ -333,8 +334,8 @@ impl Service {
         self.notify(0);
     }
 
-    /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and must find
-    /// every answer. What it does not answer in time is given back as done.
+    /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and
+    /// must find every answer. What it does not answer in time is given back as done.
     fn drain(&mut self) {
         let end = Instant::now() + DRAIN;
         // QEMU waits for us now, so it will not answer either.
@@ -393,15 +394,16 @@ impl Service {
         }
     }
 
-    /// After every round: answers fences that are due, tells the screen, brings the report up to date. When to come back
-    /// even if nothing happens.
+    /// After every round: answers fences that are due, tells the screen, brings the report up to date. When to come
+    /// back even if nothing happens.
     pub fn end_round(&mut self, now: Instant) -> Option<Instant> {
         // Whoever hears of a picture from the screen's side and looks at the report is to find it there.
         self.tell_report();
         self.unsaid = self.device.publish(&self.to_screen);
         self.renderer_turn(now);
         self.qemu_turn(now);
-        // What the renderer has just fetched can be shown. What it is asked for in turn is not to wait for another round.
+        // What the renderer has just fetched can be shown. What it is asked for in turn is not to wait for another
+        // round.
         self.unsaid |= self.device.publish(&self.to_screen);
         self.device.tell_renderer(now);
         let due: Vec<Fence> = self.held.release(self.device.lanes(), now).collect();
@@ -474,7 +476,8 @@ impl Service {
         }
     }
 
-    /// Stops a ring; says where. Fences that wait are answered first: the driver may go on later, or never ask for them.
+    /// Stops a ring; says where. Fences that wait are answered first: the driver may go on later, or never ask for
+    /// them.
     pub(super) fn stop(&mut self, index: usize) -> u16 {
         self.unwatch(index);
         if index == 0 {

@@ -1,8 +1,9 @@
-//! The way back to QEMU on the generic transport: "the configuration has changed", and "map this file into the guest's window".
+//! The way back to QEMU on the generic transport: "the configuration has changed", and "map this file into the guest's
+//! window".
 //!
-//! Requests go over the socket that QEMU gives for them, one after another, each when the one before is answered: QEMU answers from the
-//! same thread that waits for our own answers, so nothing here ever waits. What QEMU says is taken as yes or no and nothing
-//! else; a socket that breaks the protocol is closed, and nothing is mapped from then on.
+//! Requests go over the socket that QEMU gives for them, one after another, each when the one before is answered: QEMU
+//! answers from the same thread that waits for our own answers, so nothing here ever waits. What QEMU says is taken as
+//! yes or no and nothing else; a socket that breaks the protocol is closed, and nothing is mapped from then on.
 
 use super::class::Class;
 use super::outcome::Token;
@@ -24,7 +25,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 /// Requests that wait to be sent: far more than a guest can have under way.
 const MAX_QUEUED: usize = 8192;
 
-// vhost-user's numbers (QEMU's docs/interop/vhost-user): messages to the frontend, version 1, "answer, please", "this answers".
+// vhost-user's numbers (QEMU's docs/interop/vhost-user): messages to the frontend, version 1, "answer, please", "this
+// answers".
 const CONFIG_CHANGE: u32 = 2;
 const SHMEM_MAP: u32 = 9;
 const SHMEM_UNMAP: u32 = 10;
@@ -215,7 +217,8 @@ impl Shmem {
         self.at_qemu.contains(&token).then_some(answer)
     }
 
-    /// Whether a region that QEMU announces is a file that we have given it; such memory is the renderer's and no guest memory.
+    /// Whether a region that QEMU announces is a file that we have given it; such memory is the renderer's and no guest
+    /// memory.
     pub fn is_ours(&mut self, file: impl AsFd) -> bool {
         let Some(identity) = identity(file).filter(|identity| self.files.contains_key(identity)) else { return false };
         for mapping in self.mappings.values_mut().filter(|mapping| mapping.file == Some(identity)) {

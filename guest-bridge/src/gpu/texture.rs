@@ -1,7 +1,8 @@
-//! What phyllome-guest knows of a 3D resource (RESOURCE_CREATE_3D: a texture or buffer of the renderer's), and whether its
-//! numbers make sense. Pure.
+//! What phyllome-guest knows of a 3D resource (RESOURCE_CREATE_3D: a texture or buffer of the renderer's), and whether
+//! its numbers make sense. Pure.
 //!
-//! The pixels are the renderer's; here are the size for the quota, the bounds for transfers and whether it can be shown.
+//! The pixels are the renderer's; here are the size for the quota, the bounds for transfers and whether it can be
+//! shown.
 
 use super::formats::{BYTES_PER_PIXEL, Format};
 use crate::renderer::limits::target::{self, BUFFER, TEXTURE_2D, TEXTURE_3D};

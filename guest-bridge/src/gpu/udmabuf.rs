@@ -1,13 +1,14 @@
 //! /dev/udmabuf: dmabufs of pages that lie in memfds, ours or the guest's, without a copy.
 //!
-//! The kernel takes only whole pages of memfds that cannot shrink, and keeps them for as long as the dmabuf lives, whatever
-//! becomes of their file. What it refuses goes through shared memory.
+//! The kernel takes only whole pages of memfds that cannot shrink, and keeps them for as long as the dmabuf lives,
+//! whatever becomes of their file. What it refuses goes through shared memory.
 
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// Most parts of one dmabuf: the kernel's own bound unless its owner has changed it (parameter `list_limit` of udmabuf).
+/// Most parts of one dmabuf: the kernel's own bound unless its owner has changed it (parameter `list_limit` of
+/// udmabuf).
 pub const MAX_PARTS: usize = 1024;
 /// What offsets and sizes are multiples of, bytes.
 pub const PAGE: u64 = 4096;
@@ -73,8 +74,8 @@ pub fn make_of<'a>(udmabuf: &File, parts: impl ExactSizeIterator<Item = Part<'a>
         total = total.saturating_add(size);
     }
     let request: *const List = &raw const *list;
-    // SAFETY: UDMABUF_CREATE_LIST reads the list's head and `count` items, which follow it, all of which live through the call and
-    // have the kernel's layout; the files are open.
+    // SAFETY: UDMABUF_CREATE_LIST reads the list's head and `count` items, which follow it, all of which live through
+    // the call and have the kernel's layout; the files are open.
     let fd = unsafe { libc::ioctl(udmabuf.as_raw_fd(), UDMABUF_CREATE_LIST, request) };
     made(fd, total)
 }

@@ -35,7 +35,8 @@ impl Window {
         self.size
     }
 
-    /// Takes `length` bytes, rounded up to pages, at `offset`. `None` if they are misaligned, empty, outside or partly taken.
+    /// Takes `length` bytes, rounded up to pages, at `offset`. `None` if they are misaligned, empty, outside or partly
+    /// taken.
     pub fn take(&mut self, offset: u64, length: u64) -> Option<Range> {
         let length = length.checked_next_multiple_of(PAGE).filter(|&length| length > 0)?;
         let end = offset.checked_add(length).filter(|&end| end <= self.size && offset.is_multiple_of(PAGE))?;
@@ -90,7 +91,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever is asked for: what is given lies inside and apart from all else, and what is free and sound is given.
+        /// Whatever is asked for: what is given lies inside and apart from all else, and what is free and sound is
+        /// given.
         #[test]
         fn ranges_never_overlap(asked in prop::collection::vec((0u64..20, 0u64..6, any::<bool>()), 1..60)) {
             let mut window = Window::new(16 * PAGE);

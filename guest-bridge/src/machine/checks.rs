@@ -1,8 +1,8 @@
-//! What is looked at before QEMU starts, so that a person reads one sentence instead of QEMU's words: QEMU itself, /dev/kvm,
-//! firmware, and every file that the definition names.
+//! What is looked at before QEMU starts, so that a person reads one sentence instead of QEMU's words: QEMU itself,
+//! /dev/kvm, firmware, and every file that the definition names.
 //!
-//! Two things are written and nothing else: a guest with UEFI firmware gets its own copy of the firmware's variables, and QEMU's
-//! version is remembered in the runtime folder.
+//! Two things are written and nothing else: a guest with UEFI firmware gets its own copy of the firmware's variables,
+//! and QEMU's version is remembered in the runtime folder.
 
 use super::command_line::{GPU_FD, QMP_FD};
 use super::host::{FirmwareFiles, HostFacts, QemuVersion, SerialSink};
@@ -50,7 +50,8 @@ pub struct QemuFacts {
     pub generic_device: bool,
 }
 
-/// QEMU's version, displays and generic device, which are asked once and then remembered in `runtime_dir` for as long as the program does not change.
+/// QEMU's version, displays and generic device, which are asked once and then remembered in `runtime_dir` for as long
+/// as the program does not change.
 pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
     let meta = qemu.metadata().map_err(|error| format!("cannot look at {}: {error}", qemu.display()))?;
     let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());

@@ -1,9 +1,9 @@
 //! A guest's definition becomes QEMU's command line: a function over values that starts nothing and reads nothing.
 //!
 //! What the host offers (QEMU, firmware files, sockets of helpers, numbers of inherited descriptors) comes in as
-//! [`HostFacts`]; what cannot be served is refused in one sentence. Values from the definition are trusted to be checked by
-//! the `config` crate, but no path or text may become an option of its own: commas are doubled wherever QEMU splits at them,
-//! and every value stands behind the option that it belongs to.
+//! [`HostFacts`]; what cannot be served is refused in one sentence. Values from the definition are trusted to be
+//! checked by the `config` crate, but no path or text may become an option of its own: commas are doubled wherever QEMU
+//! splits at them, and every value stands behind the option that it belongs to.
 
 use super::host::{HostFacts, NoFirmware, QemuVersion, SerialSink};
 use super::transport::{self, GENERIC_DEVICE, NoGeneric};
@@ -116,8 +116,8 @@ fn check_supported(definition: &GuestDefinition, host: &HostFacts) -> Result<(),
     Ok(())
 }
 
-/// QEMU's own display. It shows nothing, but a guest hears of its monitor's new size through it. It cannot be had with a device
-/// that has VIRGL, because QEMU wants a GL context for it then; and it knows nothing of a generic device.
+/// QEMU's own display. It shows nothing, but a guest hears of its monitor's new size through it. It cannot be had with
+/// a device that has VIRGL, because QEMU wants a GL context for it then; and it knows nothing of a generic device.
 fn display(host: &HostFacts, transport: Transport) -> &'static str {
     if host.has_display(transport) { "dbus,p2p=yes" } else { "none" }
 }
@@ -262,8 +262,8 @@ fn disk_device(disk: &Disk, index: usize, sata_port: u32, line: &mut Args) -> St
     }
 }
 
-/// The format of an image, by its name alone: a guest that could choose it by what it writes would read the host's files
-/// through a backing file.
+/// The format of an image, by its name alone: a guest that could choose it by what it writes would read the host's
+/// files through a backing file.
 fn image_format(path: &Path) -> &'static str {
     match path.extension().and_then(OsStr::to_str) {
         Some("qcow2") => "qcow2",

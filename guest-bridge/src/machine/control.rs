@@ -1,7 +1,8 @@
 //! The control socket: whoever the runtime folder lets in asks, and hears how the guest is.
 //!
-//! A peer must be the same user. It is still not trusted with more than its requests: lines and descriptors are bounded by the framing,
-//! and a peer that does not read what it is told is dropped, so that it costs a few hundred kilobytes and no time.
+//! A peer must be the same user. It is still not trusted with more than its requests: lines and descriptors are bounded
+//! by the framing, and a peer that does not read what it is told is dropped, so that it costs a few hundred kilobytes
+//! and no time.
 
 use phyllome_protocol::control::{Request, ToGuest};
 use phyllome_protocol::framing::{self, Decoder, FramingError};

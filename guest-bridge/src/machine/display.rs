@@ -1,9 +1,9 @@
-//! QEMU's D-Bus display, of which two things are used: it is told the size of each monitor, which makes it raise the display
-//! event that the guest's driver acts upon, and it tells the lights of the keyboard.
+//! QEMU's D-Bus display, of which two things are used: it is told the size of each monitor, which makes it raise the
+//! display event that the guest's driver acts upon, and it tells the lights of the keyboard.
 //!
 //! The connection is a socketpair that QEMU gets by QMP; there is no bus. QEMU is not trusted: messages are at most
-//! [`MAX_MESSAGE`] bytes, descriptors are not taken, a call that is not answered is given up, and whatever fails costs the
-//! guest its live resize and nothing else. Without anything to tell or to hear it sleeps.
+//! [`MAX_MESSAGE`] bytes, descriptors are not taken, a call that is not answered is given up, and whatever fails costs
+//! the guest its live resize and nothing else. Without anything to tell or to hear it sleeps.
 
 use super::events::{Generation, MachineEvent};
 use super::monitors::{Modes, Monitors};
@@ -93,8 +93,8 @@ struct Display {
     generation: Generation,
     connection: Connection,
     events: mpsc::Sender<MachineEvent>,
-    /// QEMU takes a size that it knows for no event, though the monitor's refresh rate may be another. Its offset, which
-    /// means nothing here, tells them apart.
+    /// QEMU takes a size that it knows for no event, though the monitor's refresh rate may be another. Its offset,
+    /// which means nothing here, tells them apart.
     nudge: i32,
     failures: u32,
 }
@@ -244,7 +244,8 @@ impl ReadHalf for Bounded {
     }
 }
 
-/// Length in bytes that a message's first sixteen bytes announce, its padding left out; `None` if it overflows or they are too few.
+/// Length in bytes that a message's first sixteen bytes announce, its padding left out; `None` if it overflows or they
+/// are too few.
 fn message_length(start: &[u8]) -> Option<usize> {
     let word = |at: usize| {
         let bytes = start.get(at..at + 4)?.try_into().ok()?;

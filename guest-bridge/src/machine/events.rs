@@ -1,7 +1,7 @@
 //! What the supervisor's loop receives of QEMU, its device and what is prepared for it.
 //!
-//! Each event names the QEMU that it is about by its [`Generation`], so that what a former one left behind is not taken for the
-//! present one's. Values only: whoever sends one decides nothing, and never waits for what comes of it.
+//! Each event names the QEMU that it is about by its [`Generation`], so that what a former one left behind is not taken
+//! for the present one's. Values only: whoever sends one decides nothing, and never waits for what comes of it.
 
 use super::host::HostFacts;
 use super::lifecycle::Exit;

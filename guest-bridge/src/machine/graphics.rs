@@ -1,8 +1,8 @@
 //! Which 3D a guest gets: the choice, which is pure, and the renderer that has to be ready before QEMU starts.
 //!
-//! `gpu.mode = "auto"` takes 3D where a graphics device draws it. Where only the processor could, the guest's own software does
-//! the same work with less that can go wrong, so 3D is made only for `"3d"`. Whatever is missing, a guest that does not insist
-//! on 3D starts without it and says why in its status.
+//! `gpu.mode = "auto"` takes 3D where a graphics device draws it. Where only the processor could, the guest's own
+//! software does the same work with less that can go wrong, so 3D is made only for `"3d"`. Whatever is missing, a guest
+//! that does not insist on 3D starts without it and says why in its status.
 
 use crate::renderer::client::{Client, Patience};
 use crate::renderer::launch::Launch;
@@ -73,13 +73,14 @@ fn patience_for(deaths: Option<OsString>) -> Patience {
     Patience { deaths: deaths.unwrap_or(Patience::default().deaths), ..Patience::default() }
 }
 
-/// Starts a renderer and waits until it is ready. It is asked for Venus and native contexts unless there is a reason why the guest could
-/// not use them. The error is one sentence.
+/// Starts a renderer and waits until it is ready. It is asked for Venus and native contexts unless there is a reason
+/// why the guest could not use them. The error is one sentence.
 pub async fn prepare(node: Option<PathBuf>, virgl_only: Option<String>) -> Result<Client, String> {
     prepare_as(Launch::find()?, node, virgl_only).await
 }
 
-/// The same of another renderer. One that does not start with Venus and native contexts, whose drivers are others, is started without.
+/// The same of another renderer. One that does not start with Venus and native contexts, whose drivers are others, is
+/// started without.
 pub async fn prepare_as(
     mut launch: Launch,
     node: Option<PathBuf>,

@@ -1,6 +1,8 @@
-//! What this host offers to one guest, as values: QEMU and its version, firmware files, descriptors, what is ready for a start.
+//! What this host offers to one guest, as values: QEMU and its version, firmware files, descriptors, what is ready for
+//! a start.
 //!
-//! Found out by [`super::checks`], read by what makes a command line and by what chooses a transport. Nothing is looked up here.
+//! Found out by [`super::checks`], read by what makes a command line and by what chooses a transport. Nothing is looked
+//! up here.
 
 use crate::gpu::Transport;
 use phyllome_config::guest::Firmware;
@@ -82,8 +84,8 @@ pub struct HostFacts {
     pub gpu_fd: RawFd,
     /// The inherited socket of QMP.
     pub qmp_fd: RawFd,
-    /// Whether QEMU has its D-Bus display (Debian's qemu-system-modules-opengl, Fedora's qemu-ui-dbus): the way of a monitor's
-    /// new size to the guest, and of its keyboard's lights back.
+    /// Whether QEMU has its D-Bus display (Debian's qemu-system-modules-opengl, Fedora's qemu-ui-dbus): the way of a
+    /// monitor's new size to the guest, and of its keyboard's lights back.
     pub dbus_display: bool,
     /// The device offers VIRGL: a renderer is ready for this start.
     pub three_d: bool,

@@ -1,7 +1,8 @@
 //! What the person does becomes QMP `input-send-event` commands: a bounded queue in front of QEMU.
 //!
-//! Pure: events in, batches out. It never waits for QEMU: while a batch is under way, what comes meanwhile gathers here. When
-//! QEMU is slow, motion is dropped first, then presses; a release whose press was passed on is never dropped.
+//! Pure: events in, batches out. It never waits for QEMU: while a batch is under way, what comes meanwhile gathers
+//! here. When QEMU is slow, motion is dropped first, then presses; a release whose press was passed on is never
+//! dropped.
 
 use super::keys;
 use crate::screen::InputEvent;
@@ -85,8 +86,8 @@ impl InputQueue {
         }
     }
 
-    /// QEMU drops input while the guest's processors stand. So nothing is sent then; presses and motion are dropped here,
-    /// and releases wait, lest the guest goes on with a key held for ever.
+    /// QEMU drops input while the guest's processors stand. So nothing is sent then; presses and motion are dropped
+    /// here, and releases wait, lest the guest goes on with a key held for ever.
     pub fn set_running(&mut self, running: bool) {
         self.running = running;
     }

@@ -1,7 +1,7 @@
 //! A guest's life as a state machine: what happened goes in, what is to be done and said comes out.
 //!
-//! Pure. It knows neither processes nor sockets nor clocks. `accel = "auto"` is decided here: KVM is tried where the host
-//! offers it, and a guest that KVM cannot run is started again under QEMU's own translator, once, and says so.
+//! Pure. It knows neither processes nor sockets nor clocks. `accel = "auto"` is decided here: KVM is tried where the
+//! host offers it, and a guest that KVM cannot run is started again under QEMU's own translator, once, and says so.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 

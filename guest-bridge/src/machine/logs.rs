@@ -1,7 +1,7 @@
 //! Logs whose size is bounded, however much a guest or QEMU says.
 //!
-//! A full file becomes `FILE.1` (which replaces an older one) and a new one begins: at most twice the bound lies on disk.
-//! A disk that is full or gone costs log lines, never the guest.
+//! A full file becomes `FILE.1` (which replaces an older one) and a new one begins: at most twice the bound lies on
+//! disk. A disk that is full or gone costs log lines, never the guest.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};

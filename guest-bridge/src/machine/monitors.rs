@@ -1,4 +1,5 @@
-//! What QEMU is to be told of the monitors of a guest, and when: sizes that change often are told seldom, the last one always.
+//! What QEMU is to be told of the monitors of a guest, and when: sizes that change often are told seldom, the last one
+//! always.
 //!
 //! Pure; time is passed in. Per scanout only the newest mode waits, so nothing a compositor does can make this grow.
 

@@ -1,8 +1,9 @@
 //! QEMU as a child process: its sockets, its words, its end.
 //!
-//! The child inherits exactly the sockets that its command line names and standard error; it dies with this process; what it
-//! writes is bounded on disk and in memory. It is ended through a pidfd, so never another process by mistake, and is deaf to the polite
-//! signals: systemd sends those to every process of a unit, where they are for phyllome-guest alone, which gives the guest time.
+//! The child inherits exactly the sockets that its command line names and standard error; it dies with this process;
+//! what it writes is bounded on disk and in memory. It is ended through a pidfd, so never another process by mistake,
+//! and is deaf to the polite signals: systemd sends those to every process of a unit, where they are for phyllome-guest
+//! alone, which gives the guest time.
 
 use super::command_line::CommandLine;
 use super::lifecycle::Exit;
@@ -87,8 +88,9 @@ pub fn start(line: &CommandLine, sockets: Sockets) -> Result<(Process, [UnixStre
     command.process_group(0).kill_on_drop(true);
     let numbers = sockets.child_numbers();
     let parent = rustix::process::getpid();
-    // SAFETY: between fork and exec only system calls that are safe there are made (fcntl, prctl, getppid, sigprocmask); nothing is
-    // allocated and no lock is taken. The descriptors stay open until `sockets` is dropped, after the exec.
+    // SAFETY: between fork and exec only system calls that are safe there are made (fcntl, prctl, getppid,
+    // sigprocmask); nothing is allocated and no lock is taken. The descriptors stay open until `sockets` is dropped,
+    // after the exec.
     unsafe {
         command.pre_exec(move || prepare_child(numbers, parent));
     }
@@ -170,8 +172,8 @@ impl LastWords {
     }
 }
 
-/// Out of QEMU's words the line for a person: KVM's own complaint before all, else the last line that is signed by QEMU and no
-/// warning, else the last line.
+/// Out of QEMU's words the line for a person: KVM's own complaint before all, else the last line that is signed by QEMU
+/// and no warning, else the last line.
 fn explain(kvm: Option<&str>, lines: &[String]) -> Option<String> {
     let signed = || lines.iter().rev().find(|line| line.starts_with("qemu") && !line.contains(": warning: "));
     let line = kvm.or_else(|| signed().or(lines.last()).map(String::as_str))?;
@@ -229,7 +231,8 @@ mod tests {
         block_on(async {
             let sockets = Sockets::new().unwrap();
             let [_, qmp, serial] = sockets.child_numbers();
-            // What is written to the QMP socket is the shell's list of open descriptors; it may keep one of its own near 255.
+            // What is written to the QMP socket is the shell's list of open descriptors; it may keep one of its own
+            // near 255.
             let script = format!("ls /proc/$$/fd >&{qmp}; echo serial >&{serial}; exit 3");
             let (process, [_gpu, mut qmp_here, mut serial_here]) = start(&shell(&script), sockets).unwrap();
             let (_killer, waiter) = process.split();

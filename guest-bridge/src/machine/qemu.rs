@@ -1,7 +1,7 @@
 //! One QEMU from its start to its end, with the device thread and the QMP connection that belong to it.
 //!
-//! Small tasks watch what can happen and send it to the supervisor as [`MachineEvent`]s, each marked with the QEMU that it
-//! is about, so that nothing of a former one is taken for the present one. None of them decides anything.
+//! Small tasks watch what can happen and send it to the supervisor as [`MachineEvent`]s, each marked with the QEMU that
+//! it is about, so that nothing of a former one is taken for the present one. None of them decides anything.
 
 use super::command_line::{Accel, command_line};
 use super::display;
@@ -74,8 +74,8 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// A scanout's monitor is to have this mode until a screen says what it has. Where one has said so before, the guest keeps
-    /// that: a screen that comes back would otherwise change every monitor twice.
+    /// A scanout's monitor is to have this mode until a screen says what it has. Where one has said so before, the
+    /// guest keeps that: a screen that comes back would otherwise change every monitor twice.
     pub fn suggest_mode(&self, id: ScanoutId, mode: PreferredMode) {
         if self.screen_told.load(Ordering::Relaxed) {
             return;

@@ -1,7 +1,8 @@
 //! A client of QEMU's machine protocol (QMP) on one end of a socketpair.
 //!
 //! QEMU is not trusted: a line is at most [`MAX_LINE`] bytes, nested JSON is refused, an answer that does not come is a
-//! timeout, and answers that nobody waits for are dropped. A QEMU that breaks the protocol loses the connection, never this process.
+//! timeout, and answers that nobody waits for are dropped. A QEMU that breaks the protocol loses the connection, never
+//! this process.
 
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use serde::Deserialize;
@@ -105,7 +106,8 @@ struct Command {
 }
 
 impl Qmp {
-    /// Waits for the greeting, negotiates, and starts the task that owns the connection. Must be called inside a tokio runtime.
+    /// Waits for the greeting, negotiates, and starts the task that owns the connection. Must be called inside a tokio
+    /// runtime.
     pub async fn open(stream: StdUnixStream) -> Result<(Self, mpsc::Receiver<QmpEvent>), QmpError> {
         Self::open_with(stream, GREETING_TIME, ANSWER_TIME).await
     }

@@ -176,7 +176,8 @@ fn a_descriptor_arrives_with_its_own_command_among_others() {
     });
     let (text, fds) = received.join().unwrap();
     assert_eq!(fds.len(), 2, "{text}");
-    // A descriptor comes with the first byte of its command or with bytes before it, never later: QEMU keeps the last one.
+    // A descriptor comes with the first byte of its command or with bytes before it, never later: QEMU keeps the last
+    // one.
     let commands: Vec<usize> = text.match_indices("\"getfd\"").map(|(at, _)| at).collect();
     assert!(fds.iter().zip(&commands).all(|((at, _), command)| at <= command), "{text}");
     assert!(fds[1].0 > commands[0], "the second one comes after the first command");

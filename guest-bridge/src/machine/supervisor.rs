@@ -1,7 +1,7 @@
 //! The loop of one guest: it owns the state machine, the present QEMU, the screen and the control connections.
 //!
-//! Everything that happens arrives here as a message and is answered at once; nothing in this loop waits for QEMU, for a
-//! peer or for the compositor. Without a message it sleeps: there is no interval and no polling.
+//! Everything that happens arrives here as a message and is answered at once; nothing in this loop waits for QEMU, for
+//! a peer or for the compositor. Without a message it sleeps: there is no interval and no polling.
 
 mod events;
 mod requests;
@@ -68,8 +68,8 @@ pub struct Ending {
     pub message: Option<String>,
 }
 
-/// Runs the guest to its end. Must be called inside a tokio runtime with a `LocalSet`. The error is one sentence: the guest was
-/// never supervised at all (it runs already, or the system refused).
+/// Runs the guest to its end. Must be called inside a tokio runtime with a `LocalSet`. The error is one sentence: the
+/// guest was never supervised at all (it runs already, or the system refused).
 pub async fn run(options: Options) -> Result<Ending, String> {
     let folder = GuestFolder::take(&options.runtime, &options.definition.name).map_err(|e| e.to_string())?;
     let socket = folder.path().join("control.sock");

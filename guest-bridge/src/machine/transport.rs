@@ -1,8 +1,9 @@
 //! How the guest's GPU is attached to QEMU: the choice, which is pure.
 //!
-//! QEMU's own vhost-user-gpu-pci is made for what a display needs. Its generic vhost-user device (QEMU 11.0 and newer) passes
-//! on everything that a virtio-gpu device can offer: blob resources, contexts of every kind and a window for mapped memory; QEMU
-//! calls it not recommended for production, so it is taken only for a guest that draws in 3D, or that asks for it by name.
+//! QEMU's own vhost-user-gpu-pci is made for what a display needs. Its generic vhost-user device (QEMU 11.0 and newer)
+//! passes on everything that a virtio-gpu device can offer: blob resources, contexts of every kind and a window for
+//! mapped memory; QEMU calls it not recommended for production, so it is taken only for a guest that draws in 3D, or
+//! that asks for it by name.
 
 use super::host::{HostFacts, QemuVersion};
 use crate::gpu::Transport;
@@ -25,7 +26,8 @@ pub struct NoGeneric {
     pub found: QemuVersion,
 }
 
-/// Why a guest with 3D is not attached by the generic device, without which it has virgl alone: one sentence. Nothing if it is.
+/// Why a guest with 3D is not attached by the generic device, without which it has virgl alone: one sentence. Nothing
+/// if it is.
 pub fn why_special(wish: Wish, generic_device: bool, version: QemuVersion) -> Option<String> {
     let only = "no Venus and no native contexts";
     if wish == Wish::VhostUserGpu {

@@ -1,7 +1,7 @@
 //! What this host's KVM has turned out to be, remembered until the host boots again.
 //!
-//! One small file in the runtime folder, which only its user can write. It is a hint: missing, torn or stale it counts as no
-//! verdict. Once a guest has run well under KVM, no guest's failure turns the verdict for the others.
+//! One small file in the runtime folder, which only its user can write. It is a hint: missing, torn or stale it counts
+//! as no verdict. Once a guest has run well under KVM, no guest's failure turns the verdict for the others.
 
 use std::io::Read;
 use std::path::{Path, PathBuf};

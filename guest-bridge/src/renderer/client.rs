@@ -1,8 +1,9 @@
 //! phyllome-guest's end of a renderer: asks, hears, watches, ends and starts it again. Lives on the device's thread.
 //!
-//! Nothing here blocks: requests are queued and go once per turn ([`Client::flush`]), events come by [`Client::turn`] whenever
-//! [`Client::fd`] is readable or [`Client::deadline`] has passed. The renderer is taken for hostile: what it says is checked by
-//! [`super::session`], its silence runs into [`Patience`], and the worst that it can do is to be ended.
+//! Nothing here blocks: requests are queued and go once per turn ([`Client::flush`]), events come by [`Client::turn`]
+//! whenever [`Client::fd`] is readable or [`Client::deadline`] has passed. The renderer is taken for hostile: what it
+//! says is checked by [`super::session`], its silence runs into [`Patience`], and the worst that it can do is to be
+//! ended.
 
 mod asking;
 
@@ -137,13 +138,14 @@ impl std::fmt::Debug for Client {
 pub struct Starting(Client);
 
 impl Starting {
-    /// Waits until it is ready. The error is one sentence: why there is no 3D. Needs a tokio runtime with I/O and time; dropping the
-    /// future ends the renderer.
+    /// Waits until it is ready. The error is one sentence: why there is no 3D. Needs a tokio runtime with I/O and time;
+    /// dropping the future ends the renderer.
     pub async fn ready(self) -> Result<Client, String> {
         let Self(mut client) = self;
         let host = |error: io::Error| format!("cannot wait for the renderer: {error}");
         let epoll = client.epoll.try_clone().map_err(host)?;
-        // SAFETY: the descriptor is this duplicate's own, always the same, and open until the registration is dropped with it.
+        // SAFETY: the descriptor is this duplicate's own, always the same, and open until the registration is dropped
+        // with it.
         let registered = unsafe { AsyncFd::register_with_interest(epoll, Interest::READABLE) };
         let readable = registered.map_err(|error| host(error.into()))?;
         loop {
@@ -173,7 +175,8 @@ impl Client {
         Self::from_source(Source::Launch(launch), patience)
     }
 
-    /// For tests: a stand-in is the renderer. `connect` is called for each start and gives our end of a `SOCK_SEQPACKET` connection.
+    /// For tests: a stand-in is the renderer. `connect` is called for each start and gives our end of a
+    /// `SOCK_SEQPACKET` connection.
     pub fn over(
         connect: impl FnMut() -> io::Result<OwnedFd> + Send + 'static,
         patience: Patience,
@@ -342,8 +345,8 @@ impl Client {
         ]
     }
 
-    /// Hears what the renderer said, looks at the clock, and sends what is queued. Call it when [`Self::fd`] is readable or
-    /// [`Self::deadline`] has passed; bounded.
+    /// Hears what the renderer said, looks at the clock, and sends what is queued. Call it when [`Self::fd`] is
+    /// readable or [`Self::deadline`] has passed; bounded.
     pub fn turn(&mut self, now: Instant) -> Vec<RendererEvent> {
         let mut events = Vec::new();
         let mut end = self.hear(now, &mut events);
@@ -442,8 +445,8 @@ impl Client {
         events.push(RendererEvent::Died { why, tickets, fences });
     }
 
-    /// Starts a renderer again after [`RendererEvent::Died`]; [`RendererEvent::Ready`] comes once it is ready, and requests wait for that. With a
-    /// renderer that lives nothing is done. A start that fails is a death.
+    /// Starts a renderer again after [`RendererEvent::Died`]; [`RendererEvent::Ready`] comes once it is ready, and
+    /// requests wait for that. With a renderer that lives nothing is done. A start that fails is a death.
     pub fn restart(&mut self, now: Instant) -> Result<(), Off> {
         if self.link.is_some() {
             return Ok(());

@@ -1,7 +1,8 @@
-//! What kind of file a renderer gave, found out without asking the file: a descriptor may be of a file system whose owner
-//! never answers, and this process would wait for it.
+//! What kind of file a renderer gave, found out without asking the file: a descriptor may be of a file system whose
+//! owner never answers, and this process would wait for it.
 //!
-//! The kernel alone writes `/proc/self/fdinfo`, and keeps the seals of a memfd; neither can be made up by whoever made the file.
+//! The kernel alone writes `/proc/self/fdinfo`, and keeps the seals of a memfd; neither can be made up by whoever made
+//! the file.
 
 use super::limits::MAX_SIDE;
 use super::wire::Export;
@@ -35,7 +36,8 @@ pub fn memfd_size(file: impl AsFd) -> Option<u64> {
     u64::try_from(rustix::fs::fstat(&file).ok()?.st_size).ok()
 }
 
-/// Whether a picture's numbers can be true at all: sizes, and planes whose first lies within its file. `sizes` are the files'.
+/// Whether a picture's numbers can be true at all: sizes, and planes whose first lies within its file. `sizes` are the
+/// files'.
 pub fn picture_fits(export: &Export, sizes: &[u64]) -> bool {
     let side = 1..=MAX_SIDE;
     side.contains(&export.width)

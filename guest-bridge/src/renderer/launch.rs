@@ -1,8 +1,8 @@
 //! Starting phyllome-renderer: which program, with what, and nothing else of this process.
 //!
 //! The child gets its end of the connection as descriptor [`SOCKET`], nothing on standard input, a pipe that
-//! is read for the guest's log, and of the environment only what its drivers read. A thread of its own starts it, waits for it
-//! and reaps it ([`super::process`]), so that nobody else ever waits for a renderer.
+//! is read for the guest's log, and of the environment only what its drivers read. A thread of its own starts it, waits
+//! for it and reaps it ([`super::process`]), so that nobody else ever waits for a renderer.
 
 use super::wire::SOCKET;
 use crate::child;
@@ -78,8 +78,8 @@ impl Launch {
         Self { program, arguments: Vec::new(), environment, limits: LaunchLimits::default() }
     }
 
-    /// The renderer that belongs to this program: beside it, else in `PATH`; for tests, what a variable names. The error is one
-    /// sentence.
+    /// The renderer that belongs to this program: beside it, else in `PATH`; for tests, what a variable names. The
+    /// error is one sentence.
     pub fn find() -> Result<Self, String> {
         let named = named();
         let beside = std::env::current_exe().ok();
@@ -102,7 +102,8 @@ impl Launch {
     }
 
     fn try_spawn(&self, socket: &OwnedFd, output: &io::PipeWriter) -> io::Result<Child> {
-        // The lowest number that is free, above those of the child's own files: either the right one, or that one is in use.
+        // The lowest number that is free, above those of the child's own files: either the right one, or that one is in
+        // use.
         let socket = rustix::io::fcntl_dupfd_cloexec(socket, SOCKET)?;
         let mut command = Command::new(&self.program);
         command.args(&self.arguments).env_clear().envs(self.environment.iter().map(|(name, value)| (name, value)));
@@ -113,8 +114,9 @@ impl Launch {
         let (socket, limits) = (socket.as_raw_fd(), self.limits);
         // The child must not put its socket over the descriptor by which it tells whether it could start.
         let place = identity(SOCKET);
-        // SAFETY: between fork and exec only system calls that are safe there are made (prctl, getppid, setrlimit, fstat, dup2,
-        // close_range, fcntl, sigprocmask); nothing is allocated and no lock is taken. `socket` is open until after the exec.
+        // SAFETY: between fork and exec only system calls that are safe there are made (prctl, getppid, setrlimit,
+        // fstat, dup2, close_range, fcntl, sigprocmask); nothing is allocated and no lock is taken. `socket` is open
+        // until after the exec.
         unsafe {
             command.pre_exec(move || prepare_child(socket, place, parent, limits));
         }
@@ -149,8 +151,8 @@ fn prepare_child(socket: RawFd, place: Option<(u64, u64)>, parent: Pid, limits: 
     if identity(SOCKET) != place || place.is_none() {
         return Err(io::ErrorKind::WouldBlock.into());
     }
-    // SAFETY: nothing here owns the number that is replaced: whoever does is not in this process. What dup2 makes stays open
-    // across exec.
+    // SAFETY: nothing here owns the number that is replaced: whoever does is not in this process. What dup2 makes stays
+    // open across exec.
     if unsafe { libc::dup2(socket, SOCKET) } < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 

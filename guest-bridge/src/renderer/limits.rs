@@ -1,8 +1,9 @@
-//! The numbers that phyllome-guest and its renderer both go by: what a packet may hold, what a resource may be, which capsets,
-//! targets and kinds of blobs there are. Compiled into both, so that they cannot differ.
+//! The numbers that phyllome-guest and its renderer both go by: what a packet may hold, what a resource may be, which
+//! capsets, targets and kinds of blobs there are. Compiled into both, so that they cannot differ.
 //!
-//! phyllome-guest checks a guest's numbers against these before it sends them on; the renderer checks them again, because the
-//! library behind it counts in 32 bits and believes much. What phyllome-guest grants one guest (its quota) is less and is its own.
+//! phyllome-guest checks a guest's numbers against these before it sends them on; the renderer checks them again,
+//! because the library behind it counts in 32 bits and believes much. What phyllome-guest grants one guest (its quota)
+//! is less and is its own.
 
 /// Most bytes of a packet, in both directions.
 pub const MAX_PACKET: usize = 64 << 10;

@@ -1,8 +1,8 @@
 //! Packets of the connection between phyllome-guest and its renderer, as they go and as they come.
 //!
-//! Going: messages of one turn share packets, in order; nothing here blocks, and what the socket does not take stays. Coming: a
-//! packet that is too long, or brings more descriptors than any message may, is told apart from a good one, and whatever
-//! descriptors came with it are closed. What packets mean is not known here.
+//! Going: messages of one turn share packets, in order; nothing here blocks, and what the socket does not take stays.
+//! Coming: a packet that is too long, or brings more descriptors than any message may, is told apart from a good one,
+//! and whatever descriptors came with it are closed. What packets mean is not known here.
 
 use super::limits::MAX_PACKET;
 use super::wire;
@@ -35,7 +35,8 @@ pub struct Outgoing {
 }
 
 impl Outgoing {
-    /// Appends a message, with its descriptors. `false` if no packet has room for it: it is longer than the protocol allows.
+    /// Appends a message, with its descriptors. `false` if no packet has room for it: it is longer than the protocol
+    /// allows.
     pub fn push(&mut self, message: &impl Serialize, files: Vec<OwnedFd>) -> bool {
         if files.is_empty()
             && let Some(last) = self.packets.back_mut().filter(|last| last.files.is_empty())

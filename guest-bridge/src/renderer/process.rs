@@ -1,7 +1,9 @@
-//! The thread that a renderer's process belongs to: it starts it, logs what it says, ends it when asked to, and reaps it.
+//! The thread that a renderer's process belongs to: it starts it, logs what it says, ends it when asked to, and reaps
+//! it.
 //!
 //! Whoever uses the renderer holds a [`Process`] and never waits: dropping it is the order to end. The process is
-//! ended through a pidfd, so never another one by mistake; what it left behind in its group is ended before its number is free.
+//! ended through a pidfd, so never another one by mistake; what it left behind in its group is ended before its number
+//! is free.
 
 use super::launch::Launch;
 use super::output::OutputLines;
@@ -34,8 +36,8 @@ pub struct Process {
 }
 
 impl Process {
-    /// Has `launch` started with `socket`. Fails where the host gives no thread or descriptor; whatever else goes wrong is
-    /// [`Self::end`].
+    /// Has `launch` started with `socket`. Fails where the host gives no thread or descriptor; whatever else goes wrong
+    /// is [`Self::end`].
     pub fn start(launch: Launch, socket: OwnedFd) -> io::Result<Self> {
         let (line, other_end) = UnixStream::pair()?;
         line.set_nonblocking(true)?;

@@ -1,7 +1,8 @@
 //! What a renderer may say, and when: every check of its events, between packets and the device.
 //!
-//! Nothing is believed. An event that the protocol does not allow at that moment is an error, which ends the renderer; a file that
-//! cannot be used safely is a refused request. No sockets and no clock here; what is kept is bounded by what was asked.
+//! Nothing is believed. An event that the protocol does not allow at that moment is an error, which ends the renderer;
+//! a file that cannot be used safely is a refused request. No sockets and no clock here; what is kept is bounded by
+//! what was asked.
 
 use super::files::{self, picture_fits};
 use super::limits::{MAX_CAPSET, MAX_CAPSETS, MAX_DRIVER, MAX_LACK, MAX_LACKS, MAX_PLANES, MAX_UNABLE};
@@ -38,8 +39,8 @@ pub enum Answer {
     Done,
     /// It is refused, with this errno (positive).
     Refused(i32),
-    /// The answer to [`Request::Export`]: sizes that are not 0, as many files as planes, the first plane within its file, and
-    /// every file a dmabuf.
+    /// The answer to [`Request::Export`]: sizes that are not 0, as many files as planes, the first plane within its
+    /// file, and every file a dmabuf.
     Exported(Export, Vec<OwnedFd>),
     /// The answer to [`Request::Map`].
     Mapped {

@@ -1,17 +1,20 @@
-//! What phyllome-guest and its renderer say to one another: types and their bytes. The numbers are in [`limits`](super::limits).
+//! What phyllome-guest and its renderer say to one another: types and their bytes. The numbers are in
+//! [`limits`](super::limits).
 //!
-//! The connection is a `SOCK_SEQPACKET` socket pair. A packet has at most [`MAX_PACKET`] bytes: one message after another, each
-//! encoded by postcard; a message that carries descriptors is alone in its packet. The renderer first says its capsets and
-//! [`Event::Ready`]; from then on it answers each [`Request`] but [`Request::Part`], [`Request::Fence`], [`Request::Follow`] and
-//! [`Request::DropTarget`] with exactly one [`Event::Done`], [`Event::Exported`] or [`Event::Mapped`], in the order of the
-//! requests; [`Event::Fenced`] comes whenever a fence has signalled. Only bytes are decoded here. Whether numbers make sense is
-//! checked by phyllome-guest before it sends them, and again by the renderer; phyllome-guest believes no event of a renderer,
-//! which a guest may have taken over: `session` ends it for what it must not say.
+//! The connection is a `SOCK_SEQPACKET` socket pair. A packet has at most [`MAX_PACKET`] bytes: one message after
+//! another, each encoded by postcard; a message that carries descriptors is alone in its packet. The renderer first
+//! says its capsets and [`Event::Ready`]; from then on it answers each [`Request`] but [`Request::Part`],
+//! [`Request::Fence`], [`Request::Follow`] and [`Request::DropTarget`] with exactly one [`Event::Done`],
+//! [`Event::Exported`] or [`Event::Mapped`], in the order of the requests; [`Event::Fenced`] comes whenever a fence has
+//! signalled. Only bytes are decoded here. Whether numbers make sense is checked by phyllome-guest before it sends
+//! them, and again by the renderer; phyllome-guest believes no event of a renderer, which a guest may have taken over:
+//! `session` ends it for what it must not say.
 
 use super::limits::MAX_PACKET;
 use serde::{Deserialize, Serialize, Serializer};
 
-/// The number of the renderer's end of the connection when it starts; phyllome-guest opens nothing else for it but 0 to 2.
+/// The number of the renderer's end of the connection when it starts; phyllome-guest opens nothing else for it but 0 to
+/// 2.
 pub const SOCKET: i32 = 3;
 
 /// A region of guest memory; its file is the descriptor of the same index.
@@ -191,7 +194,8 @@ pub enum Request<'a> {
         /// Which part, and to where.
         transfer: Transfer3d,
     },
-    /// [`Event::Fenced`] is to come once everything before this is done. Not answered otherwise, even if it fails (then it comes at once).
+    /// [`Event::Fenced`] is to come once everything before this is done. Not answered otherwise, even if it fails (then
+    /// it comes at once).
     Fence {
         /// The context, 0 for all.
         context: u32,
@@ -200,8 +204,9 @@ pub enum Request<'a> {
         /// Comes back; counts up.
         fence: u64,
     },
-    /// The same for what is done once it is answered: [`Event::Fenced`] is to come as soon as it has for all fences before this on the
-    /// same timeline, which is at once if it has. (The timelines of virgl's contexts are those of context 0.)
+    /// The same for what is done once it is answered: [`Event::Fenced`] is to come as soon as it has for all fences
+    /// before this on the same timeline, which is at once if it has. (The timelines of virgl's contexts are those of
+    /// context 0.)
     Follow {
         /// The context, 0 for all.
         context: u32,
@@ -248,7 +253,8 @@ pub enum Request<'a> {
         #[serde(serialize_with = "at_once")]
         pieces: &'a [u8],
     },
-    /// Give out the memory of a host blob, so that the guest can map it: [`Event::Mapped`], or [`Event::Done`] with a refusal.
+    /// Give out the memory of a host blob, so that the guest can map it: [`Event::Mapped`], or [`Event::Done`] with a
+    /// refusal.
     Map(u32),
     /// Destroy every context and resource: the guest's driver starts anew.
     Reset,
@@ -331,7 +337,8 @@ pub enum Event<'a> {
         /// [`MAX_DRIVER`](super::limits::MAX_DRIVER) bytes.
         driver: &'a str,
     },
-    /// There will be no 3D: one sentence, at most [`MAX_UNABLE`](super::limits::MAX_UNABLE) bytes. The process ends after it.
+    /// There will be no 3D: one sentence, at most [`MAX_UNABLE`](super::limits::MAX_UNABLE) bytes. The process ends
+    /// after it.
     Unable(&'a str),
     /// The oldest request that is not answered is done: 0, or the errno of the refusal (positive).
     Done(i32),
@@ -346,7 +353,8 @@ pub enum Event<'a> {
     },
     /// A fence has signalled.
     Fenced(u64),
-    /// What is not offered though it was asked for, and why: one sentence of bounded length; before [`Event::Ready`] only, and not many.
+    /// What is not offered though it was asked for, and why: one sentence of bounded length; before [`Event::Ready`]
+    /// only, and not many.
     Lacks(&'a str),
 }
 

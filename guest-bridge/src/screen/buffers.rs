@@ -1,9 +1,10 @@
-//! wl_buffers for the guest's memory: a dmabuf where it works, else wl_shm over the same memfd, both without a copy; where
-//! the compositor does not know the guest's order of bytes, a converted copy. Dmabufs of the renderer's that the compositor does not take
-//! are given back to the device, which has other means.
+//! wl_buffers for the guest's memory: a dmabuf where it works, else wl_shm over the same memfd, both without a copy;
+//! where the compositor does not know the guest's order of bytes, a converted copy. Dmabufs of the renderer's that the
+//! compositor does not take are given back to the device, which has other means.
 //!
-//! Each piece of guest memory is imported once and kept while the guest keeps it. The number of kept buffers is bounded; those
-//! that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf is mapped, whose pages stay.
+//! Each piece of guest memory is imported once and kept while the guest keeps it. The number of kept buffers is
+//! bounded; those that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf is
+//! mapped, whose pages stay.
 
 use super::formats::{self, ARGB8888, XRGB8888};
 use super::globals::Globals;
@@ -61,7 +62,8 @@ pub(super) struct Buffers {
     refusals: u32,
     refusals_in_a_row: u32,
     clock: u64,
-    /// What the log has been told of the way of pictures: each once on a connection, however often a guest changes them.
+    /// What the log has been told of the way of pictures: each once on a connection, however often a guest changes
+    /// them.
     told: BTreeSet<&'static str>,
     /// What the device is to be told that it cannot be shown.
     never: VecDeque<u64>,
@@ -152,8 +154,8 @@ impl Buffers {
         self.never.pop_front()
     }
 
-    /// Which part of the memory becomes the buffer: none if all of it, because a viewport crops it or because all of it is
-    /// shown. Outer `None` if no buffer can have just this part: wl_shm wants full rows after its first pixel.
+    /// Which part of the memory becomes the buffer: none if all of it, because a viewport crops it or because all of it
+    /// is shown. Outer `None` if no buffer can have just this part: wl_shm wants full rows after its first pixel.
     fn part(&self, picture: &Picture, croppable: bool) -> Option<Option<Rect>> {
         let Picture { buffer, source } = picture;
         let full_rows = source.x == 0 || u64::from(source.y) + u64::from(source.height) < u64::from(buffer.height);
@@ -164,8 +166,8 @@ impl Buffers {
         }
     }
 
-    /// Destroys the buffers of memory that is gone, and the oldest ones if there are too many for the scanouts, to each of
-    /// which memory with one of these ids is attached.
+    /// Destroys the buffers of memory that is gone, and the oldest ones if there are too many for the scanouts, to each
+    /// of which memory with one of these ids is attached.
     pub fn sweep(&mut self, attached: &[Option<u64>]) {
         self.entries.retain(|_, entry| {
             let keep = entry.shared.strong_count() > 0;

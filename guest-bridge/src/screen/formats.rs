@@ -1,7 +1,7 @@
 //! Pixel formats: what the guest's DRM fourccs are called in wl_shm, and the conversion for compositors that lack them.
 //!
-//! All are 32 bits per pixel; the virtio-gpu specification has no others for 2D. A scanout is always shown opaque: what a
-//! guest writes into the alpha byte of its screen must not let anything shine through. Pure; values in, values out.
+//! All are 32 bits per pixel; the virtio-gpu specification has no others for 2D. A scanout is always shown opaque: what
+//! a guest writes into the alpha byte of its screen must not let anything shine through. Pure; values in, values out.
 
 /// A DRM fourcc from its four letters.
 pub(super) const fn fourcc(letters: &[u8; 4]) -> u32 {

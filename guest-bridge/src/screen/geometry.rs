@@ -16,8 +16,8 @@ pub(super) struct Configured {
     pub fullscreen: bool,
 }
 
-/// The size of the surface for a picture. Other sizes than the picture's need a viewport, and are a protocol error where the
-/// compositor has asked for a certain size; they last until the guest has taken the mode that it was told.
+/// The size of the surface for a picture. Other sizes than the picture's need a viewport, and are a protocol error
+/// where the compositor has asked for a certain size; they last until the guest has taken the mode that it was told.
 pub(super) fn surface_size(picture: (u32, u32), configured: Configured) -> (u32, u32) {
     let wanted = (configured.width, configured.height);
     if wanted.0 == 0 || wanted.1 == 0 || picture.0 == 0 || picture.1 == 0 {
@@ -36,8 +36,8 @@ pub(super) fn surface_size(picture: (u32, u32), configured: Configured) -> (u32,
     if configured.maximized { wanted } else { picture }
 }
 
-/// A position on a surface of this extent as an absolute axis' value: the middle of the pixel, so that every guest's rounding
-/// finds the same pixel again.
+/// A position on a surface of this extent as an absolute axis' value: the middle of the pixel, so that every guest's
+/// rounding finds the same pixel again.
 pub(super) fn absolute(position: f64, extent: u32) -> u16 {
     let extent = f64::from(extent.max(1));
     // NaN becomes 0 by `max`.

@@ -60,8 +60,8 @@ enum Woken {
 
 impl Hub {
     /// A hub without a device and without a compositor. `title` is the guest's name, `scanouts` how
-    /// many scanouts its device has (each gets a window at once, unmapped, so that its mode is known early); what the person does goes to `events`,
-    /// whose capacity should be 64 or more.
+    /// many scanouts its device has (each gets a window at once, unmapped, so that its mode is known early); what the
+    /// person does goes to `events`, whose capacity should be 64 or more.
     pub fn new(title: String, scanouts: u32, events: mpsc::Sender<FromScreen>) -> (Self, Handle) {
         let (sender, commands) = mpsc::unbounded_channel();
         let report = SharedScreenReport::default();

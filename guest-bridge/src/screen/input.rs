@@ -1,6 +1,6 @@
 //! What is held on keyboard and pointer, and what of it the guest is told: releases follow only their own presses, and
-//! nothing stays pressed when the input goes elsewhere. Pure; the events wait in a bounded queue until the machine takes
-//! them.
+//! nothing stays pressed when the input goes elsewhere. Pure; the events wait in a bounded queue until the machine
+//! takes them.
 
 use super::{FromScreen, InputEvent};
 use std::collections::{BTreeSet, VecDeque};
@@ -114,8 +114,9 @@ pub(super) struct Outbox {
 }
 
 impl Outbox {
-    /// Adds an event. Positions that nobody has seen are replaced by newer ones, and a change that nobody has heard of is said once. If far too many wait, those that
-    /// would type or click are dropped, and the guest is told to release everything: it may miss input, but never hangs on a key.
+    /// Adds an event. Positions that nobody has seen are replaced by newer ones, and a change that nobody has heard of
+    /// is said once. If far too many wait, those that would type or click are dropped, and the guest is told to release
+    /// everything: it may miss input, but never hangs on a key.
     pub fn push(&mut self, event: FromScreen) {
         use FromScreen::Input;
         if let (Input(InputEvent::Abs { scanout, .. }), Some(last)) = (&event, self.waiting.back_mut())

@@ -1,8 +1,8 @@
 //! One Wayland connection: from its first byte to its loss.
 //!
-//! Nothing here waits for the compositor. It is ready when two syncs have come back: after the first all globals are bound, after
-//! the second they have said what they have to say. A panic in the protocol library, whatever a compositor sends, ends the
-//! connection and nothing else.
+//! Nothing here waits for the compositor. It is ready when two syncs have come back: after the first all globals are
+//! bound, after the second they have said what they have to say. A panic in the protocol library, whatever a compositor
+//! sends, ends the connection and nothing else.
 
 use super::buffers::Buffers;
 use super::globals::Globals;
@@ -112,8 +112,8 @@ impl Link {
     /// Waits until [`Link::turn`] or [`Link::show`] has something to do. May be dropped at any time.
     pub async fn wait(&self) {
         if let Some(writable) = &self.writable {
-            // Until the compositor reads, nothing is answered and nothing is said, so that what is unsent stays small. An
-            // error shows when the connection is used next.
+            // Until the compositor reads, nothing is answered and nothing is said, so that what is unsent stays small.
+            // An error shows when the connection is used next.
             let _ = writable.writable().await;
             return;
         }
@@ -158,13 +158,15 @@ impl Link {
 
     fn read(&mut self) -> Result<(), String> {
         while let Some(guard) = self.queue.prepare_read() {
-            // Where another crate of the same build turns wayland-backend's `client_system` on, libwayland-client reads, which
-            // does not say that there was nothing to read: without this question, the loop would never end.
+            // Where another crate of the same build turns wayland-backend's `client_system` on, libwayland-client
+            // reads, which does not say that there was nothing to read: without this question, the loop would never
+            // end.
             if !self.has_something_to_read() {
                 return Ok(());
             }
             match guard.read() {
-                // libwayland's own client, which a build of the whole workspace may choose, says so where nothing is left.
+                // libwayland's own client, which a build of the whole workspace may choose, says so where nothing is
+                // left.
                 Ok(0) => return Ok(()),
                 Ok(_) => {}
                 Err(WaylandError::Io(error)) if error.kind() == std::io::ErrorKind::WouldBlock => return Ok(()),
@@ -225,7 +227,8 @@ impl Link {
         self.state.events.pop_front()
     }
 
-    /// Shows what the scanouts show now, where that is possible and due. The error is one sentence: the connection is lost.
+    /// Shows what the scanouts show now, where that is possible and due. The error is one sentence: the connection is
+    /// lost.
     pub fn show(&mut self, model: &mut Model) -> Result<(), String> {
         self.guarded(|link| {
             if link.writable.is_some() {
@@ -323,8 +326,8 @@ impl Link {
 }
 
 fn watch(stream: UnixStream, interest: Interest) -> std::io::Result<AsyncFd<UnixStream>> {
-    // SAFETY: the AsyncFd owns the stream, which owns its descriptor and names no other one until it is dropped; dropping the
-    // AsyncFd ends the registration first.
+    // SAFETY: the AsyncFd owns the stream, which owns its descriptor and names no other one until it is dropped;
+    // dropping the AsyncFd ends the registration first.
     unsafe { AsyncFd::register_with_interest(stream, interest) }.map_err(Into::into)
 }
 

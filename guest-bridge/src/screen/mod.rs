@@ -1,11 +1,13 @@
 //! The Wayland client that shows a guest's scanouts, in the shell or in any other compositor, and that takes its input.
 //!
-//! [`Hub`] keeps the present picture of every scanout, whether a compositor is there or not; [`Handle::attach`] gives it a
-//! connection, which a later one replaces. So a shell that starts again sees the present picture at once. Everything runs on
-//! the caller's tokio loop, without a thread of its own and without waiting for the compositor anywhere.
+//! [`Hub`] keeps the present picture of every scanout, whether a compositor is there or not; [`Handle::attach`] gives
+//! it a connection, which a later one replaces. So a shell that starts again sees the present picture at once.
+//! Everything runs on the caller's tokio loop, without a thread of its own and without waiting for the compositor
+//! anywhere.
 //!
-//! It trusts the device thread (rectangles are checked there) and believes nothing that the compositor sends: a lost, odd or
-//! poor compositor costs the picture, never the process. It never writes to a guest's buffer and never waits for a frame.
+//! It trusts the device thread (rectangles are checked there) and believes nothing that the compositor sends: a lost,
+//! odd or poor compositor costs the picture, never the process. It never writes to a guest's buffer and never waits for
+//! a frame.
 
 mod buffers;
 mod formats;
@@ -63,7 +65,8 @@ pub enum InputEvent {
         /// Notches, right is positive.
         horizontal: i32,
     },
-    /// The input went elsewhere: every key and button that was reported as pressed is to be released now. No release follows.
+    /// The input went elsewhere: every key and button that was reported as pressed is to be released now. No release
+    /// follows.
     ReleaseAll,
 }
 
@@ -137,8 +140,9 @@ impl Handle {
         let _ = self.commands.send(Command::Detach);
     }
 
-    /// Takes pictures from this device from now on; a former one (of a QEMU that was started again) is forgotten with all
-    /// its pictures. At once and on every change `sink` is told whether a screen is there, and the mode that it prefers.
+    /// Takes pictures from this device from now on; a former one (of a QEMU that was started again) is forgotten with
+    /// all its pictures. At once and on every change `sink` is told whether a screen is there, and the mode that it
+    /// prefers.
     pub fn device(&self, from_device: mpsc::Receiver<ToScreen>, sink: DeviceSink) {
         let _ = self.commands.send(Command::Device(from_device, sink));
     }

@@ -1,7 +1,7 @@
 //! What every scanout shows at present, independent of any compositor. Pure.
 //!
-//! A scanout's flush is owed an answer until it is on the display. Where nothing will be committed any more (another picture
-//! came before it), the answer is given at once, so that the device never waits for a frame that cannot come.
+//! A scanout's flush is owed an answer until it is on the display. Where nothing will be committed any more (another
+//! picture came before it), the answer is given at once, so that the device never waits for a frame that cannot come.
 
 use crate::frames::{CursorImage, Picture};
 use phyllome_protocol::ScanoutId;
@@ -34,8 +34,8 @@ pub(super) struct Model {
 }
 
 impl Model {
-    /// Another picture, or none. Returns whether it is another one, and the serial of a flush of the old one that will not be
-    /// shown any more.
+    /// Another picture, or none. Returns whether it is another one, and the serial of a flush of the old one that will
+    /// not be shown any more.
     pub fn set_picture(&mut self, id: ScanoutId, picture: Option<Picture>) -> (bool, Option<u64>) {
         let scanout = self.scanouts.entry(id).or_default();
         let which = |picture: &Option<Picture>| picture.as_ref().map(|picture| (picture.buffer.id, picture.source));

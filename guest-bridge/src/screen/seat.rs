@@ -1,7 +1,7 @@
 //! The compositor's seat: keyboard, pointer, and the cursor that the guest wants over its scanouts.
 //!
-//! Key codes are evdev's and pass through as they are; keymap, repeat and modifiers are the guest's own affair. Only the first
-//! seat is used.
+//! Key codes are evdev's and pass through as they are; keymap, repeat and modifiers are the guest's own affair. Only
+//! the first seat is used.
 
 use super::buffers::OwnBuffer;
 use super::geometry::absolute;

@@ -1,7 +1,7 @@
 //! One scanout's window: its size, what is attached to it, and the pace of its commits.
 //!
-//! Every commit with new content asks for a frame callback, and the next one waits for it: so whatever a guest does, a surface is
-//! committed at most once per frame of its display, and a hidden one not at all.
+//! Every commit with new content asks for a frame callback, and the next one waits for it: so whatever a guest does, a
+//! surface is committed at most once per frame of its display, and a hidden one not at all.
 
 use super::ScanoutReport;
 use super::buffers::{Buffers, OwnBuffer, Shown};
@@ -20,7 +20,8 @@ use wayland_protocols::wp::viewporter::client::wp_viewport;
 use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
 
-/// A window lives this long at least, so that a guest that switches a scanout on and off does not make its compositor busy.
+/// A window lives this long at least, so that a guest that switches a scanout on and off does not make its compositor
+/// busy.
 const SHORTEST_LIFE: Duration = Duration::from_millis(250);
 
 /// User data of a scanout's frame callback: which, and of which commit.
@@ -184,8 +185,8 @@ impl Surface {
         Some(self.attached.as_ref()?.memory.as_ref()?.id)
     }
 
-    /// From when on the window of a scanout that is off may go: not while the compositor owes it an answer, and not one that
-    /// never had a picture, which nobody sees and which says what mode the guest should have.
+    /// From when on the window of a scanout that is off may go: not while the compositor owes it an answer, and not one
+    /// that never had a picture, which nobody sees and which says what mode the guest should have.
     pub fn may_go_from(&self) -> Option<Instant> {
         (self.attached.is_some() && self.configured.is_some() && self.flight.is_none())
             .then_some(self.created + SHORTEST_LIFE)
@@ -440,7 +441,8 @@ impl Surface {
     }
 }
 
-/// Rectangles of a picture that begins at row `top` of a buffer whose last row in memory is its first one, as they lie in memory.
+/// Rectangles of a picture that begins at row `top` of a buffer whose last row in memory is its first one, as they lie
+/// in memory.
 fn upside_down(damage: &[Rect], top: u32, height: u32) -> Vec<Rect> {
     let turned = |rect: &Rect| {
         let end = top.saturating_add(rect.y).saturating_add(rect.height);

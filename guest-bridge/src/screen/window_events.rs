@@ -1,4 +1,5 @@
-//! What the compositor says about a scanout's window: passed on to its [`Surface`](super::surface::Surface), where it is acted on later.
+//! What the compositor says about a scanout's window: passed on to its [`Surface`](super::surface::Surface), where it
+//! is acted on later.
 
 use super::geometry::Configured;
 use super::link::{LinkEvent, LinkState};

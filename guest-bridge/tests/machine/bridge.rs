@@ -39,7 +39,8 @@ pub fn has_uefi() -> bool {
     phyllome_guest_bridge::machine::checks::firmware(Firmware::Uefi).is_some()
 }
 
-/// Why the fall-back from KVM cannot be seen on this host, if it cannot: asks a QEMU that runs OVMF under KVM for a few seconds.
+/// Why the fall-back from KVM cannot be seen on this host, if it cannot: asks a QEMU that runs OVMF under KVM for a few
+/// seconds.
 pub fn kvm_works_or_is_absent() -> Option<String> {
     use phyllome_config::guest::Firmware;
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {

@@ -1,5 +1,5 @@
-//! A guest on QEMU's generic vhost-user device, where this computer's QEMU has it: blobs, and another size of the screen without
-//! any display of QEMU's. Elsewhere each test says so and ends.
+//! A guest on QEMU's generic vhost-user device, where this computer's QEMU has it: blobs, and another size of the
+//! screen without any display of QEMU's. Elsewhere each test says so and ends.
 
 use super::bridge::Bridge;
 use super::linux::{linux, serial, wait_for};

@@ -1,4 +1,5 @@
-//! phyllome-guest is asked to end, as when the host powers off: the guest gets its power button and time, under a real QEMU.
+//! phyllome-guest is asked to end, as when the host powers off: the guest gets its power button and time, under a real
+//! QEMU.
 
 use super::QUIET;
 use super::bridge::{Bridge, alive, kill};

@@ -1,4 +1,5 @@
-//! A running guest follows the size of its screen, and tells the lights of its keyboard: a real QEMU with its D-Bus display.
+//! A running guest follows the size of its screen, and tells the lights of its keyboard: a real QEMU with its D-Bus
+//! display.
 //!
 //! The guests are the tiny Linux guests of the tests; where their kernel is not there yet, it is fetched.
 

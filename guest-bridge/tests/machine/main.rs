@@ -1,6 +1,7 @@
 //! phyllome-guest with a real QEMU, driven over its control socket: every request, and every way to end.
 //!
-//! Each test has folders of its own and ends what it started. Nothing here needs a kernel: the guests run firmware only.
+//! Each test has folders of its own and ends what it started. Nothing here needs a kernel: the guests run firmware
+//! only.
 
 mod bridge;
 mod generic;

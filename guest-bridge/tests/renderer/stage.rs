@@ -1,4 +1,5 @@
-//! A client whose renderer the test plays itself, on the other end of a socket pair; and the count of descriptors around it.
+//! A client whose renderer the test plays itself, on the other end of a socket pair; and the count of descriptors
+//! around it.
 
 use phyllome_guest_bridge::renderer::client::{Client, Patience, RendererEvent, Ticket};
 use phyllome_guest_bridge::renderer::limits::MAX_PACKET;

@@ -1,5 +1,5 @@
-//! Command streams that make no sense. The library is C: such a stream may end the process, and phyllome-guest lives with that.
-//! What must not happen is that it hangs, or answers wrongly.
+//! Command streams that make no sense. The library is C: such a stream may end the process, and phyllome-guest lives
+//! with that. What must not happen is that it hangs, or answers wrongly.
 
 use crate::driver::{B8G8R8X8, Renderer, Said, texture, whole};
 use phyllome_guest_bridge::renderer::wire::{Request, Transfer3d};

@@ -1,5 +1,5 @@
-//! The real phyllome-renderer with the real libvirglrenderer and Mesa's llvmpipe, over its socket: what it draws, what it
-//! refuses, and what it survives. Needs no GPU.
+//! The real phyllome-renderer with the real libvirglrenderer and Mesa's llvmpipe, over its socket: what it draws, what
+//! it refuses, and what it survives. Needs no GPU.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 

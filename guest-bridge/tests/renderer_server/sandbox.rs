@@ -1,5 +1,5 @@
-//! The renderer's sandbox, from inside: the real program is told to try what an intruder would, each attempt is refused by the
-//! layer that is meant to, and it draws all the same; and on kernels that lack a layer the others hold.
+//! The renderer's sandbox, from inside: the real program is told to try what an intruder would, each attempt is refused
+//! by the layer that is meant to, and it draws all the same; and on kernels that lack a layer the others hold.
 
 use crate::driver::{B8G8R8X8, RAM, RAM_SIZE, Renderer, Said, clear, memfd, read, sealed, texture};
 use libc::{EACCES, ENOENT, ENOSYS, EPERM};

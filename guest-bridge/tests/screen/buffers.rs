@@ -1,4 +1,5 @@
-//! The played compositor's side of buffers: shared memory and dmabufs, with the checks that libwayland-server makes itself.
+//! The played compositor's side of buffers: shared memory and dmabufs, with the checks that libwayland-server makes
+//! itself.
 
 use super::compositor::{BufferInfo, State};
 use std::io::Write;

@@ -1,5 +1,5 @@
-//! The screen as a compositor sees it: against one that this test plays (exact requests, input, odd behaviour), and against
-//! weston (real pixels).
+//! The screen as a compositor sees it: against one that this test plays (exact requests, input, odd behaviour), and
+//! against weston (real pixels).
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 

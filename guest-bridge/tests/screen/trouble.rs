@@ -57,7 +57,8 @@ async fn a_compositor_that_ends_the_connection_is_no_error() {
 
 #[tokio::test]
 async fn a_compositor_that_talks_nonsense_is_left() {
-    // Noise; an event of an object that does not exist; a message that claims to be 64 KiB long; an error without a text.
+    // Noise; an event of an object that does not exist; a message that claims to be 64 KiB long; an error without a
+    // text.
     let error_without_text = [1u32, 20 << 16, 1, 0, 0].map(u32::to_ne_bytes).concat();
     let nonsense: [Vec<u8>; 4] = [
         vec![0xa5; 4096],
@@ -146,7 +147,8 @@ async fn a_guest_cannot_pile_up_buffers_windows_or_descriptors() {
         .await;
     stage.quiet().await;
     assert!(stage.compositor.state.live_buffers.len() <= 6, "{}", stage.compositor.state.live_buffers.len());
-    // The played compositor keeps the descriptors of every buffer that it was ever shown, and other tests run beside this one.
+    // The played compositor keeps the descriptors of every buffer that it was ever shown, and other tests run beside
+    // this one.
     stage.compositor.state.commits.clear();
     assert!(descriptors() < before + 100, "{before} descriptors became {}", descriptors());
 }

@@ -1,7 +1,7 @@
 //! Who waits for what: the renderer's answers come in the order of the requests, fences whenever they signal.
 //!
-//! The guest's driver takes the answer to a fenced command for a sign that all fences before it have signalled, so every such command
-//! keeps its place, whoever executes it and whether it is refused or not.
+//! The guest's driver takes the answer to a fenced command for a sign that all fences before it have signalled, so
+//! every such command keeps its place, whoever executes it and whether it is refused or not.
 //!
 //! Bounded by the guest's queues: each of its commands waits at most once.
 
@@ -51,7 +51,8 @@ pub(super) enum Purpose {
 pub enum ThreeDEvent {
     /// The guest's command is done.
     Answer(Token, Status),
-    /// The memory of a blob that the guest's command maps: a dmabuf, or a memfd that cannot shrink, of at least `size` bytes.
+    /// The memory of a blob that the guest's command maps: a dmabuf, or a memfd that cannot shrink, of at least `size`
+    /// bytes.
     Mapped {
         /// The command.
         token: Token,

@@ -1,7 +1,7 @@
 //! Blobs whose memory is the renderer's: made, and fetched to be mapped.
 //!
-//! Here they are counted for the quota; the memory itself is given out by the renderer when the guest maps it, and is QEMU's to
-//! map. What a blob is, and whether it is still there, is in the table of resources.
+//! Here they are counted for the quota; the memory itself is given out by the renderer when the guest maps it, and is
+//! QEMU's to map. What a blob is, and whether it is still there, is in the table of resources.
 
 use super::answers::Purpose;
 use super::{ThreeD, unsent};
@@ -68,7 +68,8 @@ impl ThreeD {
         })
     }
 
-    /// Asks for the memory of a blob: [`super::ThreeDEvent::Mapped`] comes, or [`super::ThreeDEvent::Answer`] with a refusal.
+    /// Asks for the memory of a blob: [`super::ThreeDEvent::Mapped`] comes, or [`super::ThreeDEvent::Answer`] with a
+    /// refusal.
     pub fn fetch_blob(&mut self, id: u32) -> Result<Token, Refused> {
         let ticket = self.client.send(&Request::Map(id), &[]).map_err(unsent)?;
         Ok(self.answers.expect(ticket, Purpose::Map(id)))

@@ -1,5 +1,5 @@
-//! What a renderer gives out is shown as it is, once it has drawn; what it should not have given out, or the screen does not take, is
-//! read back. The renderer is played here, and its dmabufs are sealed memory.
+//! What a renderer gives out is shown as it is, once it has drawn; what it should not have given out, or the screen
+//! does not take, is read back. The renderer is played here, and its dmabufs are sealed memory.
 
 use super::*;
 use crate::frames::{Dmabuf, GpuReport, SharedBuffer, ToDevice};

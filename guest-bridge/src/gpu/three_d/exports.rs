@@ -1,10 +1,11 @@
-//! What the renderer gives out of resources that are shown, so that nothing of them is copied: textures as dmabufs, blobs as the files
-//! that they are.
+//! What the renderer gives out of resources that are shown, so that nothing of them is copied: textures as dmabufs,
+//! blobs as the files that they are.
 //!
-//! A resource is asked for when a scanout is to show it for the first time; until the answer is there the scanout shows what it showed
-//! before. What comes is taken for hostile: that the files are what they are said to be, and hold the picture, is found out by
-//! [`crate::renderer::client`], sizes and formats are compared here with what the guest was granted. What the renderer does not give
-//! out, or the screen does not take, is read back instead; a blob then cannot be shown.
+//! A resource is asked for when a scanout is to show it for the first time; until the answer is there the scanout shows
+//! what it showed before. What comes is taken for hostile: that the files are what they are said to be, and hold the
+//! picture, is found out by [`crate::renderer::client`], sizes and formats are compared here with what the guest was
+//! granted. What the renderer does not give out, or the screen does not take, is read back instead; a blob then cannot
+//! be shown.
 
 use super::answers::{Purpose, ThreeDEvent};
 use super::{ThreeD, unsent};

@@ -1,9 +1,10 @@
-//! The 3D half of the device: the guest's contexts and 3D resources as phyllome-guest knows them, and the way to the renderer.
+//! The 3D half of the device: the guest's contexts and 3D resources as phyllome-guest knows them, and the way to the
+//! renderer.
 //!
-//! Every id and number of the guest is checked here before it is sent on; the renderer is told nothing else, and what it says
-//! is believed only as far as an answer goes. Nothing waits: a command that the renderer executes is answered to the guest when
-//! its answer, or its fence, comes. When the renderer dies, whatever waits is answered, contexts and 3D resources are lost,
-//! what is on the screen stays, and another renderer is started.
+//! Every id and number of the guest is checked here before it is sent on; the renderer is told nothing else, and what
+//! it says is believed only as far as an answer goes. Nothing waits: a command that the renderer executes is answered
+//! to the guest when its answer, or its fence, comes. When the renderer dies, whatever waits is answered, contexts and
+//! 3D resources are lost, what is on the screen stays, and another renderer is started.
 
 mod answers;
 mod blobs;
@@ -62,7 +63,8 @@ pub struct ThreeD {
     /// The generation of guest memory that the renderer knows.
     memory: Option<u64>,
     contexts: HashMap<u32, Context>,
-    /// What textures and blobs of host memory count for in the quota: how many, their bytes, their entries of guest memory.
+    /// What textures and blobs of host memory count for in the quota: how many, their bytes, their entries of guest
+    /// memory.
     count: usize,
     bytes: u64,
     entries: usize,
@@ -96,12 +98,14 @@ impl ThreeD {
         }
     }
 
-    /// What the renderer can do: nothing once no renderer is started any more, so that the next driver does not build on it.
+    /// What the renderer can do: nothing once no renderer is started any more, so that the next driver does not build
+    /// on it.
     pub fn capsets(&self) -> &[Capset] {
         if self.client.is_off() { &[] } else { self.client.capsets() }
     }
 
-    /// Whether the guest may be offered VIRGL. QEMU asks once, so this does not change when no renderer is started any more.
+    /// Whether the guest may be offered VIRGL. QEMU asks once, so this does not change when no renderer is started any
+    /// more.
     pub fn has_virgl(&self) -> bool {
         self.client.capsets().iter().any(|offered| capset::OF_VIRGL.contains(&offered.id))
     }
@@ -251,7 +255,8 @@ impl ThreeD {
         self.forward(header, &Request::Detach(id)).or(Ok(Outcome::Answer))
     }
 
-    /// RESOURCE_UNREF of a texture or blob of host memory, which the table has no more: `bytes` and `entries` are what it counted for.
+    /// RESOURCE_UNREF of a texture or blob of host memory, which the table has no more: `bytes` and `entries` are what
+    /// it counted for.
     pub fn unref(&mut self, header: &Header, id: u32, (bytes, entries): (u64, usize), at_renderer: AtRenderer) -> Done {
         self.exports.forget(id);
         self.count = self.count.saturating_sub(1);
@@ -295,7 +300,8 @@ impl ThreeD {
         let (request, until) = if to_host {
             (Request::TransferTo { resource: id, transfer }, Until::Answered)
         } else {
-            // Drivers ask for the result of a query so until it is there, and the library looks for it when a fence signals.
+            // Drivers ask for the result of a query so until it is there, and the library looks for it when a fence
+            // signals.
             (Request::TransferFrom { resource: id, transfer }, Until::Drawn)
         };
         let ticket = self.client.send(&request, &[]).map_err(unsent)?;
@@ -348,8 +354,8 @@ impl ThreeD {
         sent.map(|ticket| self.answers.expect(ticket, purpose)).is_ok()
     }
 
-    /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer. `resources` are those of the
-    /// old one, which are about to go.
+    /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer. `resources` are
+    /// those of the old one, which are about to go.
     pub fn reset(&mut self, resources: &Resources) {
         let untouched = self.contexts.is_empty() && !resources.any_at_renderer();
         self.contexts.clear();

@@ -44,7 +44,8 @@ fn what_the_renderer_refuses_is_an_error_of_the_guest_s_and_is_not_there() {
     assert_eq!(bench.send(cmd::RESOURCE_UNREF, 0, 0, &[5, 0]), (OK, Outcome::Answer));
 }
 
-/// Transfers into a texture are done when the library has returned; a query's result is looked for when a fence signals.
+/// Transfers into a texture are done when the library has returned; a query's result is looked for when a fence
+/// signals.
 #[test]
 fn only_what_may_not_be_done_yet_asks_the_library_for_a_fence() {
     let mut bench = bench();

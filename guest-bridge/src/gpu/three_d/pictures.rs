@@ -1,8 +1,9 @@
-//! Pixels of 3D resources that are shown: as the renderer's dmabufs ([`super::exports`]), or read back by the renderer into memory of ours.
+//! Pixels of 3D resources that are shown: as the renderer's dmabufs ([`super::exports`]), or read back by the renderer
+//! into memory of ours.
 //!
-//! A dmabuf is shown as it is, once a fence says that the renderer has drawn all that came before the flush: a compositor need not know
-//! of fences then, and half a picture is never seen. Otherwise what the screen is about to show is read, and only where the guest has
-//! flushed. Both outlive the renderer.
+//! A dmabuf is shown as it is, once a fence says that the renderer has drawn all that came before the flush: a
+//! compositor need not know of fences then, and half a picture is never seen. Otherwise what the screen is about to
+//! show is read, and only where the guest has flushed. Both outlive the renderer.
 
 use super::answers::Purpose;
 use super::{AtRenderer, Entry as Held, ThreeD};
@@ -125,8 +126,8 @@ impl ThreeD {
         }
     }
 
-    /// Has pixels made ready: what they will be in, and how many bytes of them are copied; or `None` if they cannot be, because the
-    /// renderer that had them is gone or there is no memory for them.
+    /// Has pixels made ready: what they will be in, and how many bytes of them are copied; or `None` if they cannot be,
+    /// because the renderer that had them is gone or there is no memory for them.
     pub fn fetch(&mut self, fetch: &Fetch<'_>, resources: &Resources) -> Option<(Arc<SharedBuffer>, u64)> {
         if let Some(buffer) = self.given(fetch.resource, fetch.image.as_ref()) {
             self.changed(fetch);
@@ -237,8 +238,8 @@ impl ThreeD {
         }
     }
 
-    /// One of ours is to be used by a 3D context: the renderer gets one that looks the same and whose backing is our memory, or the
-    /// guest's. Nothing if it has one already.
+    /// One of ours is to be used by a 3D context: the renderer gets one that looks the same and whose backing is our
+    /// memory, or the guest's. Nothing if it has one already.
     pub(super) fn mirror(&mut self, memory: &Memory, id: u32, entry: &mut Held) {
         if entry.at_renderer != AtRenderer::Nothing {
             return;

@@ -1,4 +1,5 @@
-//! The device's 3D against a renderer that is played here: what it is told, what the guest is told, and what its death leaves.
+//! The device's 3D against a renderer that is played here: what it is told, what the guest is told, and what its death
+//! leaves.
 
 use super::*;
 use crate::frames::{TO_SCREEN_DEPTH, ToScreen};

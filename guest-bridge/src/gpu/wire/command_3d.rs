@@ -1,4 +1,5 @@
-//! Requests of 3D and of blob resources (virtio 1.3, 5.7.6.8 and 5.7.6.10): bytes → [`Command3d`]. Pure, like its sibling.
+//! Requests of 3D and of blob resources (virtio 1.3, 5.7.6.8 and 5.7.6.10): bytes → [`Command3d`]. Pure, like its
+//! sibling.
 
 use super::reader::{MemEntries, Reader, Refusal, WireRect};
 use super::{MAX_BACKING_ENTRIES, cmd, feature};

@@ -1,7 +1,9 @@
-//! virtio-gpu's wire format (virtio 1.3, section 5.7.6) without I/O: bytes in, checked commands out, and responses back to bytes.
+//! virtio-gpu's wire format (virtio 1.3, section 5.7.6) without I/O: bytes in, checked commands out, and responses back
+//! to bytes.
 //!
-//! Trusts no byte. Everything is parsed by hand, little-endian, from a copy that the guest cannot change any more. Whether a
-//! resource exists or a rectangle fits is the device's business; here a command is only well-formed and negotiated, or not.
+//! Trusts no byte. Everything is parsed by hand, little-endian, from a copy that the guest cannot change any more.
+//! Whether a resource exists or a rectangle fits is the device's business; here a command is only well-formed and
+//! negotiated, or not.
 
 mod command;
 mod command_3d;

@@ -1,5 +1,5 @@
-//! What commands of every kind are read with: numbers off the front of bytes, rectangles, entries of backing, and why bytes are
-//! no command. Pure; never allocates, never panics.
+//! What commands of every kind are read with: numbers off the front of bytes, rectangles, entries of backing, and why
+//! bytes are no command. Pure; never allocates, never panics.
 
 use crate::frames::Rect;
 

@@ -1,4 +1,5 @@
-//! Responses: values → bytes, in a buffer that is made once and used again. Pure; never allocates, never shows old bytes.
+//! Responses: values → bytes, in a buffer that is made once and used again. Pure; never allocates, never shows old
+//! bytes.
 
 use super::{FLAG_FENCE, FLAG_INFO_RING_IDX, HEADER, Header, Status};
 use crate::frames::Rect;

@@ -1,5 +1,5 @@
-//! How a guest starts: the host is looked at, once; then its renderer starts, if it is to have 3D; then QEMU. The loop goes on in the
-//! meantime.
+//! How a guest starts: the host is looked at, once; then its renderer starts, if it is to have 3D; then QEMU. The loop
+//! goes on in the meantime.
 
 use super::{Supervisor, checks};
 use crate::machine::command_line::Accel;
@@ -12,7 +12,8 @@ use crate::machine::transport;
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
 
-/// What comes before QEMU and takes its time: a look at the host, or a renderer that is made ready. Dropping it gives up.
+/// What comes before QEMU and takes its time: a look at the host, or a renderer that is made ready. Dropping it gives
+/// up.
 #[derive(Debug)]
 pub(super) struct Preparing {
     /// The generation before the one that it is for.

@@ -17,15 +17,15 @@ const MOST_OPEN: usize = 8 * ROOM_OPEN;
 const MOST_FENCES: usize = 16 << 10;
 
 impl Client {
-    /// Whether more may be asked: less than 16 MiB are unsent and less than 1024 requests unanswered. Fences have a bound of
-    /// their own.
+    /// Whether more may be asked: less than 16 MiB are unsent and less than 1024 requests unanswered. Fences have a
+    /// bound of their own.
     pub fn has_room(&self) -> bool {
         self.outgoing.bytes() < ROOM_BYTES && self.session.open() < ROOM_OPEN && self.session.fences() < MOST_FENCES
     }
 
-    /// Queues a request that has an answer, with its descriptors (one per region of memory, one of a file or target, else none),
-    /// which are duplicated. Its bulk, if it has one, has at most [`MAX_INLINE`] bytes; for more see [`Self::submit`],
-    /// [`Self::attach`] and [`Self::create_blob`].
+    /// Queues a request that has an answer, with its descriptors (one per region of memory, one of a file or target,
+    /// else none), which are duplicated. Its bulk, if it has one, has at most [`MAX_INLINE`] bytes; for more see
+    /// [`Self::submit`], [`Self::attach`] and [`Self::create_blob`].
     pub fn send(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>]) -> Result<Ticket, Unsent> {
         self.admit(0)?;
         if files.len() != request.descriptors() || files.len() > MAX_REGIONS {
@@ -97,13 +97,14 @@ impl Client {
         self.send(&last, &[])
     }
 
-    /// Queues a fence: [`RendererEvent::Fenced`] comes once everything before it is done. `fence` must not be under way.
+    /// Queues a fence: [`RendererEvent::Fenced`] comes once everything before it is done. `fence` must not be under
+    /// way.
     pub fn fence(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
         self.push_fence(fence, &Request::Fence { context, ring, fence })
     }
 
-    /// Queues a fence for what is done once it is answered: [`RendererEvent::Fenced`] comes after those before it on its timeline, and costs
-    /// the renderer nothing. `fence` must not be under way.
+    /// Queues a fence for what is done once it is answered: [`RendererEvent::Fenced`] comes after those before it on
+    /// its timeline, and costs the renderer nothing. `fence` must not be under way.
     pub fn follow(&mut self, context: u32, ring: Option<u8>, fence: u64) -> Result<(), Unsent> {
         self.push_fence(fence, &Request::Follow { context, ring, fence })
     }

@@ -82,8 +82,8 @@ pub fn transfer(what: &Create3d, transfer: &Transfer3d, length: u64) -> Result<(
     when(block.is_exact() || end(block.most, 1, 1) <= u32::MAX.into())
 }
 
-/// A rectangle that is read back: where it begins in a target of `length` bytes, and whether its bytes must change their
-/// order. EINVAL if it is outside, EOPNOTSUPP if the resource is no picture.
+/// A rectangle that is read back: where it begins in a target of `length` bytes, and whether its bytes must change
+/// their order. EINVAL if it is outside, EOPNOTSUPP if the resource is no picture.
 pub fn read_back(what: &Create3d, part: &ReadBack, length: u64) -> Result<(u64, Order), Errno> {
     let order = order(what.format).ok_or(Errno::OPNOTSUPP)?;
     if !matches!(what.target, TEXTURE_2D | TEXTURE_RECT) || what.samples > 1 {

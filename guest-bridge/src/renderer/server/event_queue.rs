@@ -1,8 +1,8 @@
 //! What phyllome-guest is told: answers by the thread that serves it, and fences by whichever thread sees them signal.
 //!
-//! The library's thread sends a fence itself if the serving thread sleeps, which then goes on sleeping; otherwise the fence goes with
-//! what that thread sends before it sleeps. All goes in the order in which it was put here, so no fence overtakes the answer to the
-//! command that it ends. The lock is never held across a call of the library's.
+//! The library's thread sends a fence itself if the serving thread sleeps, which then goes on sleeping; otherwise the
+//! fence goes with what that thread sends before it sleeps. All goes in the order in which it was put here, so no fence
+//! overtakes the answer to the command that it ends. The lock is never held across a call of the library's.
 
 use super::fences::{Fences, Line, MAX_FENCES};
 use super::virgl::Signal;
@@ -107,8 +107,8 @@ impl EventQueue {
         self.inner().fences.lines()
     }
 
-    /// Asks for a fence, or for one on behalf of those before it, by `ask`, which gets a number for it and says whether it was asked
-    /// for. `false` if it was not, or if there are too many.
+    /// Asks for a fence, or for one on behalf of those before it, by `ask`, which gets a number for it and says whether
+    /// it was asked for. `false` if it was not, or if there are too many.
     pub fn ask(&self, line: Line, fence: Option<u64>, ask: impl FnOnce(u64) -> bool) -> bool {
         let mut inner = self.inner();
         if inner.fences.outstanding() >= MAX_FENCES {
@@ -124,7 +124,8 @@ impl EventQueue {
         asked
     }
 
-    /// A fence of what is done already signals after those before it on its timeline. Whether it waits for any; if not, it is told.
+    /// A fence of what is done already signals after those before it on its timeline. Whether it waits for any; if not,
+    /// it is told.
     pub fn follow(&self, line: Line, fence: u64) -> bool {
         let mut inner = self.inner();
         // Those that cannot be had follow, too.
@@ -155,13 +156,14 @@ impl EventQueue {
         }
         let sent = inner.send(&self.socket);
         if sent.is_err() || inner.blocked {
-            // The serving thread sees for itself what is wrong. A wake-up fails only when its count is full, and then it is readable.
+            // The serving thread sees for itself what is wrong. A wake-up fails only when its count is full, and then
+            // it is readable.
             let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
         }
     }
 
-    /// The serving thread has nothing more to do: what somebody waits for is sent, and until [`Self::awake`] fences are sent as they
-    /// come. The error is the socket's.
+    /// The serving thread has nothing more to do: what somebody waits for is sent, and until [`Self::awake`] fences are
+    /// sent as they come. The error is the socket's.
     pub fn rest(&self) -> Result<Rest, Errno> {
         let mut inner = self.inner();
         if inner.out.bytes() > 0 {

@@ -1,8 +1,9 @@
 //! Which fences have been asked for and not signalled yet. Pure.
 //!
-//! The library has one timeline of its own with 32-bit numbers, of which it may leave out all but the last that has signalled,
-//! and timelines of contexts. On each, a signal stands for all before it. A fence is put here before the library is asked for it, whose
-//! thread may see it signal before the asking has ended; one that cannot be had is taken out again and told at once.
+//! The library has one timeline of its own with 32-bit numbers, of which it may leave out all but the last that has
+//! signalled, and timelines of contexts. On each, a signal stands for all before it. A fence is put here before the
+//! library is asked for it, whose thread may see it signal before the asking has ended; one that cannot be had is taken
+//! out again and told at once.
 
 use super::virgl::Signal;
 use std::collections::{BTreeMap, VecDeque};
@@ -27,7 +28,8 @@ pub enum Line {
 /// All that are outstanding.
 #[derive(Debug, Default)]
 pub struct Fences {
-    /// The library's numbers, and the fences, in order. A number without a fence was asked for on behalf of those before it.
+    /// The library's numbers, and the fences, in order. A number without a fence was asked for on behalf of those
+    /// before it.
     lines: BTreeMap<Line, VecDeque<(u64, Option<u64>)>>,
     outstanding: usize,
     last: u64,
@@ -51,7 +53,8 @@ impl Fences {
         self.outstanding += 1;
     }
 
-    /// `fence` signals with the last that is waited for on this timeline; `false` if there is none, so that it has signalled.
+    /// `fence` signals with the last that is waited for on this timeline; `false` if there is none, so that it has
+    /// signalled.
     pub fn follow(&mut self, line: Line, fence: u64) -> bool {
         let Some(waiting) = self.lines.get_mut(&line) else { return false };
         let Some(&(number, _)) = waiting.back() else { return false };

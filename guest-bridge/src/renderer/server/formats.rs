@@ -1,7 +1,7 @@
 //! How many bytes a block of texels has, by virgl's format numbers (gallium's).
 //!
-//! Formats that are rare or mean different things in different versions get bounds instead of numbers, so that no check is too
-//! strict for an honest guest or too lax for the library's 32-bit sums.
+//! Formats that are rare or mean different things in different versions get bounds instead of numbers, so that no check
+//! is too strict for an honest guest or too lax for the library's 32-bit sums.
 
 /// A block of texels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

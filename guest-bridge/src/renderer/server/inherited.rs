@@ -3,8 +3,8 @@
 use rustix::io::Errno;
 use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
-/// Takes over the descriptor `number`, which the parent process left open for this one. Programs that the library starts do not
-/// get it. To be called once, before anything else opens descriptors; EBADF if there is none.
+/// Takes over the descriptor `number`, which the parent process left open for this one. Programs that the library
+/// starts do not get it. To be called once, before anything else opens descriptors; EBADF if there is none.
 pub fn inherit(number: i32) -> rustix::io::Result<OwnedFd> {
     if number < 0 {
         return Err(Errno::BADF);

@@ -1,10 +1,10 @@
-//! Memory of others that the library reads and writes: guest memory, backings that are made of it, files of phyllome-guest's,
-//! and targets that pixels are read back into.
+//! Memory of others that the library reads and writes: guest memory, backings that are made of it, files of
+//! phyllome-guest's, and targets that pixels are read back into.
 //!
-//! Every map is checked against the size of its file. A [`Backing`] keeps the maps that its pieces lie in, so that what the
-//! library was given stays mapped until the backing is dropped, whatever happens to the guest's memory map meanwhile. Nobody
-//! here makes a reference to shared memory; the guest writes to it as it likes. A file that is cut short under a map kills this
-//! process, and phyllome-guest starts another.
+//! Every map is checked against the size of its file. A [`Backing`] keeps the maps that its pieces lie in, so that what
+//! the library was given stays mapped until the backing is dropped, whatever happens to the guest's memory map
+//! meanwhile. Nobody here makes a reference to shared memory; the guest writes to it as it likes. A file that is cut
+//! short under a map kills this process, and phyllome-guest starts another.
 
 use crate::renderer::wire::{Piece, ReadBack, Region};
 use rustix::fs::SealFlags;
@@ -44,7 +44,8 @@ impl Map {
         let skip = offset % PAGE;
         let mapped = usize::try_from(length + skip).map_err(|_| Errno::INVAL)?;
         let protection = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: the kernel chooses the place, so nothing that exists is replaced; no reference to the memory is ever made.
+        // SAFETY: the kernel chooses the place, so nothing that exists is replaced; no reference to the memory is ever
+        // made.
         let start = unsafe {
             rustix::mm::mmap(std::ptr::null_mut(), mapped, protection, MapFlags::SHARED, file, offset - skip)
         }?;
@@ -83,8 +84,8 @@ pub struct GuestMemory {
 }
 
 impl GuestMemory {
-    /// Maps `regions`, each from its file. EINVAL if one is empty, reaches beyond its file or the address space, or overlaps
-    /// another.
+    /// Maps `regions`, each from its file. EINVAL if one is empty, reaches beyond its file or the address space, or
+    /// overlaps another.
     pub fn new(regions: &[Region], files: &[OwnedFd]) -> Result<Self, Errno> {
         let mut mapped = Vec::with_capacity(regions.len());
         for (region, file) in regions.iter().zip(files) {
@@ -124,7 +125,8 @@ impl GuestMemory {
     }
 }
 
-/// A list of pieces of mapped memory, and the maps. It stays at its address while it is moved, as the library keeps that.
+/// A list of pieces of mapped memory, and the maps. It stays at its address while it is moved, as the library keeps
+/// that.
 #[derive(Debug, Default)]
 pub struct Backing {
     iovecs: Vec<libc::iovec>,
@@ -194,8 +196,8 @@ impl Target {
         Backing::file(&self.map, self.length)
     }
 
-    /// Exchanges the first and the third byte of each pixel of `part`, whose offset and stride are multiples of 4. Pixels
-    /// beyond the target are left out.
+    /// Exchanges the first and the third byte of each pixel of `part`, whose offset and stride are multiples of 4.
+    /// Pixels beyond the target are left out.
     pub fn swap_red_and_blue(&self, part: &ReadBack) {
         for row in 0..u64::from(part.height) {
             let start = part.offset + (u64::from(part.y) + row) * u64::from(part.stride) + u64::from(part.x) * 4;
@@ -204,8 +206,8 @@ impl Target {
                 if !at.is_multiple_of(4) || at + 4 > self.length {
                     return;
                 }
-                // SAFETY: four bytes inside the map, at a multiple of four from its page; whoever shares them may change them
-                // at any time, which an atomic allows.
+                // SAFETY: four bytes inside the map, at a multiple of four from its page; whoever shares them may
+                // change them at any time, which an atomic allows.
                 let pixel = unsafe { AtomicU32::from_ptr(self.map.at(at as usize).cast()) };
                 let value = pixel.load(Ordering::Relaxed).to_le();
                 let swapped = value & 0xff00_ff00 | (value & 0xff) << 16 | value >> 16 & 0xff;

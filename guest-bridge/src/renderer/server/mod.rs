@@ -1,9 +1,9 @@
 //! The process that draws: phyllome-renderer, from its start to the end of its connection.
 //!
-//! It believes nothing that a guest can have chosen ([`state`], [`checks`]), but the library that it drives is large C code which
-//! reads the guest's commands; whoever takes this process over that way has what its sandbox leaves it, and phyllome-guest
-//! believes it nothing either. One thread of ours waits for requests, and sleeps while there are none; fences are told by
-//! the library's ([`event_queue`]). `unsafe` is in [`virgl`], [`memory`] and [`inherited`] only.
+//! It believes nothing that a guest can have chosen ([`state`], [`checks`]), but the library that it drives is large C
+//! code which reads the guest's commands; whoever takes this process over that way has what its sandbox leaves it, and
+//! phyllome-guest believes it nothing either. One thread of ours waits for requests, and sleeps while there are none;
+//! fences are told by the library's ([`event_queue`]). `unsafe` is in [`virgl`], [`memory`] and [`inherited`] only.
 
 mod checks;
 mod event_queue;
@@ -77,8 +77,8 @@ pub enum End {
     Connection(#[from] Errno),
 }
 
-/// The flags that the library is initialised with, those to be tried first first. OpenGL ES comes after all of OpenGL: what an attempt
-/// found out about formats stays in the library, and after one with OpenGL ES it takes red for blue.
+/// The flags that the library is initialised with, those to be tried first first. OpenGL ES comes after all of OpenGL:
+/// what an attempt found out about formats stays in the library, and after one with OpenGL ES it takes red for blue.
 fn attempts(wishes: Wishes, has_node: bool) -> Vec<c_int> {
     let windowing: &[c_int] =
         if has_node { &[USE_EGL, USE_EGL | USE_SURFACELESS] } else { &[USE_EGL | USE_SURFACELESS] };
@@ -108,9 +108,9 @@ fn wanted(wishes: Wishes) -> impl Iterator<Item = u32> {
     })
 }
 
-/// Starts the library, then serves phyllome-guest until it closes its end. `initialised` is called once the library runs and
-/// before any byte of the guest's is read, with what came of the wishes: whatever the process needs no more from there on may be
-/// taken from it there; its error is a sentence.
+/// Starts the library, then serves phyllome-guest until it closes its end. `initialised` is called once the library
+/// runs and before any byte of the guest's is read, with what came of the wishes: whatever the process needs no more
+/// from there on may be taken from it there; its error is a sentence.
 pub fn run(
     socket: &OwnedFd,
     options: Options,
@@ -168,8 +168,8 @@ fn start(options: Options, event_queue: &Arc<EventQueue>) -> Result<(State, Wish
     Ok((State::new(virgl, offered, event_queue.clone()), fulfilled))
 }
 
-/// What of the wishes the host can fulfil, and a sentence for each that it cannot. `probe` says whether its Vulkan can be shared
-/// with a guest, where a processor that draws may count as a device or not.
+/// What of the wishes the host can fulfil, and a sentence for each that it cannot. `probe` says whether its Vulkan can
+/// be shared with a guest, where a processor that draws may count as a device or not.
 fn fulfil(wishes: Wishes, has_node: bool, probe: impl FnOnce(bool) -> Result<String, String>) -> (Wishes, Vec<String>) {
     let mut lacks = Vec::new();
     let venus = wishes.venus && probe(!has_node).map_err(|why| lacks.push(format!("no Venus: {why}"))).is_ok();

@@ -1,8 +1,8 @@
 //! What the renderer knows of its guest, and what it does for each request.
 //!
-//! Every id and every number is checked here against the renderer's own tables before the library hears of it; what is wrong
-//! with a guest's wish is an errno in the answer. What no phyllome-guest would send is a [`Broken`] connection. Counts and
-//! bytes are bounded here too, far above what phyllome-guest grants a guest.
+//! Every id and every number is checked here against the renderer's own tables before the library hears of it; what is
+//! wrong with a guest's wish is an errno in the answer. What no phyllome-guest would send is a [`Broken`] connection.
+//! Counts and bytes are bounded here too, far above what phyllome-guest grants a guest.
 
 use super::checks;
 use super::event_queue::EventQueue;
@@ -176,7 +176,8 @@ impl State {
         Ok(std::mem::take(&mut self.bulk))
     }
 
-    /// Backings are made again from the new memory before the old is unmapped; those that reach beyond it are taken away.
+    /// Backings are made again from the new memory before the old is unmapped; those that reach beyond it are taken
+    /// away.
     fn set_memory(&mut self, regions: &[Region], files: &[OwnedFd]) -> Result<(), Errno> {
         let made = GuestMemory::new(regions, files);
         let refused = made.as_ref().err().copied();
@@ -358,9 +359,9 @@ impl State {
         self.virgl.transfer(resource, transfer, to_host)
     }
 
-    /// A fence of a context of virgl's is one of the library's own: its thread keeps a pointer to the context of the fence that it waits
-    /// for, and calls by it even after the context has gone (seen in 0.10 and in the sources of 1.3). One thread signals both kinds in
-    /// their order.
+    /// A fence of a context of virgl's is one of the library's own: its thread keeps a pointer to the context of the
+    /// fence that it waits for, and calls by it even after the context has gone (seen in 0.10 and in the sources of
+    /// 1.3). One thread signals both kinds in their order.
     fn line(&self, context: u32, ring: Option<u8>) -> Line {
         let is_virgl = self.contexts.get(&context).is_some_and(|context| context.is_virgl);
         match ring {
@@ -388,8 +389,9 @@ impl State {
         })
     }
 
-    /// virglrenderer (seen in 0.10.4, and in the sources of 1.0) forgets the fence that its thread waits for whenever a context
-    /// is destroyed, of whichever context the fence is. Another fence on each timeline stands in for those that may be lost.
+    /// virglrenderer (seen in 0.10.4, and in the sources of 1.0) forgets the fence that its thread waits for whenever a
+    /// context is destroyed, of whichever context the fence is. Another fence on each timeline stands in for those that
+    /// may be lost.
     fn renew_fences(&self) {
         for line in self.event_queue.lines() {
             if !self.ask_for_fence(line, None) {

@@ -1,8 +1,8 @@
-//! Whether this host's Vulkan is of use to a guest: Venus gives it every device there is, and a guest's program maps memory of that
-//! device, which takes a driver that gives its memory out as dmabufs.
+//! Whether this host's Vulkan is of use to a guest: Venus gives it every device there is, and a guest's program maps
+//! memory of that device, which takes a driver that gives its memory out as dmabufs.
 //!
-//! Asked of the Vulkan loader, which is opened at run time, before the library is initialised and long before a guest says anything.
-//! The declarations are those of vulkan_core.h, as far as they are used.
+//! Asked of the Vulkan loader, which is opened at run time, before the library is initialised and long before a guest
+//! says anything. The declarations are those of vulkan_core.h, as far as they are used.
 
 use libloading::Library;
 use std::ffi::{CStr, c_char, c_void};
@@ -93,8 +93,8 @@ struct Found {
     shares: bool,
 }
 
-/// The name of a device that a guest can use; a processor that draws counts if `processors` says so. The error is why there is none: a
-/// part of a sentence.
+/// The name of a device that a guest can use; a processor that draws counts if `processors` says so. The error is why
+/// there is none: a part of a sentence.
 pub fn probe(processors: bool) -> Result<String, String> {
     judge(&devices()?, processors)
 }

@@ -1,7 +1,7 @@
 //! Pictures as dmabufs: asks the library in the ways that its versions know, best first.
 //!
-//! Nothing that it says is taken for granted: a picture with a plane that has no descriptor or no stride is refused, and then
-//! it is read back instead.
+//! Nothing that it says is taken for granted: a picture with a plane that has no descriptor or no stride is refused,
+//! and then it is read back instead.
 
 use super::Virgl;
 use super::symbols::{EXPORT_QUERY, ExportQuery, ResourceInfo, ResourceInfoExt};

@@ -1,8 +1,8 @@
 //! virglrenderer behind calls that cannot be misused: this is the only place that calls the library.
 //!
-//! The library keeps the address of a resource's list of pieces, so [`Virgl`] owns each list until it has taken it back from the
-//! library. Numbers must have been checked ([`super::checks`]) and ids be known ([`super::state`]); what the library then makes
-//! of them is its own affair: this process can be lost. One per process, used by one thread.
+//! The library keeps the address of a resource's list of pieces, so [`Virgl`] owns each list until it has taken it back
+//! from the library. Numbers must have been checked ([`super::checks`]) and ids be known ([`super::state`]); what the
+//! library then makes of them is its own affair: this process can be lost. One per process, used by one thread.
 
 mod export;
 mod signals;
@@ -55,8 +55,8 @@ fn outcome(code: c_int) -> Result<(), Errno> {
 }
 
 impl Virgl {
-    /// Opens the library `name` and initialises it with the first of `attempts` (flags) that works; fences are told by `event_queue` as
-    /// they signal. The error is a sentence with what to do.
+    /// Opens the library `name` and initialises it with the first of `attempts` (flags) that works; fences are told by
+    /// `event_queue` as they signal. The error is a sentence with what to do.
     pub fn start(
         name: &str,
         node: Option<OwnedFd>,
@@ -79,7 +79,8 @@ impl Virgl {
         }));
         let cookie = std::ptr::from_ref(signals).cast_mut().cast::<c_void>();
         let started = attempts.iter().any(|&flags| {
-            // SAFETY: both live for ever; the callbacks take the cookie for what it is. A failed attempt leaves nothing behind.
+            // SAFETY: both live for ever; the callbacks take the cookie for what it is. A failed attempt leaves nothing
+            // behind.
             unsafe { (symbols.init)(cookie, flags, callbacks) == 0 }
         });
         if !started {

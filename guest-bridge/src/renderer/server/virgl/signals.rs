@@ -1,7 +1,7 @@
 //! What the library calls back: fences that have signalled, and the render node that it asks for.
 //!
-//! The callbacks may come from the library's threads, which hold none of its locks that a call of ours waits for while it holds one of
-//! ours ([`EventQueue`] holds its own across no call). Nothing in them can unwind.
+//! The callbacks may come from the library's threads, which hold none of its locks that a call of ours waits for while
+//! it holds one of ours ([`EventQueue`] holds its own across no call). Nothing in them can unwind.
 
 use crate::renderer::server::event_queue::EventQueue;
 use std::ffi::{c_int, c_void};

@@ -1,8 +1,8 @@
-//! What virglrenderer.h declares, as far as the renderer uses it: structures, numbers, and the table of functions that were
-//! found in the library that this machine has.
+//! What virglrenderer.h declares, as far as the renderer uses it: structures, numbers, and the table of functions that
+//! were found in the library that this machine has.
 //!
-//! Versions 0.10 to 1.3 are meant. A function that not all of them have is an `Option`. Nothing is linked: without the library,
-//! this process says so and ends.
+//! Versions 0.10 to 1.3 are meant. A function that not all of them have is an `Option`. Nothing is linked: without the
+//! library, this process says so and ends.
 
 use libloading::Library;
 use std::ffi::{c_char, c_int, c_void};
@@ -142,7 +142,8 @@ pub struct BlobArgs {
     pub num_iovs: u32,
 }
 
-/// `virgl_renderer_transfer_read_iov` and `virgl_renderer_transfer_write_iov` (whose level and count differ in sign only).
+/// `virgl_renderer_transfer_read_iov` and `virgl_renderer_transfer_write_iov` (whose level and count differ in sign
+/// only).
 pub type Transfer = unsafe extern "C" fn(u32, u32, u32, u32, u32, *mut VirglBox, u64, *mut libc::iovec, u32) -> c_int;
 
 /// The library's functions, without their prefix `virgl_renderer_`. They stay valid for as long as the process lives.
@@ -180,7 +181,8 @@ pub struct Symbols {
 impl Symbols {
     /// Opens the library called `name`. The error is a sentence with what to do.
     pub fn load(name: &str) -> Result<Self, String> {
-        // SAFETY: the name is our parent's, not a guest's; the library's constructors are those of any program that links it.
+        // SAFETY: the name is our parent's, not a guest's; the library's constructors are those of any program that
+        // links it.
         let library = unsafe { Library::new(name) }.map_err(|error| {
             format!("3D needs virglrenderer, and {name} cannot be opened ({error}); install it (libvirglrenderer1 on Debian)")
         })?;
