@@ -18,7 +18,6 @@ pub mod outputs;
 pub mod render;
 pub mod shell;
 pub mod state;
-pub mod ui;
 pub mod wayland;
 
 pub use state::State;

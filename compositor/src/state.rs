@@ -8,10 +8,11 @@ use crate::backend::headless::Headless;
 use crate::backend::kms::Kms;
 use crate::backend::nested::{self, Nested};
 use crate::event_loop::{Served, Sources};
+use crate::faces::drawing::Ui;
 use crate::outputs::RendererKind;
 use crate::render::Render;
 use crate::wayland::Protocols;
-use crate::{control, guests, input, shell, ui};
+use crate::{control, faces, guests, input, shell};
 use phyllome_config::ShellConfig;
 use phyllome_config::shell::OutputConfig;
 use smithay::backend::winit::WinitEventLoop;
@@ -32,12 +33,12 @@ pub struct State {
     /// When and what to draw.
     pub render: Render,
     /// The shell's own pictures.
-    pub ui: ui::Ui,
+    pub ui: Ui,
     /// The guests.
     pub guests: guests::Guests,
     /// Chords and pressed keys.
     pub input: input::Input,
-    /// Mode, focus and switcher.
+    /// Focus, faces, and what is known of guests.
     pub shell: shell::Shell,
     /// When the displays are switched off.
     pub idle: shell::idle::Idle,
@@ -83,7 +84,7 @@ pub enum StartError {
     Keyboard(#[from] crate::wayland::seat::NoKeymap),
     /// The shell's own pictures.
     #[error(transparent)]
-    Ui(#[from] ui::UiError),
+    Ui(#[from] faces::drawing::DrawError),
     /// The loop.
     #[error("the event loop cannot start: {0}")]
     Loop(String),
@@ -119,7 +120,7 @@ impl State {
             protocols,
             backend,
             render: Render::new(),
-            ui: ui::Ui::new()?,
+            ui: Ui::new()?,
             guests,
             input: input::Input::new(config.input.clone()),
             shell: shell::Shell::default(),

@@ -15,6 +15,7 @@ use crate::wayland::screens::Screens;
 use headless::Headless;
 use kms::Kms;
 use nested::Nested;
+use phyllome_trusted::gate::Pass;
 use smithay::backend::allocator::Format;
 use smithay::backend::allocator::dmabuf::Dmabuf;
 
@@ -157,7 +158,7 @@ impl Backend {
     }
 
     /// Switches to virtual terminal `number`, where the shell has one itself.
-    pub fn change_vt(&self, number: u8) {
+    pub fn change_vt(&self, number: u8, _pass: &Pass) {
         match self {
             Self::Headless(_) | Self::Nested(_) => {}
             Self::Kms(kms) => kms.change_vt(number),

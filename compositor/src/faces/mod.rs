@@ -9,18 +9,19 @@
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new face or input is not to be taken for another")]
 
 pub mod dialog;
+pub mod drawing;
 pub mod guest;
 pub mod panel;
 pub mod switcher;
 
 use crate::guests::GuestView;
 use dialog::Dialog;
-use panel::Panel;
+use panel::{Panel, PanelView};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
 use phyllome_trusted::gate::Verb;
 use std::time::Instant;
-use switcher::Switcher;
+use switcher::{Switcher, SwitcherView};
 
 /// One of the shell's own faces.
 #[derive(Debug)]
@@ -31,6 +32,25 @@ pub enum Face {
     Panel(Panel),
     /// A question that waits for an answer.
     Dialog(Dialog),
+}
+
+/// What is drawn of the faces that are open.
+#[derive(Clone, Debug, PartialEq)]
+pub enum View {
+    /// The overlay of Super+Tab, in the middle of the area.
+    Switcher(SwitcherView),
+    /// The panel, with the question that is asked above it.
+    Panel(PanelView),
+}
+
+impl View {
+    /// Whether it hides all of the area; else it lies in its middle.
+    pub fn covers(&self) -> bool {
+        match self {
+            Self::Switcher(_) => false,
+            Self::Panel(_) => true,
+        }
+    }
 }
 
 /// Which modifiers are down while a key is.
@@ -127,13 +147,22 @@ impl Faces {
         !self.open.is_empty()
     }
 
-    /// Whether a face hides all of the guest's area on output number `index`.
-    pub fn cover(&self, index: usize) -> bool {
-        index == 0
-            && self.open.iter().any(|face| match face {
-                Face::Panel(_) => true,
-                Face::Switcher(_) | Face::Dialog(_) => false,
-            })
+    /// What is drawn, on the first output.
+    pub fn view(&self, guests: &[GuestView], sentences: &[String]) -> Option<View> {
+        self.open.iter().rev().find_map(|face| match face {
+            Face::Switcher(switcher) => Some(View::Switcher(switcher.view(guests))),
+            Face::Panel(panel) => Some(View::Panel(panel.view(guests, sentences, self.dialog()))),
+            // It is asked in the panel.
+            Face::Dialog(_) => None,
+        })
+    }
+
+    /// Whether what is drawn hides all of the area.
+    pub fn cover(&self) -> bool {
+        self.open.iter().any(|face| match face {
+            Face::Panel(_) => true,
+            Face::Switcher(_) | Face::Dialog(_) => false,
+        })
     }
 
     /// This face alone is open from now on.

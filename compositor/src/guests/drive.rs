@@ -44,7 +44,8 @@ impl State {
         let views = self.guests.views();
         let autostart = views.into_iter().filter(|view| self.guests.entries.get(&view.name).is_some_and(wanted));
         for name in autostart.map(|view| view.name).collect::<Vec<_>>() {
-            if let Err(sentence) = self.spawn_guest(&name) {
+            let start = Verb::Guest(name.clone(), GuestVerb::Start);
+            if let Err(sentence) = self.act(start, Asker::Shell) {
                 tracing::warn!(guest = %name, "autostart: {sentence}");
             }
         }

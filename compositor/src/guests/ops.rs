@@ -9,6 +9,7 @@ use phyllome_protocol::control::Request;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::text::printable;
 use phyllome_protocol::{GuestName, GuestVerb};
+use phyllome_trusted::gate::Pass;
 use std::time::Duration;
 
 /// How long a guest may take to end after it was told to, before its phyllome-guest is killed.
@@ -36,7 +37,7 @@ pub enum GuestTask {
 
 impl State {
     /// Begins a task: what is to be waited for, and what could not be begun. `Err`: one sentence why there is nothing to wait for.
-    pub fn begin_task(&mut self, task: GuestTask) -> Result<(Vec<Awaited>, Vec<String>), String> {
+    pub fn begin_task(&mut self, task: GuestTask, _pass: &Pass) -> Result<(Vec<Awaited>, Vec<String>), String> {
         match task {
             GuestTask::One { name, verb, note } => {
                 let begun = self.guest_op(&name, verb, note);

@@ -177,14 +177,22 @@ impl State {
     }
 
     fn device_added(&mut self, mut device: Device) {
-        tracing::info!("the input device “{}” ({}) is here", crate::ui::clean(device.name()), device.sysname());
+        tracing::info!(
+            "the input device “{}” ({}) is here",
+            crate::faces::drawing::clean(device.name()),
+            device.sysname()
+        );
         self.input.devices.id(&device);
         settings::apply(&mut device, &self.input.config);
         leds::light(&mut device, self.input.lights.unwrap_or_default());
     }
 
     fn device_removed(&mut self, device: &Device) {
-        tracing::info!("the input device “{}” ({}) is gone", crate::ui::clean(device.name()), device.sysname());
+        tracing::info!(
+            "the input device “{}” ({}) is gone",
+            crate::faces::drawing::clean(device.name()),
+            device.sysname()
+        );
         if let Some(id) = self.input.devices.remove(device) {
             self.device_unplugged(id, monotonic::now_ms());
         }

@@ -171,7 +171,7 @@ impl State {
     /// There is nowhere to say why a chord or a click did nothing but the log.
     fn passed_over(&self, done: Result<Done, String>) {
         if let Err(why) = done {
-            tracing::info!("{why}");
+            tracing::debug!("{why}");
         }
     }
 
@@ -187,7 +187,7 @@ impl State {
 
     fn repeat_key(&mut self) -> TimeoutAction {
         let still = |decision: &Decision| match decision {
-            Decision::Chord(_) => self.shell.switcher().is_some(),
+            Decision::Chord(_) => self.shell.is_choosing(),
             Decision::Shell { code, .. } => self.shell.repeats(*code),
             Decision::Forward { .. } => false,
         };

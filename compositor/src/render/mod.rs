@@ -21,6 +21,7 @@ use clock::FrameClock;
 use phyllome_protocol::shell::{CaptureTarget, Event};
 use phyllome_protocol::status::Area;
 use phyllome_protocol::{GuestName, ScanoutId};
+use phyllome_trusted::gate::Pass;
 use scene::Scene;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::Kind;
@@ -296,7 +297,7 @@ impl State {
     }
 
     /// Pixels of an output as it was composed last, or of one guest's picture. What is dirty is drawn first.
-    pub fn capture(&mut self, target: &CaptureTarget) -> Result<Capture, String> {
+    pub fn capture(&mut self, target: &CaptureTarget, _pass: &Pass) -> Result<Capture, String> {
         let outputs: Vec<_> = self.backend.outputs().iter().map(|output| output.id).collect();
         for output in outputs {
             let frames = self.frames(output);

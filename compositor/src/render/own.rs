@@ -1,7 +1,7 @@
 //! Textures of the shell's own pixels, which each renderer makes in its own way.
 
-use crate::ui::Pixels;
 use crate::wayland::mapped::ImportMapped;
+use phyllome_trusted::pixels::Pixels;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::ImportMem;
 use smithay::backend::renderer::gles::GlesRenderer;

@@ -7,12 +7,12 @@ use crate::State;
 use crate::faces::guest as face;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
-use crate::ui::Pixels;
 use phyllome_protocol::status::Area;
 use phyllome_protocol::{GuestName, ScanoutId};
 use phyllome_trusted::frame::Owner;
 use phyllome_trusted::frame::geometry::place as place_in;
 use phyllome_trusted::layout::Place;
+use phyllome_trusted::pixels::Pixels;
 use smithay::input::pointer::CursorImageAttributes;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::Transform;
@@ -33,10 +33,10 @@ pub enum Key {
     Message(OutputId),
     /// The name that flashes.
     Flash(OutputId),
-    /// The overlay of Super+Tab.
-    Switcher,
-    /// The panel.
-    Panel,
+    /// A face of the shell's in the middle of the area.
+    Overlay,
+    /// A face of the shell's that hides the area.
+    Cover,
     /// The shell's own pointer, on an output.
     Arrow(OutputId),
 }
@@ -137,8 +137,9 @@ impl State {
         let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
         let view = place.guest.as_ref().and_then(|name| self.shell.guest(name)).cloned();
         let focused = place.guest.is_some() && place.guest == self.shell.keyboard_owner();
-        let owner =
-            Owner::of(view.as_ref().map(|view| (view.label_view(), face::marks(view))), focused, self.shell.has_keys());
+        let has_keys = self.shell.has_keys();
+        let labelled = view.as_ref().filter(|_| !has_keys);
+        let owner = Owner::of(labelled.map(|view| (view.label_view(), face::marks(view))), focused, has_keys);
         let mut scene = Scene { output: Some(id), ..Scene::default() };
 
         let now = Instant::now();
@@ -149,26 +150,23 @@ impl State {
             let pixels = self.ui.flash(&flash.guest.label_view(), scale);
             scene.layers.push(centred(Key::Flash(id), pixels, &area));
         }
-        if index == 0
-            && let Some(switcher) = self.shell.switcher()
-        {
-            let entries: Vec<_> = switcher.entries.iter().map(face::switcher_entry).collect();
-            let pixels = self.ui.switcher(&entries, switcher.selected, area.width, scale);
-            scene.layers.push(centred(Key::Switcher, pixels, &area));
+        let own = self.shell.view();
+        if let Some(view) = &own {
+            self.ui.keep(view);
+        }
+        let own = own.filter(|_| index == 0);
+        let overlay = own.as_ref().filter(|view| !view.covers());
+        if let Some(view) = overlay {
+            let pixels = self.ui.face(view, area.width, area.height, scale);
+            scene.layers.push(centred(Key::Overlay, pixels, &area));
         }
         // Under what the shell itself shows: a guest's pointer must not hide a name.
         scene.layers.extend(self.cursor_layer(id, &mut scene.shown));
         scene.layers.extend(self.arrow_layer(index));
-        let panel = self.shell.panel();
-        if panel.is_some() {
-            self.ui.keep_panel();
-        }
-        let panel = panel.filter(|_| index == 0);
-        let covered = panel.is_some();
-        if let Some(panel) = panel {
-            let pixels = self.ui.panel(&panel, area.width, area.height, scale);
+        if let Some(view) = own.as_ref().filter(|view| view.covers()) {
+            let pixels = self.ui.face(view, area.width, area.height, scale);
             let (x, y) = (signed(area.x), signed(area.y));
-            scene.layers.push(Layer::Pixels { key: Key::Panel, pixels, x, y, clip: area, opaque: true });
+            scene.layers.push(Layer::Pixels { key: Key::Cover, pixels, x, y, clip: area, opaque: true });
         }
         let band = self.ui.band(&owner, size.0, size.1, scale);
         for (number, strip) in band.iter().enumerate() {
@@ -181,8 +179,8 @@ impl State {
                 opaque: true,
             });
         }
-        // Below an opaque panel nothing is drawn and nobody is told that it was.
-        if covered || area.width == 0 {
+        // Below what hides it nothing is drawn and nobody is told that it was.
+        if self.shell.covers(index) || area.width == 0 {
             return scene;
         }
         match self.picture(&place) {

@@ -12,7 +12,7 @@ use crate::outputs::Capture;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::shell::Event;
 use phyllome_protocol::status::Mode;
-use phyllome_trusted::gate::{Asker, Verb, allowed};
+use phyllome_trusted::gate::{Asker, Pass, Verb, allowed};
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;
 
@@ -30,7 +30,7 @@ pub enum Done {
 impl State {
     /// Carries out `verb` for `from`. An error is one sentence that says why not.
     pub fn act(&mut self, verb: Verb, from: Asker) -> Result<Done, String> {
-        allowed(&verb, from, self.shell.is_locked()).map_err(|why| why.to_string())?;
+        let pass = allowed(&verb, from, self.shell.is_locked()).map_err(|why| why.to_string())?;
         match verb {
             Verb::Show(name) => {
                 if self.shell.guest(&name).is_none() {
@@ -60,23 +60,23 @@ impl State {
                 None
             }),
             Verb::Lock => return Err("this shell has no lock screen yet".to_owned()),
-            Verb::Terminal(number) => self.backend.change_vt(number),
+            Verb::Terminal(number) => self.backend.change_vt(number, &pass),
             Verb::Guest(name, verb) => {
                 // The panel shows in the guest's line why nothing came of it.
-                return self.task(GuestTask::One { name, verb, note: from == Asker::Face });
+                return self.task(GuestTask::One { name, verb, note: from == Asker::Face }, &pass);
             }
-            Verb::All(verb) => return self.task(GuestTask::All(verb)),
-            Verb::SendKeys(name, keys) => return self.task(GuestTask::SendKeys(name, keys)),
-            Verb::Capture(target) => return self.capture(&target).map(Done::Picture),
-            Verb::Status => return self.task(GuestTask::Report),
+            Verb::All(verb) => return self.task(GuestTask::All(verb), &pass),
+            Verb::SendKeys(name, keys) => return self.task(GuestTask::SendKeys(name, keys), &pass),
+            Verb::Capture(target) => return self.capture(&target, &pass).map(Done::Picture),
+            Verb::Status => return self.task(GuestTask::Report, &pass),
             // Whoever asks knows where they are to go, and what is to be pressed.
             Verb::Events | Verb::TestInput => {}
         }
         Ok(Done::Now)
     }
 
-    fn task(&mut self, task: GuestTask) -> Result<Done, String> {
-        self.begin_task(task).map(|(parts, failures)| Done::Waits(parts, failures))
+    fn task(&mut self, task: GuestTask, pass: &Pass) -> Result<Done, String> {
+        self.begin_task(task, pass).map(|(parts, failures)| Done::Waits(parts, failures))
     }
 
     /// The person does something to the face that has the keys.
@@ -88,7 +88,7 @@ impl State {
         }
         for verb in response.verbs {
             if let Err(sentence) = self.act(verb, Asker::Face) {
-                tracing::info!("{sentence}");
+                tracing::debug!("{sentence}");
             }
         }
     }

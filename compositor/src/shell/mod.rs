@@ -16,10 +16,9 @@ mod sleep;
 pub use gate::Done;
 
 use crate::faces::panel::Panel;
-use crate::faces::switcher::{Switcher, SwitcherView};
-use crate::faces::{self, Face, Faces, Response};
+use crate::faces::switcher::Switcher;
+use crate::faces::{self, Face, Faces, Response, View};
 use crate::guests::GuestView;
-use crate::ui::PanelView;
 use phyllome_protocol::status::Mode;
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::focus::Focus;
@@ -34,6 +33,8 @@ pub const FLASH: Duration = Duration::from_millis(900);
 pub struct Shell {
     guests: Vec<GuestView>,
     problems: Vec<String>,
+    /// What the panel has to say until it is closed.
+    notice: Option<String>,
     focus: Focus,
     flash: Option<(GuestName, Instant)>,
     faces: Faces,
@@ -89,14 +90,19 @@ impl Shell {
         self.locked || self.faces.have_keys()
     }
 
-    /// Whether the shell's own face hides all of the guest's area on output number `index`.
+    /// Whether nothing of a guest is to be seen on output number `index`: a face hides it, or the screen is locked.
     pub fn covers(&self, index: usize) -> bool {
-        self.faces.cover(index)
+        self.locked || (index == 0 && self.faces.cover())
     }
 
     /// Whether a press of this key is repeated for the face on top while it is held.
     pub fn repeats(&self, code: u32) -> bool {
-        self.faces.repeats(code)
+        !self.locked && self.faces.repeats(code)
+    }
+
+    /// Whether a guest is being chosen.
+    pub fn is_choosing(&self) -> bool {
+        !self.locked && self.faces.switcher().is_some()
     }
 
     /// The guest that was switched to last, running or not.
@@ -118,14 +124,13 @@ impl Shell {
         Some(Flash { guest: self.guest(name)?.clone(), until: *until })
     }
 
-    /// The switcher, in mode `switcher`.
-    pub fn switcher(&self) -> Option<SwitcherView> {
-        self.faces.switcher().map(|switcher| switcher.view(&self.guests))
-    }
-
-    /// The panel, while it is open.
-    pub fn panel(&self) -> Option<PanelView> {
-        self.faces.panel().map(|panel| panel.view(&self.guests, &self.problems, self.faces.dialog()))
+    /// What is drawn of the shell's own faces, on the first output.
+    pub fn view(&self) -> Option<View> {
+        if self.locked {
+            return None;
+        }
+        let sentences: Vec<_> = self.notice.iter().chain(&self.problems).cloned().collect();
+        self.faces.view(&self.guests, &sentences)
     }
 
     /// A known guest.
@@ -141,6 +146,7 @@ impl Shell {
     /// Shows a guest that is known; until when its name flashes.
     fn show(&mut self, name: &GuestName, now: Instant) -> Option<Instant> {
         self.guest(name)?;
+        self.notice = None;
         self.faces.close();
         self.focus_on(name, now)
     }
@@ -158,13 +164,13 @@ impl Shell {
         Some(until)
     }
 
-    /// Shows the panel, with what it has to say beside what it says already, or hides it.
+    /// Shows the panel, with what it has to say from now on if there is anything new, or hides it.
     fn show_panel(&mut self, show: bool, notice: Option<String>) {
-        let open = self.faces.panel();
         if show {
-            let notice = notice.or_else(|| open.and_then(Panel::notice).cloned());
-            self.faces.show(Face::Panel(Panel::open(self.focus.focused(), &self.guests, notice)));
-        } else if open.is_some() {
+            self.notice = notice.or(self.notice.take());
+            self.faces.show(Face::Panel(Panel::open(self.focus.focused(), &self.guests)));
+        } else if self.faces.panel().is_some() {
+            self.notice = None;
             self.faces.close();
         }
     }
@@ -188,8 +194,11 @@ impl Shell {
         self.focus_on(&chosen, now)
     }
 
-    /// The person does something to the face on top.
+    /// The person does something to the face on top. Under a lock no face hears of it.
     fn input(&mut self, input: &faces::FaceInput, now: Instant) -> Response {
+        if self.locked {
+            return Response::default();
+        }
         self.faces.input(input, &self.guests, now)
     }
 

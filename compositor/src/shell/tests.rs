@@ -29,6 +29,12 @@ fn slot(shell: &mut Shell, number: i64, now: Instant) -> Option<Instant> {
     shell.show(&name, now)
 }
 
+/// What the panel says below its rows.
+fn problems(shell: &Shell) -> Vec<String> {
+    let Some(View::Panel(panel)) = shell.view() else { panic!("no panel") };
+    panel.problems
+}
+
 /// A key is pressed while a face has the keys; what it wants done.
 fn key(shell: &mut Shell, code: u32, now: Instant) -> Vec<Verb> {
     let key =
@@ -63,7 +69,7 @@ fn the_switcher_goes_round_the_guests_that_run_and_the_release_of_super_chooses(
     let (mut shell, now) = (shell(&[Running, Stopped, Paused]), Instant::now());
     slot(&mut shell, 1, now);
     shell.step(true);
-    let view = shell.switcher().unwrap();
+    let Some(View::Switcher(view)) = shell.view() else { panic!("no switcher") };
     assert_eq!(view.entries.len(), 2);
     assert_eq!((shell.mode(), view.selected, shell.keyboard_owner()), (Mode::Switcher, 1, None));
     assert_eq!(shown(&shell).as_deref(), Some("work"), "nothing is shown before Super is released");
@@ -137,14 +143,14 @@ fn what_the_panel_tells_stands_first_until_the_panel_is_closed() {
     slot(&mut shell, 1, now);
     shell.show_panel(true, Some("the shell stopped".to_owned()));
     assert_eq!(shell.keyboard_owner(), None);
-    assert_eq!(shell.panel().unwrap().problems, ["the shell stopped", "play.toml is wrong"]);
+    assert_eq!(problems(&shell), ["the shell stopped", "play.toml is wrong"]);
     shell.set_guests(guests(&[Paused]), vec![]);
-    assert_eq!(shell.panel().unwrap().problems, ["the shell stopped"]);
+    assert_eq!(problems(&shell), ["the shell stopped"]);
     assert_eq!(key(&mut shell, codes::ESC, now), [Verb::Panel { show: false }]);
     shell.show_panel(false, None);
     assert_eq!((shown(&shell).as_deref(), shell.mode()), (Some("work"), Mode::Guest));
     shell.show_panel(true, None);
-    assert_eq!(shell.panel().unwrap().problems, [""; 0]);
+    assert_eq!(problems(&shell), [""; 0]);
 }
 
 #[test]
@@ -152,7 +158,7 @@ fn panel_keys_outside_the_panel_do_nothing() {
     let (mut shell, now) = (shell(&[Running]), Instant::now());
     slot(&mut shell, 1, now);
     assert_eq!(key(&mut shell, codes::S, now), []);
-    assert!(shell.panel().is_none());
+    assert_eq!(shell.view(), None);
 }
 
 #[test]

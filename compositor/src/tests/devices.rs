@@ -3,6 +3,7 @@
 use super::client::{Client, Keyboard, Pointer};
 use super::fixture::{Fixture, guest, name};
 use super::show::shown;
+use crate::faces::View;
 use crate::outputs::RendererKind;
 use phyllome_config::guest::LabelColor;
 use phyllome_config::shell::OutputConfig;
@@ -270,7 +271,10 @@ fn the_shells_arrow_goes_after_a_while_and_nothing_wakes_the_shell_later() {
 #[test]
 fn the_selection_moves_while_a_key_is_held_and_nothing_wakes_the_shell_later() {
     let mut shell = Fixture::new();
-    let selected = |shell: &Fixture| shell.state.shell.panel().unwrap().selected;
+    let selected = |shell: &Fixture| match shell.state.shell.view() {
+        Some(View::Panel(panel)) => panel.selected,
+        other => panic!("no panel: {other:?}"),
+    };
     let names = ["red", "blue", "green", "gray"];
     shell.guests(names.iter().zip(1..).map(|(name, slot)| guest(name, slot, LabelColor::Red)).collect());
     shell.panel(true);
@@ -287,7 +291,10 @@ fn the_selection_moves_while_a_key_is_held_and_nothing_wakes_the_shell_later() {
 fn the_switcher_goes_on_while_tab_is_held_and_a_guests_keys_never_repeat() {
     let mut shell = Fixture::new();
     let mut red = red(&mut shell);
-    let selected = |shell: &Fixture| shell.state.shell.switcher().map(|switcher| switcher.selected);
+    let selected = |shell: &Fixture| match shell.state.shell.view() {
+        Some(View::Switcher(switcher)) => Some(switcher.selected),
+        Some(View::Panel(_)) | None => None,
+    };
     shell.state.handle_key(LEFT_META, true, 1);
     shell.state.handle_key(TAB, true, 2);
     assert_eq!(selected(&shell), Some(1));

@@ -8,6 +8,7 @@ use crate::backend::Backend;
 use crate::event_loop::Served as _;
 use crate::guests::{self, GuestView, Guests};
 use crate::outputs::{OutputInfo, RendererKind};
+use crate::shell::Done;
 use crate::state::BackendChoice;
 use crate::{control, shell};
 use phyllome_config::guest::{Label, LabelColor, Pattern};
@@ -173,7 +174,9 @@ impl Fixture {
     }
 
     pub fn shot_of(&mut self, title: &str, target: &CaptureTarget) -> Shot {
-        let capture = self.state.capture(target).unwrap();
+        let Ok(Done::Picture(capture)) = self.state.act(Verb::Capture(target.clone()), Asker::Tool) else {
+            panic!("no picture of {target:?}")
+        };
         let mut bytes = Vec::new();
         let mut file = File::from(capture.memfd);
         file.rewind().unwrap();

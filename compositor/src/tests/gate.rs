@@ -1,6 +1,8 @@
-//! A lock closes every way in: chords, clicks, the command-line tool, and whatever was open before.
+//! A lock closes every way in: chords, clicks, the command-line tool, and faces that were open before.
 
 use super::fixture::{Fixture, name};
+use super::show::shown;
+use crate::outputs::RendererKind;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::Mode;
 use phyllome_protocol::{GuestName, GuestVerb};
@@ -8,6 +10,8 @@ use phyllome_trusted::codes::{BTN_LEFT, ESC, LEFT_META, TAB};
 use phyllome_trusted::gate::{Asker, Verb};
 
 const TWO: u32 = 3;
+const K: u32 = 37;
+const DOWN: u32 = 108;
 
 /// What a person at the screen would notice.
 fn seen(shell: &Fixture) -> (Mode, Option<GuestName>, bool, Option<GuestName>) {
@@ -19,7 +23,7 @@ fn seen(shell: &Fixture) -> (Mode, Option<GuestName>, bool, Option<GuestName>) {
 fn tp19_no_way_leads_past_a_lock() {
     let mut shell = Fixture::new();
     shell.state.shell.set_locked(true);
-    let locked = (Mode::Locked, Some(name("red")), false, None);
+    let locked = (Mode::Locked, Some(name("red")), true, None);
     assert_eq!(seen(&shell), locked);
     for key in [TWO, TAB, ESC] {
         for (code, pressed) in [(LEFT_META, true), (key, true), (key, false), (LEFT_META, false)] {
@@ -54,5 +58,41 @@ fn tp11_nothing_is_done_because_a_guest_asks() {
     for verb in [Verb::Show(name("blue")), Verb::ShowStarted(name("blue")), Verb::TogglePanel] {
         assert!(shell.state.act(verb, Asker::Guest).is_err());
         assert_eq!(seen(&shell), before);
+    }
+}
+
+/// A key of the person's, pressed and released.
+fn tap(shell: &mut Fixture, code: u32) {
+    shell.state.handle_key(code, true, 0);
+    shell.state.handle_key(code, false, 0);
+}
+
+#[test]
+fn tp19_a_face_that_was_open_hears_and_shows_nothing_under_a_lock() {
+    let mut shell = Fixture::new();
+    shell.panel(true);
+    let before = shell.state.shell.view();
+    assert!(before.is_some());
+    shell.state.shell.set_locked(true);
+    assert_eq!(shell.state.shell.view(), None);
+    for key in [DOWN, K, ESC, DOWN] {
+        tap(&mut shell, key);
+        assert!(!shell.state.shell.repeats(key), "{key}");
+    }
+    shell.state.shell.set_locked(false);
+    assert_eq!(shell.state.shell.view(), before, "and it is as it was");
+}
+
+#[test]
+fn tp19_nothing_of_a_guest_is_on_any_output_under_a_lock() {
+    let mut shell = Fixture::with(&[(1280, 800), (800, 600)], RendererKind::Pixman).unwrap();
+    let (mut red, _window, _picture) = shown!(shell, "red", 0x00_ff_00);
+    shell.roundtrip(&mut red);
+    assert!(shell.state.scene(0).picture.is_some());
+    shell.state.shell.set_locked(true);
+    for output in [0, 1] {
+        let scene = shell.state.scene(output);
+        assert_eq!((scene.picture, scene.shown.len()), (None, 0));
+        assert!(shell.state.shell.covers(output));
     }
 }

@@ -9,6 +9,7 @@ use phyllome_config::guest::LabelColor;
 use phyllome_config::shell::OutputConfig;
 use phyllome_protocol::status::GuestState;
 use phyllome_trusted::frame::colors;
+use phyllome_trusted::gate::{Asker, Verb};
 
 const GREEN: u32 = 0x00_ff_00;
 const CYAN: u32 = 0x00_ff_ff;
@@ -234,7 +235,7 @@ fn tp01_tp18_all_displays_gone_and_back_show_the_same_in_the_same_places() {
     shell.roundtrip(&mut red.client);
     assert_eq!((red.client.events.frames, red.keys()), (0, 2));
     assert_eq!(red.client.events.configured, Some((632, 448)), "a guest in the dark keeps its size");
-    assert!(shell.state.capture(&phyllome_protocol::shell::CaptureTarget::Default).is_err());
+    assert!(shell.state.act(Verb::Capture(phyllome_protocol::shell::CaptureTarget::Default), Asker::Tool).is_err());
 
     // The second one is back first.
     shell.plug(info(1, SMALL));

@@ -6,6 +6,7 @@ use phyllome_config::guest::LabelColor;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::{Area, GuestState};
 use phyllome_trusted::codes;
+use phyllome_trusted::gate::{Asker, Verb};
 use wayland_client::protocol::{wl_output, wl_shm};
 
 const GREEN: u32 = 0x00_ff_00;
@@ -213,8 +214,8 @@ pub(super) fn a_panel_that_changes_in_parts(shell: Fixture) {
     let mut shell = panel_after(shell, 0);
     let area = shell.area();
     let place = |shell: &mut Fixture| {
-        let view = shell.state.shell.panel().unwrap();
-        shell.state.ui.panel(&view, area.width, area.height, 1.0).data.as_ptr()
+        let view = shell.state.shell.view().unwrap();
+        shell.state.ui.face(&view, area.width, area.height, 1.0).data.as_ptr()
     };
     let first = place(&mut shell);
     let nowhere = Area { x: 0, y: 0, width: 0, height: 0 };
@@ -337,8 +338,8 @@ fn a_guests_picture_can_be_captured_without_the_frame_even_while_it_is_hidden() 
     let whole = Area { x: 0, y: 0, width: 1272, height: 768 };
     assert_eq!((shot.width, shot.height), (1272, 768));
     assert_eq!(shot.count_inside(&whole, CYAN), pixels(&whole));
-    assert!(shell.state.capture(&CaptureTarget::Guest(name("red"))).is_err());
-    assert!(shell.state.capture(&CaptureTarget::Output("DP-7".into())).is_err());
+    assert!(shell.state.act(Verb::Capture(CaptureTarget::Guest(name("red"))), Asker::Tool).is_err());
+    assert!(shell.state.act(Verb::Capture(CaptureTarget::Output("DP-7".into())), Asker::Tool).is_err());
 }
 
 #[test]

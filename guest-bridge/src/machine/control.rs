@@ -114,9 +114,7 @@ impl Peer {
             while let Some(message) = self.decoder.next_message::<ToGuest>()? {
                 let fd = match message.request {
                     Request::AttachScreen { .. } => self.decoder.take_fd(),
-                    Request::Verb(_)
-                    | Request::SendKeys { .. }
-                    | Request::Report => None,
+                    Request::Verb(_) | Request::SendKeys { .. } | Request::Report => None,
                 };
                 if asked.send(Asked { connection, message: Some((message, fd)) }).await.is_err() {
                     return Ok(());

@@ -5,7 +5,9 @@
 //! printable.
 
 use crate::guests::GuestView;
-use crate::ui::{Icon, Message, PanelRow, StateTone, SwitcherEntry};
+pub(in crate::faces) mod view;
+
+use crate::faces::panel::{PanelRow, StateTone};
 use phyllome_protocol::status::GuestState;
 use phyllome_trusted::frame::Mark;
 
@@ -22,9 +24,32 @@ pub fn marks(guest: &GuestView) -> Vec<Mark> {
     }
 }
 
-/// The guest's tile in the overlay of Super+Tab.
-pub fn switcher_entry(guest: &GuestView) -> SwitcherEntry {
-    SwitcherEntry { label: guest.label_view(), state: guest.state.word().to_owned() }
+/// An icon of the project's own set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Icon {
+    /// A guest starts.
+    Starting,
+    /// A guest is stopped or not there.
+    Stopped,
+    /// A guest ended by itself, or could not start.
+    Crashed,
+    /// A guest does not answer.
+    NotResponding,
+    /// A guest is paused.
+    Paused,
+    /// No guest is chosen.
+    Empty,
+}
+
+/// What stands in the area of a guest without a picture.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// In the middle, 48 px.
+    pub icon: Icon,
+    /// What happened: one sentence.
+    pub sentence: String,
+    /// What helps: one line with a chord or a command. May be empty.
+    pub help: String,
 }
 
 /// The guest's line in the panel.

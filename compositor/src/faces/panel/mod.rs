@@ -7,30 +7,63 @@ mod view;
 use super::dialog::Dialog;
 use super::{FaceInput, Reply, position};
 use crate::guests::GuestView;
-use crate::ui::PanelView;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
+use phyllome_trusted::frame::LabelView;
 use phyllome_trusted::gate::Verb;
 use std::time::Instant;
 pub use view::PanelWindow;
 
-/// Selection, and what the panel has to say for as long as it is open.
+/// How a state reads at a glance; its word says the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StateTone {
+    /// Stopped and the like.
+    Quiet,
+    /// Running.
+    Good,
+    /// Starting, stopping, paused.
+    Warning,
+    /// Crashed, internal error.
+    Danger,
+}
+
+/// One guest in the panel's list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PanelRow {
+    /// How it is marked.
+    pub label: LabelView,
+    /// The word of its state.
+    pub state: String,
+    /// How the word is coloured.
+    pub tone: StateTone,
+    /// One sentence about the state; may be empty.
+    pub message: String,
+}
+
+/// The panel's whole content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PanelView {
+    /// Guests in their order.
+    pub rows: Vec<PanelRow>,
+    /// Guest files that could not be used, a sentence each.
+    pub problems: Vec<String>,
+    /// Which row is raised, counting `rows` first and then `problems`; rows are left out so that it can be seen.
+    pub selected: usize,
+    /// A question that waits for an answer: what is asked up to the first “?”, then what it means and which keys answer.
+    pub question: Option<String>,
+}
+
+/// What is selected.
 #[derive(Debug, Default)]
 pub struct Panel {
     selected: usize,
-    notice: Option<String>,
 }
 
 impl Panel {
     /// The panel opens, with the guest that is shown selected.
-    pub fn open(shown: Option<&GuestName>, guests: &[GuestView], notice: Option<String>) -> Self {
-        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0), notice }
-    }
-
-    /// What it has to say.
-    pub fn notice(&self) -> Option<&String> {
-        self.notice.as_ref()
+    pub fn open(shown: Option<&GuestName>, guests: &[GuestView]) -> Self {
+        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0) }
     }
 
     /// The list changes: the selection stays on its guest.
@@ -39,12 +72,12 @@ impl Panel {
         self.selected = selected.unwrap_or(self.selected).min(after.len().saturating_sub(1));
     }
 
-    /// What is drawn, with the dialog that is asked above it.
-    pub fn view(&self, guests: &[GuestView], problems: &[String], dialog: Option<&Dialog>) -> PanelView {
+    /// What is drawn, with these sentences below and the dialog that is asked above it.
+    pub fn view(&self, guests: &[GuestView], sentences: &[String], dialog: Option<&Dialog>) -> PanelView {
         PanelView {
             rows: guests.iter().map(super::guest::panel_row).collect(),
             selected: self.selected,
-            problems: self.notice.iter().chain(problems).cloned().collect(),
+            problems: sentences.to_vec(),
             question: dialog.and_then(|dialog| dialog.text(guests)),
         }
     }

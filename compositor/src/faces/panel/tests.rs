@@ -20,7 +20,7 @@ struct Open {
 impl Open {
     fn over(guests: Vec<GuestView>) -> Self {
         let mut faces = Faces::default();
-        faces.show(Face::Panel(Panel::open(None, &guests, None)));
+        faces.show(Face::Panel(Panel::open(None, &guests)));
         Self { faces, guests }
     }
 

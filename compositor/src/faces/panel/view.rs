@@ -3,8 +3,9 @@
 //! It lives from one frame to the next. Rows, problems and keys that are the same as before are left alone, so that
 //! only what changed is drawn again.
 
-use crate::ui::generated::{FootKey, GuestRow, LegendMark, PanelSurface, ProblemLine, icons};
-use crate::ui::{self, PanelRow, PanelView, Pixels, Resident, StateTone, UiError, WindowInput, WindowModifiers};
+use super::{PanelRow, PanelView, StateTone};
+use crate::faces::drawing::generated::{FootKey, GuestRow, LegendMark, PanelSurface, ProblemLine, icons};
+use crate::faces::drawing::{self, DrawError, Pixels, Resident, WindowInput, WindowModifiers};
 use phyllome_trusted::frame::Mark;
 use slint::{Color, Model, ModelRc, SharedString, VecModel};
 use std::rc::Rc;
@@ -36,7 +37,7 @@ pub struct PanelWindow {
 
 impl PanelWindow {
     /// A panel of `w` × `h` physical pixels that shows nothing yet.
-    pub fn new(w: u32, h: u32, scale: f64) -> Result<Self, UiError> {
+    pub fn new(w: u32, h: u32, scale: f64) -> Result<Self, DrawError> {
         let window = Resident::new(PanelSurface::new, w, h, scale)?;
         let rows = Rc::new(VecModel::<GuestRow>::default());
         let problems = Rc::new(VecModel::<ProblemLine>::default());
@@ -74,7 +75,7 @@ impl PanelWindow {
         let problems = shown_problems(&panel.problems);
         let room = self.height - HEAD - FOOT - problems.len() as f64 * PROBLEM;
         let shown = ((room / ROW).floor().max(1.0) as usize).min(panel.rows.len());
-        let first = ui::window_start(panel.rows.len(), shown, panel.selected);
+        let first = drawing::window_start(panel.rows.len(), shown, panel.selected);
         self.set_rows(panel.rows.iter().skip(first).take(shown), panel.selected.checked_sub(first));
 
         let last = problems.len().saturating_sub(1);
@@ -121,16 +122,16 @@ fn set_changed<T: PartialEq + Clone + 'static>(model: &VecModel<T>, wanted: impl
     }
 }
 
-fn guest_row(row: &ui::PanelRow, scale: f64) -> GuestRow {
+fn guest_row(row: &PanelRow, scale: f64) -> GuestRow {
     GuestRow {
-        picture: ui::swatch(&row.label, 32.0, scale),
-        slot: ui::slot_text(&row.label),
-        plate: ui::color(row.label.rgb),
-        ink: ui::color(row.label.text_rgb),
-        label: ui::clean(&row.label.text).into(),
-        state: ui::clean(&row.state).into(),
+        picture: drawing::swatch(&row.label, 32.0, scale),
+        slot: drawing::slot_text(&row.label),
+        plate: drawing::color(row.label.rgb),
+        ink: drawing::color(row.label.text_rgb),
+        label: drawing::clean(&row.label.text).into(),
+        state: drawing::clean(&row.state).into(),
         tone: tone(row.tone),
-        message: ui::clean(&row.message).into(),
+        message: drawing::clean(&row.message).into(),
         selected: false,
     }
 }
@@ -155,20 +156,20 @@ fn foot_keys(asking: bool) -> Vec<FootKey> {
 /// A question's own sentence, and what follows it.
 fn in_two(question: &str) -> (String, String) {
     match question.split_once('?') {
-        Some((asked, rest)) => (ui::clean(&format!("{asked}?")), ui::clean(rest)),
-        None => (ui::clean(question), String::new()),
+        Some((asked, rest)) => (drawing::clean(&format!("{asked}?")), drawing::clean(rest)),
+        None => (drawing::clean(question), String::new()),
     }
 }
 
 /// What the marks in the bar mean.
 fn legend() -> Vec<LegendMark> {
     [(Mark::Paused, "paused")]
-        .map(|(mark, words)| LegendMark { icon: ui::mark_icon(mark).into(), words: words.into() })
+        .map(|(mark, words)| LegendMark { icon: drawing::mark_icon(mark).into(), words: words.into() })
         .into()
 }
 
 fn shown_problems(problems: &[String]) -> Vec<SharedString> {
-    let mut shown: Vec<SharedString> = problems.iter().take(MAX_PROBLEMS).map(|p| ui::clean(p).into()).collect();
+    let mut shown: Vec<SharedString> = problems.iter().take(MAX_PROBLEMS).map(|p| drawing::clean(p).into()).collect();
     if problems.len() > MAX_PROBLEMS {
         shown.pop();
         shown.push(format!("{} more guest files cannot be used", problems.len() - shown.len()).into());
@@ -192,7 +193,7 @@ fn count(of: usize) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ui::Ui;
+    use crate::faces::drawing::Ui;
 
     #[test]
     fn a_view_that_is_set_again_draws_nothing() {

@@ -3,9 +3,12 @@
 //!
 //! It keeps a name, not a place in a list: guests may start and end while it is open.
 
+pub(in crate::faces) mod view;
+
 use super::running;
 use crate::guests::GuestView;
 use phyllome_protocol::GuestName;
+use phyllome_trusted::frame::LabelView;
 
 /// What is chosen.
 #[derive(Debug)]
@@ -13,11 +16,20 @@ pub struct Switcher {
     chosen: GuestName,
 }
 
+/// One guest in the overlay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SwitcherEntry {
+    /// How it is marked.
+    pub label: LabelView,
+    /// The word of its state; shown only if it is not `running`.
+    pub state: String,
+}
+
 /// What is drawn of it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitcherView {
     /// Running guests in order.
-    pub entries: Vec<GuestView>,
+    pub entries: Vec<SwitcherEntry>,
     /// Which of them is selected.
     pub selected: usize,
 }
@@ -52,8 +64,9 @@ impl Switcher {
 
     /// What is drawn.
     pub fn view(&self, guests: &[GuestView]) -> SwitcherView {
-        let entries: Vec<_> = running(guests).cloned().collect();
-        let selected = entries.iter().position(|guest| guest.name == self.chosen).unwrap_or(0);
-        SwitcherView { entries, selected }
+        let entry =
+            |guest: &GuestView| SwitcherEntry { label: guest.label_view(), state: guest.state.word().to_owned() };
+        let selected = running(guests).position(|guest| guest.name == self.chosen).unwrap_or(0);
+        SwitcherView { entries: running(guests).map(entry).collect(), selected }
     }
 }

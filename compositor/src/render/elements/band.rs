@@ -6,7 +6,7 @@
 
 use super::{Piece, Textures, What};
 use crate::outputs::OutputId;
-use crate::ui::Pixels;
+use phyllome_trusted::pixels::Pixels;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::utils::{CommitCounter, DamageSet};
 use smithay::backend::renderer::{Frame, Renderer, Texture};

@@ -9,8 +9,8 @@ use crate::outputs::OutputId;
 use crate::render::cut::{crop, extent};
 use crate::render::own::ImportOwn;
 use crate::render::scene::Key;
-use crate::ui::Pixels;
 use phyllome_protocol::status::Area;
+use phyllome_trusted::pixels::Pixels;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::utils::{CommitCounter, DamageBag, DamageSet, DamageSnapshot};
@@ -183,7 +183,7 @@ mod tests {
         pixels: &Rc<Pixels>,
     ) -> Piece<PixmanTexture> {
         let clip = Area { x: 0, y: 0, width: 100, height: 100 };
-        let layer = Layer::Pixels { key: Key::Panel, pixels: pixels.clone(), x: 10, y: 20, clip, opaque: true };
+        let layer = Layer::Pixels { key: Key::Cover, pixels: pixels.clone(), x: 10, y: 20, clip, opaque: true };
         let scene = Scene { layers: vec![layer], ..Scene::default() };
         textures.pieces(renderer, &scene, &mut Screens::default()).remove(0)
     }

@@ -8,7 +8,7 @@
 //! is in the program; only a character that it lacks may be drawn with a font of the host.
 
 use super::input::{self, WindowInput, WindowModifiers};
-use super::{Pixels, UiError};
+use super::{DrawError, Pixels};
 use phyllome_protocol::status::Area;
 use phyllome_trusted::pixels::over;
 use slint::fontique_011::fontique;
@@ -52,23 +52,23 @@ impl Platform for Memory {
 }
 
 /// Makes this thread one that can draw; fails if something else has set up Slint here.
-pub(super) fn start() -> Result<(), UiError> {
+pub(super) fn start() -> Result<(), DrawError> {
     match slint::platform::set_platform(Box::new(Memory)) {
         Ok(()) => register_font(),
         // By an earlier `Ui` of this thread, or the components below will say so.
         Err(SetPlatformError::AlreadySet) => Ok(()),
-        Err(error) => Err(UiError::Start(error.to_string())),
+        Err(error) => Err(DrawError::Start(error.to_string())),
     }
 }
 
 /// Inter with all its weights in one file, in place: the program's own bytes are used, not a copy.
-fn register_font() -> Result<(), UiError> {
+fn register_font() -> Result<(), DrawError> {
     let data = fontique::Blob::new(Arc::new(ttf_inter::REGULAR));
     let name = fontique::FontInfoOverride { family_name: Some(FONT_FAMILY), ..Default::default() };
     let mut collection = slint::fontique_011::shared_collection();
     let families = collection.register_fonts(data, Some(name));
     if families.is_empty() {
-        return Err(UiError::Start("the built-in font cannot be read".to_owned()));
+        return Err(DrawError::Start("the built-in font cannot be read".to_owned()));
     }
     // What the font lacks may come from the host, but what it has never does.
     for generic in [fontique::GenericFamily::SansSerif, fontique::GenericFamily::SystemUi] {
@@ -109,12 +109,12 @@ pub(crate) struct Surface<C: ComponentHandle> {
 
 impl<C: ComponentHandle> Surface<C> {
     /// Makes a component at `scale`.
-    pub(crate) fn new(make: impl FnOnce() -> Result<C, PlatformError>, scale: f64) -> Result<Self, UiError> {
-        let component = make().map_err(|error| UiError::Start(error.to_string()))?;
+    pub(crate) fn new(make: impl FnOnce() -> Result<C, PlatformError>, scale: f64) -> Result<Self, DrawError> {
+        let component = make().map_err(|error| DrawError::Start(error.to_string()))?;
         let _ = component.window();
         let window = LAST_WINDOW
             .with_borrow_mut(Option::take)
-            .ok_or_else(|| UiError::Start("another user of Slint has this thread".to_owned()))?;
+            .ok_or_else(|| DrawError::Start("another user of Slint has this thread".to_owned()))?;
         let surface = Self { component, window };
         surface.set_scale(scale);
         Ok(surface)
@@ -162,7 +162,7 @@ impl<C: ComponentHandle> Resident<C> {
         width: u32,
         height: u32,
         scale: f64,
-    ) -> Result<Self, UiError> {
+    ) -> Result<Self, DrawError> {
         let surface = Surface::new(make, scale)?;
         surface.set_size(width, height);
         surface.window.dispatch_event(WindowEvent::WindowActiveChanged(true));

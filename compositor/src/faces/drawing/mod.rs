@@ -1,7 +1,7 @@
 //! Everything that the shell draws itself: bar, message, flash, switcher and panel, into plain pixels.
 //!
 //! Slint's software renderer draws in this process, with the font that is built in. This module knows nothing of
-//! Wayland, guests or displays, bounds every text that it is given, and draws nothing that has not changed. The panel
+//! Wayland or displays, bounds every text that it is given, and draws nothing that has not changed. The panel
 //! has a window that lives while it is open, of one size at a time: it goes with its picture after as many frames
 //! without the panel as any picture does. The bar's component stays, and those of the others live only while they are
 //! drawn.
@@ -11,19 +11,22 @@ mod cache;
 mod engine;
 pub(crate) mod generated;
 pub mod input;
-mod text;
-pub mod views;
+pub(super) mod text;
 
 pub use arrow::Arrow;
 pub use input::{WindowInput, WindowModifiers};
 pub use phyllome_trusted::pixels::Pixels;
-pub use views::{Icon, Message, PanelRow, PanelView, StateTone, SwitcherEntry};
 
-use crate::faces::panel::PanelWindow;
+use super::View;
+use super::guest::Message;
+use super::guest::view::{draw_flash, draw_message};
+use super::panel::{PanelView, PanelWindow};
+use super::switcher::SwitcherView;
+use super::switcher::view::draw_switcher;
 use cache::{Cache, Latest};
 use engine::MAX_SIDE;
 pub(crate) use engine::{Resident, Surface};
-use generated::{BarSurface, FlashSurface, MessageSurface, SwitchTile, SwitcherSurface, icons};
+use generated::{BarSurface, icons};
 use phyllome_config::guest::{Pattern, Rgb};
 use phyllome_trusted::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
 use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
@@ -31,42 +34,34 @@ use std::rc::Rc;
 use std::time::Duration;
 pub(crate) use text::clean;
 
-/// Widest message, in logical pixels.
-const MESSAGE_WIDTH: f64 = 640.0;
-/// Widest label of a flash, in logical pixels.
-const FLASH_LABEL: f64 = 720.0;
-/// Around a flash's label, in logical pixels.
-const FLASH_PADDING: f64 = 24.0;
-/// A tile of the switcher with the gap to the next, its height, and the padding around all, in logical pixels.
-const TILE: (f64, f64, f64) = (152.0, 128.0, 16.0);
 /// Bars and bands that are kept: those of a few outputs and of the guests that were shown last.
 const KEPT: usize = 6;
 
 /// Why the shell's own surfaces cannot be drawn.
 #[derive(Debug, thiserror::Error)]
-pub enum UiError {
+pub enum DrawError {
     /// Slint did not start.
     #[error("the shell's own surfaces cannot be drawn: {0}")]
     Start(String),
 }
 
 /// What a picture depends on besides its content: width, height and scale.
-type Place = (u32, u32, u64);
+type Extent = (u32, u32, u64);
 
 /// Draws the shell's own surfaces and keeps what did not change.
 pub struct Ui {
     bar: Surface<BarSurface>,
-    bands: Cache<(Owner, Place), Vec<band::Strip>>,
-    messages: Cache<(Message, Place), Pixels>,
-    flashes: Cache<(LabelView, Place), Pixels>,
-    switchers: Cache<(Vec<SwitcherEntry>, usize, Place), Pixels>,
-    panel: Latest<Place, PanelWindow>,
+    bands: Cache<(Owner, Extent), Vec<band::Strip>>,
+    messages: Cache<(Message, Extent), Pixels>,
+    flashes: Cache<(LabelView, Extent), Pixels>,
+    switchers: Cache<(SwitcherView, Extent), Pixels>,
+    panel: Latest<Extent, PanelWindow>,
     arrows: Cache<u64, Pixels>,
 }
 
 impl Ui {
     /// Starts Slint with the built-in font, on this thread. Several `Ui` of one thread share it.
-    pub fn new() -> Result<Self, UiError> {
+    pub fn new() -> Result<Self, DrawError> {
         engine::start()?;
         Ok(Self {
             bar: Surface::new(BarSurface::new, 1.0)?,
@@ -118,21 +113,30 @@ impl Ui {
         self.flashes.put(key, pixels)
     }
 
+    /// A face in the area of `w` × `h` physical pixels inside the band: all of the area and opaque where it covers it
+    /// ([`View::covers`]), else as large as it needs to be, with transparent corners.
+    pub fn face(&mut self, view: &View, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
+        match view {
+            View::Switcher(switcher) => self.switcher(switcher, w, scale),
+            View::Panel(panel) => self.panel(panel, w, h, scale),
+        }
+    }
+
     /// The overlay of Super+Tab, at most `max_w` physical pixels wide; its corners are transparent. Of entries that
     /// don't fit, those around the selected one are shown.
-    pub fn switcher(&mut self, entries: &[SwitcherEntry], selected: usize, max_w: u32, scale: f64) -> Rc<Pixels> {
-        let key = (entries.to_vec(), selected, (max_w, 0, scale.to_bits()));
+    pub(super) fn switcher(&mut self, switcher: &SwitcherView, max_w: u32, scale: f64) -> Rc<Pixels> {
+        let key = (switcher.clone(), (max_w, 0, scale.to_bits()));
         if let Some(pixels) = self.switchers.get(&key) {
             return pixels;
         }
-        let pixels = draw_switcher(entries, selected, max_w, scale)
+        let pixels = draw_switcher(switcher, max_w, scale)
             .unwrap_or_else(|error| plain(&error, max_w.min(96), 96, colors::GROUND));
         self.switchers.put(key, pixels)
     }
 
     /// The panel over the whole area of `w` × `h` physical pixels inside the band; opaque. What of it changed since an
     /// earlier frame, the picture says itself.
-    pub fn panel(&mut self, panel: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
+    pub(super) fn panel(&mut self, panel: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
         let place = (w, h, scale.to_bits());
         match self.panel.get_or_make(place, || PanelWindow::new(w, h, scale)) {
             Ok(window) => window.show(panel),
@@ -140,9 +144,12 @@ impl Ui {
         }
     }
 
-    /// The panel is open, though this frame is not its output's: its window stays.
-    pub fn keep_panel(&mut self) {
-        self.panel.keep();
+    /// This face is open, though this frame is not its output's: its window stays.
+    pub fn keep(&mut self, view: &View) {
+        match view {
+            View::Panel(_) => self.panel.keep(),
+            View::Switcher(_) => {}
+        }
     }
 
     /// Gives the panel what a person did while these modifiers were held. Whether anything in it took it.
@@ -198,74 +205,19 @@ impl Ui {
     }
 }
 
-fn draw_message(message: &Message, w: u32, h: u32, scale: f64) -> Result<Pixels, UiError> {
-    let surface = Surface::new(MessageSurface::new, scale)?;
-    let component = &surface.component;
-    component.set_icon_path(message.icon.path().into());
-    component.set_sentence(clean(&message.sentence).into());
-    component.set_help(clean(&message.help).into());
-    let width = w.min(geometry::physical(MESSAGE_WIDTH, scale));
-    surface.set_size(width, h);
-    let height = h.min(physical_ceil(component.get_needed_height(), scale));
-    Ok(Pixels::new(width, height, surface.draw(width, height)))
-}
-
-fn draw_flash(label: &LabelView, scale: f64) -> Result<Pixels, UiError> {
-    let surface = Surface::new(FlashSurface::new, scale)?;
-    let component = &surface.component;
-    component.set_plate(color(label.rgb));
-    component.set_ink(color(label.text_rgb));
-    let cut = text::cut_middle(&clean(&label.text), |candidate| {
-        component.set_label(candidate.into());
-        f64::from(component.get_label_width()) <= FLASH_LABEL
-    });
-    component.set_label(cut.into());
-    let padding = 2 * geometry::physical(FLASH_PADDING, scale);
-    let width = physical_ceil(component.get_label_width(), scale) + padding;
-    let height = physical_ceil(component.get_label_height(), scale) + padding;
-    Ok(Pixels::new(width, height, surface.draw(width, height)))
-}
-
-fn draw_switcher(entries: &[SwitcherEntry], selected: usize, max_w: u32, scale: f64) -> Result<Pixels, UiError> {
-    let (step, height, padding) = TILE;
-    let gap = 8.0;
-    let room = (f64::from(max_w) / scale - 2.0 * padding + gap) / step;
-    let shown = (room.floor().max(1.0) as usize).min(entries.len());
-    let first = window_start(entries.len(), shown, selected);
-    let tiles: Vec<SwitchTile> = entries
-        .iter()
-        .skip(first)
-        .take(shown)
-        .map(|entry| SwitchTile {
-            picture: swatch(&entry.label, 48.0, scale),
-            slot: slot_text(&entry.label),
-            plate: color(entry.label.rgb),
-            ink: color(entry.label.text_rgb),
-            label: clean(&entry.label.text).into(),
-            state: if entry.state == "running" { SharedString::new() } else { clean(&entry.state).into() },
-        })
-        .collect();
-    let surface = Surface::new(SwitcherSurface::new, scale)?;
-    surface.component.set_tiles(ModelRc::from(tiles.as_slice()));
-    surface.component.set_selected(i32::try_from(selected.saturating_sub(first)).unwrap_or(-1));
-    let width = geometry::physical(shown.max(1) as f64 * step - gap + 2.0 * padding, scale).min(max_w);
-    let height = geometry::physical(height + 2.0 * padding, scale);
-    Ok(Pixels::new(width, height, surface.draw(width, height)))
-}
-
 /// Which of `all` entries is the first of `shown`, so that `selected` is among them and near the middle.
 pub(crate) fn window_start(all: usize, shown: usize, selected: usize) -> usize {
     selected.saturating_sub(shown / 2).min(all.saturating_sub(shown))
 }
 
 /// What is shown if Slint fails, which nothing but a lack of memory explains: the colour without the text.
-fn plain(error: &UiError, w: u32, h: u32, rgb: Rgb) -> Pixels {
+fn plain(error: &DrawError, w: u32, h: u32, rgb: Rgb) -> Pixels {
     tracing::error!("{error}");
     Pixels::filled(w, h, rgb)
 }
 
 /// `logical` pixels as physical ones, rounded up.
-fn physical_ceil(logical: f32, scale: f64) -> u32 {
+pub(super) fn physical_ceil(logical: f32, scale: f64) -> u32 {
     (f64::from(logical) * scale - 0.01).ceil() as u32
 }
 
@@ -299,21 +251,7 @@ pub(crate) fn mark_icon(mark: Mark) -> &'static str {
     }
 }
 
-impl Icon {
-    /// Path data on a 24 × 24 grid.
-    pub(crate) fn path(self) -> &'static str {
-        match self {
-            Self::Starting => icons::STARTING,
-            Self::Stopped => icons::STOPPED,
-            Self::Crashed => icons::CRASHED,
-            Self::NotResponding => icons::NOT_RESPONDING,
-            Self::Paused => icons::PAUSED,
-            Self::Empty => icons::EMPTY,
-        }
-    }
-}
-
+#[cfg(test)]
+mod pixel_tests;
 #[cfg(test)]
 mod resident_tests;
-#[cfg(test)]
-mod tests;

@@ -1,6 +1,10 @@
 //! The shell's own surfaces, pixel by pixel.
 
 use super::*;
+use crate::faces::drawing::generated::FlashSurface;
+use crate::faces::guest::Icon;
+use crate::faces::panel::{PanelRow, StateTone};
+use crate::faces::switcher::SwitcherEntry;
 use phyllome_config::guest::{Label, LabelColor, Pattern};
 use phyllome_protocol::Slot;
 use phyllome_trusted::frame::Mark;
@@ -71,8 +75,9 @@ fn panel_view(question: Option<&str>) -> PanelView {
     }
 }
 
-fn entries() -> Vec<SwitcherEntry> {
-    panel_view(None).rows.into_iter().map(|row| SwitcherEntry { label: row.label, state: row.state }).collect()
+fn switcher(selected: usize) -> SwitcherView {
+    let entry = |row: PanelRow| SwitcherEntry { label: row.label, state: row.state };
+    SwitcherView { entries: panel_view(None).rows.into_iter().map(entry).collect(), selected }
 }
 
 fn crashed() -> Message {
@@ -121,8 +126,8 @@ fn every_surface_as_a_picture() {
         keep(format!("message@{scale}"), &ui.message(&crashed(), w, h, scale));
         keep(format!("flash@{scale}"), &ui.flash(&work(), scale));
         keep(format!("flash-long@{scale}"), &ui.flash(&long, scale));
-        keep(format!("switcher@{scale}"), &ui.switcher(&entries(), 1, w, scale));
-        keep(format!("switcher-narrow@{scale}"), &ui.switcher(&entries(), 4, px(500.0), scale));
+        keep(format!("switcher@{scale}"), &ui.switcher(&switcher(1), w, scale));
+        keep(format!("switcher-narrow@{scale}"), &ui.switcher(&switcher(4), px(500.0), scale));
         keep(format!("panel@{scale}"), &ui.panel(&panel_view(None), w, h, scale));
         let question = "Force work off? It loses what it has not saved. Y forces it off, Esc leaves it running.";
         keep(format!("panel-question@{scale}"), &ui.panel(&panel_view(Some(question)), w, h, scale));
@@ -219,7 +224,7 @@ fn opaque_surfaces_are_opaque_and_overlays_have_round_corners() {
     assert!(opaque(&bar(&mut ui, &guest(work(), false, &[Mark::Paused]), 300, 1.5)));
     assert!(opaque(&ui.message(&crashed(), 800, 600, 1.0)));
     assert!(opaque(&ui.panel(&panel_view(Some("Force work off? It ends.")), 1272, 768, 1.0)));
-    for overlay in [ui.flash(&work(), 1.0), ui.switcher(&entries(), 0, 1200, 1.0)] {
+    for overlay in [ui.flash(&work(), 1.0), ui.switcher(&switcher(0), 1200, 1.0)] {
         assert_eq!(overlay.get(0, 0), Some([0, 0, 0, 0]), "a corner");
         assert_eq!(overlay.get(overlay.width / 2, overlay.height / 2 - 40).unwrap()[3], 0xff, "its inside");
         let premultiplied = |p: &[u8; 4]| p[0] <= p[3] && p[1] <= p[3] && p[2] <= p[3];
@@ -284,8 +289,8 @@ fn hostile_sizes_and_texts_draw_something_or_nothing_but_never_fail() {
         assert_eq!(bar(&mut ui, &owner, w, scale).width, w);
         let picture = ui.message(&message, w, h, scale);
         assert!(picture.width <= w && picture.height <= h);
-        assert!(ui.switcher(&[], 5, w, scale).width <= w);
-        assert!(ui.switcher(&entries(), usize::MAX, w, scale).width <= w);
+        assert!(ui.switcher(&SwitcherView { entries: Vec::new(), selected: 5 }, w, scale).width <= w);
+        assert!(ui.switcher(&switcher(usize::MAX), w, scale).width <= w);
         let panel = ui.panel(&panel_view(Some(&text)), w, h, scale);
         assert_eq!((panel.width, panel.height), (w, h));
         ui.flash(&label, scale);

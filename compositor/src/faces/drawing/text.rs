@@ -14,7 +14,7 @@ pub(crate) fn clean(text: &str) -> String {
 ///
 /// `fits` is asked about the whole text first, then a few more times; it must allow every text that is shorter than one
 /// that it allows.
-pub(super) fn cut_middle(text: &str, mut fits: impl FnMut(&str) -> bool) -> String {
+pub(in crate::faces) fn cut_middle(text: &str, mut fits: impl FnMut(&str) -> bool) -> String {
     if fits(text) {
         return text.to_owned();
     }

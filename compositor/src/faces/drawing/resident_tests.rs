@@ -2,6 +2,7 @@
 
 use super::input::KeyAction;
 use super::*;
+use crate::faces::panel::{PanelRow, StateTone};
 use phyllome_config::guest::{Label, LabelColor};
 use phyllome_protocol::Slot;
 use phyllome_protocol::status::Area;
@@ -185,7 +186,7 @@ fn the_panels_window_stays_while_it_is_open_and_goes_with_its_picture() {
     ui.panel(&six(), 640, 480, 1.0);
     for _ in 0..100 {
         ui.band(&Owner::Host, 640, 480, 1.0);
-        ui.keep_panel();
+        ui.keep(&View::Panel(six()));
     }
     let motion = WindowInput::Motion { x: 1.0, y: 1.0 };
     assert!(ui.panel.get().is_some(), "open, and another output was drawn");
