@@ -5,6 +5,8 @@
 //! in [`super::requests`].
 
 use super::DeviceConfig;
+mod channel;
+
 use super::chain::Chain;
 use super::class::Class;
 use super::device::Device;
@@ -267,71 +269,6 @@ impl Service {
             Err(_) => self.device.count_error(Class::RequestAddress),
         }
         self.give_back(0, fence);
-    }
-
-    /// QEMU gave the socket on which it takes requests of ours; another takes its place.
-    pub fn set_channel(&mut self, socket: OwnedFd) {
-        self.close_channel();
-        let watched = Channel::new(socket).and_then(|channel| {
-            let token = epoll::EventData::new_u64(CHANNEL);
-            epoll::add(&*self.epoll, channel.fd(), token, epoll::EventFlags::IN)?;
-            Ok(channel)
-        });
-        match watched {
-            Ok(channel) => self.channel = Some(channel),
-            Err(error) => tracing::warn!(%error, "QEMU's socket for the device's requests is of no use"),
-        }
-    }
-
-    fn close_channel(&mut self) {
-        if let Some(channel) = self.channel.take() {
-            // It was added; its descriptor may live on in QEMU, so closing it would not take it out.
-            let _ = epoll::delete(&*self.epoll, channel.fd());
-            channel.close(&mut self.device.shmem, Instant::now());
-        }
-    }
-
-    /// QEMU said something to a request of ours.
-    pub fn channel_readable(&mut self) {
-        let Some(channel) = &mut self.channel else { return };
-        if let Err(error) = channel.hear(&mut self.device.shmem, Instant::now()) {
-            tracing::debug!(%error, "QEMU's socket for the device's requests is closed");
-            self.close_channel();
-        }
-    }
-
-    /// Asks QEMU what there is to ask, and answers the commands that it has answered. Only while a driver has the
-    /// device: without one, QEMU (seen in 11.1) has no pointer to the virtio device, follows it all the same, and ends.
-    /// What is to be said is said later. (What QEMU has not read when it stops the rings ends it still: nobody but QEMU
-    /// can mend that.)
-    fn qemu_turn(&mut self, now: Instant) {
-        let Some(channel) = &mut self.channel else {
-            self.device.shmem.no_channel(now);
-            return self.answer_mappings(now);
-        };
-        if !self.rings.first().is_some_and(Ring::started) {
-            return self.answer_mappings(now);
-        }
-        let told = if self.device.config_changed { channel.config_changed() } else { Ok(false) };
-        match told.and_then(|told| channel.ask(&mut self.device.shmem).map(|()| told)) {
-            Ok(told) => self.device.config_changed &= !told,
-            Err(error) => {
-                tracing::debug!(%error, "QEMU takes no more requests of the device's");
-                self.close_channel();
-            }
-        }
-        self.answer_mappings(now);
-    }
-
-    fn answer_mappings(&mut self, now: Instant) {
-        let done = self.device.shmem.turn(now);
-        if done.is_empty() {
-            return;
-        }
-        for (token, answered) in done {
-            self.finish(token, answered, now);
-        }
-        self.notify(0);
     }
 
     /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and
