@@ -16,7 +16,7 @@ const GROUND: &[(&str, &[&str])] = &[
 ];
 
 /// Parts of a crate that have no place in the picture yet.
-const WITHOUT_A_PLACE: &[(&str, &[&str])] = &[("compositor", &["ui"])];
+const WITHOUT_A_PLACE: &[(&str, &[&str])] = &[];
 
 /// Steps back: from a folder to one that comes after it.
 const STEPS_BACK: &[(&str, &str, &str)] = &[
@@ -27,6 +27,7 @@ const STEPS_BACK: &[(&str, &str, &str)] = &[
     ("compositor", "outputs", "state"),
     ("compositor", "render", "state"),
     ("compositor", "shell", "state"),
+    ("compositor", "ui", "faces"),
     ("compositor", "wayland", "state"),
 ];
 
