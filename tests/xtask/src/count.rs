@@ -28,7 +28,6 @@ const REACHED: &[(&str, &str)] = &[
     ("compositor/src/render", "draws guests' buffers"),
     ("compositor/src/shell", "does what a chord asks"),
     ("compositor/src/state.rs", "owns the others"),
-    ("compositor/src/ui", "draws texts, guests' among them"),
     ("compositor/src/wayland", "is spoken to by guests' processes"),
     ("guest-bridge/protocol/src", "reads what guests' supervisors say"),
 ];
