@@ -36,7 +36,8 @@ pub enum GuestTask {
 }
 
 impl State {
-    /// Begins a task: what is to be waited for, and what could not be begun. `Err`: one sentence why there is nothing to wait for.
+    /// Begins a task: what is to be waited for, and what could not be begun. `Err`: one sentence why there is nothing
+    /// to wait for.
     pub fn begin_task(&mut self, task: GuestTask, _pass: &Pass) -> Result<(Vec<Awaited>, Vec<String>), String> {
         match task {
             GuestTask::One { name, verb, note } => {

@@ -1,7 +1,7 @@
 //! What is on an output, top first: overlays, pointer, panel, band with bar, the guest's picture or a message, ground.
 //!
-//! The one place that decides what is decorated and how, for every output, every frame and every mode. The band is always there; nothing
-//! that is a guest's is ever placed or cut by anything but the guest's area.
+//! The one place that decides what is decorated and how, for every output, every frame and every mode. The band is
+//! always there; nothing that is a guest's is ever placed or cut by anything but the guest's area.
 
 use crate::State;
 use crate::faces::guest as face;
@@ -11,8 +11,8 @@ use phyllome_protocol::status::Area;
 use phyllome_protocol::{GuestName, ScanoutId};
 use phyllome_trusted::frame::Owner;
 use phyllome_trusted::frame::geometry::place as place_in;
-use phyllome_trusted::layout::Place;
 use phyllome_trusted::pixels::Pixels;
+use phyllome_trusted::places::Place;
 use smithay::input::pointer::CursorImageAttributes;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::Transform;
@@ -241,7 +241,8 @@ impl State {
         Some(Layer::Surface { surface, x: left, y: top, width, height, clip: target.area, pointer: true })
     }
 
-    /// The shell's own pointer, where no guest is responsible. It leaves the outermost pixels of an output to the guest's colour.
+    /// The shell's own pointer, where no guest is responsible. It leaves the outermost pixels of an output to the
+    /// guest's colour.
     fn arrow_layer(&mut self, index: usize) -> Option<Layer> {
         if !self.arrow_is_seen() {
             return None;

@@ -1,19 +1,19 @@
 //! How a guest's surface is shown: what decides whether it can have a plane of its own.
 //!
-//! Place and size come from the scene, the rest from what the guest committed and the shell has checked.
+//! PixelRect and size come from the scene, the rest from what the guest committed and the shell has checked.
 
 use crate::wayland::content::Content;
 use smithay::utils::Transform;
 use smithay::wayland::dmabuf::get_dmabuf;
 
 /// Left, upper, width, height; physical pixels.
-pub type Place = (i32, i32, u32, u32);
+pub type PixelRect = (i32, i32, u32, u32);
 
 /// How a surface is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shape {
     /// Where, in physical pixels.
-    pub place: Place,
+    pub place: PixelRect,
     /// All of its source is there, pixel for pixel and from a whole pixel on.
     pub exact: bool,
     /// The guest does not turn it.
@@ -26,7 +26,7 @@ pub struct Shape {
 
 impl Shape {
     /// How `content` is shown at this place.
-    pub fn of(content: &Content, place: Place) -> Self {
+    pub fn of(content: &Content, place: PixelRect) -> Self {
         let source = content.source;
         let whole = |value: f64| value.fract() == 0.0;
         let exact = whole(source.loc.x)

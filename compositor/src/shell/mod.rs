@@ -22,7 +22,7 @@ use crate::guests::GuestView;
 use phyllome_protocol::status::Mode;
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::focus::Focus;
-use phyllome_trusted::layout::Place;
+use phyllome_trusted::places::Place;
 use std::time::{Duration, Instant};
 
 /// How long the label of a guest that was switched to stands in the middle of its picture.

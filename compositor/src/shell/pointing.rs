@@ -1,7 +1,7 @@
 //! Where the one pointer lies: on which output, in which guest's picture, at which of its pixels.
 //!
-//! Only the guest that has the keys ever has the pointer. While a button is held the pointer stays in the picture in which it was
-//! pressed. What is told to the guest is [`crate::wayland::seat`]'s.
+//! Only the guest that has the keys ever has the pointer. While a button is held the pointer stays in the picture in
+//! which it was pressed. What is told to the guest is [`crate::wayland::seat`]'s.
 
 use crate::State;
 use crate::guests::GuestView;
@@ -11,7 +11,7 @@ use crate::outputs::arrange;
 use phyllome_protocol::ScanoutId;
 use phyllome_protocol::status::{Area, GuestState};
 use phyllome_trusted::frame::geometry::place;
-use phyllome_trusted::layout::Place;
+use phyllome_trusted::places::Place;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::utils::{Logical, Point};
 

@@ -1,7 +1,8 @@
 //! What a key types by the keymap, for the shell's own faces: guests make their own text of their keys.
 //!
 //! Worked out anew for each key, from the seat's keymap, the locks of its keyboard and the keys that are down: nothing
-//! is kept that could go wrong. Characters that control something are no text.
+//! is kept that could go wrong. A lock that is pressed while a face has the keys does not count, since that keyboard
+//! hears of guests' keys alone. Characters that control something are no text.
 
 use crate::State;
 use smithay::input::keyboard::{Keycode, SerializedMods, xkb};

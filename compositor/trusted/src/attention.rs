@@ -63,7 +63,8 @@ enum Fate {
     Given,
     /// Nobody but the shell sees press and release.
     Eaten,
-    /// A face of the shell's has seen the press and will see the release, unless another has the keys by then.
+    /// The shell has seen the press and will see the release, if no guest had the keys in between; whichever face is
+    /// on top then.
     Shown,
     /// The press waits among [`Attention::withheld`].
     Withheld,
@@ -235,7 +236,7 @@ impl Attention {
             }
             (Hold::Withheld, KeyOwner::Guest) if is_modifier(code) => return self.withhold(code, time_ms),
             (Hold::Withheld, _) => self.lend_both(owner, out),
-            _ => {}
+            (Hold::None | Hold::Lent, KeyOwner::Guest | KeyOwner::Shell | KeyOwner::Nobody) => {}
         }
         match owner {
             KeyOwner::Guest => return Fate::Given,

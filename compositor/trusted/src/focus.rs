@@ -1,10 +1,10 @@
 //! Which guest the person talks to, and which one the outputs show. Pure.
 //!
 //! Focus moves by the person's actions only. An output can belong to a guest; the others show the *main* guest, the one
-//! that was switched to last among those without an output of their own ([`crate::layout`] says which scanout lies
+//! that was switched to last among those without an output of their own ([`crate::places`] says which scanout lies
 //! where). What lies where is worked out when focus, guests or outputs change, and read by all who draw.
 
-use crate::layout::{Place, places};
+use crate::places::{Place, places};
 use phyllome_protocol::GuestName;
 
 /// Focus, and what it was before.

@@ -13,5 +13,5 @@ pub mod focus;
 pub mod frame;
 pub mod gate;
 pub mod held;
-pub mod layout;
 pub mod pixels;
+pub mod places;

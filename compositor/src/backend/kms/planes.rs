@@ -9,7 +9,7 @@
 use crate::outputs::Plane;
 use crate::render::elements::{Part, Piece};
 use crate::render::scene::{Key, Layer, Scene};
-use crate::render::shape::{Place, Shape};
+use crate::render::shape::{PixelRect, Shape};
 use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
 use smithay::backend::drm::DrmSurface;
@@ -116,7 +116,7 @@ impl Shape {
     }
 }
 
-fn overlap(one: Place, other: Place) -> bool {
+fn overlap(one: PixelRect, other: PixelRect) -> bool {
     let along = |a: i32, a_length: u32, b: i32, b_length: u32| {
         let (a, b) = (i64::from(a), i64::from(b));
         a < b + i64::from(b_length) && b < a + i64::from(a_length)
@@ -124,7 +124,7 @@ fn overlap(one: Place, other: Place) -> bool {
     along(one.0, one.2, other.0, other.2) && along(one.1, one.3, other.1, other.3)
 }
 
-fn inside((x, y, width, height): Place, area: &Area) -> bool {
+fn inside((x, y, width, height): PixelRect, area: &Area) -> bool {
     let along = |start: i32, length: u32, from: u32, most: u32| {
         i64::from(start) >= i64::from(from) && i64::from(start) + i64::from(length) <= i64::from(from) + i64::from(most)
     };
@@ -157,7 +157,7 @@ impl Stage {
     /// That of `scene`, whose guest's area is `area`.
     pub fn of(scene: &Scene, area: &Area, screens: &Screens) -> Self {
         let mut stage = Self::empty(*area);
-        let mut above: Vec<Place> = Vec::new();
+        let mut above: Vec<PixelRect> = Vec::new();
         for layer in &scene.layers {
             match layer {
                 // The band lies around the area.

@@ -50,7 +50,8 @@ pub struct PanelView {
     pub problems: Vec<String>,
     /// Which row is raised, counting `rows` first and then `problems`; rows are left out so that it can be seen.
     pub selected: usize,
-    /// A question that waits for an answer: what is asked up to the first “?”, then what it means and which keys answer.
+    /// A question that waits for an answer: what is asked up to the first “?”, then what it means and which keys
+    /// answer.
     pub question: Option<String>,
 }
 
