@@ -1,15 +1,15 @@
 //! A whole desktop with GL in the guest.
 
 use crate::names::values;
-use crate::{on_guest, renderer_name};
+use crate::{on_shared_guest, renderer_name};
 use anyhow::{Result, ensure};
 use phyllome_test_machine::Program;
-use phyllome_tests::gl_guest::{GL, GlOptions};
+use phyllome_tests::gl_guest::GL;
 use phyllome_tests::picture::Picture;
 
 #[test]
 fn gpu3d_weston_shows_its_desktop_with_gl() -> Result<()> {
-    on_guest("gpu3d_weston_shows_its_desktop_with_gl", GlOptions::default(), |guest| {
+    on_shared_guest("gpu3d_weston_shows_its_desktop_with_gl", |guest| {
         let console = guest.wait_console()?;
         guest.run("mkdir -p -m 1777 /tmp/.X11-unix")?.ok()?;
         // By a user, with the seat's devices from seatd, as on any machine.

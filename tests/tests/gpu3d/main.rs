@@ -1,15 +1,17 @@
-//! 3D in a real Linux guest with Mesa, drawn by phyllome-renderer: what programs inside say of their GL, what is on the screen, and what is
-//! left when the renderer dies.
+//! 3D in a real Linux guest with Mesa, drawn by phyllome-renderer: what programs inside say of their GL, what is on the
+//! screen, and what is left when the renderer dies.
 //!
-//! Each test boots a guest of its own under TCG. `PHYLLOME_GPU3D=2d` runs what has a meaning without 3D on a 2D guest, where the guest's
-//! own processor draws: for work on the tests themselves. `PHYLLOME_GPU3D=generic` runs all of them as those of `generic` are run, on
-//! the system of the KMS test machine's image.
+//! A guest boots under TCG; tests that leave it as it was share it (`shared`). `PHYLLOME_GPU3D=2d` runs what has a
+//! meaning without 3D on a 2D guest, where the guest's own processor draws: for work on the tests themselves.
+//! `PHYLLOME_GPU3D=generic` runs all of them as those of `generic` are run, on the system of the KMS test machine's
+//! image.
 
 mod deaths;
 mod desktop;
 mod generic;
 mod names;
 mod pictures;
+mod shared;
 mod venus;
 
 use anyhow::{Result, ensure};
@@ -25,8 +27,18 @@ fn renderer_name() -> &'static str {
     if is_rehearsal() { "llvmpipe" } else { "virgl" }
 }
 
-/// Runs a test on a guest, with its boot time and GPU printed; without what a guest needs it is skipped, and says so.
+/// Runs a test on a guest of its own, with its boot time and GPU printed; without what a guest needs it is skipped, and
+/// says so.
 fn on_guest(name: &str, options: GlOptions, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
+    run(name, options, false, test)
+}
+
+/// The same on a guest that others use too: the test ends what it starts.
+fn on_shared_guest(name: &str, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
+    run(name, GlOptions::default(), true, test)
+}
+
+fn run(name: &str, options: GlOptions, shares: bool, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
     if let Some(obstacle) = GlGuest::obstacle() {
         println!("SKIPPED: {name}: {obstacle}");
         return Ok(());
@@ -38,7 +50,8 @@ fn on_guest(name: &str, options: GlOptions, test: impl FnOnce(&mut GlGuest) -> R
         host.newer = Some(newer);
     }
     let generic = host.newer.is_some();
-    let mut guest = GlGuest::boot(&GlOptions { mode, host, ..options })?;
+    let options = GlOptions { mode, host, ..options };
+    let mut guest = if shares { shared::take(&options)? } else { GlGuest::boot(&options)? };
     let gpu = guest.gpu()?;
     println!("up after {:.1} s with {}", guest.boot_time().as_secs_f64(), gpu.renderer);
     ensure!(is_rehearsal() || gpu.renderer.contains("virgl"), "the guest has no 3D: {gpu:?}");
@@ -52,5 +65,5 @@ fn on_guest(name: &str, options: GlOptions, test: impl FnOnce(&mut GlGuest) -> R
             eprintln!("its last picture is {} ({:?})", kept.display(), picture.write(&kept));
         }
     }
-    result
+    if result.is_ok() && shares { shared::give_back(&options, guest) } else { result }
 }

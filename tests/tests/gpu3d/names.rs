@@ -1,8 +1,7 @@
 //! What programs in the guest are told of their GPU.
 
-use crate::{is_rehearsal, on_guest, renderer_name};
+use crate::{is_rehearsal, on_shared_guest, renderer_name};
 use anyhow::{Result, ensure};
-use phyllome_tests::gl_guest::GlOptions;
 
 /// The values after `key:` in a program's output.
 pub fn values<'a>(said: &'a str, key: &str) -> Vec<&'a str> {
@@ -11,7 +10,7 @@ pub fn values<'a>(said: &'a str, key: &str) -> Vec<&'a str> {
 
 #[test]
 fn gpu3d_programs_in_the_guest_name_virgl() -> Result<()> {
-    on_guest("gpu3d_programs_in_the_guest_name_virgl", GlOptions::default(), |guest| {
+    on_shared_guest("gpu3d_programs_in_the_guest_name_virgl", |guest| {
         let kernel = guest.run("dmesg | grep -i 'drm.*features'")?.ok()?;
         ensure!(kernel.contains(if is_rehearsal() { "-virgl" } else { "+virgl" }), "the kernel says {kernel}");
 

@@ -1,12 +1,13 @@
 //! What GL programs in the guest draw is what is seen on the shell's screen.
 //!
-//! References are made in the same run, by the same programs in the same guest with `LIBGL_ALWAYS_SOFTWARE=1`: then the guest's own
-//! processor draws, and the picture takes the 2D path. A moving picture is compared in a frame that is stopped.
+//! References are made in the same run, by the same programs in the same guest with `LIBGL_ALWAYS_SOFTWARE=1`: then the
+//! guest's own processor draws, and the picture takes the 2D path. A moving picture is compared in a frame that is
+//! stopped.
 
-use crate::{is_rehearsal, on_guest, renderer_name};
+use crate::{is_rehearsal, on_shared_guest, renderer_name};
 use anyhow::{Context, Result, ensure};
+use phyllome_tests::gl_guest::GL;
 use phyllome_tests::gl_guest::compare::{self, Allowed};
-use phyllome_tests::gl_guest::{GL, GlOptions};
 use phyllome_tests::picture::Picture;
 
 /// The frame that is compared. Few, because an emulated processor that draws itself takes a second for each.
@@ -14,7 +15,7 @@ const FRAMES: u32 = 12;
 
 #[test]
 fn gpu3d_a_scene_is_drawn_as_in_software_and_shown_as_drawn() -> Result<()> {
-    on_guest("gpu3d_a_scene_is_drawn_as_in_software_and_shown_as_drawn", GlOptions::default(), |guest| {
+    on_shared_guest("gpu3d_a_scene_is_drawn_as_in_software_and_shown_as_drawn", |guest| {
         guest.install_scene()?;
         let (scene, drawn) = guest.scene_on_screen("", FRAMES)?;
         let said = scene.output()?;
@@ -57,7 +58,7 @@ fn is_cube(picture: &Picture) -> bool {
 
 #[test]
 fn gpu3d_kmscube_is_seen_turning() -> Result<()> {
-    on_guest("gpu3d_kmscube_is_seen_turning", GlOptions::default(), |guest| {
+    on_shared_guest("gpu3d_kmscube_is_seen_turning", |guest| {
         // It ends when its standard input does.
         let cube = guest.spawn("kmscube", "sleep 1000 | exec kmscube")?;
         let picture =
@@ -80,7 +81,7 @@ pub fn is_glmark2(picture: &Picture) -> bool {
 
 #[test]
 fn gpu3d_glmark2_is_seen_and_ends_with_a_score() -> Result<()> {
-    on_guest("gpu3d_glmark2_is_seen_and_ends_with_a_score", GlOptions::default(), |guest| {
+    on_shared_guest("gpu3d_glmark2_is_seen_and_ends_with_a_score", |guest| {
         let shown = guest.spawn("glmark2", &format!("exec {GLMARK2} -b build:duration=600"))?;
         let picture = guest.wait_picture("glmark2's picture", is_glmark2)?;
         // It turns: another picture follows.
