@@ -17,8 +17,9 @@ pub fn guest_file(name: &str, slot: u32, color: &str, mode: Mode, more: &str) ->
     Ok((name.to_owned(), text(slot, color, "256MiB", &boot, more)))
 }
 
-/// The name and the TOML text of a played guest (see [`crate::played`]): the same as [`guest_file`] to all who look at it, without a
-/// kernel, with its picture in milliseconds. QEMU's name must lead to `played-guest`: see [`qemu_of_played_guests`].
+/// The name and the TOML text of a played guest (see [`crate::played`]): the same as [`guest_file`] to all who look at
+/// it, without a kernel, with its picture in milliseconds. QEMU's name must lead to `played-guest`: see
+/// [`qemu_of_played_guests`].
 pub fn played_guest_file(name: &str, slot: u32, color: &str, mode: Mode, more: &str) -> (String, String) {
     let cmdline = phyllome_test_guests::cmdline(name, color, mode);
     // Any file will do for a kernel; this one is on every machine.
@@ -49,8 +50,8 @@ mode = "none"
     )
 }
 
-/// Makes `folder/qemu-system-x86_64` lead to `played-guest`; put the folder that comes back first into `PATH` of the shell
-/// (or of phyllome-guest). Guests that are not played are handed to the next QEMU in `PATH`.
+/// Makes `folder/qemu-system-x86_64` lead to `played-guest`; put the folder that comes back first into `PATH` of the
+/// shell (or of phyllome-guest). Guests that are not played are handed to the next QEMU in `PATH`.
 pub fn qemu_of_played_guests(folder: &Path) -> Result<PathBuf> {
     std::fs::create_dir_all(folder)?;
     let link = folder.join("qemu-system-x86_64");

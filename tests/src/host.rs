@@ -1,6 +1,8 @@
-//! A whole host in a temporary folder: configuration, runtime folder, a headless shell, and the command-line tool to drive it.
+//! A whole host in a temporary folder: configuration, runtime folder, a headless shell, and the command-line tool to
+//! drive it.
 //!
-//! Everything that was started is ended when the host is dropped: the shell, and every phyllome-guest and QEMU that status named.
+//! Everything that was started is ended when the host is dropped: the shell, and every phyllome-guest and QEMU that
+//! status named.
 
 use crate::newer::Newer;
 use crate::picture::Picture;

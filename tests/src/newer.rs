@@ -1,5 +1,6 @@
-//! Programs of ours on newer libraries and a newer QEMU than this computer's: started with the `usr` of the KMS test machine's image in
-//! the place of `/usr`, in a mount namespace of their own. Nothing is emulated, and everything else is this computer's.
+//! Programs of ours on newer libraries and a newer QEMU than this computer's: started with the `usr` of the KMS test
+//! machine's image in the place of `/usr`, in a mount namespace of their own. Nothing is emulated, and everything else
+//! is this computer's.
 //!
 //! As root it is a plain mount namespace; for other users it is one in a user namespace, in which they are root.
 
@@ -9,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
-/// Puts the folder in place, and more files over others, then becomes the program: `sh -c SCRIPT sh USR [FROM TO]... -- PROGRAM`.
+/// Puts the folder in place, and more files over others, then becomes the program: `sh -c SCRIPT sh USR [FROM TO]... --
+/// PROGRAM`.
 const SCRIPT: &str = "usr=$1; shift; while [ \"$1\" != -- ]; do mount --bind \"$1\" \"$2\" || exit 125; shift 2; done; shift; \
     mount --bind \"$usr\" /usr || exit 125; exec \"$@\"";
 

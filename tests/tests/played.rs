@@ -1,4 +1,5 @@
-//! Played guests are what the other tests take them for: a real phyllome-guest shows their picture, and they hear their keys.
+//! Played guests are what the other tests take them for: a real phyllome-guest shows their picture, and they hear their
+//! keys.
 
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::control::{Leds, Report, Request, ToGuest};

@@ -1,6 +1,7 @@
 //! The least of EGL and GBM that a picture needs, from the libraries of the guest that this runs in.
 //!
-//! Function types are those of EGL 1.5 (`EGL/egl.h`) and of Mesa's `gbm.h`; every pointer comes from the library that it is given to.
+//! Function types are those of EGL 1.5 (`EGL/egl.h`) and of Mesa's `gbm.h`; every pointer comes from the library that
+//! it is given to.
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 
@@ -18,7 +19,8 @@ pub struct Library(Ptr);
 impl Library {
     /// Opens it by its name.
     pub fn open(name: &CStr) -> Result<Self, String> {
-        // SAFETY: the name is a C string; RTLD_NOW is 2. The library's own start-up code is trusted: it is the guest's Mesa.
+        // SAFETY: the name is a C string; RTLD_NOW is 2. The library's own start-up code is trusted: it is the guest's
+        // Mesa.
         let library = unsafe { dlopen(name.as_ptr(), 2) };
         if library.is_null() { Err(format!("there is no {name:?}")) } else { Ok(Self(library)) }
     }

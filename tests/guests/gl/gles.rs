@@ -70,7 +70,8 @@ impl Gles {
         })
     }
 
-    /// Compiles and links a program; attribute 0 is `position`, attribute 1 `extra`. Gives it and the place of uniform `turn`.
+    /// Compiles and links a program; attribute 0 is `position`, attribute 1 `extra`. Gives it and the place of uniform
+    /// `turn`.
     pub fn program(&self, vertex: &CStr, fragment: &CStr) -> Result<(u32, i32), String> {
         let library = self.library;
         let create = function!(library, c"glCreateProgram": fn() -> u32);
@@ -83,8 +84,8 @@ impl Gles {
         let ask = function!(library, c"glGetProgramiv": fn(u32, u32, *mut i32));
         let place = function!(library, c"glGetUniformLocation": fn(u32, *const c_char) -> i32);
         let mut linked = 0;
-        // SAFETY: a context is current; all texts are C strings that outlive the calls; 0x8b31 and 0x8b30 are the kinds of shaders,
-        // 0x8b82 is GL_LINK_STATUS, which is one integer.
+        // SAFETY: a context is current; all texts are C strings that outlive the calls; 0x8b31 and 0x8b30 are the kinds
+        // of shaders, 0x8b82 is GL_LINK_STATUS, which is one integer.
         let (program, turn) = unsafe {
             let program = create();
             for (kind, text) in [(0x8b31, vertex), (0x8b30, fragment)] {
@@ -112,7 +113,8 @@ impl Gles {
         let upload = function!(library, c"glTexImage2D": fn(u32, i32, i32, i32, i32, i32, u32, u32, *const c_void));
         let mut texture = 0;
         let (side, format) = (size as i32, RGBA as i32);
-        // SAFETY: one name is written to one integer; the pixels are as many as the size says. 0x2600 is GL_NEAREST for both filters.
+        // SAFETY: one name is written to one integer; the pixels are as many as the size says. 0x2600 is GL_NEAREST for
+        // both filters.
         unsafe {
             generate(1, &mut texture);
             bind(TEXTURE_2D, texture);

@@ -1,12 +1,16 @@
-//! Draws a fixed scene with GLES in a guest, so that a test can compare what the guest says it has drawn, what the same scene is in
-//! software, and what is on the screen. Runs in guests of the tests only; Mesa's libraries are opened at run time.
+//! Draws a fixed scene with GLES in a guest, so that a test can compare what the guest says it has drawn, what the same
+//! scene is in software, and what is on the screen. Runs in guests of the tests only; Mesa's libraries are opened at
+//! run time.
 //!
-//! `phyllome-gl-scene screen FILE [FRAMES]` draws on the first screen by page flips and leaves the last frame there until it is killed;
-//! `phyllome-gl-scene pixels FILE WIDTH HEIGHT FRAMES` draws the last frame alone, off screen. FILE is the last frame as the guest reads it back (PPM).
-//! `phyllome-gl-scene frames WIDTH HEIGHT SECONDS` draws one frame after another off screen, each to its end, and says `BEGIN` before the
-//! first; the last must have the scene's corners. `phyllome-gl-scene stream WIDTH HEIGHT SECONDS` does the same as programs do: each frame ends
-//! by a swap of buffers, and the next is begun at once.
-//! It prints GL's strings, `FPS figure` and, when all is drawn, `DONE WIDTHxHEIGHT`.
+//! `phyllome-gl-scene screen FILE [FRAMES]` draws on the first screen by page flips and leaves the last frame there
+//! until it is killed;
+//! `phyllome-gl-scene pixels FILE WIDTH HEIGHT FRAMES` draws the last frame alone, off screen. FILE is the last frame
+//! as the guest reads it back (PPM).
+//! `phyllome-gl-scene frames WIDTH HEIGHT SECONDS` draws one frame after another off screen, each to its end, and says
+//! `BEGIN` before the
+//! first; the last must have the scene's corners. `phyllome-gl-scene stream WIDTH HEIGHT SECONDS` does the same as
+//! programs do: each frame ends by a swap of buffers, and the next is begun at once. It prints GL's strings, `FPS
+//! figure` and, when all is drawn, `DONE WIDTHxHEIGHT`.
 
 #[path = "../guest/drm.rs"]
 #[allow(dead_code, reason = "the tiny guest uses the rest of it")]

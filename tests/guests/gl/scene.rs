@@ -1,5 +1,6 @@
-//! The scene: a square of another colour in each corner, so that a picture that is turned over, shifted or of swapped colours is seen as
-//! such; a chequered texture; and two triangles of mixed colours that turn by three degrees a frame, one before the other.
+//! The scene: a square of another colour in each corner, so that a picture that is turned over, shifted or of swapped
+//! colours is seen as such; a chequered texture; and two triangles of mixed colours that turn by three degrees a frame,
+//! one before the other.
 //!
 //! The same frame is the same picture, but for what rasterizers may choose at edges.
 

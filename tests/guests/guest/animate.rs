@@ -1,6 +1,7 @@
 //! The moving picture: the guest's name, a track, and a bar that goes to and fro on it, on every connected screen.
 //!
-//! Drawn straight into DRM buffers, so that frames flow without any toolkit. Speed is by the clock: a slow display shows fewer places.
+//! Drawn straight into DRM buffers, so that frames flow without any toolkit. Speed is by the clock: a slow display
+//! shows fewer places.
 
 use crate::drm::{Buffer, Card, Clip, Screen};
 use crate::font;
@@ -90,8 +91,9 @@ fn take_screens(card: &Card, name: &str, color: [u8; 3], flips: bool) -> io::Res
     Ok(taken)
 }
 
-/// Draws for ever. Calls `ready` when the first picture is on. With `flips`, every frame is a page flip; else only damage is sent.
-/// After a message from `changed` it takes the monitors as they are then, each in the mode that it prefers.
+/// Draws for ever. Calls `ready` when the first picture is on. With `flips`, every frame is a page flip; else only
+/// damage is sent. After a message from `changed` it takes the monitors as they are then, each in the mode that it
+/// prefers.
 pub fn run(name: &str, color: [u8; 3], flips: bool, ready: impl FnOnce(), changed: &Receiver<()>) -> io::Result<()> {
     let card = Card::open()?;
     let mut screens = take_screens(&card, name, color, flips)?;

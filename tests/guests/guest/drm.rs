@@ -1,6 +1,7 @@
 //! The least of KMS that a picture needs: connectors, one dumb buffer or two on each, damage or page flips.
 //!
-//! The structures are those of the kernel's `include/uapi/drm/drm_mode.h`. Nothing but the guest's own virtio-gpu is behind them.
+//! The structures are those of the kernel's `include/uapi/drm/drm_mode.h`. Nothing but the guest's own virtio-gpu is
+//! behind them.
 
 use crate::sys;
 use std::ffi::{c_int, c_long, c_ulong, c_void};
@@ -193,7 +194,8 @@ impl Card {
     }
 
     fn call<T>(&self, number: c_ulong, argument: &mut T) -> io::Result<()> {
-        // SAFETY: every caller below passes the structure of its request, whose pointers are to live vectors of the stated counts.
+        // SAFETY: every caller below passes the structure of its request, whose pointers are to live vectors of the
+        // stated counts.
         unsafe { sys::ioctl_with(&self.file, request::<T>(number), argument) }
     }
 
@@ -257,12 +259,14 @@ impl Card {
         let mut map = MapDumb { handle: dumb.handle, ..Default::default() };
         self.call(0xb3, &mut map)?;
         let length = dumb.size as usize;
-        // SAFETY: a fresh shared mapping (PROT_READ|PROT_WRITE, MAP_SHARED) of the buffer's own length; the kernel chooses the place.
+        // SAFETY: a fresh shared mapping (PROT_READ|PROT_WRITE, MAP_SHARED) of the buffer's own length; the kernel
+        // chooses the place.
         let at = unsafe { mmap(std::ptr::null_mut(), length, 3, 1, self.file.as_raw_fd(), map.offset as c_long) };
         if at as isize == -1 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: the mapping is page-aligned, `length` bytes long, unmapped only when the `Buffer` is gone, and nothing else of this process refers to it.
+        // SAFETY: the mapping is page-aligned, `length` bytes long, unmapped only when the `Buffer` is gone, and
+        // nothing else of this process refers to it.
         let pixels = unsafe { std::slice::from_raw_parts_mut(at.cast::<u32>(), length / 4) };
         Ok(Buffer { fb_id, handle: dumb.handle, stride: dumb.pitch as usize / 4, pixels })
     }

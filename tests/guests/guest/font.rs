@@ -1,4 +1,5 @@
-//! Large letters: a bitmap of 5 columns and 7 rows for each capital letter, digit and sign that a guest's name can have.
+//! Large letters: a bitmap of 5 columns and 7 rows for each capital letter, digit and sign that a guest's name can
+//! have.
 //!
 //! Pure. Lower-case letters look like capitals; what has no picture is a hollow box.
 

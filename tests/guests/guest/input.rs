@@ -47,8 +47,9 @@ impl Event {
     }
 }
 
-/// Watches all devices for ever. `lines` gets a line for every event if there is one; `watching` is called once all devices of the
-/// beginning are open. Reads fast and prints nothing itself: the kernel keeps only a few events for each reader.
+/// Watches all devices for ever. `lines` gets a line for every event if there is one; `watching` is called once all
+/// devices of the beginning are open. Reads fast and prints nothing itself: the kernel keeps only a few events for each
+/// reader.
 pub fn watch(lines: Option<Sender<String>>, watching: impl FnOnce()) -> std::io::Result<()> {
     let mut watching = Some(watching);
     let folder = sys::watch_folder(FOLDER)?;

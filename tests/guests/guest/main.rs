@@ -1,5 +1,5 @@
-//! Process 1 of the tiny guests: loads the modules that are in the image, shows the guest's name, and does what the kernel's
-//! command line asks (`phyllome.mode=`). Says on the serial line, in lines that tests read, what happens.
+//! Process 1 of the tiny guests: loads the modules that are in the image, shows the guest's name, and does what the
+//! kernel's command line asks (`phyllome.mode=`). Says on the serial line, in lines that tests read, what happens.
 //!
 //! It trusts the image that it is in and the machine that it runs on. It never runs outside a virtual machine.
 
@@ -90,7 +90,8 @@ fn main() {
     }
 }
 
-/// Watches the input devices on a thread of its own, which listens when this returns. With `print`, another prints every event.
+/// Watches the input devices on a thread of its own, which listens when this returns. With `print`, another prints
+/// every event.
 fn watch_input(print: bool) -> std::thread::JoinHandle<()> {
     let (lines, printed) = mpsc::channel::<String>();
     if print {
@@ -116,7 +117,8 @@ fn watch_input(print: bool) -> std::thread::JoinHandle<()> {
     watcher
 }
 
-/// Loads what the image's list names, in its order; a line may begin with a PCI class or id without which it is passed over.
+/// Loads what the image's list names, in its order; a line may begin with a PCI class or id without which it is passed
+/// over.
 fn load_modules() {
     let mut devices = String::new();
     for entry in fs::read_dir("/sys/bus/pci/devices").into_iter().flatten().flatten() {
@@ -140,7 +142,8 @@ fn load_modules() {
     }
 }
 
-/// `PHYLLOME-GUEST-DISPLAY card0-Virtual-1 connected 1272x768`: the connector and its first mode. And what its EDID says of
+/// `PHYLLOME-GUEST-DISPLAY card0-Virtual-1 connected 1272x768`: the connector and its first mode. And what its EDID
+/// says of
 /// its size: `PHYLLOME-GUEST-MONITOR card0-Virtual-1 340x210 mm`.
 pub fn report_displays() {
     let mut names: Vec<_> = fs::read_dir("/sys/class/drm").into_iter().flatten().flatten().map(|e| e.path()).collect();

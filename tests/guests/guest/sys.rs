@@ -72,7 +72,8 @@ pub fn mount_kernel_fs(kind: &str, target: &str) -> io::Result<()> {
 /// Loads an uncompressed kernel module.
 pub fn load_module(path: &Path) -> io::Result<()> {
     let file = File::open(path)?;
-    // SAFETY: finit_module(2) takes a descriptor, a C string of parameters and flags; the file stays open during the call.
+    // SAFETY: finit_module(2) takes a descriptor, a C string of parameters and flags; the file stays open during the
+    // call.
     let result = unsafe { syscall(FINIT_MODULE, file.as_raw_fd(), c"".as_ptr(), 0 as c_int) };
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
@@ -88,7 +89,8 @@ pub fn end_machine(again: bool) -> io::Error {
     io::Error::last_os_error()
 }
 
-/// Makes `tty` the controlling terminal of this process, in a session of its own. Called between fork and exec, so it does not allocate.
+/// Makes `tty` the controlling terminal of this process, in a session of its own. Called between fork and exec, so it
+/// does not allocate.
 pub fn take_terminal(tty: c_int) -> io::Result<()> {
     // SAFETY: setsid(2) takes nothing; TIOCSCTTY takes an integer.
     unsafe {
@@ -151,7 +153,8 @@ pub fn is_process_one() -> bool {
 ///
 /// # Safety
 ///
-/// `T` must be the structure that `request` is defined for, and every pointer inside it must be valid for what the request does with it.
+/// `T` must be the structure that `request` is defined for, and every pointer inside it must be valid for what the
+/// request does with it.
 pub unsafe fn ioctl_with<T>(fd: &impl AsRawFd, request: c_ulong, argument: &mut T) -> io::Result<()> {
     // SAFETY: the caller vouches for the structure; the descriptor is open for as long as it is borrowed.
     check(unsafe { ioctl(fd.as_raw_fd(), request, std::ptr::from_mut(argument)) }).map(drop)

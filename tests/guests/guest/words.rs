@@ -1,14 +1,15 @@
 //! What may stand on a guest's kernel command line after `phyllome.mode=` and `phyllome.color=`.
 //!
-//! Pure, and without a crate: it is compiled into process 1 of the tiny guests, into what makes their command lines, and into guests that
-//! are played.
+//! Pure, and without a crate: it is compiled into process 1 of the tiny guests, into what makes their command lines,
+//! and into guests that are played.
 
 /// What a guest does once it is up; the word of `phyllome.mode=`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     /// A shell prompt below the guest's name; each typed line goes to the serial line as `TYPED: line`.
     Prompt,
-    /// A moving bar, drawn straight on the DRM device of every connected screen, with exact damage. What is typed still goes to a shell.
+    /// A moving bar, drawn straight on the DRM device of every connected screen, with exact damage. What is typed still
+    /// goes to a shell.
     Animate,
     /// The same by full-frame page flips.
     Flip,

@@ -1,6 +1,8 @@
-//! The initial RAM disk: busybox, the modules, and our own first process, which is compiled here by plain rustc, statically.
+//! The initial RAM disk: busybox, the modules, and our own first process, which is compiled here by plain rustc,
+//! statically.
 //!
-//! Its file name holds a hash of all that went in, so that a change makes a new one and an old one is never mistaken for it.
+//! Its file name holds a hash of all that went in, so that a change makes a new one and an old one is never mistaken
+//! for it.
 
 use crate::cpio::Archive;
 use crate::kernel::{Kernel, output};

@@ -1,6 +1,8 @@
-//! The guests' kernel: the distribution's own package, downloaded but not installed, so that this machine's boot is left alone.
+//! The guests' kernel: the distribution's own package, downloaded but not installed, so that this machine's boot is
+//! left alone.
 //!
-//! `.cache/guests/kernel-VERSION/` holds `vmlinuz` and the decompressed modules that the guests load, with a `list` of their order.
+//! `.cache/guests/kernel-VERSION/` holds `vmlinuz` and the decompressed modules that the guests load, with a `list` of
+//! their order.
 
 use crate::distribution::Distribution;
 use crate::modules;

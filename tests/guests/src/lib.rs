@@ -1,7 +1,9 @@
-//! Tiny Linux guests for the tests and the demo: the distribution's own kernel, and an initial RAM disk of busybox, the kernel's
-//! modules and a small first process of ours (`guest/`). Made on demand, kept in the repository's `.cache`, made again when a part changes.
+//! Tiny Linux guests for the tests and the demo: the distribution's own kernel, and an initial RAM disk of busybox, the
+//! kernel's modules and a small first process of ours (`guest/`). Made on demand, kept in the repository's `.cache`,
+//! made again when a part changes.
 //!
-//! Needs no crate with a system library, because `cargo xtask` uses it before anything is installed. Never writes outside `.cache`.
+//! Needs no crate with a system library, because `cargo xtask` uses it before anything is installed. Never writes
+//! outside `.cache`.
 
 pub mod cpio;
 pub mod distribution;

@@ -1,6 +1,7 @@
 //! The kernel modules that a tiny guest loads, with all that they depend on, in an order that works.
 //!
-//! Dependencies are read from each module's own `depends=`, because the package as it is downloaded has no `modules.dep` yet.
+//! Dependencies are read from each module's own `depends=`, because the package as it is downloaded has no
+//! `modules.dep` yet.
 
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeMap;
@@ -28,8 +29,8 @@ pub fn collect(tree: &Path, target: &Path) -> Result<()> {
     collect_wanted(tree, target, WANTED)
 }
 
-/// Copies modules of a kernel's tree, decompressed, to `target`, with all that they depend on, and writes `list` there: a line for each,
-/// in the order of loading. A wanted module is a name and what the line begins with, if anything.
+/// Copies modules of a kernel's tree, decompressed, to `target`, with all that they depend on, and writes `list` there:
+/// a line for each, in the order of loading. A wanted module is a name and what the line begins with, if anything.
 pub fn collect_wanted(tree: &Path, target: &Path, wanted_modules: &[(&str, &str)]) -> Result<()> {
     let mut files = BTreeMap::new();
     index(&tree.join("kernel"), &mut files)?;
@@ -68,7 +69,8 @@ pub fn collect_wanted(tree: &Path, target: &Path, wanted_modules: &[(&str, &str)
     fs::write(target.join("list"), list).context("cannot write the list of modules")
 }
 
-/// Appends `name` to `order`, after all that it depends on. `look_up` gives a module's dependencies, or nothing where none has to be loaded.
+/// Appends `name` to `order`, after all that it depends on. `look_up` gives a module's dependencies, or nothing where
+/// none has to be loaded.
 fn resolve(
     name: &str,
     look_up: &mut impl FnMut(&str) -> Result<Option<Vec<String>>>,

@@ -1,7 +1,7 @@
 //! Programs that tests write and then start.
 //!
-//! A file that is open for writing cannot be started. What this process has open for writing, a child that another thread is just starting
-//! has too, for as long as that takes. So another process writes: `sh` and `cp`.
+//! A file that is open for writing cannot be started. What this process has open for writing, a child that another
+//! thread is just starting has too, for as long as that takes. So another process writes: `sh` and `cp`.
 
 use anyhow::{Context, Result, ensure};
 use std::io::Write;

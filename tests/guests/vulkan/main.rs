@@ -1,7 +1,9 @@
-//! Computes with Vulkan in a guest, so that a test knows that numbers which the guest's processor wrote were seen by the device, and that
-//! what the device made of them is seen by the guest. Runs in guests of the tests only; the Vulkan loader is opened at run time.
+//! Computes with Vulkan in a guest, so that a test knows that numbers which the guest's processor wrote were seen by
+//! the device, and that what the device made of them is seen by the guest. Runs in guests of the tests only; the Vulkan
+//! loader is opened at run time.
 //!
-//! `phyllome-vulkan-sums [ROUNDS]` prints `DEVICE name`, `RIGHT count` after each round, and `DONE`; or what is wrong, and ends with 1.
+//! `phyllome-vulkan-sums [ROUNDS]` prints `DEVICE name`, `RIGHT count` after each round, and `DONE`; or what is wrong,
+//! and ends with 1.
 
 use ash::{Device, Entry, Instance, vk};
 use std::time::Instant;
@@ -40,8 +42,8 @@ fn run() -> Result<(), Failure> {
     let entry = unsafe { Entry::load() }?;
     let application = vk::ApplicationInfo::default().api_version(vk::API_VERSION_1_1);
     let create = vk::InstanceCreateInfo::default().application_info(&application);
-    // SAFETY: this and all below follow Vulkan's rules of use: handles are made before and destroyed after their use, structures are
-    // whole and outlive their call, and memory that the device writes is read after its fence alone.
+    // SAFETY: this and all below follow Vulkan's rules of use: handles are made before and destroyed after their use,
+    // structures are whole and outlive their call, and memory that the device writes is read after its fence alone.
     unsafe {
         let instance = entry.create_instance(&create, None)?;
         let physical = *instance.enumerate_physical_devices()?.first().ok_or("no device")?;

@@ -1,8 +1,8 @@
-//! The agent inside the KMS test machine: does what the test outside asks over a virtio port: start a program as some user, signal
-//! it, wait for it, read and write files.
+//! The agent inside the KMS test machine: does what the test outside asks over a virtio port: start a program as some
+//! user, signal it, wait for it, read and write files.
 //!
-//! As process 1 it first settles the machine (`start.sh`) and collects orphans; below another process 1 it only serves. It trusts
-//! whoever holds the other end of the port, and never runs outside a virtual machine.
+//! As process 1 it first settles the machine (`start.sh`) and collects orphans; below another process 1 it only serves.
+//! It trusts whoever holds the other end of the port, and never runs outside a virtual machine.
 
 mod serve;
 mod sys;

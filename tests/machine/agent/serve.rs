@@ -1,6 +1,7 @@
 //! Answers requests, each on a thread of its own where it may take long.
 //!
-//! Verbs: `run` and `spawn` (user, folder, terminal, stdout, stderr, count of variables, variables, program and arguments), `wait`,
+//! Verbs: `run` and `spawn` (user, folder, terminal, stdout, stderr, count of variables, variables, program and
+//! arguments), `wait`,
 //! `poll`, `signal`, `read`, `write`.
 
 use crate::{sys, users, wire};

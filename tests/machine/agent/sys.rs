@@ -41,7 +41,8 @@ pub fn send_signal(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { kill(pid, signal) }).map(drop)
 }
 
-/// Leads a session of its own, with standard input as its terminal if asked. Called between fork and exec, so it does not allocate.
+/// Leads a session of its own, with standard input as its terminal if asked. Called between fork and exec, so it does
+/// not allocate.
 pub fn new_session(terminal: bool) -> io::Result<()> {
     // SAFETY: setsid(2) takes nothing; TIOCSCTTY takes an integer.
     unsafe {

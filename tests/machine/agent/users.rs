@@ -1,4 +1,5 @@
-//! Who a user is: read from the machine's own `/etc/passwd` and `/etc/group`, since a static program has no name service.
+//! Who a user is: read from the machine's own `/etc/passwd` and `/etc/group`, since a static program has no name
+//! service.
 
 use std::fs;
 use std::io;

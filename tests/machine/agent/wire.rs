@@ -1,5 +1,5 @@
-//! What goes over the port, in both directions: frames of a length (32 bits, little endian) and so many bytes; in a frame, fields, each
-//! with a length likewise.
+//! What goes over the port, in both directions: frames of a length (32 bits, little endian) and so many bytes; in a
+//! frame, fields, each with a length likewise.
 //!
 //! A request is an id, a verb and its arguments; an answer is the same id, `ok` or `error`, and its values.
 

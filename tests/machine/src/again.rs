@@ -1,9 +1,10 @@
-//! A machine that one test has used is made as it was after its start, so that another test can have it: a start takes a quarter
-//! of a minute, this takes a second or two.
+//! A machine that one test has used is made as it was after its start, so that another test can have it: a start takes
+//! a quarter of a minute, this takes a second or two.
 //!
-//! Programs are ended, what they wrote is deleted, monitors, keys and pointers are back where they were. Then the machine is looked
-//! at: one that differs in anything that [`STATE`] shows is thrown away, and so are those of failed tests and those that are never
-//! shared (another first process, a machine that sleeps). So nothing that a test leaves can be another one's trouble unseen.
+//! Programs are ended, what they wrote is deleted, monitors, keys and pointers are back where they were. Then the
+//! machine is looked at: one that differs in anything that [`STATE`] shows is thrown away, and so are those of failed
+//! tests and those that are never shared (another first process, a machine that sleeps). So nothing that a test leaves
+//! can be another one's trouble unseen.
 
 use crate::machine::{Machine, wait_for};
 use crate::options::{Init, MachineOptions};
@@ -140,7 +141,8 @@ impl Machine {
         Ok(())
     }
 
-    /// Makes the machine as it was after its start, with the programs, the files and the seat daemon of these options, if it can.
+    /// Makes the machine as it was after its start, with the programs, the files and the seat daemon of these options,
+    /// if it can.
     fn again(&mut self, options: &MachineOptions) -> Result<()> {
         self.qmp("cont", json!({}))?;
         self.options.seatd = options.seatd;

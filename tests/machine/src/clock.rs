@@ -1,5 +1,6 @@
-//! How fast this computer's time stamp counter runs, which is the machine's too. Linux finds that out against emulated timers, and on a busy
-//! computer is wrong by a factor of five at times: all that is waited for inside is then over before its time. So it is told.
+//! How fast this computer's time stamp counter runs, which is the machine's too. Linux finds that out against emulated
+//! timers, and on a busy computer is wrong by a factor of five at times: all that is waited for inside is then over
+//! before its time. So it is told.
 
 /// Thousands of ticks a second; `None` where the processor has no such counter, or no quiet moment was found.
 #[cfg(target_arch = "x86_64")]

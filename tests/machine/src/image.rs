@@ -1,7 +1,8 @@
-//! The machine's disk and kernel: made once by mmdebstrap (`image/build.sh`) and kept in the repository's `.cache/machine`, under a hash of
-//! the package list and the scripts; made anew when one of these changes.
+//! The machine's disk and kernel: made once by mmdebstrap (`image/build.sh`) and kept in the repository's
+//! `.cache/machine`, under a hash of the package list and the scripts; made anew when one of these changes.
 //!
-//! The archive and its key are those of this computer's own apt sources. A half-made image is never found under its final name.
+//! The archive and its key are those of this computer's own apt sources. A half-made image is never found under its
+//! final name.
 
 use crate::apt;
 use anyhow::{Context, Result, bail, ensure};
@@ -42,7 +43,8 @@ impl Image {
         self.folder.join("modules")
     }
 
-    /// The folder `usr` of the disk as a folder of this computer, read out of it where it is not there yet (some seconds).
+    /// The folder `usr` of the disk as a folder of this computer, read out of it where it is not there yet (some
+    /// seconds).
     pub fn usr(&self) -> Result<PathBuf> {
         let usr = self.folder.join("usr");
         if usr.is_dir() {
@@ -108,7 +110,8 @@ pub fn obstacle() -> Option<String> {
     archive().err().map(|error| format!("{error:#}"))
 }
 
-/// The image, made first where it is not there yet; that takes two minutes and the network. Another process's build is waited for.
+/// The image, made first where it is not there yet; that takes two minutes and the network. Another process's build is
+/// waited for.
 pub fn ensure() -> Result<Image> {
     if let Some(image) = find() {
         return Ok(image);
@@ -158,8 +161,8 @@ fn build(work: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What earlier builds left that were ended in the middle, and images of other package lists. Young ones stay: a test that was built
-/// before the list changed runs on one, perhaps.
+/// What earlier builds left that were ended in the middle, and images of other package lists. Young ones stay: a test
+/// that was built before the list changed runs on one, perhaps.
 fn remove_leftovers(cache: &Path) {
     const YOUNG: Duration = Duration::from_secs(24 * 60 * 60);
     for entry in fs::read_dir(cache).into_iter().flatten().flatten() {

@@ -1,5 +1,5 @@
-//! The machine's initial RAM disk: busybox, the few modules that reach disk, shared folder and port, and the agent, which is compiled here
-//! by plain rustc, statically. Its file name holds a hash of all that went in.
+//! The machine's initial RAM disk: busybox, the few modules that reach disk, shared folder and port, and the agent,
+//! which is compiled here by plain rustc, statically. Its file name holds a hash of all that went in.
 
 use crate::image::{Image, cache};
 use anyhow::{Context, Result};
@@ -10,7 +10,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What must be there before the root disk's own modules can be loaded; `network` is for guests that are reached over one.
+/// What must be there before the root disk's own modules can be loaded; `network` is for guests that are reached over
+/// one.
 const MODULES: &[(&str, &str)] = &[
     ("virtio_pci", ""),
     ("virtio_blk", ""),

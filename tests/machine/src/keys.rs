@@ -1,4 +1,5 @@
-//! Keys by the names that people use, and the keys that type a text on a US keyboard; QEMU's names ("QKeyCode") are the result.
+//! Keys by the names that people use, and the keys that type a text on a US keyboard; QEMU's names ("QKeyCode") are the
+//! result.
 
 use anyhow::{Context, Result};
 

@@ -1,6 +1,7 @@
-//! The KMS test machine: a virtual machine (QEMU, TCG) whose virtio-gpu is the *host's* display for what runs inside. It has a real
-//! kernel with real DRM/KMS, evdev devices, virtual terminals, udev, seatd (or systemd with logind), udmabuf; from outside it is seen
-//! by screendumps of what is truly scanned out, and driven by real key presses and by monitors that come, go and change their size.
+//! The KMS test machine: a virtual machine (QEMU, TCG) whose virtio-gpu is the *host's* display for what runs inside.
+//! It has a real kernel with real DRM/KMS, evdev devices, virtual terminals, udev, seatd (or systemd with logind),
+//! udmabuf; from outside it is seen by screendumps of what is truly scanned out, and driven by real key presses and by
+//! monitors that come, go and change their size.
 //!
 //! In a test:
 //!
@@ -11,7 +12,8 @@
 //! machine.press(&["super", "1"])?;
 //! ```
 //!
-//! By hand, with whatever was built last (programs lie in `/usr/local/bin` inside, `/share/out` inside is `out` of the printed folder):
+//! By hand, with whatever was built last (programs lie in `/usr/local/bin` inside, `/share/out` inside is `out` of the
+//! printed folder):
 //!
 //! ```text
 //! cargo run -p phyllome-test-machine --bin machine -- --shell        a prompt: type `help`
@@ -19,13 +21,15 @@
 //!     -e 'spawn shell phyllome-shell --backend kms' -e 'sleep 5' -e 'shot /tmp/a.png' -e 'press super 1' -e 'log shell'
 //! ```
 //!
-//! The image is made once, which takes two minutes (`image`), and kept in the repository's `.cache/machine`. Users inside: `root`, and
+//! The image is made once, which takes two minutes (`image`), and kept in the repository's `.cache/machine`. Users
+//! inside: `root`, and
 //! `person` (password `person`), who is in the groups that Debian's udev rules and seatd give a desktop's user.
 
 pub mod again;
 mod agent;
 pub mod apt;
 mod clock;
+mod command_line;
 pub mod image;
 mod initrd;
 mod inside;

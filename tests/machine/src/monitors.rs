@@ -1,9 +1,11 @@
-//! Monitors that come, go and change their size: told to QEMU from outside, and told again until the machine's own kernel knows.
+//! Monitors that come, go and change their size: told to QEMU from outside, and told again until the machine's own
+//! kernel knows.
 //!
-//! Linux loses such news at times: its virtio-gpu driver asks the device how its outputs are, and only afterwards marks the news as read
-//! (`virtio_gpu_config_changed_work_func`). What comes in between is marked with it and never asked for: the second of two changes that
-//! follow each other within a millisecond or two, more on a busy computer. No program inside can know of such a monitor, so it is told of
-//! anew. Nothing here looks at the shell, or makes the kernel tell it anything.
+//! Linux loses such news at times: its virtio-gpu driver asks the device how its outputs are, and only afterwards marks
+//! the news as read (`virtio_gpu_config_changed_work_func`). What comes in between is marked with it and never asked
+//! for: the second of two changes that follow each other within a millisecond or two, more on a busy computer. No
+//! program inside can know of such a monitor, so it is told of anew. Nothing here looks at the shell, or makes the
+//! kernel tell it anything.
 
 use crate::machine::{Machine, wait_for};
 use crate::vnc;
@@ -17,8 +19,8 @@ const KNOWS: Duration = Duration::from_secs(3);
 const LIMIT: Duration = Duration::from_secs(60);
 
 impl Machine {
-    /// Plugs a monitor of this size into an output of the first display device, gives it another size, or unplugs it; returns when the
-    /// machine's kernel knows.
+    /// Plugs a monitor of this size into an output of the first display device, gives it another size, or unplugs it;
+    /// returns when the machine's kernel knows.
     pub fn set_output(&self, head: u32, size: Option<(u16, u16)>) -> Result<()> {
         let what = match size {
             Some((width, height)) => {
@@ -44,8 +46,8 @@ impl Machine {
         }
     }
 
-    /// What the kernel says of an output: whether a monitor is there, and its first mode. Modes are as they were when somebody asked for them
-    /// last; where one is there and is to be, they are asked for now.
+    /// What the kernel says of an output: whether a monitor is there, and its first mode. Modes are as they were when
+    /// somebody asked for them last; where one is there and is to be, they are asked for now.
     fn monitor(&self, head: u32, wanted: bool) -> Result<String> {
         let connector = format!("/sys/class/drm/card*-Virtual-{}", head + 1);
         let ask = if wanted { "[ $state = disconnected ] || echo detect > $folder/status; " } else { "" };

@@ -38,8 +38,8 @@ pub struct MachineOptions {
     pub memory_mib: u32,
     /// Processors.
     pub cpus: u32,
-    /// Time runs as instructions do, one for each nanosecond, so that what else this computer does changes no measurement inside. Then
-    /// all processors run by turns on one of this computer's.
+    /// Time runs as instructions do, one for each nanosecond, so that what else this computer does changes no
+    /// measurement inside. Then all processors run by turns on one of this computer's.
     pub counted: bool,
     /// Display devices, `card0` first; none for a machine without a display.
     pub gpus: Vec<Gpu>,
@@ -90,8 +90,9 @@ impl Default for MachineOptions {
 }
 
 impl MachineOptions {
-    /// With the programs of the shell: phyllome-shell, phyllome, phyllome-guest; and, where they are built, phyllome-session and
-    /// played-guest, which then stands before QEMU in `PATH` (it hands over to QEMU what is not for it).
+    /// With the programs of the shell: phyllome-shell, phyllome, phyllome-guest; and, where they are built,
+    /// phyllome-session and played-guest, which then stands before QEMU in `PATH` (it hands over to QEMU what is not
+    /// for it).
     pub fn with_shell() -> anyhow::Result<Self> {
         let programs = ["phyllome-shell", "phyllome", "phyllome-guest"].map(crate::programs::program);
         let mut programs = programs.into_iter().collect::<anyhow::Result<Vec<_>>>()?;

@@ -6,7 +6,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// A command line with its surroundings. The environment is that of a login: PATH, HOME, USER, SHELL, XDG_RUNTIME_DIR, LANG.
+/// A command line with its surroundings. The environment is that of a login: PATH, HOME, USER, SHELL, XDG_RUNTIME_DIR,
+/// LANG.
 #[derive(Clone, Debug)]
 pub struct Program {
     words: Vec<String>,

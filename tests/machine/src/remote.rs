@@ -1,5 +1,5 @@
-//! The agent in a guest of the shell, which has the machine's disk but neither its port nor its shared folder: it connects to the test over
-//! the guest's network, and says a word that only its kernel's command line held.
+//! The agent in a guest of the shell, which has the machine's disk but neither its port nor its shared folder: it
+//! connects to the test over the guest's network, and says a word that only its kernel's command line held.
 //!
 //! The listening socket is this computer's loopback, which QEMU's user network shows a guest as 10.0.2.2.
 
@@ -46,7 +46,8 @@ impl Listener {
         Ok(Self { socket, word: bytes.iter().map(|byte| format!("{byte:02x}")).collect() })
     }
 
-    /// What the guest's disk and kernel are: the image is made first where there is none. The disk is written to `folder`.
+    /// What the guest's disk and kernel are: the image is made first where there is none. The disk is written to
+    /// `folder`.
     pub fn parts(&self, folder: &Path) -> Result<Parts> {
         let image = image::ensure()?;
         let disk = folder.join("root.qcow2");

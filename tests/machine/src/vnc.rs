@@ -1,5 +1,6 @@
-//! Tells a virtual monitor its size, as a person who resizes a window does: a VNC client's `SetDesktopSize` (RFB community extension), which
-//! QEMU hands to the display device as the wish of its user. A size of nothing unplugs the monitor.
+//! Tells a virtual monitor its size, as a person who resizes a window does: a VNC client's `SetDesktopSize` (RFB
+//! community extension), which QEMU hands to the display device as the wish of its user. A size of nothing unplugs the
+//! monitor.
 
 use anyhow::{Context, Result, bail, ensure};
 use std::io::{Read, Write};
@@ -11,7 +12,8 @@ const ENCODING_EXTENDED_DESKTOP_SIZE: i32 = -308;
 const SET_ENCODINGS: u8 = 2;
 const SET_DESKTOP_SIZE: u8 = 251;
 
-/// Connects, sends the size, waits until QEMU has taken it, and goes. `again`: QEMU tells the device although it has done so before.
+/// Connects, sends the size, waits until QEMU has taken it, and goes. `again`: QEMU tells the device although it has
+/// done so before.
 pub fn set_size(socket: &Path, size: Option<(u16, u16)>, again: bool) -> Result<()> {
     let mut stream = UnixStream::connect(socket).with_context(|| format!("cannot reach {}", socket.display()))?;
     stream.set_read_timeout(Some(Duration::from_secs(20)))?;
@@ -25,13 +27,15 @@ pub fn set_size(socket: &Path, size: Option<(u16, u16)>, again: bool) -> Result<
     let (width, height) = size.unwrap_or((0, 0));
     let mut messages = Vec::new();
     if again {
-        // QEMU passes on what differs from the wish before, once it has read all that has come: only the last of these two.
+        // QEMU passes on what differs from the wish before, once it has read all that has come: only the last of these
+        // two.
         messages.extend(wish(width, height.wrapping_add(1)));
     }
     messages.extend(wish(width, height));
     stream.write_all(&messages)?;
 
-    // Replies are updates of one rectangle each, of the encoding that was asked for: x says why, y says whether it was granted.
+    // Replies are updates of one rectangle each, of the encoding that was asked for: x says why, y says whether it was
+    // granted.
     let mut answers = if again { 2 } else { 1 };
     for _ in 0..8 {
         let mut update = [0; 16];

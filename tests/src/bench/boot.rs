@@ -1,4 +1,5 @@
-//! From `start` to the first picture, ours and raw QEMU's: the same guest, both seen from the outside by polling pictures.
+//! From `start` to the first picture, ours and raw QEMU's: the same guest, both seen from the outside by polling
+//! pictures.
 
 use super::raw_qemu::RawQemu;
 use super::{Row, median, row_or_why};

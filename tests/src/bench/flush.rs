@@ -1,4 +1,5 @@
-//! What a flush costs: our device and QEMU's contrib vhost-user-gpu under the same frontend, and a plain copy of the same bytes.
+//! What a flush costs: our device and QEMU's contrib vhost-user-gpu under the same frontend, and a plain copy of the
+//! same bytes.
 
 use super::{Row, median, row_or_why};
 use crate::frontend::session::layout;
@@ -22,8 +23,8 @@ struct Cost {
 /// How many pairs of transfer and flush a burst has.
 const BURST: u16 = 16;
 
-/// Processor time of our device for each pair when a burst of them comes with one kick: the device's own work, without what it
-/// costs this machine to wake a thread.
+/// Processor time of our device for each pair when a burst of them comes with one kick: the device's own work, without
+/// what it costs this machine to wake a thread.
 fn burst(device: &mut DeviceProcess, size: (u32, u32), bursts: u32) -> Result<f64> {
     let mut session = Session::start(device, Options::default())?;
     session.create(1, B8G8R8X8, WIDTH, HEIGHT, layout::PIXELS)?;

@@ -1,4 +1,5 @@
-//! `cargo xtask bench [NAME] [--json FILE]`: measures against peers in the same run. Several at once go into one file, as a list.
+//! `cargo xtask bench [NAME] [--json FILE]`: measures against peers in the same run. Several at once go into one file,
+//! as a list.
 
 use clap::Parser;
 use phyllome_test_guests::Mode;

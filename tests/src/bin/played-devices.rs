@@ -1,8 +1,9 @@
-//! Plays input devices that QEMU does not have, through the kernel's uinput: a touchpad, a pen on its tablet, a laptop's lid.
+//! Plays input devices that QEMU does not have, through the kernel's uinput: a touchpad, a pen on its tablet, a
+//! laptop's lid.
 //!
-//! Says a line when they are there, then reads lines from the file that its argument names (a pipe), until that says `end`. A line is a
-//! device (`pad`, `pen`, `lid`) and its frames, parted by `;`, each a list of `TYPE CODE VALUE` in the kernel's numbers; some milliseconds
-//! lie between two frames. Never used but by tests.
+//! Says a line when they are there, then reads lines from the file that its argument names (a pipe), until that says
+//! `end`. A line is a device (`pad`, `pen`, `lid`) and its frames, parted by `;`, each a list of `TYPE CODE VALUE` in
+//! the kernel's numbers; some milliseconds lie between two frames. Never used but by tests.
 
 use anyhow::{Context, Result, bail};
 use evdev::uinput::VirtualDevice;

@@ -1,4 +1,5 @@
-//! Stands in for `qemu-system-x86_64`: plays guests whose kernel command line says so, and hands all others to the real QEMU.
+//! Stands in for `qemu-system-x86_64`: plays guests whose kernel command line says so, and hands all others to the real
+//! QEMU.
 //!
 //! Put first into `PATH` under QEMU's name. Never used but by tests.
 
@@ -24,7 +25,8 @@ fn main() -> ExitCode {
 
 fn run() -> Result<ExitCode> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    // What phyllome-guest asks before it starts a guest is answered at once; a real QEMU takes its time under emulation.
+    // What phyllome-guest asks before it starts a guest is answered at once; a real QEMU takes its time under
+    // emulation.
     match arguments.first().map(String::as_str) {
         Some("--version" | "-version") => {
             println!("QEMU emulator version {} (played)", version());

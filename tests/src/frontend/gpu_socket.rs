@@ -1,4 +1,5 @@
-//! QEMU's end of the GPU socket (QEMU documentation, vhost-user-gpu protocol): answers what must be answered, reads the rest away.
+//! QEMU's end of the GPU socket (QEMU documentation, vhost-user-gpu protocol): answers what must be answered, reads the
+//! rest away.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -1,4 +1,5 @@
-//! A split virtqueue from the driver's side (virtio 1.3, section 2.7), with nothing hidden: a test may write any descriptor.
+//! A split virtqueue from the driver's side (virtio 1.3, section 2.7), with nothing hidden: a test may write any
+//! descriptor.
 
 use super::memory::GuestMemory;
 use anyhow::{Context, Result, bail};

@@ -1,5 +1,5 @@
-//! How far two pictures are from one another. GL leaves to each renderer how it rounds, and which pixels an edge covers: a comparison
-//! allows a little of both, and no more.
+//! How far two pictures are from one another. GL leaves to each renderer how it rounds, and which pixels an edge
+//! covers: a comparison allows a little of both, and no more.
 
 use crate::picture::Picture;
 use anyhow::{Result, ensure};

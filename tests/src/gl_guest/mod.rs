@@ -1,5 +1,6 @@
-//! A guest of the shell that has Mesa: Debian's userland from the disk of the KMS test machine, with its agent reached over the guest's
-//! network, so that a test starts programs inside, hears what they say, and sees on the shell's screen what they draw.
+//! A guest of the shell that has Mesa: Debian's userland from the disk of the KMS test machine, with its agent reached
+//! over the guest's network, so that a test starts programs inside, hears what they say, and sees on the shell's screen
+//! what they draw.
 //!
 //! ```text
 //! let mut guest = GlGuest::boot(&GlOptions::default())?;
@@ -89,7 +90,8 @@ impl GlGuest {
         phyllome_test_machine::image::obstacle()
     }
 
-    /// Starts a shell with the guest, and waits until the guest's agent answers. Makes the disk's image first where there is none.
+    /// Starts a shell with the guest, and waits until the guest's agent answers. Makes the disk's image first where
+    /// there is none.
     pub fn boot(options: &GlOptions) -> Result<Self> {
         let mut host = Host::prepare(options.host.clone(), &[])?;
         let listener = Listener::open()?;
@@ -170,7 +172,8 @@ impl GlGuest {
         Ok(self.host.screenshot()?.crop(area))
     }
 
-    /// Waits until what it shows satisfies a condition; the last picture of a failure is kept as a file that the error names.
+    /// Waits until what it shows satisfies a condition; the last picture of a failure is kept as a file that the error
+    /// names.
     pub fn wait_picture(&mut self, what: &str, condition: impl Fn(&Picture) -> bool) -> Result<Picture> {
         let area = self.area()?;
         let whole = self.host.wait_picture(what, GL, |picture| condition(&picture.crop(area)))?;
@@ -189,7 +192,8 @@ impl GlGuest {
         compare::distance(&picture?, other)
     }
 
-    /// Writes lines on the guest's first virtual terminal, which its kernel draws without GL, and waits until they are seen.
+    /// Writes lines on the guest's first virtual terminal, which its kernel draws without GL, and waits until they are
+    /// seen.
     pub fn wait_console(&mut self) -> Result<Picture> {
         // Sixteen rows of blue ground, which no program of these tests has.
         self.run("printf '\\033[2J\\033[H\\033[44m' > /dev/tty1; for row in $(seq 16); do printf '%80s\\n' up > /dev/tty1; done; \
@@ -214,8 +218,8 @@ impl GlGuest {
         Ok(SUMS)
     }
 
-    /// Draws the scene's first frames on the guest's screen and leaves the last one there. Gives the program, and that frame as the
-    /// guest's GL reads it back. `environment` stands before the command.
+    /// Draws the scene's first frames on the guest's screen and leaves the last one there. Gives the program, and that
+    /// frame as the guest's GL reads it back. `environment` stands before the command.
     pub fn scene_on_screen(&self, environment: &str, frames: u32) -> Result<(RemoteProcess, Picture)> {
         let scene = self.spawn("scene", &format!("{environment} exec {SCENE} screen /tmp/scene.ppm {frames}"))?;
         scene.wait_output("DONE ", GL)?;

@@ -1,6 +1,8 @@
-//! The driver of a played guest: asks for its monitors, makes pictures of their size, flushes them, and follows their changes.
+//! The driver of a played guest: asks for its monitors, makes pictures of their size, flushes them, and follows their
+//! changes.
 //!
-//! It drives the phyllome-guest under test over vhost-user as QEMU and a guest's kernel would, and is well-behaved throughout.
+//! It drives the phyllome-guest under test over vhost-user as QEMU and a guest's kernel would, and is well-behaved
+//! throughout.
 
 mod measure;
 mod place;

@@ -1,8 +1,10 @@
-//! A guest that is played: a program that phyllome-guest starts in QEMU's place, with a driver and a keyboard but no machine.
+//! A guest that is played: a program that phyllome-guest starts in QEMU's place, with a driver and a keyboard but no
+//! machine.
 //!
 //! It takes QEMU's arguments, answers QMP, serves QEMU's D-Bus display and drives the real vhost-user device by
-//! [`crate::frontend`], so that everything of phyllome-guest is real and only the virtual machine is not. A picture is there in
-//! milliseconds, which makes it the test guest of the KMS test machine. Lines on its serial port are those of the tiny guests.
+//! [`crate::frontend`], so that everything of phyllome-guest is real and only the virtual machine is not. A picture is
+//! there in milliseconds, which makes it the test guest of the KMS test machine. Lines on its serial port are those of
+//! the tiny guests.
 
 pub mod display;
 pub mod driver;

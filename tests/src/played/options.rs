@@ -1,6 +1,7 @@
 //! The arguments of a played guest: those of QEMU, of which it takes what concerns it and passes over the rest.
 //!
-//! Pure. A guest is played when its kernel's command line says `phyllome.played=1`; the other words are the tiny guests' own.
+//! Pure. A guest is played when its kernel's command line says `phyllome.played=1`; the other words are the tiny
+//! guests' own.
 
 use phyllome_test_guests::{Mode, words};
 use std::collections::BTreeMap;
@@ -20,7 +21,8 @@ pub enum Memory {
     /// A classic 2D resource, whose pixels are transferred.
     #[default]
     Classic,
-    /// `blob`: a blob of guest memory in many pieces that are in no order, with rows that are longer than the picture is wide, and a
+    /// `blob`: a blob of guest memory in many pieces that are in no order, with rows that are longer than the picture
+    /// is wide, and a
     /// first pixel that is not at the beginning.
     Blob,
     /// `3d`: a texture. Its pixels are transferred, after it was cleared by a context.
@@ -48,8 +50,8 @@ pub struct Options {
     pub name: String,
     /// The ground of the picture.
     pub color: [u8; 3],
-    /// What it does, of what the tiny guests do; for the others the picture stands still. [`Mode::Flip`]: each picture is flushed as soon as the
-    /// one before is presented.
+    /// What it does, of what the tiny guests do; for the others the picture stands still. [`Mode::Flip`]: each picture
+    /// is flushed as soon as the one before is presented.
     pub mode: Mode,
     /// Time between two pictures of [`Mode::Animate`]: `phyllome.pace=` in milliseconds.
     pub pace: Duration,

@@ -1,8 +1,9 @@
 //! Orders for a played guest from a benchmark: lines in a FIFO that `phyllome.orders=PATH` names, one measurement each.
 //!
-//! `REPORT whole|small COUNT PACE`: flushes COUNT pictures, PACE milliseconds apart or as soon as the one before is presented
-//! where that is later, and writes to the file REPORT a line `FLUSHED FENCED` for each: when RESOURCE_FLUSH was posted and when its fence
-//! came back, in nanoseconds of `CLOCK_MONOTONIC`. The file is there when all of them are.
+//! `REPORT whole|small COUNT PACE`: flushes COUNT pictures, PACE milliseconds apart or as soon as the one before is
+//! presented
+//! where that is later, and writes to the file REPORT a line `FLUSHED FENCED` for each: when RESOURCE_FLUSH was posted
+//! and when its fence came back, in nanoseconds of `CLOCK_MONOTONIC`. The file is there when all of them are.
 
 use super::News;
 use anyhow::{Context, Result};

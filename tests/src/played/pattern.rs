@@ -1,9 +1,10 @@
-//! The picture of a played guest, a pure function of its size, colour, name and a counter, so that a test knows each pixel.
+//! The picture of a played guest, a pure function of its size, colour, name and a counter, so that a test knows each
+//! pixel.
 //!
-//! The ground is the guest's colour; the outermost row and column of pixels on all sides are white, so that a picture that is
-//! cropped, moved or scaled by one pixel shows it; four corner squares (red, green, blue, yellow; reading order) tell how it
-//! is turned. The guest's name is white on black. Where it is animated, a white block moves with the counter, and the
-//! counter's 16 bits stand as white and black cells above the lower edge.
+//! The ground is the guest's colour; the outermost row and column of pixels on all sides are white, so that a picture
+//! that is cropped, moved or scaled by one pixel shows it; four corner squares (red, green, blue, yellow; reading
+//! order) tell how it is turned. The guest's name is white on black. Where it is animated, a white block moves with the
+//! counter, and the counter's 16 bits stand as white and black cells above the lower edge.
 
 use crate::picture::Picture;
 
@@ -99,7 +100,8 @@ impl Pattern {
         Some(counter)
     }
 
-    /// The first pixel in which a picture of the guest's area differs from this pattern: x, y, what is there, what should be.
+    /// The first pixel in which a picture of the guest's area differs from this pattern: x, y, what is there, what
+    /// should be.
     pub fn first_difference(&self, picture: &Picture) -> Option<(u32, u32, [u8; 3], [u8; 3])> {
         let pixels = self.pixels();
         (0..picture.height).flat_map(|y| (0..picture.width).map(move |x| (x, y))).find_map(|(x, y)| {

@@ -1,6 +1,8 @@
-//! QEMU's machine protocol as a played guest speaks it: enough for phyllome-guest, and every input event as a line on the serial port.
+//! QEMU's machine protocol as a played guest speaks it: enough for phyllome-guest, and every input event as a line on
+//! the serial port.
 //!
-//! The peer is the phyllome-guest under test. What it sends that is no command of this small set is refused as QEMU would.
+//! The peer is the phyllome-guest under test. What it sends that is no command of this small set is refused as QEMU
+//! would.
 
 use super::{News, ToDisplay, Wires, keys};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};

@@ -14,7 +14,8 @@ pub fn is_there() -> bool {
     Path::new("/dev/udmabuf").exists()
 }
 
-/// A program to be named by `$PHYLLOME_RENDERER`, in `folder`, which must outlive it: phyllome-renderer with the stand-in.
+/// A program to be named by `$PHYLLOME_RENDERER`, in `folder`, which must outlive it: phyllome-renderer with the
+/// stand-in.
 pub fn renderer(folder: &Path) -> Result<PathBuf> {
     let (source, library) = (folder.join("stand_in.rs"), folder.join("libstand_in.so"));
     fs::write(&source, SOURCE)?;

@@ -1,6 +1,7 @@
-//! Stands in for /dev/udmabuf where the kernel has none: a library that is loaded before a renderer's others. "Opening" the device works,
-//! and a "dmabuf" of a file in memory is that file itself, from its beginning. To whoever maps it that is the same; it cannot be imported
-//! as a dmabuf anywhere. Compiled by plain rustc, without crates; for tests only.
+//! Stands in for /dev/udmabuf where the kernel has none: a library that is loaded before a renderer's others. "Opening"
+//! the device works, and a "dmabuf" of a file in memory is that file itself, from its beginning. To whoever maps it
+//! that is the same; it cannot be imported as a dmabuf anywhere. Compiled by plain rustc, without crates; for tests
+//! only.
 
 #![allow(clippy::missing_safety_doc, reason = "they are the C library's functions")]
 

@@ -19,8 +19,8 @@ pub fn rss_anon_kib(pid: u32) -> Result<u64> {
     number_of(&status, "RssAnon:").context("no RssAnon")
 }
 
-/// How often the threads of a process that live have gone to sleep, and so were woken up. What others took the processor away for is
-/// not counted: it says how busy this computer is.
+/// How often the threads of a process that live have gone to sleep, and so were woken up. What others took the
+/// processor away for is not counted: it says how busy this computer is.
 pub fn wake_ups(pid: u32) -> Result<u64> {
     let mut sum = 0;
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))?.flatten() {

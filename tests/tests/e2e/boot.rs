@@ -107,7 +107,8 @@ fn e2e_the_process_that_must_not_crash_holds_no_c_library_but_libc() -> Result<(
     let pid = status.guests[0].pid.unwrap_or_default();
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let objects: std::collections::BTreeSet<_> = maps.lines().filter(|l| l.contains(".so")).collect();
-    // libm is a part of libc; tokio's scheduler for many threads, which zbus asks for and nobody uses, has a word of it.
+    // libm is a part of libc; tokio's scheduler for many threads, which zbus asks for and nobody uses, has a word of
+    // it.
     let known = ["/libc.so", "/libm.so", "/libgcc_s.so", "/ld-linux"];
     let foreign = objects.iter().find(|l| !known.iter().any(|known| l.contains(known)));
     ensure!(foreign.is_none(), "phyllome-guest maps {foreign:?}");

@@ -13,7 +13,8 @@ use phyllome_tests::host::Host;
 use phyllome_tests::picture::Picture;
 use std::time::Duration;
 
-/// A Linux guest under TCG reaches its prompt in about 6 s alone; four times that with the machine busy, and more to be safe.
+/// A Linux guest under TCG reaches its prompt in about 6 s alone; four times that with the machine busy, and more to be
+/// safe.
 pub const BOOT: Duration = Duration::from_secs(120);
 
 /// What a person would wait for after a key press, with the machine busy.
@@ -35,8 +36,8 @@ pub fn host(guests: &[(String, String)]) -> anyhow::Result<Host> {
     Host::start(&guests)
 }
 
-/// Whether the guest's area holds a guest's own picture: more than two colours, and not the ground that the shell's message cards
-/// lie on.
+/// Whether the guest's area holds a guest's own picture: more than two colours, and not the ground that the shell's
+/// message cards lie on.
 pub fn has_console(picture: &Picture, area: phyllome_protocol::status::Area) -> bool {
     let inside = picture.crop(area);
     let ground = inside.count([0x10, 0x11, 0x14]);

@@ -1,4 +1,5 @@
-//! The renderer is killed again and again while the guest draws: the guest's kernel stays up, its console is seen, GL works again.
+//! The renderer is killed again and again while the guest draws: the guest's kernel stays up, its console is seen, GL
+//! works again.
 
 use crate::pictures::{GLMARK2, is_glmark2};
 use crate::{is_rehearsal, on_guest, renderer_name};

@@ -1,5 +1,5 @@
-//! 3D by QEMU's generic vhost-user device, which this computer's QEMU need not have: phyllome-shell, its guest's processes and QEMU run on
-//! the system of the KMS test machine's image.
+//! 3D by QEMU's generic vhost-user device, which this computer's QEMU need not have: phyllome-shell, its guest's
+//! processes and QEMU run on the system of the KMS test machine's image.
 
 use crate::names::values;
 use crate::on_guest;

@@ -1,4 +1,5 @@
-//! Vulkan in the guest by Venus, on QEMU's generic device: the host's device is lavapipe, which draws with the processor.
+//! Vulkan in the guest by Venus, on QEMU's generic device: the host's device is lavapipe, which draws with the
+//! processor.
 
 use crate::generic::{newer, options};
 use crate::names::values;
@@ -51,7 +52,8 @@ fn gpu3d_venus_computes_in_the_guest() -> Result<()> {
         let after = guest.gpu()?;
         ensure!(after.errors == before.errors && after.renderer_restarts == 0, "{before:?}, then {after:?}");
 
-        // A program is in the midst of it when the renderer is killed: its servers go too, and a new program computes with another.
+        // A program is in the midst of it when the renderer is killed: its servers go too, and a new program computes
+        // with another.
         let endless = guest.spawn("sums", &format!("exec env {VENUS} {sums} 4000000000"))?;
         endless.wait_output("RIGHT ", GL)?;
         let renderer = after.renderer_pid.context("no renderer")?;

@@ -1,4 +1,5 @@
-//! Blobs of guest memory on the generic transport: sizes, pictures and addresses that are wrong, and blobs that are gone.
+//! Blobs of guest memory on the generic transport: sizes, pictures and addresses that are wrong, and blobs that are
+//! gone.
 
 use super::PIXELS;
 use anyhow::{Result, ensure};

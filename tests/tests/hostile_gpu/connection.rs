@@ -15,8 +15,8 @@ const ENDS: Duration = Duration::from_secs(20);
 fn broken_vhost_user_messages_end_the_connection_cleanly() -> Result<()> {
     let (pair, _other) = UnixStream::pair()?;
     let flood: Vec<&UnixStream> = std::iter::repeat_n(&pair, 33).collect();
-    // Of half a message the other half may come; so many descriptors the kernel itself does not send; and a queue that is not there
-    // is not set up, and no more.
+    // Of half a message the other half may come; so many descriptors the kernel itself does not send; and a queue that
+    // is not there is not set up, and no more.
     let goes_on = ["half a header", "truncated", "too many descriptors", "vring 9 of 2"];
     let cases: Vec<(&str, Vec<u8>, Vec<&UnixStream>)> = vec![
         ("half a header", vec![1, 0, 0], vec![]),

@@ -1,5 +1,5 @@
-//! A hostile guest against the virtio-gpu device: every class of bad input that 2D can meet. After each the device still
-//! serves, and the guest got the specified error.
+//! A hostile guest against the virtio-gpu device: every class of bad input that 2D can meet. After each the device
+//! still serves, and the guest got the specified error.
 
 mod blobs;
 mod commands;

@@ -1,5 +1,6 @@
-//! A hostile guest against 3D: every class of bad input that contexts, 3D resources and command streams can meet. After each
-//! the device still serves 2D and 3D, the guest got the specified error, its class was counted, and nothing has grown.
+//! A hostile guest against 3D: every class of bad input that contexts, 3D resources and command streams can meet. After
+//! each the device still serves 2D and 3D, the guest got the specified error, its class was counted, and nothing has
+//! grown.
 //!
 //! The device is ours with its own renderer process and the virglrenderer of the host.
 
@@ -112,7 +113,8 @@ impl Rig {
         self.ok(unref(PROOF_ID))
     }
 
-    /// The same after something that may have ended the renderer, whose death may come to light only with the next command.
+    /// The same after something that may have ended the renderer, whose death may come to light only with the next
+    /// command.
     fn recovers(&mut self) -> Result<()> {
         if self.serves().is_ok() {
             return Ok(());

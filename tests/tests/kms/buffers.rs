@@ -1,5 +1,6 @@
-//! A guest's memory reaches the display whatever it is and whatever draws: as a dmabuf that the kernel makes of it (udmabuf) or as
-//! shared memory, with Pixman or with GLES, the same pixels are scanned out, and `phyllome screenshot` says the same.
+//! A guest's memory reaches the display whatever it is and whatever draws: as a dmabuf that the kernel makes of it
+//! (udmabuf) or as shared memory, with Pixman or with GLES, the same pixels are scanned out, and `phyllome screenshot`
+//! says the same.
 
 use crate::rig::{Rig, RigOptions, guest, on_rig};
 use anyhow::{Context, Result, ensure};
@@ -26,7 +27,8 @@ fn buffer(status: &Status) -> String {
     scanout.map(|scanout| scanout.buffer.clone()).unwrap_or_default()
 }
 
-/// The picture of a guest that draws once, as it is scanned out; checked against what the shell says and against its frame.
+/// The picture of a guest that draws once, as it is scanned out; checked against what the shell says and against its
+/// frame.
 fn picture(rig: &mut Rig, kind: &str, renderer: &str) -> Result<Picture> {
     let mode = if kind == "dmabuf" { "0666" } else { "0000" };
     rig.machine.root(&format!("chmod {mode} {UDMABUF}"))?;

@@ -1,5 +1,5 @@
-//! The display itself: what is truly scanned out is what the shell says, on every output, whatever draws it; monitors, terminals and seat
-//! daemons come and go under it, and what keeps it from starting is one sentence.
+//! The display itself: what is truly scanned out is what the shell says, on every output, whatever draws it; monitors,
+//! terminals and seat daemons come and go under it, and what keeps it from starting is one sentence.
 
 use crate::rig::{Rig, RigOptions, SOON, on_machine, on_rig};
 use anyhow::{Context, Result, ensure};
@@ -15,7 +15,8 @@ fn outputs(status: &Status) -> Vec<(&str, u32, u32)> {
     status.outputs.iter().map(|output| (output.name.as_str(), output.width, output.height)).collect()
 }
 
-/// Waits until the output shows exactly what the shell says that it shows, with the frame on its outermost ring; gives that.
+/// Waits until the output shows exactly what the shell says that it shows, with the frame on its outermost ring; gives
+/// that.
 pub fn wait_same(rig: &Rig, head: u32, output: &str) -> Result<Picture> {
     let mut last = String::new();
     let same = wait_for(&format!("{output} to show what the shell says"), SOON, || {

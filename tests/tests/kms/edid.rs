@@ -1,5 +1,5 @@
-//! Monitors that describe themselves by garbage, passed on by a real kernel: the shell goes on, says no more than that a monitor is there,
-//! by a name that is plain text, and shows its whole picture in the mode that the kernel has found.
+//! Monitors that describe themselves by garbage, passed on by a real kernel: the shell goes on, says no more than that
+//! a monitor is there, by a name that is plain text, and shows its whole picture in the mode that the kernel has found.
 
 use crate::display::wait_same;
 use crate::rig::{Rig, RigOptions, SOON, on_rig};
@@ -57,7 +57,8 @@ fn extended(claimed: u8, content: u8, right: bool) -> Vec<u8> {
     bytes
 }
 
-/// What a monitor sends, and how the shell is to call it. A base block that is not even of good form is passed on by no kernel.
+/// What a monitor sends, and how the shell is to call it. A base block that is not even of good form is passed on by no
+/// kernel.
 fn garbage() -> Vec<(&'static str, Vec<u8>, &'static str)> {
     let plain = "Virtual-2 (DEL)";
     let nameless = "a display that does not say which";

@@ -1,4 +1,5 @@
-//! Real key presses, pointers and fingers: exactly one guest gets them, chords reach none, devices come and go while they are used.
+//! Real key presses, pointers and fingers: exactly one guest gets them, chords reach none, devices come and go while
+//! they are used.
 
 use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
 use anyhow::{Context, Result, ensure};
@@ -70,7 +71,8 @@ fn keys_reach_one_guest_and_chords_none() -> Result<()> {
             }
         }
 
-        // Another terminal and back: of the chord the guest sees a Ctrl that is tapped, whatever the terminal does with its part.
+        // Another terminal and back: of the chord the guest sees a Ctrl that is tapped, whatever the terminal does with
+        // its part.
         let before = told(rig, "play").len();
         rig.machine.vt_switch(2)?;
         rig.machine.wait_picture("another terminal", 0, SOON, |seen| !seen.edge().contains(&rgb(BLUE)))?;
@@ -210,7 +212,8 @@ fn one_pointer_moves_over_two_outputs() -> Result<()> {
         ensure!(buttons(rig, "work").len() == 3, "work was told {:?}", buttons(rig, "work"));
         ensure!(arrow(rig, "Virtual-2", there)? < 50, "the arrow stays in the guest's picture");
 
-        // One finger is the left button, where it touches a display that is turned; a second one is nothing. QEMU gives all buttons and the wheel to this device from here on.
+        // One finger is the left button, where it touches a display that is turned; a second one is nothing. QEMU gives
+        // all buttons and the wheel to this device from here on.
         plug(rig, "virtio-multitouch-pci", "QEMU Virtio MultiTouch")?;
         let at = |slot: u32, axis: &str, value: u32| json!({ "type": "data", "slot": slot, "tracking-id": slot, "axis": axis, "value": value });
         let edge = |slot: u32, word: &str| {

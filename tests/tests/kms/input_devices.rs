@@ -1,5 +1,5 @@
-//! Devices that QEMU does not have, played through the kernel's uinput: a touchpad taps and scrolls, a pen points and presses, a lid that
-//! opens switches the display on.
+//! Devices that QEMU does not have, played through the kernel's uinput: a touchpad taps and scrolls, a pen points and
+//! presses, a lid that opens switches the display on.
 
 use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
 use anyhow::{Context, Result, ensure};
@@ -23,7 +23,8 @@ fn play(rig: &Rig, line: &str) -> Result<()> {
     rig.machine.root(&format!("echo '{line}' > {PIPE}")).map(drop)
 }
 
-/// One or two fingers go down on the touchpad, 40 mm from its left edge and so many units from its upper one, move by steps, and go up.
+/// One or two fingers go down on the touchpad, 40 mm from its left edge and so many units from its upper one, move by
+/// steps, and go up.
 fn swipe(rig: &Rig, fingers: i32, from: i32, steps: &[i32]) -> Result<()> {
     let place = |y: i32| {
         let one = |slot: i32| format!("3 47 {slot} 3 53 {} 3 54 {y}", 1600 + 800 * slot);

@@ -1,5 +1,5 @@
-//! The machine itself is what the other tests take it for: it has a display, input devices, a seat and monitors that come and go, with
-//! somebody else's compositor on it.
+//! The machine itself is what the other tests take it for: it has a display, input devices, a seat and monitors that
+//! come and go, with somebody else's compositor on it.
 
 use crate::rig::{SOON, on_machine};
 use anyhow::{Result, ensure};

@@ -1,5 +1,5 @@
-//! The shell on a real kernel with a real display, real input devices and a real seat, in the KMS test machine; all that is claimed is
-//! seen from outside the machine.
+//! The shell on a real kernel with a real display, real input devices and a real seat, in the KMS test machine; all
+//! that is claimed is seen from outside the machine.
 
 mod buffers;
 mod display;

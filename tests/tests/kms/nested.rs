@@ -1,8 +1,9 @@
-//! Nothing is played: a real guest in a real QEMU inside the machine, emulated twice over, which takes six minutes. It is attached by
-//! QEMU's generic device and shows blobs of its own pages, of which the machine's kernel makes dmabufs: no pixel is copied on its way
-//! to the display.
+//! Nothing is played: a real guest in a real QEMU inside the machine, emulated twice over, which takes six minutes. It
+//! is attached by QEMU's generic device and shows blobs of its own pages, of which the machine's kernel makes dmabufs:
+//! no pixel is copied on its way to the display.
 //!
-//! `cargo xtask test soak nested` runs it. In the run of all tests the same way, from phyllome-guest's device to the display, is taken
+//! `cargo xtask test soak nested` runs it. In the run of all tests the same way, from phyllome-guest's device to the
+//! display, is taken
 //! by a played guest's blobs (`no_copy`), and a real QEMU's is in the groups `e2e` and `gpu3d`.
 
 use crate::rig::{RigOptions, SOON, nested_guest, on_rig};

@@ -1,5 +1,6 @@
-//! Nothing between a guest's framebuffer and the display copies a pixel where the kernel makes dmabufs: of a blob's pages, wherever they
-//! lie in the guest's memory, and of what the renderer draws. What is scanned out is what the guest drew, and the status counts no copy.
+//! Nothing between a guest's framebuffer and the display copies a pixel where the kernel makes dmabufs: of a blob's
+//! pages, wherever they lie in the guest's memory, and of what the renderer draws. What is scanned out is what the
+//! guest drew, and the status counts no copy.
 
 use crate::rig::{Rig, RigOptions, on_rig};
 use anyhow::{Context, Result, ensure};
@@ -62,7 +63,8 @@ fn start(rig: &mut Rig, kind: Kind, flushes: u64) -> Result<GuestStatus> {
     status.guests.into_iter().next().context("no guest")
 }
 
-/// The picture that is scanned out, and is one that the guest has drawn, pixel by pixel, with the counter that it shows.
+/// The picture that is scanned out, and is one that the guest has drawn, pixel by pixel, with the counter that it
+/// shows.
 fn drawn(rig: &mut Rig, moves: bool) -> Result<u16> {
     let area = rig.status()?.outputs.first().context("no output")?.guest_area;
     let (width, height) = (area.width as usize, area.height as usize);

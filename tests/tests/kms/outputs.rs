@@ -1,5 +1,5 @@
-//! Guests on several displays that come, change and go while guests are on them: every one is where it belongs, whole, in its own frame,
-//! and what it was told of its screen is what it has.
+//! Guests on several displays that come, change and go while guests are on them: every one is where it belongs, whole,
+//! in its own frame, and what it was told of its screen is what it has.
 
 use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
 use anyhow::{Context, Result, ensure};
@@ -14,7 +14,8 @@ use phyllome_tests::played::pattern::Pattern;
 const WORK: (&str, &str) = ("work", "green");
 const PLAY: (&str, &str) = ("play", "blue");
 
-/// Waits until an output truly shows the guest's whole picture in its frame, and nothing else; `focused`: in its full colour.
+/// Waits until an output truly shows the guest's whole picture in its frame, and nothing else; `focused`: in its full
+/// colour.
 fn wait_shown(rig: &Rig, head: u32, output: &str, (name, hue): (&str, &str), focused: bool) -> Result<()> {
     let mut last = String::new();
     let found = wait_for(&format!("{name} whole on {output}, focused: {focused}"), SOON, || {

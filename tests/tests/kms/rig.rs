@@ -1,9 +1,8 @@
 //! What the tests on the KMS test machine share: machines, and a shell with guests in them.
 //!
 //! A machine is started once for all tests that want the same hardware; each finds it as it was after its start (see
-//! [`phyllome_test_machine::again`]).
-//! A test whose machine cannot be made here says why and is skipped; one that fails leaves screenshots and logs in a folder that is
-//! printed.
+//! [`phyllome_test_machine::again`]). A test whose machine cannot be made here says why and is skipped; one that fails
+//! leaves screenshots and logs in a folder that is printed.
 
 #![allow(dead_code, reason = "each test file uses its part of it")]
 
@@ -21,7 +20,8 @@ pub const SOON: Duration = Duration::from_secs(30);
 /// Where the shell's and its guests' logs lie, seen from inside; outside it is `out/state` of the shared folder.
 const STATE: &str = "/share/out/state";
 
-/// Where a device can be plugged in while the machine runs; each machine with a display has it, so that tests can share one.
+/// Where a device can be plugged in while the machine runs; each machine with a display has it, so that tests can share
+/// one.
 const PORT: [&str; 2] = ["-device", "pcie-root-port,id=port0,chassis=1,slot=1"];
 
 /// Gives a test its machine: one that a test before it has left as it was, where there is one, else a new one.
@@ -45,12 +45,14 @@ pub fn on_machine(test: &str, options: MachineOptions, body: impl FnOnce(&mut Ma
     done
 }
 
-/// The name and the text of the file of a played guest (see [`phyllome_tests::played`]), whose picture is there in milliseconds.
+/// The name and the text of the file of a played guest (see [`phyllome_tests::played`]), whose picture is there in
+/// milliseconds.
 pub fn guest(name: &str, slot: u32, color: &str, mode: Mode) -> (String, String) {
     phyllome_tests::played_guest_file(name, slot, color, mode, "")
 }
 
-/// The same of a real one, in a QEMU inside the machine, which takes minutes to boot; and the files that the machine needs for it.
+/// The same of a real one, in a QEMU inside the machine, which takes minutes to boot; and the files that the machine
+/// needs for it.
 pub fn nested_guest(name: &str, slot: u32, color: &str, mode: Mode) -> Result<((String, String), Vec<PathBuf>)> {
     let (name, mut text) = phyllome_tests::guest_file(name, slot, color, mode, "")?;
     let files = vec![phyllome_test_guests::guest_kernel()?, phyllome_test_guests::guest_initrd()?];
@@ -61,7 +63,8 @@ pub fn nested_guest(name: &str, slot: u32, color: &str, mode: Mode) -> Result<((
     Ok(((name, text), files))
 }
 
-/// Starts greetd (on a machine whose first process is systemd) and logs `person` in by the keyboard, into a session that runs `command`.
+/// Starts greetd (on a machine whose first process is systemd) and logs `person` in by the keyboard, into a session
+/// that runs `command`.
 pub fn log_in(machine: &Machine, command: &str) -> Result<()> {
     let config = format!(
         "[terminal]\nvt = 1\n[default_session]\ncommand = \"/usr/sbin/agreety --cmd '{command}'\"\nuser = \"_greetd\"\n"
@@ -184,7 +187,8 @@ impl Rig<'_> {
         shell.wait(SOON).map(drop)
     }
 
-    /// How often the threads of the shell were woken up or took the processor in so many seconds, by a count of the kernel's.
+    /// How often the threads of the shell were woken up or took the processor in so many seconds, by a count of the
+    /// kernel's.
     pub fn wake_ups(&self, seconds: u32) -> Result<i64> {
         let pid = self.shell()?.pid();
         let count = format!("cat /proc/{pid}/task/*/status | awk '/ctxt_switches/ {{ n += $2 }} END {{ print n }}'");

@@ -1,5 +1,5 @@
-//! The login session on a real kernel with real systemd, and on a bare console: it starts the shell, brings it back, and guests outlive
-//! it all.
+//! The login session on a real kernel with real systemd, and on a bare console: it starts the shell, brings it back,
+//! and guests outlive it all.
 
 use crate::rig::{SOON, guest, log_in, on_machine};
 use crate::sleep::suspend;

@@ -1,6 +1,8 @@
-//! The computer is suspended and wakes up, by its power button: guests, displays, keys and the shell are as they were before.
+//! The computer is suspended and wakes up, by its power button: guests, displays, keys and the shell are as they were
+//! before.
 //!
-//! It is suspended to idle, as today's laptops are: programs are frozen, devices are in their power states, and the button alone is heard.
+//! It is suspended to idle, as today's laptops are: programs are frozen, devices are in their power states, and the
+//! button alone is heard.
 
 use crate::rig::{Rig, RigOptions, SOON, guest, on_rig};
 use anyhow::{Context, Result, bail, ensure};
@@ -36,7 +38,8 @@ fn options(keeps: bool) -> Result<RigOptions> {
     Ok(options)
 }
 
-/// Suspends the computer by this command of root's, does something to it meanwhile, and wakes it up. Done when its programs run again.
+/// Suspends the computer by this command of root's, does something to it meanwhile, and wakes it up. Done when its
+/// programs run again.
 pub fn suspend(machine: &Machine, command: &str, meanwhile: impl Fn() -> Result<()>) -> Result<()> {
     let count =
         |what: &str| -> Result<u32> { Ok(machine.read_text(&format!("/sys/power/suspend_stats/{what}"))?.parse()?) };
@@ -90,7 +93,8 @@ fn start(rig: &Rig) -> Result<[GuestStatus; 2]> {
     Ok([rig.guest("work")?, rig.guest("play")?])
 }
 
-/// Waits until the display shows what the shell says, framed in this colour, and nothing of the shell's is over the guest.
+/// Waits until the display shows what the shell says, framed in this colour, and nothing of the shell's is over the
+/// guest.
 fn shown(rig: &Rig, colour: &str) -> Result<Picture> {
     let mut last = None;
     let same = wait_for("the display to show what the shell says", SOON, || {

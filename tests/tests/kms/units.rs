@@ -1,4 +1,5 @@
-//! Tests of the compositor itself that need what only a real kernel has (udmabuf, fences, a GPU's node that refuses), run in the machine.
+//! Tests of the compositor itself that need what only a real kernel has (udmabuf, fences, a GPU's node that refuses),
+//! run in the machine.
 
 use crate::rig::on_machine;
 use anyhow::{Context, Result, ensure};

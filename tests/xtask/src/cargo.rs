@@ -18,8 +18,9 @@ pub fn target_dir() -> PathBuf {
     repository().join(named.map_or_else(|| PathBuf::from("target"), PathBuf::from))
 }
 
-/// What is built apart, one after the other. Built together with the shell, phyllome-guest's Wayland client would get the features
-/// that the shell's winit asks for, and with them libwayland: a C library in the process that must not crash.
+/// What is built apart, one after the other. Built together with the shell, phyllome-guest's Wayland client would get
+/// the features that the shell's winit asks for, and with them libwayland: a C library in the process that must not
+/// crash.
 pub const APART: [&[&str]; 2] =
     [&["--package", "phyllome-guest-bridge"], &["--workspace", "--exclude", "phyllome-guest-bridge"]];
 

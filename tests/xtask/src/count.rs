@@ -1,7 +1,7 @@
 //! `cargo xtask count`: lines of the code that is trusted, and of all that a guest's connection or a key can reach.
 //!
-//! A line counts if it holds code: no comment, no blank line, no test. What is reached is a table, with a reason for each entry:
-//! nobody finds out by a program what a byte of a guest's can lead to.
+//! A line counts if it holds code: no comment, no blank line, no test. What is reached is a table, with a reason for
+//! each entry: nobody finds out by a program what a byte of a guest's can lead to.
 
 use crate::source::{self, Source};
 use anyhow::{Context, Result};
@@ -10,7 +10,8 @@ use phyllome_test_guests::repository;
 /// The crate that alone decides what a person sees and who gets keys.
 const TRUSTED: &str = "compositor/trusted/src";
 
-/// What a guest's connection or a key can reach in the shell, and how. Whatever is neither here nor in [`APART`] fails a test.
+/// What a guest's connection or a key can reach in the shell, and how. Whatever is neither here nor in [`APART`] fails
+/// a test.
 const REACHED: &[(&str, &str)] = &[
     ("compositor/trusted/src", "decides what a key means and what is drawn around a guest"),
     ("compositor/src/backend", "puts a guest's buffers on the display; keys come in here"),

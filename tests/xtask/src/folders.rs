@@ -1,8 +1,9 @@
-//! The test `folders_point_one_way`: a folder imports only folders before it, in the order that docs/developing.md shows.
+//! The test `folders_point_one_way`: a folder imports only folders before it, in the order that docs/developing.md
+//! shows.
 //!
-//! It follows `use` and paths in the code from `crate` and `super` on, of everything but tests. What cannot be seen that way are
-//! calls of `State`'s methods, which every folder of the compositor may have and every other may call: those are counted. Imports
-//! have no exceptions; structs that are large are listed here, each with what it is.
+//! It follows `use` and paths in the code from `crate` and `super` on, of everything but tests. What cannot be seen
+//! that way are calls of `State`'s methods, which every folder of the compositor may have and every other may call:
+//! those are counted. Imports have no exceptions; structs that are large are listed here, each with what it is.
 
 use crate::source::{self, Source};
 use phyllome_test_guests::repository;
@@ -34,7 +35,8 @@ const LARGE: &[(&str, &str)] = &[
 /// One line of the picture: names that stand beside one another, in the order of the arrows.
 type Order = Vec<Vec<String>>;
 
-/// The picture of docs/developing.md: the first block under the heading “Folders”, a line for each crate and one for all crates.
+/// The picture of docs/developing.md: the first block under the heading “Folders”, a line for each crate and one for
+/// all crates.
 fn picture() -> BTreeMap<String, Order> {
     let path = repository().join("docs/developing.md");
     let text = std::fs::read_to_string(&path).expect("docs/developing.md is there");
@@ -118,7 +120,8 @@ fn absolute(source: &Source, path: &str) -> Option<String> {
     let mut module = source.module();
     let mut rest = path;
     while let Some(shorter) = rest.strip_prefix("super::") {
-        // A module within the file has a `super` that is the file: such a path ends in it, and is none of another folder.
+        // A module within the file has a `super` that is the file: such a path ends in it, and is none of another
+        // folder.
         module.pop()?;
         rest = shorter;
     }
@@ -140,7 +143,8 @@ fn imports(sources: &[Source]) -> BTreeMap<(String, String), BTreeSet<String>> {
     let renamed = renamed(sources);
     let mut found: BTreeMap<_, BTreeSet<_>> = BTreeMap::new();
     for source in sources.iter().filter(|source| !["lib", "bin"].contains(&source.top().as_str())) {
-        // smithay hands `State` to the handlers of every protocol, so that every folder names it; calls of it are counted below.
+        // smithay hands `State` to the handlers of every protocol, so that every folder names it; calls of it are
+        // counted below.
         for path in paths(source).into_iter().filter(|path| path != "State" && path != "state::State") {
             let first = path.split("::").next().unwrap_or_default().trim();
             let to = renamed.get(first).map_or(first, String::as_str);

@@ -1,4 +1,5 @@
-//! `cargo xtask install`: programs, the session file and systemd's user units below a prefix, with the programs' paths written into them.
+//! `cargo xtask install`: programs, the session file and systemd's user units below a prefix, with the programs' paths
+//! written into them.
 //!
 //! It writes below the prefix alone and asks for no rights: what a login manager needs beyond that is said, not done.
 

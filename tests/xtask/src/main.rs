@@ -1,7 +1,7 @@
 //! `cargo xtask`: set up, build, test, measure and show Phyllome Shell.
 //!
-//! The first thing that runs on a fresh machine: it needs no system library and few crates. It installs packages only in `setup`,
-//! after saying which, and ends only processes that it has started.
+//! The first thing that runs on a fresh machine: it needs no system library and few crates. It installs packages only
+//! in `setup`, after saying which, and ends only processes that it has started.
 
 mod cargo;
 mod count;

@@ -1,4 +1,5 @@
-//! Installs the system packages that the build, the guests and the tests need. The lists are in `packages/`, one a distribution.
+//! Installs the system packages that the build, the guests and the tests need. The lists are in `packages/`, one a
+//! distribution.
 //!
 //! Looks first without touching the network; says nothing where nothing is missing.
 
@@ -146,7 +147,8 @@ fn add_suite(root: &Root, suite: &str) -> Result<()> {
     root.write(SOURCES_FILE, &stanza)
 }
 
-/// Fetches the guests' kernel package where the cache has none. Old lists of packages name files that are gone, hence the second try.
+/// Fetches the guests' kernel package where the cache has none. Old lists of packages name files that are gone, hence
+/// the second try.
 fn fetch_kernel(distribution: Distribution) -> Result<()> {
     if guests::kernel_is_here() {
         return Ok(());

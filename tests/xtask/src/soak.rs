@@ -1,7 +1,9 @@
 //! `cargo xtask test soak PART`: the tests whose worth is in repetition, with large numbers.
 //!
-//! They are tests of the normal run, there with small numbers ([`VARIABLE`] tells them which), and those that are marked
-//! `#[ignore = "soak PART: why"]`, which the normal run leaves out. A part takes at most [`LIMIT`]. A part that has passed is
+//! They are tests of the normal run, there with small numbers ([`VARIABLE`] tells them which), and those that are
+//! marked
+//! `#[ignore = "soak PART: why"]`, which the normal run leaves out. A part takes at most [`LIMIT`]. A part that has
+//! passed is
 //! noted with the commit that it passed at, so that all of them can be run in several goes.
 
 use crate::outcome::Outcome;

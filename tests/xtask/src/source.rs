@@ -1,7 +1,7 @@
 //! Reads Rust sources as text: without comments, without what strings say, without tests.
 //!
-//! Enough for counting lines and following imports of this repository, whose sources are formatted by rustfmt; it is no parser,
-//! knows nothing of macros, and trusts that what it reads compiles.
+//! Enough for counting lines and following imports of this repository, whose sources are formatted by rustfmt; it is no
+//! parser, knows nothing of macros, and trusts that what it reads compiles.
 
 use anyhow::{Context, Result};
 use std::collections::BTreeSet;

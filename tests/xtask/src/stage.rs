@@ -95,7 +95,8 @@ impl Stage {
         lines.iter().skip(lines.len().saturating_sub(40)).copied().collect::<Vec<_>>().join("\n")
     }
 
-    /// Ends shell and guests. An error if the shell does not end when asked, or leaves something behind that has to be killed.
+    /// Ends shell and guests. An error if the shell does not end when asked, or leaves something behind that has to be
+    /// killed.
     pub fn close(mut self) -> Result<()> {
         let status = self.tool.status().unwrap_or_default();
         for guest in status["guests"].as_array().into_iter().flatten() {

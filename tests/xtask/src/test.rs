@@ -1,8 +1,11 @@
 //! `cargo xtask test`: builds everything once, then runs each test executable in its group.
 //!
-//! Groups are `unit` (each crate's own tests) and those of the end-to-end crate, told by the first word of a test file's name;
-//! `soak` are long forms of some of them, in parts. Tests with real guests run few at a time, so that their deadlines mean
-//! something. The last line is always `N passed, N failed, N skipped`; before it are the slowest tests, and what was left out.
+//! Groups are `unit` (each crate's own tests) and those of the end-to-end crate, told by the first word of a test
+//! file's name;
+//! `soak` are long forms of some of them, in parts. Tests with real guests run few at a time, so that their deadlines
+//! mean
+//! something. The last line is always `N passed, N failed, N skipped`; before it are the slowest tests, and what was
+//! left out.
 
 use crate::outcome::Outcome;
 use crate::timing::{self, Timed, Times};
@@ -176,8 +179,8 @@ fn list_parts(parts: &[&soak::Part]) {
     }
 }
 
-/// Makes the KMS test machine's image for the groups that boot it where there is none yet. A failure to is one of the tests; where
-/// none can be made at all, each test says so itself.
+/// Makes the KMS test machine's image for the groups that boot it where there is none yet. A failure to is one of the
+/// tests; where none can be made at all, each test says so itself.
 fn machine_is_missing(group: &str) -> Option<Outcome> {
     if !["kms", "gpu3d"].contains(&group) || image::find().is_some() || image::obstacle().is_some() {
         return None;
@@ -326,8 +329,9 @@ impl Executable {
     }
 }
 
-/// Runs a test executable, gives each line of its output away as it comes, and all of it at the end with how it ended. A process
-/// that a test has left behind may hold the output open: once the executable has ended, it is read for a moment only.
+/// Runs a test executable, gives each line of its output away as it comes, and all of it at the end with how it ended.
+/// A process that a test has left behind may hold the output open: once the executable has ended, it is read for a
+/// moment only.
 fn watch(
     command: &mut Command,
     limit: Duration,

@@ -1,8 +1,8 @@
 //! How long each test of an executable has taken, told by when its result comes.
 //!
-//! The standard harness says no times (its own are for nightly compilers only). But it starts tests in the order in which it
-//! lists them, as many at once as it has threads, and another one with each result: so a test's time lies between two results.
-//! Pure: whoever hears a line says when.
+//! The standard harness says no times (its own are for nightly compilers only). But it starts tests in the order in
+//! which it lists them, as many at once as it has threads, and another one with each result: so a test's time lies
+//! between two results. Pure: whoever hears a line says when.
 
 use std::collections::VecDeque;
 use std::time::Duration;

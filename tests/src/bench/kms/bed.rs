@@ -1,5 +1,5 @@
-//! The machine in which all is measured, and the verbs of a measurement in it: start a compositor, start the guest, let it flush, read
-//! counters.
+//! The machine in which all is measured, and the verbs of a measurement in it: start a compositor, start the guest, let
+//! it flush, read counters.
 
 use super::compositors::{Compositor, Renderer};
 use super::figures::{Burst, Rest, Sample, pairs, sum_of};
@@ -188,8 +188,8 @@ impl Bed {
         Ok(Burst { cpu, flips, fences })
     }
 
-    /// Waits until the last picture is on the display and the compositor is at rest, and gives all that came to the display. A slow
-    /// renderer is still at work when the guest has done, and shows some pictures together.
+    /// Waits until the last picture is on the display and the compositor is at rest, and gives all that came to the
+    /// display. A slow renderer is still at work when the guest has done, and shows some pictures together.
     fn last_picture(&self, process: &Process) -> Result<Vec<Event>> {
         let mut last = (0, 0);
         wait_for("the last picture", START, || {

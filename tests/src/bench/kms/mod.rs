@@ -1,19 +1,21 @@
-//! What a picture costs on a real display: the shell on KMS beside weston's kiosk-shell and cage, on the same machine and display, with the
-//! same client.
+//! What a picture costs on a real display: the shell on KMS beside weston's kiosk-shell and cage, on the same machine
+//! and display, with the same client.
 //!
-//! The machine is the KMS test machine: an emulated processor (TCG), a real kernel, a virtio-gpu of 1280×800 whose driver has a vblank
-//! timer, so that page flips are paced by the mode's refresh (75 Hz there) as on a monitor. With Pixman its time runs as its one
-//! processor's instructions do, one for each nanosecond (QEMU's icount): what else the computer does changes hardly a figure, and a
-//! millisecond of CPU is a million instructions, the kernel's for the compositor among them. GL in software is far too slow for that:
-//! there the machine has two processors and the computer's own time, and only ratios mean much.
+//! The machine is the KMS test machine: an emulated processor (TCG), a real kernel, a virtio-gpu of 1280×800 whose
+//! driver has a vblank timer, so that page flips are paced by the mode's refresh (75 Hz there) as on a monitor. With
+//! Pixman its time runs as its one processor's instructions do, one for each nanosecond (QEMU's icount): what else the
+//! computer does changes hardly a figure, and a millisecond of CPU is a million instructions, the kernel's for the
+//! compositor among them. GL in software is far too slow for that: there the machine has two processors and the
+//! computer's own time, and only ratios mean much.
 //!
-//! The client is phyllome-guest with a played guest that flushes whole pictures by turns, or a square of 64×64, with a fence. It is a
-//! guest of the shell there, in the others a Wayland window that fills the display. What differs: the shell draws its frame around the
-//! guest, so that the guest has 1272×768 of 1280×800 there.
+//! The client is phyllome-guest with a played guest that flushes whole pictures by turns, or a square of 64×64, with a
+//! fence. It is a guest of the shell there, in the others a Wayland window that fills the display. What differs: the
+//! shell draws its frame around the guest, so that the guest has 1272×768 of 1280×800 there.
 //!
-//! A flip is counted by the kernel, for all three alike: from the guest's RESOURCE_FLUSH to the vblank event of the flip after it. CPU is
-//! the time that the compositor's threads ran (`schedstat`). Idle flips are pictures that virtio-gpu was given, idle wake-ups all context
-//! switches of the compositor. Every compositor runs once unmeasured, so that its files are in memory, and then several times by turns.
+//! A flip is counted by the kernel, for all three alike: from the guest's RESOURCE_FLUSH to the vblank event of the
+//! flip after it. CPU is the time that the compositor's threads ran (`schedstat`). Idle flips are pictures that
+//! virtio-gpu was given, idle wake-ups all context switches of the compositor. Every compositor runs once unmeasured,
+//! so that its files are in memory, and then several times by turns.
 
 pub mod bed;
 pub mod compositors;

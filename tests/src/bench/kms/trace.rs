@@ -1,7 +1,9 @@
-//! What the machine's kernel says about its display: a pure reader of ftrace's text, and the setting that makes the kernel write it.
+//! What the machine's kernel says about its display: a pure reader of ftrace's text, and the setting that makes the
+//! kernel write it.
 //!
-//! A picture is on the display when virtio-gpu's RESOURCE_FLUSH for it is queued and the vblank event after that is delivered. The trace's
-//! clock is `CLOCK_MONOTONIC`, so that its times are those of whoever asks for that clock inside the machine.
+//! A picture is on the display when virtio-gpu's RESOURCE_FLUSH for it is queued and the vblank event after that is
+//! delivered. The trace's clock is `CLOCK_MONOTONIC`, so that its times are those of whoever asks for that clock inside
+//! the machine.
 
 /// Makes the kernel note flips and starts of programs; for root's `/bin/sh`.
 pub const ENABLE: &str = "\
@@ -51,7 +53,8 @@ pub fn parse(text: &str) -> Vec<Event> {
 }
 
 fn event(line: &str) -> Option<Event> {
-    // `comm-pid [cpu] flags seconds.micros: name: fields`; a program's name may hold anything, so it is read from behind.
+    // `comm-pid [cpu] flags seconds.micros: name: fields`; a program's name may hold anything, so it is read from
+    // behind.
     let names = ["virtio_gpu_cmd_queue: ", "drm_vblank_event_delivered: ", "sched_process_exec: "];
     let (at, name) = names.iter().find_map(|name| Some((line.find(&format!(": {name}"))?, *name)))?;
     let fields = line.get(at + 2 + name.len()..)?;
@@ -70,8 +73,8 @@ fn event(line: &str) -> Option<Event> {
     Some(Event { at, what })
 }
 
-/// From a program's start to its first picture on the display, in nanoseconds. The console draws too until then, always into the same
-/// buffer: so only what comes after another buffer was set counts.
+/// From a program's start to its first picture on the display, in nanoseconds. The console draws too until then, always
+/// into the same buffer: so only what comes after another buffer was set counts.
 pub fn start_to_first_flush(events: &[Event], pid: i32) -> Option<u64> {
     let start = events.iter().rposition(|event| event.what == What::Exec(pid))?;
     let mut rest = events.get(start..)?.iter();
@@ -80,8 +83,8 @@ pub fn start_to_first_flush(events: &[Event], pid: i32) -> Option<u64> {
     first.at.checked_sub(events.get(start)?.at)
 }
 
-/// From each of these times to the end of the first flip that was begun after it, in nanoseconds: the least that it can have been where
-/// another picture was still being drawn at that time.
+/// From each of these times to the end of the first flip that was begun after it, in nanoseconds: the least that it can
+/// have been where another picture was still being drawn at that time.
 pub fn flips_after(events: &[Event], times: &[u64]) -> Vec<u64> {
     let flip = |from: u64| {
         let mut later = events.iter().filter(|event| event.at >= from);

@@ -1,8 +1,9 @@
-//! What a flush of a blob scanout costs at two sizes: guest memory that is shown as it is, driven by a played frontend on the features of the
-//! generic transport.
+//! What a flush of a blob scanout costs at two sizes: guest memory that is shown as it is, driven by a played frontend
+//! on the features of the generic transport.
 //!
-//! It runs in the KMS test machine, because it needs `/dev/udmabuf`, with the machine's time running as instructions do: a microsecond is a
-//! thousand of them, whatever else this computer does. `bench --inside blob` is the program that runs there.
+//! It runs in the KMS test machine, because it needs `/dev/udmabuf`, with the machine's time running as instructions
+//! do: a microsecond is a thousand of them, whatever else this computer does. `bench --inside blob` is the program that
+//! runs there.
 
 use crate::bench::{Row, median};
 use crate::frontend::session::{F_BLOB, layout};

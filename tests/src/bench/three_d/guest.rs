@@ -1,5 +1,5 @@
-//! One guest on one device: the machine's disk with Debian's Mesa, started on the same QEMU with the same memory and processors whatever its
-//! display device is, without a shell before it.
+//! One guest on one device: the machine's disk with Debian's Mesa, started on the same QEMU with the same memory and
+//! processors whatever its display device is, without a shell before it.
 
 use super::cpu;
 use super::root::{Bind, Root};
@@ -31,7 +31,8 @@ pub const PROGRAMS: &str = "/bench/programs";
 pub enum Kind {
     /// phyllome-guest's with a renderer.
     Ours,
-    /// The same with virgl's first capset alone, which is what guests get of vhost-device-gpu: OpenGL 3.3, where ours have 4.3.
+    /// The same with virgl's first capset alone, which is what guests get of vhost-device-gpu: OpenGL 3.3, where ours
+    /// have 4.3.
     OursAlike,
     /// phyllome-guest's without 3D: the guest's own processor draws.
     Flat,

@@ -1,17 +1,20 @@
-//! What 3D costs: frames of a fixed scene in a Linux guest with Mesa, a round trip of a command without effect, a flush of a blob.
+//! What 3D costs: frames of a fixed scene in a Linux guest with Mesa, a round trip of a command without effect, a flush
+//! of a blob.
 //!
-//! Ours is `phyllome-guest device --3d` with its sandboxed renderer, without a shell; the peers are vhost-device-gpu, QEMU's own
-//! virtio-gpu-gl, QEMU's contrib vhost-user-gpu, and a guest without 3D whose own processor draws. All run in one folder with Debian
-//! trixie's QEMU, virglrenderer and Mesa ([`root`]), so that nothing but the device differs: the same machine, kernel, disk, memory
-//! and processors (TCG), the same library, which draws with llvmpipe where there is no GPU.
+//! Ours is `phyllome-guest device --3d` with its sandboxed renderer, without a shell; the peers are vhost-device-gpu,
+//! QEMU's own virtio-gpu-gl, QEMU's contrib vhost-user-gpu, and a guest without 3D whose own processor draws. All run
+//! in one folder with Debian trixie's QEMU, virglrenderer and Mesa ([`root`]), so that nothing but the device differs:
+//! the same machine, kernel, disk, memory and processors (TCG), the same library, which draws with llvmpipe where there
+//! is no GPU.
 //!
-//! The scene is that of the tests' own `phyllome-gl-scene`: turning triangles, a texture, clears. It is drawn off screen, each frame
-//! to its end (`small` and `large`) and one after the other as programs do it (`stream_small` and `stream_large`), in a small size,
-//! where commands and answers are the work, and in a large one, where pixels are. (glmark2 draws in the size of the largest mode in a
-//! device's EDID, which is another for each device.) A guest of vhost-device-gpu finds virgl's first capset only and draws with OpenGL
-//! 3.3, where ours gives 4.3: rows called `gl33` are of our device with that capset alone. Each guest is alone while it draws. Those that
-//! are close are started by turns, several rounds, the others once; of each the best round counts, because whatever else the computer
-//! does only takes away. CPU is that of QEMU, device and renderer together, for a frame, in the middle of all rounds.
+//! The scene is that of the tests' own `phyllome-gl-scene`: turning triangles, a texture, clears. It is drawn off
+//! screen, each frame to its end (`small` and `large`) and one after the other as programs do it (`stream_small` and
+//! `stream_large`), in a small size, where commands and answers are the work, and in a large one, where pixels are.
+//! (glmark2 draws in the size of the largest mode in a device's EDID, which is another for each device.) A guest of
+//! vhost-device-gpu finds virgl's first capset only and draws with OpenGL 3.3, where ours gives 4.3: rows called `gl33`
+//! are of our device with that capset alone. Each guest is alone while it draws. Those that are close are started by
+//! turns, several rounds, the others once; of each the best round counts, because whatever else the computer does only
+//! takes away. CPU is that of QEMU, device and renderer together, for a frame, in the middle of all rounds.
 
 pub mod blob;
 pub mod cpu;

@@ -1,8 +1,9 @@
-//! The folder in which all devices run that are compared: a Debian trixie of its own with one QEMU, one virglrenderer and one Mesa for all of
-//! them, in which vhost-device-gpu is built with this computer's own Rust toolchain. Kept in the repository's `.cache/bench` under a hash of
-//! what it is made of.
+//! The folder in which all devices run that are compared: a Debian trixie of its own with one QEMU, one virglrenderer
+//! and one Mesa for all of them, in which vhost-device-gpu is built with this computer's own Rust toolchain. Kept in
+//! the repository's `.cache/bench` under a hash of what it is made of.
 //!
-//! Programs run in it by `chroot` in a mount namespace, as root or in a user namespace, and see this computer's `/proc`, `/dev` and network.
+//! Programs run in it by `chroot` in a mount namespace, as root or in a user namespace, and see this computer's
+//! `/proc`, `/dev` and network.
 
 use anyhow::{Context, Result, bail, ensure};
 use phyllome_test_guests::image::Hash;

@@ -1,5 +1,5 @@
-//! The round trip of a SUBMIT_3D that holds one command without effect, with a fence, driven by a played frontend: what each command costs, without a guest's kernel and
-//! without drawing.
+//! The round trip of a SUBMIT_3D that holds one command without effect, with a fence, driven by a played frontend: what
+//! each command costs, without a guest's kernel and without drawing.
 
 use super::cpu;
 use super::guest::Kind;

@@ -1,4 +1,5 @@
-//! What a played guest does when a benchmark orders it: flush so many pictures and say when each was flushed and when its fence came.
+//! What a played guest does when a benchmark orders it: flush so many pictures and say when each was flushed and when
+//! its fence came.
 //!
 //! Only the flush itself is timed; drawing and transfers lie before it, as in a guest's kernel.
 

@@ -1,7 +1,7 @@
 //! Where a played guest's picture lies in its memory. Pure.
 //!
-//! That of a blob is as awkward as a guest's may be: pieces of a few pages each, the last one first, with gaps between them; rows with
-//! padding; a first pixel in the midst of a page.
+//! That of a blob is as awkward as a guest's may be: pieces of a few pages each, the last one first, with gaps between
+//! them; rows with padding; a first pixel in the midst of a page.
 
 use crate::played::options::Memory;
 
