@@ -20,8 +20,8 @@ use phyllome_protocol::ScanoutId;
 use phyllome_protocol::control::Leds;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
@@ -177,9 +177,7 @@ impl Recipe<'_> {
             ..DeviceConfig::default()
         };
         let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
-        if let Ok(mut report) = self.report.lock() {
-            *report = crate::frames::GpuReport::default();
-        }
+        *self.report.lock().unwrap_or_else(PoisonError::into_inner) = crate::frames::GpuReport::default();
         let device = gpu::spawn(config, renderer, socket, frames, self.report.clone())
             .map_err(|error| format!("cannot start the display device: {error}"))?;
         let sender = device.sender();

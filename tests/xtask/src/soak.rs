@@ -1,10 +1,8 @@
 //! `cargo xtask test soak PART`: the tests whose worth is in repetition, with large numbers.
 //!
 //! They are tests of the normal run, there with small numbers ([`VARIABLE`] tells them which), and those that are
-//! marked
-//! `#[ignore = "soak PART: why"]`, which the normal run leaves out. A part takes at most [`LIMIT`]. A part that has
-//! passed is
-//! noted with the commit that it passed at, so that all of them can be run in several goes.
+//! marked `#[ignore = "soak PART: why"]`, which the normal run leaves out. A part takes at most [`LIMIT`]. A part that
+//! has passed is noted with the commit that it passed at, so that all of them can be run in several goes.
 
 use crate::outcome::Outcome;
 use phyllome_test_guests::repository;
@@ -116,5 +114,31 @@ mod tests {
         }
         assert_eq!(super::part("kills").map(|part| part.title), Some("kms"));
         assert_eq!(super::part("everything"), None);
+    }
+
+    /// The files of the end-to-end tests, below `folder`.
+    fn files(folder: &std::path::Path) -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let files = entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] });
+        files.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+    }
+
+    #[test]
+    fn every_test_that_the_run_leaves_to_soak_is_in_its_part() {
+        let mut found = 0;
+        for path in files(&repository().join("tests/tests")) {
+            let text = std::fs::read_to_string(&path).unwrap();
+            for (_, rest) in text.match_indices("#[ignore = \"soak ").map(|(at, mark)| (at, &text[at + mark.len()..])) {
+                let (name, rest) = rest.split_once(':').unwrap();
+                let test = rest.split_once("fn ").unwrap().1.split('(').next().unwrap();
+                let part = super::part(name).unwrap_or_else(|| panic!("{}: no part {name}", path.display()));
+                assert!(
+                    part.tests.iter().any(|whole| whole.ends_with(&format!("::{test}"))),
+                    "{test} is not in {name}"
+                );
+                found += 1;
+            }
+        }
+        assert!(found > 0);
     }
 }

@@ -1,11 +1,9 @@
 //! `cargo xtask test`: builds everything once, then runs each test executable in its group.
 //!
 //! Groups are `unit` (each crate's own tests) and those of the end-to-end crate, told by the first word of a test
-//! file's name;
-//! `soak` are long forms of some of them, in parts. Tests with real guests run few at a time, so that their deadlines
-//! mean
-//! something. The last line is always `N passed, N failed, N skipped`; before it are the slowest tests, and what was
-//! left out.
+//! file's name; `soak` are long forms of some of them, in parts. Tests with real guests run few at a time, so that
+//! their deadlines mean something. The last line is always `N passed, N failed, N skipped`; before it are the slowest
+//! tests, and what was left out.
 
 use crate::outcome::Outcome;
 use crate::timing::{self, Timed, Times};
@@ -149,9 +147,13 @@ fn run_parts(executables: &[Executable], parts: &[&'static soak::Part], asked: b
         let executable = executable.with_context(|| format!("there is no test executable {}", part.title))?;
         println!("soak     {}: {}", part.name, part.about);
         let choice = Choice::Soak(part);
+        let found = executable.tests(choice)?;
+        if found.len() != part.tests.len() {
+            bail!("soak {} is {:?}, and {} has {found:?} of them", part.name, part.tests, part.title);
+        }
         let outcome = match machine_is_missing(executable.group) {
             Some(failure) => failure,
-            None => executable.run(choice, &executable.tests(choice)?, &mut times)?,
+            None => executable.run(choice, &found, &mut times)?,
         };
         soak::note(part, commit.as_deref(), &outcome);
         total.add(outcome);

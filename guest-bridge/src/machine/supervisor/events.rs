@@ -8,6 +8,7 @@ use crate::machine::qemu::Qemu;
 use crate::machine::qmp::{QmpError, QmpEvent};
 use crate::screen::{FromScreen, InputEvent};
 use phyllome_protocol::GuestVerb;
+use std::sync::PoisonError;
 
 impl Supervisor {
     pub(super) fn machine_event(&mut self, event: MachineEvent) {
@@ -70,7 +71,7 @@ impl Supervisor {
 
     /// Whether the present QEMU's guest has shown anything yet; its device has begun a report of its own.
     fn pictured(&self) -> bool {
-        self.report.lock().is_ok_and(|report| report.pictured)
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).pictured
     }
 
     fn status(&mut self, status: Result<String, QmpError>) {
