@@ -3,6 +3,11 @@
 //!
 //! As in `device`, nothing that a guest sends can panic, and a command that is refused changes nothing.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 use super::backing::Backing;
 use super::blob::{self, GuestBlob};
 use super::class::Class;

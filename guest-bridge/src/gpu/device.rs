@@ -7,6 +7,11 @@
 //! in. Every id, size and rectangle is the guest's wish and is looked up, bounded or refused; nothing a guest sends can
 //! panic, and a command that is refused changes nothing.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 use super::class::{Class, Errors};
 use super::edid::{clamp, edid};
 use super::host_image::HostImage;

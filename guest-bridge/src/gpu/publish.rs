@@ -5,6 +5,11 @@
 //! once it has drawn them, or else are fetched into memory of ours: when the screen is free to show them, and only what
 //! was flushed. Neither peer is waited for here.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 use super::class::Class;
 use super::device::Device;
 use super::outcome::Token;

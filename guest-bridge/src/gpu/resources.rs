@@ -3,6 +3,11 @@
 //! An id is in it once, whatever its kind, so "what is this?" is one match and nobody asks two tables. Ids are the
 //! guest's words and are only looked up. Quotas are counted by whoever makes a resource and takes it away.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 use super::backing::Backing;
 use super::blob::GuestBlob;
 use super::class::Class;

@@ -2,6 +2,11 @@
 //!
 //! As in `device`, nothing that a guest sends can panic, and a command that is refused changes nothing.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 use super::blob::Image;
 use super::class::Class;
 use super::cursor::SIDE;

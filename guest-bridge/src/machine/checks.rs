@@ -123,10 +123,13 @@ fn read_bounded(file: &Path) -> io::Result<String> {
 /// What /dev/kvm and the verdict of this boot say.
 pub fn kvm(verdicts: &Verdicts) -> KvmFact {
     if let Err(error) = OpenOptions::new().read(true).write(true).open("/dev/kvm") {
-        return KvmFact::Closed(match error.kind() {
-            io::ErrorKind::NotFound => "there is no /dev/kvm".into(),
-            io::ErrorKind::PermissionDenied => "/dev/kvm may not be opened; join the group kvm".into(),
-            _ => format!("/dev/kvm: {error}"),
+        let kind = error.kind();
+        return KvmFact::Closed(if kind == io::ErrorKind::NotFound {
+            "there is no /dev/kvm".into()
+        } else if kind == io::ErrorKind::PermissionDenied {
+            "/dev/kvm may not be opened; join the group kvm".into()
+        } else {
+            format!("/dev/kvm: {error}")
         });
     }
     match verdicts.recall() {

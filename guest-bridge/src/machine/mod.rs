@@ -3,6 +3,11 @@
 //! QEMU is hostile once its guest has broken out of it: what it says is bounded, and what it leaves unsaid runs into
 //! a timeout. What decides ([`lifecycle`], [`input`], [`keys`], [`command_line`]) is pure; what acts is [`supervisor`].
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 pub mod checks;
 pub mod command_line;
 pub mod control;

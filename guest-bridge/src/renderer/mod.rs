@@ -3,6 +3,11 @@
 //! C libraries are loaded in `phyllome-renderer` only. It serves one guest, trusts nothing that it is told, and may die
 //! at any time; phyllome-guest trusts nothing that it says, and starts another.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 pub mod client;
 mod deaths;
 pub(crate) mod files;

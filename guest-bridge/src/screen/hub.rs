@@ -2,6 +2,11 @@
 //!
 //! Nothing is done and nobody is woken while none of them has anything to say.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 use super::input::Outbox;
 use super::link::{Link, LinkEvent};
 use super::model::Model;

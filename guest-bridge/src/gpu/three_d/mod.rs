@@ -6,6 +6,11 @@
 //! to the guest when its answer, or its fence, comes. When the renderer dies, whatever waits is answered, contexts and
 //! 3D resources are lost, what is on the screen stays, and another renderer is started.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 mod answers;
 mod blobs;
 mod exports;

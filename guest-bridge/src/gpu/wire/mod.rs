@@ -5,6 +5,11 @@
 //! Whether a resource exists or a rectangle fits is the device's business; here a command is only well-formed and
 //! negotiated, or not.
 
+#![cfg_attr(
+    not(test),
+    deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
+)]
+
 mod command;
 mod command_3d;
 mod reader;
