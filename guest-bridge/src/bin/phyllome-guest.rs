@@ -15,6 +15,7 @@ use phyllome_guest_bridge::machine::supervisor::{self, Options};
 use phyllome_guest_bridge::machine::transport;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::runtime::RuntimeDir;
+use phyllome_protocol::start;
 use phyllome_protocol::status::GuestState;
 use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
@@ -86,26 +87,12 @@ struct Which {
 }
 
 fn size(text: &str) -> Result<(u32, u32), String> {
-    let numbers = text.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
-    numbers
-        .filter(|(w, h)| (1..=16384).contains(w) && (1..=16384).contains(h))
-        .ok_or_else(|| "use WxH, such as 1280x800".into())
-}
-
-/// Raises the soft limit of open descriptors to the hard one (65536 at most): a guest may have 512 resources, and each
-/// that is shown costs up to three. An error leaves the limit as it was.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    const WANTED: u64 = 65_536;
-    let limit = getrlimit(Resource::Nofile);
-    let wanted = limit.maximum.unwrap_or(WANTED).min(WANTED);
-    if limit.current.is_some_and(|current| current < wanted) {
-        let _ = setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum });
-    }
+    start::size(text).ok_or_else(|| "use WxH, such as 1280x800".into())
 }
 
 fn main() -> ExitCode {
-    raise_descriptor_limit();
+    // A guest may have 512 resources, and each that is shown costs up to three.
+    let _ = start::raise_descriptor_limit();
     match execute(Cli::parse().task) {
         Ok(code) => code,
         Err(error) => {

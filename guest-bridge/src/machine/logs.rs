@@ -119,8 +119,7 @@ impl LastLines {
 
     fn finish(&mut self) {
         let line = std::mem::take(&mut self.unfinished);
-        let text: String =
-            String::from_utf8_lossy(&line).chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+        let text = phyllome_protocol::text::plain(&String::from_utf8_lossy(&line), usize::MAX, ' ');
         if text.trim().is_empty() {
             return;
         }

@@ -200,7 +200,7 @@ fn io_error(error: io::Error) -> QmpError {
 
 /// Text of QEMU that is shown to a person: short, one line, nothing that moves a terminal's cursor.
 fn bounded(text: &str) -> String {
-    text.chars().take(300).map(|c| if c.is_control() { ' ' } else { c }).collect()
+    phyllome_protocol::text::plain(text, 300, ' ')
 }
 
 /// Cuts what arrives into lines; an unfinished line is never longer than [`MAX_LINE`].

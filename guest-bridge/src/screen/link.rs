@@ -339,7 +339,7 @@ fn sentence(error: &WaylandError) -> String {
         }
         WaylandError::Io(error) => format!("The connection to the compositor failed: {error}."),
         WaylandError::Protocol(error) => {
-            let text: String = error.message.chars().filter(|c| !c.is_control()).take(MAX_REASON).collect();
+            let text = phyllome_protocol::text::printable(&error.message, MAX_REASON);
             format!("The compositor refused a request ({} error {}: {text}).", error.object_interface, error.code)
         }
     }
