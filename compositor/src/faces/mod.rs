@@ -16,11 +16,16 @@ pub mod switcher;
 
 use crate::guests::GuestView;
 use dialog::Dialog;
-use panel::{Panel, PanelView};
+use drawing::{Cache, Extent, Latest, WindowInput, WindowModifiers};
+use panel::{Panel, PanelView, PanelWindow};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::frame::colors;
 use phyllome_trusted::gate::Verb;
-use std::time::Instant;
+use phyllome_trusted::pixels::Pixels;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use switcher::view::draw_switcher;
 use switcher::{Switcher, SwitcherView};
 
 /// One of the shell's own faces.
@@ -50,6 +55,69 @@ impl View {
             Self::Switcher(_) => false,
             Self::Panel(_) => true,
         }
+    }
+}
+
+/// The pictures of the faces that are open; of those that are not, after some frames, nothing is kept.
+pub struct Pictures {
+    switcher: Cache<(SwitcherView, Extent), Pixels>,
+    panel: Latest<Extent, PanelWindow>,
+}
+
+impl Default for Pictures {
+    fn default() -> Self {
+        Self { switcher: Cache::new(1), panel: Latest::new() }
+    }
+}
+
+impl Pictures {
+    /// A face in the area of `w` × `h` physical pixels inside the band: all of the area and opaque where it covers it
+    /// ([`View::covers`]), else as large as it needs to be, with transparent corners. What of it changed since an
+    /// earlier frame, the picture says itself.
+    pub fn of(&mut self, view: &View, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
+        match view {
+            View::Switcher(switcher) => {
+                let key = (switcher.clone(), (w, 0, scale.to_bits()));
+                if let Some(pixels) = self.switcher.get(&key) {
+                    return pixels;
+                }
+                let pixels = draw_switcher(switcher, w, scale)
+                    .unwrap_or_else(|error| drawing::plain(&error, w.min(96), 96, colors::GROUND));
+                self.switcher.put(key, pixels)
+            }
+            View::Panel(panel) => {
+                match self.panel.get_or_make((w, h, scale.to_bits()), || PanelWindow::new(w, h, scale)) {
+                    Ok(window) => window.show(panel),
+                    Err(error) => Rc::new(drawing::plain(&error, w, h, colors::GROUND)),
+                }
+            }
+        }
+    }
+
+    /// This face is open, though this frame is not its output's: its window stays.
+    pub fn keep(&mut self, view: &View) {
+        match view {
+            View::Panel(_) => self.panel.keep(),
+            View::Switcher(_) => {}
+        }
+    }
+
+    /// A frame was drawn, of whatever.
+    fn frame(&mut self) {
+        self.switcher.frame();
+        self.panel.frame();
+    }
+
+    /// Gives the window of the face on top what a person did while these modifiers were held. Whether anything in it
+    /// took it.
+    pub fn input(&mut self, input: &WindowInput, modifiers: WindowModifiers) -> bool {
+        self.panel.get().is_some_and(|window| window.input(input, modifiers))
+    }
+
+    /// After which time a frame has to be drawn though nothing that it is asked for has changed; `None` while no face
+    /// has anything that moves by itself.
+    pub fn alarm(&self) -> Option<Duration> {
+        self.panel.get().and_then(PanelWindow::alarm)
     }
 }
 

@@ -152,19 +152,19 @@ impl State {
         }
         let own = self.shell.view();
         if let Some(view) = &own {
-            self.ui.keep(view);
+            self.ui.faces.keep(view);
         }
         let own = own.filter(|_| index == 0);
         let overlay = own.as_ref().filter(|view| !view.covers());
         if let Some(view) = overlay {
-            let pixels = self.ui.face(view, area.width, area.height, scale);
+            let pixels = self.ui.faces.of(view, area.width, area.height, scale);
             scene.layers.push(centred(Key::Overlay, pixels, &area));
         }
         // Under what the shell itself shows: a guest's pointer must not hide a name.
         scene.layers.extend(self.cursor_layer(id, &mut scene.shown));
         scene.layers.extend(self.arrow_layer(index));
         if let Some(view) = own.as_ref().filter(|view| view.covers()) {
-            let pixels = self.ui.face(view, area.width, area.height, scale);
+            let pixels = self.ui.faces.of(view, area.width, area.height, scale);
             let (x, y) = (signed(area.x), signed(area.y));
             scene.layers.push(Layer::Pixels { key: Key::Cover, pixels, x, y, clip: area, opaque: true });
         }

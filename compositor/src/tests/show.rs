@@ -215,7 +215,7 @@ pub(super) fn a_panel_that_changes_in_parts(shell: Fixture) {
     let area = shell.area();
     let place = |shell: &mut Fixture| {
         let view = shell.state.shell.view().unwrap();
-        shell.state.ui.face(&view, area.width, area.height, 1.0).data.as_ptr()
+        shell.state.ui.faces.of(&view, area.width, area.height, 1.0).data.as_ptr()
     };
     let first = place(&mut shell);
     let nowhere = Area { x: 0, y: 0, width: 0, height: 0 };

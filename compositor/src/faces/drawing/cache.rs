@@ -26,19 +26,19 @@ impl Patience {
 }
 
 /// At most `room` values, the ones used last.
-pub(super) struct Cache<K, V> {
+pub(in crate::faces) struct Cache<K, V> {
     room: usize,
     entries: VecDeque<(K, Rc<V>)>,
     patience: Patience,
 }
 
 impl<K: PartialEq, V> Cache<K, V> {
-    pub(super) fn new(room: usize) -> Self {
+    pub(in crate::faces) fn new(room: usize) -> Self {
         Self { room, entries: VecDeque::new(), patience: Patience::default() }
     }
 
     /// The value of `key`, if it is still here.
-    pub(super) fn get(&mut self, key: &K) -> Option<Rc<V>> {
+    pub(in crate::faces) fn get(&mut self, key: &K) -> Option<Rc<V>> {
         self.patience.used();
         let at = self.entries.iter().position(|(k, _)| k == key)?;
         let entry = self.entries.remove(at)?;
@@ -48,7 +48,7 @@ impl<K: PartialEq, V> Cache<K, V> {
     }
 
     /// Keeps `value` and forgets the one that was not used for the longest time.
-    pub(super) fn put(&mut self, key: K, value: V) -> Rc<V> {
+    pub(in crate::faces) fn put(&mut self, key: K, value: V) -> Rc<V> {
         let value = Rc::new(value);
         self.entries.push_front((key, value.clone()));
         self.entries.truncate(self.room);
@@ -56,7 +56,7 @@ impl<K: PartialEq, V> Cache<K, V> {
     }
 
     /// A frame was drawn. What is not part of frames any longer gives its memory back.
-    pub(super) fn frame(&mut self) {
+    pub(in crate::faces) fn frame(&mut self) {
         if self.patience.frame() {
             self.entries = VecDeque::new();
         }
@@ -64,18 +64,22 @@ impl<K: PartialEq, V> Cache<K, V> {
 }
 
 /// One value, the one that was used last.
-pub(super) struct Latest<K, V> {
+pub(in crate::faces) struct Latest<K, V> {
     entry: Option<(K, V)>,
     patience: Patience,
 }
 
 impl<K: PartialEq, V> Latest<K, V> {
-    pub(super) fn new() -> Self {
+    pub(in crate::faces) fn new() -> Self {
         Self { entry: None, patience: Patience::default() }
     }
 
     /// The value of `key`. One of another key goes before this one is made: both at once may be two screens' worth.
-    pub(super) fn get_or_make<E>(&mut self, key: K, make: impl FnOnce() -> Result<V, E>) -> Result<&mut V, E> {
+    pub(in crate::faces) fn get_or_make<E>(
+        &mut self,
+        key: K,
+        make: impl FnOnce() -> Result<V, E>,
+    ) -> Result<&mut V, E> {
         self.patience.used();
         let entry = match self.entry.take().filter(|(kept, _)| *kept == key) {
             Some(entry) => entry,
@@ -85,17 +89,17 @@ impl<K: PartialEq, V> Latest<K, V> {
     }
 
     /// The value, if there is one.
-    pub(super) fn get(&self) -> Option<&V> {
+    pub(in crate::faces) fn get(&self) -> Option<&V> {
         self.entry.as_ref().map(|(_, value)| value)
     }
 
     /// It is in use, though nobody asks for it.
-    pub(super) fn keep(&mut self) {
+    pub(in crate::faces) fn keep(&mut self) {
         self.patience.used();
     }
 
     /// A frame was drawn. What is not part of frames any longer gives its memory back.
-    pub(super) fn frame(&mut self) {
+    pub(in crate::faces) fn frame(&mut self) {
         if self.patience.frame() {
             self.entry = None;
         }

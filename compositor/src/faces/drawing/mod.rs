@@ -17,13 +17,10 @@ pub use arrow::Arrow;
 pub use input::{WindowInput, WindowModifiers};
 pub use phyllome_trusted::pixels::Pixels;
 
-use super::View;
+use super::Pictures;
 use super::guest::Message;
 use super::guest::view::{draw_flash, draw_message};
-use super::panel::{PanelView, PanelWindow};
-use super::switcher::SwitcherView;
-use super::switcher::view::draw_switcher;
-use cache::{Cache, Latest};
+pub(super) use cache::{Cache, Latest};
 use engine::MAX_SIDE;
 pub(crate) use engine::{Resident, Surface};
 use generated::{BarSurface, icons};
@@ -31,7 +28,6 @@ use phyllome_config::guest::{Pattern, Rgb};
 use phyllome_trusted::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
 use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
-use std::time::Duration;
 pub(crate) use text::clean;
 
 /// Bars and bands that are kept: those of a few outputs and of the guests that were shown last.
@@ -46,7 +42,7 @@ pub enum DrawError {
 }
 
 /// What a picture depends on besides its content: width, height and scale.
-type Extent = (u32, u32, u64);
+pub(super) type Extent = (u32, u32, u64);
 
 /// Draws the shell's own surfaces and keeps what did not change.
 pub struct Ui {
@@ -54,8 +50,8 @@ pub struct Ui {
     bands: Cache<(Owner, Extent), Vec<band::Strip>>,
     messages: Cache<(Message, Extent), Pixels>,
     flashes: Cache<(LabelView, Extent), Pixels>,
-    switchers: Cache<(SwitcherView, Extent), Pixels>,
-    panel: Latest<Extent, PanelWindow>,
+    /// The pictures of faces.
+    pub faces: Pictures,
     arrows: Cache<u64, Pixels>,
 }
 
@@ -68,8 +64,7 @@ impl Ui {
             bands: Cache::new(KEPT),
             messages: Cache::new(1),
             flashes: Cache::new(1),
-            switchers: Cache::new(1),
-            panel: Latest::new(),
+            faces: Pictures::default(),
             arrows: Cache::new(KEPT),
         })
     }
@@ -79,8 +74,7 @@ impl Ui {
     pub fn band(&mut self, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Rc<Vec<band::Strip>> {
         self.messages.frame();
         self.flashes.frame();
-        self.switchers.frame();
-        self.panel.frame();
+        self.faces.frame();
         let key = (owner.clone(), (output_w, output_h, scale.to_bits()));
         if let Some(strips) = self.bands.get(&key) {
             return strips;
@@ -111,56 +105,6 @@ impl Ui {
         }
         let pixels = draw_flash(label, scale).unwrap_or_else(|error| plain(&error, 96, 96, label.rgb));
         self.flashes.put(key, pixels)
-    }
-
-    /// A face in the area of `w` × `h` physical pixels inside the band: all of the area and opaque where it covers it
-    /// ([`View::covers`]), else as large as it needs to be, with transparent corners.
-    pub fn face(&mut self, view: &View, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
-        match view {
-            View::Switcher(switcher) => self.switcher(switcher, w, scale),
-            View::Panel(panel) => self.panel(panel, w, h, scale),
-        }
-    }
-
-    /// The overlay of Super+Tab, at most `max_w` physical pixels wide; its corners are transparent. Of entries that
-    /// don't fit, those around the selected one are shown.
-    pub(super) fn switcher(&mut self, switcher: &SwitcherView, max_w: u32, scale: f64) -> Rc<Pixels> {
-        let key = (switcher.clone(), (max_w, 0, scale.to_bits()));
-        if let Some(pixels) = self.switchers.get(&key) {
-            return pixels;
-        }
-        let pixels = draw_switcher(switcher, max_w, scale)
-            .unwrap_or_else(|error| plain(&error, max_w.min(96), 96, colors::GROUND));
-        self.switchers.put(key, pixels)
-    }
-
-    /// The panel over the whole area of `w` × `h` physical pixels inside the band; opaque. What of it changed since an
-    /// earlier frame, the picture says itself.
-    pub(super) fn panel(&mut self, panel: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
-        let place = (w, h, scale.to_bits());
-        match self.panel.get_or_make(place, || PanelWindow::new(w, h, scale)) {
-            Ok(window) => window.show(panel),
-            Err(error) => Rc::new(plain(&error, w, h, colors::GROUND)),
-        }
-    }
-
-    /// This face is open, though this frame is not its output's: its window stays.
-    pub fn keep(&mut self, view: &View) {
-        match view {
-            View::Panel(_) => self.panel.keep(),
-            View::Switcher(_) => {}
-        }
-    }
-
-    /// Gives the panel what a person did while these modifiers were held. Whether anything in it took it.
-    pub fn panel_input(&mut self, input: &WindowInput, modifiers: WindowModifiers) -> bool {
-        self.panel.get().is_some_and(|window| window.input(input, modifiers))
-    }
-
-    /// After which time a frame has to be drawn though nothing that it is asked for has changed; `None` while no face
-    /// has anything that moves by itself.
-    pub fn alarm(&self) -> Option<Duration> {
-        self.panel.get().and_then(PanelWindow::alarm)
     }
 
     /// The shell's own pointer.
@@ -211,7 +155,7 @@ pub(crate) fn window_start(all: usize, shown: usize, selected: usize) -> usize {
 }
 
 /// What is shown if Slint fails, which nothing but a lack of memory explains: the colour without the text.
-fn plain(error: &DrawError, w: u32, h: u32, rgb: Rgb) -> Pixels {
+pub(super) fn plain(error: &DrawError, w: u32, h: u32, rgb: Rgb) -> Pixels {
     tracing::error!("{error}");
     Pixels::filled(w, h, rgb)
 }

@@ -1,10 +1,11 @@
 //! The shell's own surfaces, pixel by pixel.
 
 use super::*;
+use crate::faces::View;
 use crate::faces::drawing::generated::FlashSurface;
 use crate::faces::guest::Icon;
-use crate::faces::panel::{PanelRow, StateTone};
-use crate::faces::switcher::SwitcherEntry;
+use crate::faces::panel::{PanelRow, PanelView, StateTone};
+use crate::faces::switcher::{SwitcherEntry, SwitcherView};
 use phyllome_config::guest::{Label, LabelColor, Pattern};
 use phyllome_protocol::Slot;
 use phyllome_trusted::frame::Mark;
@@ -23,6 +24,16 @@ fn guest(label: LabelView, focused: bool, marks: &[Mark]) -> Owner {
 /// The bar of an output that is this wide.
 fn bar(ui: &mut Ui, owner: &Owner, width: u32, scale: f64) -> Rc<Pixels> {
     ui.band(owner, width, 400, scale)[0].pixels.clone()
+}
+
+/// The panel's picture.
+pub(super) fn panel(ui: &mut Ui, view: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
+    ui.faces.of(&View::Panel(view.clone()), w, h, scale)
+}
+
+/// The switcher's picture.
+fn overlay(ui: &mut Ui, view: SwitcherView, w: u32, scale: f64) -> Rc<Pixels> {
+    ui.faces.of(&View::Switcher(view), w, 0, scale)
 }
 
 fn work() -> LabelView {
@@ -126,12 +137,12 @@ fn every_surface_as_a_picture() {
         keep(format!("message@{scale}"), &ui.message(&crashed(), w, h, scale));
         keep(format!("flash@{scale}"), &ui.flash(&work(), scale));
         keep(format!("flash-long@{scale}"), &ui.flash(&long, scale));
-        keep(format!("switcher@{scale}"), &ui.switcher(&switcher(1), w, scale));
-        keep(format!("switcher-narrow@{scale}"), &ui.switcher(&switcher(4), px(500.0), scale));
-        keep(format!("panel@{scale}"), &ui.panel(&panel_view(None), w, h, scale));
+        keep(format!("switcher@{scale}"), &overlay(&mut ui, switcher(1), w, scale));
+        keep(format!("switcher-narrow@{scale}"), &overlay(&mut ui, switcher(4), px(500.0), scale));
+        keep(format!("panel@{scale}"), &panel(&mut ui, &panel_view(None), w, h, scale));
         let question = "Force work off? It loses what it has not saved. Y forces it off, Esc leaves it running.";
-        keep(format!("panel-question@{scale}"), &ui.panel(&panel_view(Some(question)), w, h, scale));
-        keep(format!("panel-empty@{scale}"), &ui.panel(&PanelView::default(), w, h, scale));
+        keep(format!("panel-question@{scale}"), &panel(&mut ui, &panel_view(Some(question)), w, h, scale));
+        keep(format!("panel-empty@{scale}"), &panel(&mut ui, &PanelView::default(), w, h, scale));
     }
 }
 
@@ -223,8 +234,8 @@ fn opaque_surfaces_are_opaque_and_overlays_have_round_corners() {
     let opaque = |pixels: &Pixels| pixels.data.as_chunks::<4>().0.iter().all(|pixel| pixel[3] == 0xff);
     assert!(opaque(&bar(&mut ui, &guest(work(), false, &[Mark::Paused]), 300, 1.5)));
     assert!(opaque(&ui.message(&crashed(), 800, 600, 1.0)));
-    assert!(opaque(&ui.panel(&panel_view(Some("Force work off? It ends.")), 1272, 768, 1.0)));
-    for overlay in [ui.flash(&work(), 1.0), ui.switcher(&switcher(0), 1200, 1.0)] {
+    assert!(opaque(&panel(&mut ui, &panel_view(Some("Force work off? It ends.")), 1272, 768, 1.0)));
+    for overlay in [ui.flash(&work(), 1.0), overlay(&mut ui, switcher(0), 1200, 1.0)] {
         assert_eq!(overlay.get(0, 0), Some([0, 0, 0, 0]), "a corner");
         assert_eq!(overlay.get(overlay.width / 2, overlay.height / 2 - 40).unwrap()[3], 0xff, "its inside");
         let premultiplied = |p: &[u8; 4]| p[0] <= p[3] && p[1] <= p[3] && p[2] <= p[3];
@@ -243,12 +254,12 @@ fn what_has_not_changed_is_not_drawn_again() {
     assert_ne!(first[0].pixels.generation(), unfocused[0].pixels.generation());
 
     let view = panel_view(None);
-    let panel = ui.panel(&view, 640, 480, 1.0);
-    assert!(Rc::ptr_eq(&panel, &ui.panel(&view, 640, 480, 1.0)));
+    let picture = panel(&mut ui, &view, 640, 480, 1.0);
+    assert!(Rc::ptr_eq(&picture, &panel(&mut ui, &view, 640, 480, 1.0)));
     for _ in 0..100 {
         ui.band(&owner, 640, 480, 1.0);
     }
-    assert_eq!(Rc::strong_count(&panel), 1, "a panel that is shown no longer takes no memory");
+    assert_eq!(Rc::strong_count(&picture), 1, "a panel that is shown no longer takes no memory");
 }
 
 #[test]
@@ -264,8 +275,8 @@ fn the_panel_shows_the_selected_row_wherever_it_is() {
     let ring = Rgb(0x9e, 0xcb, 0xff);
     for selected in [0, 1, 30, 59] {
         view.selected = selected;
-        let panel = ui.panel(&view, 1272, 768, 1.0);
-        let ringed = panel.data.as_chunks::<4>().0.iter().filter(|pixel| **pixel == bgra(ring)).count();
+        let picture = panel(&mut ui, &view, 1272, 768, 1.0);
+        let ringed = picture.data.as_chunks::<4>().0.iter().filter(|pixel| **pixel == bgra(ring)).count();
         assert!(ringed > 1000, "no ring around row {selected}");
     }
 }
@@ -289,10 +300,10 @@ fn hostile_sizes_and_texts_draw_something_or_nothing_but_never_fail() {
         assert_eq!(bar(&mut ui, &owner, w, scale).width, w);
         let picture = ui.message(&message, w, h, scale);
         assert!(picture.width <= w && picture.height <= h);
-        assert!(ui.switcher(&SwitcherView { entries: Vec::new(), selected: 5 }, w, scale).width <= w);
-        assert!(ui.switcher(&switcher(usize::MAX), w, scale).width <= w);
-        let panel = ui.panel(&panel_view(Some(&text)), w, h, scale);
-        assert_eq!((panel.width, panel.height), (w, h));
+        assert!(overlay(&mut ui, SwitcherView { entries: Vec::new(), selected: 5 }, w, scale).width <= w);
+        assert!(overlay(&mut ui, switcher(usize::MAX), w, scale).width <= w);
+        let picture = panel(&mut ui, &panel_view(Some(&text)), w, h, scale);
+        assert_eq!((picture.width, picture.height), (w, h));
         ui.flash(&label, scale);
     }
 }

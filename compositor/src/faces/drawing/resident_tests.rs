@@ -1,13 +1,16 @@
 //! Windows that live from one frame to the next: what they draw again, what they hear, and when they go.
 
 use super::input::KeyAction;
+use super::pixel_tests::panel;
 use super::*;
-use crate::faces::panel::{PanelRow, StateTone};
+use crate::faces::View;
+use crate::faces::panel::{PanelRow, PanelView, PanelWindow, StateTone};
 use phyllome_config::guest::{Label, LabelColor};
 use phyllome_protocol::Slot;
 use phyllome_protocol::status::Area;
 use slint::ComponentHandle;
 use slint::platform::{Key, PointerEventButton};
+use std::time::Duration;
 
 slint::slint! {
     export component Tried inherits Window {
@@ -79,16 +82,16 @@ fn moving_the_selection_draws_less_than_a_quarter_of_the_panel_again() {
     for scale in [1.0, 1.5, 2.0] {
         let (w, h) = (geometry::physical(1272.0, scale), geometry::physical(768.0, scale));
         let mut view = six();
-        let mut before = ui.panel(&view, w, h, scale).generation();
+        let mut before = panel(&mut ui, &view, w, h, scale).generation();
         for selected in [1, 2, 5, 4, 0] {
             view.selected = selected;
-            let panel = ui.panel(&view, w, h, scale);
-            let changed = area_of(&panel.changed_since(before).expect("the same picture"));
+            let picture = panel(&mut ui, &view, w, h, scale);
+            let changed = area_of(&picture.changed_since(before).expect("the same picture"));
             assert!(
                 changed > 0 && changed < u64::from(w) * u64::from(h) / 4,
                 "{selected} at {scale}: {changed} pixels"
             );
-            before = panel.generation();
+            before = picture.generation();
         }
     }
 }
@@ -97,13 +100,13 @@ fn moving_the_selection_draws_less_than_a_quarter_of_the_panel_again() {
 fn the_panel_is_drawn_in_place_unless_somebody_has_its_picture() {
     let mut ui = Ui::new().unwrap();
     let mut view = six();
-    let place = ui.panel(&view, 640, 480, 1.0).data.as_ptr();
+    let place = panel(&mut ui, &view, 640, 480, 1.0).data.as_ptr();
     view.selected = 1;
-    let second = ui.panel(&view, 640, 480, 1.0);
+    let second = panel(&mut ui, &view, 640, 480, 1.0);
     assert_eq!(second.data.as_ptr(), place);
     let kept = second.data.clone();
     view.selected = 2;
-    assert_ne!(ui.panel(&view, 640, 480, 1.0).data.as_ptr(), place);
+    assert_ne!(panel(&mut ui, &view, 640, 480, 1.0).data.as_ptr(), place);
     assert!(second.data == kept, "a picture that somebody has was changed");
 }
 
@@ -155,26 +158,26 @@ fn what_is_drawn_in_parts_is_what_is_drawn_anew_after_every_change() {
         let mut in_parts = 0;
         for number in 0..steps() {
             step(&mut view, &mut dice);
-            let panel = ui.panel(&view, w, h, scale);
+            let picture = panel(&mut ui, &view, w, h, scale);
             let anew = PanelWindow::new(w, h, scale).unwrap().show(&view);
-            let difference = panel.data.as_chunks::<4>().0.iter().zip(anew.data.as_chunks::<4>().0);
+            let difference = picture.data.as_chunks::<4>().0.iter().zip(anew.data.as_chunks::<4>().0);
             let wrong = difference.enumerate().find(|(_, (one, other))| one != other);
             let place = wrong.map(|(at, pixels)| (at as u32 % w, at as u32 / w, pixels));
             assert_eq!(place, None, "at {scale}, change {number} to {view:?}");
             if let Some((generation, old)) = before {
-                let parts = panel.changed_since(generation).expect("the same picture");
+                let parts = picture.changed_since(generation).expect("the same picture");
                 in_parts += usize::from(area_of(&parts) < u64::from(w) * u64::from(h) / 2);
                 let inside = |x: u32, y: u32| {
                     parts.iter().any(|part| {
                         (part.x..part.x + part.width).contains(&x) && (part.y..part.y + part.height).contains(&y)
                     })
                 };
-                let pixels = old.as_chunks::<4>().0.iter().zip(panel.data.as_chunks::<4>().0);
+                let pixels = old.as_chunks::<4>().0.iter().zip(picture.data.as_chunks::<4>().0);
                 for (at, _) in pixels.enumerate().filter(|(_, (old, new))| old != new) {
                     assert!(inside(at as u32 % w, at as u32 / w), "at {scale}: changed outside of {parts:?}");
                 }
             }
-            before = Some((panel.generation(), panel.data.clone()));
+            before = Some((picture.generation(), picture.data.clone()));
         }
         assert!(in_parts > steps() / 3, "at {scale}: {in_parts} of {} changes were drawn in parts", steps());
     }
@@ -183,19 +186,19 @@ fn what_is_drawn_in_parts_is_what_is_drawn_anew_after_every_change() {
 #[test]
 fn the_panels_window_stays_while_it_is_open_and_goes_with_its_picture() {
     let mut ui = Ui::new().unwrap();
-    ui.panel(&six(), 640, 480, 1.0);
+    panel(&mut ui, &six(), 640, 480, 1.0);
     for _ in 0..100 {
         ui.band(&Owner::Host, 640, 480, 1.0);
-        ui.keep(&View::Panel(six()));
+        ui.faces.keep(&View::Panel(six()));
     }
     let motion = WindowInput::Motion { x: 1.0, y: 1.0 };
-    assert!(ui.panel.get().is_some(), "open, and another output was drawn");
-    ui.panel_input(&motion, WindowModifiers::NONE);
+    assert!(ui.faces.panel.get().is_some(), "open, and another output was drawn");
+    ui.faces.input(&motion, WindowModifiers::NONE);
     for _ in 0..100 {
         ui.band(&Owner::Host, 640, 480, 1.0);
     }
-    assert!(ui.panel.get().is_none());
-    assert!(!ui.panel_input(&motion, WindowModifiers::NONE));
+    assert!(ui.faces.panel.get().is_none());
+    assert!(!ui.faces.input(&motion, WindowModifiers::NONE));
     let tried = tried(1.0);
     let weak = tried.component().as_weak();
     drop(tried);
@@ -205,15 +208,15 @@ fn the_panels_window_stays_while_it_is_open_and_goes_with_its_picture() {
 #[test]
 fn a_panel_that_is_open_wakes_nobody() {
     let mut ui = Ui::new().unwrap();
-    assert_eq!(ui.alarm(), None);
-    ui.panel(&six(), 640, 480, 1.0);
-    ui.panel_input(
+    assert_eq!(ui.faces.alarm(), None);
+    panel(&mut ui, &six(), 640, 480, 1.0);
+    ui.faces.input(
         &WindowInput::Button { x: 9.0, y: 9.0, button: PointerEventButton::Left, pressed: true },
         WindowModifiers::NONE,
     );
-    ui.panel_input(&key("a", KeyAction::Press), WindowModifiers::NONE);
-    ui.panel(&six(), 640, 480, 1.0);
-    assert_eq!(ui.alarm(), None);
+    ui.faces.input(&key("a", KeyAction::Press), WindowModifiers::NONE);
+    panel(&mut ui, &six(), 640, 480, 1.0);
+    assert_eq!(ui.faces.alarm(), None);
 }
 
 #[test]
