@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(15);
 /// Minutes that the first build takes on two processors.
-const FIRST_BUILD: u32 = 10;
+const FIRST_BUILD: u32 = 8;
 
 /// The task's arguments.
 #[derive(clap::Args)]
