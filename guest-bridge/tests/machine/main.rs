@@ -249,7 +249,8 @@ fn kvm_that_does_not_work_falls_back_once_and_is_remembered() {
         report.state == GuestState::Running && report.accel.as_deref() == Some("tcg")
     });
     let message = tcg.message.unwrap();
-    assert!(message.contains("KVM internal error") && message.contains("many times slower"), "{message}");
+    // Which of QEMU's words stand in the brackets is the host's doing: an internal error, or an assertion of its own.
+    assert!(message.starts_with("KVM does not work here (") && message.contains("many times slower"), "{message}");
     assert_ne!(tcg.qemu_pid, kvm.qemu_pid);
     bridge.report_until("its picture comes", |report| !report.scanouts.is_empty());
     bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
