@@ -1,7 +1,7 @@
 //! All that the shell's one thread owns, as a few structs with one owner each.
 //!
-//! The verbs that join them live beside what they are about: Wayland connections in [`crate::wayland`], keyboard and
-//! pointer in [`crate::wayland::seat`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
+//! What joins them lives beside what it is about: what is asked of the shell in [`crate::shell::gate`], connections,
+//! keyboard and pointer in [`crate::wayland`], drawing and screenshots in [`crate::render`]. Nothing here blocks.
 
 use crate::backend::Backend;
 use crate::backend::headless::Headless;

@@ -2,9 +2,9 @@
 //! [`dialog`].
 //!
 //! While nothing is on the stack a guest has screen and keys. The face on top has the keys and decides what they mean;
-//! what it wants done are [`Verb`]s, which the gate lets through or not. What a face shows is a plain value that is
-//! drawn elsewhere. Chords never get here. A new face is a folder, a variant of [`Face`] and its lines in this file:
-//! the compiler asks for each.
+//! what it wants done are [`Verb`]s, which the gate lets through or not. What a face shows is a plain value ([`View`]),
+//! which its own `view.rs` draws with the engine in [`drawing`]. Chords never get here. A new face is a folder, a
+//! variant of [`Face`] and its lines in this file: the compiler asks for each.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new face or input is not to be taken for another")]
 

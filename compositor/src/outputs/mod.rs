@@ -1,7 +1,7 @@
 //! Outputs: what is known of each, where it lies, and what guests are told of it.
 //!
-//! Made and owned by a backend, read by everybody: this folder imports no other of the compositor's. Sizes are physical
-//! pixels.
+//! Made and owned by a backend, read by everybody: this folder imports no other of the compositor's, and names the type
+//! `State` only because Wayland's globals are made for it. Sizes are physical pixels.
 
 pub mod arrange;
 mod capture;

@@ -3,7 +3,7 @@
 //!
 //! Focus moves by the person's actions only: a chord, the panel, the command-line tool. What guests do (start, stop,
 //! crash) changes what is shown of them, never which of them is shown (trusted-path promise 11). Everything that is
-//! asked of the shell comes through [`gate`], which alone changes this model.
+//! asked of the shell comes through [`gate`]; besides, only outputs that come and go change this model.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 

@@ -1,10 +1,10 @@
-//! Everything that the shell draws itself: bar, message, flash, switcher and panel, into plain pixels.
+//! What all faces draw with, and what the shell draws itself beside them: bar, message, flash, pointer, into plain
+//! pixels.
 //!
 //! Slint's software renderer draws in this process, with the font that is built in. This module knows nothing of
-//! Wayland or displays, bounds every text that it is given, and draws nothing that has not changed. The panel
-//! has a window that lives while it is open, of one size at a time: it goes with its picture after as many frames
-//! without the panel as any picture does. The bar's component stays, and those of the others live only while they are
-//! drawn.
+//! Wayland or displays, bounds every text that it is given, and draws nothing that has not changed. The panel has a
+//! window that lives while it is open, of one size at a time: it goes with its picture after as many frames without
+//! the panel as any picture does. The bar's component stays, and those of the others live only while they are drawn.
 
 mod arrow;
 mod cache;
