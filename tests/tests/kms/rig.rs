@@ -69,6 +69,12 @@ pub fn log_in(machine: &Machine, command: &str) -> Result<()> {
     let config = format!(
         "[terminal]\nvt = 1\n[default_session]\ncommand = \"/usr/sbin/agreety --cmd '{command}'\"\nuser = \"_greetd\"\n"
     );
+    // systemd does not wait for drivers: what is typed before there is a keyboard is lost.
+    wait_for("the keyboard", SOON, || {
+        let devices = String::from_utf8_lossy(&machine.read("/proc/bus/input/devices")?).into_owned();
+        Ok(devices.contains("QEMU Virtio Keyboard").then_some(()))
+    })?;
+    machine.root("udevadm settle --timeout=30")?;
     machine.write("/etc/greetd/config.toml", 0o644, config.as_bytes())?;
     machine.root("systemctl start greetd")?;
     for prompt in ["login:", "Password:"] {
