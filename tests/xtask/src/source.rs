@@ -252,7 +252,11 @@ mod tests {
 
     #[test]
     fn what_is_for_tests_only_goes() {
-        let text = "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() { '}'; }\n}\nfn c() {}\n#[cfg(test)]\n#[path = \"d_tests.rs\"]\nmod tests;\n#[cfg(test)]\nmod e;\nstruct S {\n    #[cfg(test)]\n    door: Vec<(u8, u8)>,\n    wall: u8,\n}\n";
+        let text = concat!(
+            "fn a() {}\n#[cfg(test)]\nmod tests {\n    fn b() { '}'; }\n}\nfn c() {}\n",
+            "#[cfg(test)]\n#[path = \"d_tests.rs\"]\nmod tests;\n#[cfg(test)]\nmod e;\n",
+            "struct S {\n    #[cfg(test)]\n    door: Vec<(u8, u8)>,\n    wall: u8,\n}\n",
+        );
         let (code, modules) = without_tests(text);
         let lines: Vec<_> = code.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
         assert_eq!(lines, ["fn a() {}", "fn c() {}", "struct S {", "wall: u8,", "}"]);
