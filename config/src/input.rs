@@ -5,6 +5,7 @@
 
 use crate::ConfigError;
 use crate::document::{Table, Value};
+use crate::output;
 
 /// Settings of all devices that point.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -13,10 +14,10 @@ pub struct InputConfig {
     pub pointer: PointerConfig,
     /// `[touchpad]`.
     pub touchpad: TouchpadConfig,
-    /// `[tablet] output`: the connector whose display tablets cover, graphics tablets and absolute pointers of virtual
+    /// `[tablet] output`: the display that tablets cover, graphics tablets and absolute pointers of virtual
     /// machines alike. `None`: the first display of the guest that has the focus.
     pub tablet_output: Option<String>,
-    /// `[touch] output`: the connector whose display touch screens cover. `None`: the built-in display, else the first.
+    /// `[touch] output`: the display that touch screens cover. `None`: the built-in display, else the first.
     pub touch_output: Option<String>,
 }
 
@@ -121,12 +122,12 @@ pub(crate) fn decode(root: &Table) -> Result<InputConfig, ConfigError> {
         touchpad.scroll = table.get("scroll").map(|value| value.word(SCROLLS)).transpose()?;
         touchpad.click = table.get("click").map(|value| value.word(CLICKS)).transpose()?;
     }
-    let output = |name| {
+    let covered = |name| {
         let table = root.table(name, &["output"])?;
-        table.and_then(|table| table.get("output")).map(|value| connector(&value)).transpose()
+        table.and_then(|table| table.get("output")).map(|value| display(&value)).transpose()
     };
-    config.tablet_output = output("tablet")?;
-    config.touch_output = output("touch")?;
+    config.tablet_output = covered("tablet")?;
+    config.touch_output = covered("touch")?;
     Ok(config)
 }
 
@@ -147,12 +148,10 @@ fn acceleration(value: &Value) -> Result<f64, ConfigError> {
     }
 }
 
-fn connector(value: &Value) -> Result<String, ConfigError> {
-    const ALLOWED: &str = "a connector's name that `phyllome status` shows, such as \"HDMI-A-1\"";
-    let text = value.string(ALLOWED)?;
-    let clean = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-    if !clean || !(1..=32).contains(&text.len()) {
-        return Err(value.unknown_word(text, ALLOWED));
+fn display(value: &Value) -> Result<String, ConfigError> {
+    let text = value.string(output::DISPLAY)?;
+    if !output::is_display(text) {
+        return Err(value.unknown_word(text, output::DISPLAY));
     }
     Ok(text.to_owned())
 }
@@ -233,9 +232,9 @@ mod tests {
                 "line 2, pointer.tap: this key is unknown; allowed here: acceleration, profile, natural_scroll, left_handed",
             ),
             (
-                "[tablet]\noutput = \"a/b\"",
-                "line 2, tablet.output: “a/b” is not possible; use a connector's name that `phyllome status` shows, such as \
-                 \"HDMI-A-1\"",
+                "[tablet]\noutput = \"a  b\"",
+                "line 2, tablet.output: “a  b” is not possible; use a connector, such as HDMI-A-1, or maker, model and \
+                 serial, such as \"DEL DELL U2720Q 5X4KB13\", as `phyllome status` shows them",
             ),
             ("touch = 1", "line 1, touch: this is an integer; use [touch]"),
         ] {

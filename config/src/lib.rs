@@ -3,6 +3,7 @@
 //! A file is hostile until it has passed through here: its size is bounded, unknown keys, wrong types and impossible
 //! values are errors that name file, line, key and what is allowed. One bad guest file never hides the others.
 
+pub mod chords;
 mod color;
 mod document;
 mod error;
@@ -16,6 +17,7 @@ mod looks;
 mod output;
 pub mod places;
 mod read;
+pub mod session;
 pub mod shell;
 
 pub use error::ConfigError;

@@ -2,7 +2,7 @@
 
 use crate::guest_file::{self, GuestFile};
 use crate::read::{ReadError, read_text};
-use crate::shell::{Pinned, ShellFile};
+use crate::shell::{Mention, ShellFile};
 use crate::{ConfigError, GuestDefinition, Places, ShellConfig, looks, shell};
 use phyllome_protocol::GuestName;
 use std::ffi::OsStr;
@@ -37,21 +37,21 @@ pub fn load_guest(path: &Path, name: &GuestName, places: &Places) -> Result<Gues
 pub fn load_all(places: &Places) -> Loaded {
     let mut loaded = Loaded::default();
     let shell_file = places.shell_file();
-    let mut pinned = Vec::new();
+    let mut mentions = Vec::new();
     match load_shell(&shell_file) {
-        Ok(shell) => (loaded.shell, pinned) = (shell.config, shell.pinned),
+        Ok(shell) => (loaded.shell, mentions) = (shell.config, shell.mentions),
         Err(problem) => loaded.problems.push(problem),
     }
     let mut files = Vec::new();
     for (name, path) in guest_files(&places.guests_dir(), &mut loaded.problems) {
         // A guest whose file is bad is known all the same: what is wrong with it is said of that file.
-        pinned.retain(|pinned: &Pinned| pinned.guest != name);
+        mentions.retain(|mention: &Mention| mention.guest != name);
         match load_file(&path, &name, places) {
             Ok(file) => files.push((path, file)),
             Err(problem) => loaded.problems.push(problem),
         }
     }
-    loaded.problems.extend(pinned.iter().map(|pinned| pinned.unknown(&shell_file)));
+    loaded.problems.extend(mentions.iter().map(|mention| mention.unknown(&shell_file)));
     looks::tell_apart(&mut files, &mut loaded.problems);
     loaded.guests = files.into_iter().map(|(_, file)| file.definition).collect();
     loaded.guests.sort_by(|a, b| {

@@ -23,6 +23,28 @@ pub struct OutputConfig {
     /// inch, or 1 where they are unknown. Guests' pixels are never scaled. A nested window takes the scale of the
     /// desktop around it instead.
     pub scale: Option<f64>,
+    /// `position`: beside which other display it lies; `None`: to the right of those that say nothing either, in the
+    /// order in which they came.
+    pub position: Option<Position>,
+}
+
+/// Where a display lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// On which side.
+    pub side: Side,
+    /// Of which display: its connector, or what it says of itself.
+    pub of: String,
+}
+
+/// A side of another display.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Side {
+    LeftOf,
+    RightOf,
+    Above,
+    Below,
 }
 
 /// A mode that is asked for.
@@ -61,6 +83,12 @@ impl Rotation {
 
 const ROTATIONS: &[(u32, Rotation)] =
     &[(0, Rotation::Normal), (90, Rotation::Quarter), (180, Rotation::Half), (270, Rotation::ThreeQuarters)];
+const SIDES: &[(&str, Side)] =
+    &[("left-of", Side::LeftOf), ("right-of", Side::RightOf), ("above", Side::Above), ("below", Side::Below)];
+/// What names a display.
+pub(crate) const DISPLAY: &str = "a connector, such as HDMI-A-1, or maker, model and serial, such as \"DEL DELL U2720Q 5X4KB13\", as `phyllome status` shows them";
+/// Longest name of a display, in bytes.
+pub const MAX_DISPLAY: usize = 64;
 /// Widest and highest mode, in pixels.
 const MAX_SIDE: u32 = 16_384;
 /// Highest refresh rate, in millihertz.
@@ -68,7 +96,7 @@ const MAX_REFRESH: u32 = 1_000_000;
 
 /// Decodes one `[output.NAME]`; with the line of its `guest`.
 pub(crate) fn decode(value: &Value) -> Result<(OutputConfig, Option<usize>), ConfigError> {
-    let table = value.table(&["enabled", "mode", "rotation", "scale", "guest"])?;
+    let table = value.table(&["enabled", "mode", "rotation", "scale", "position", "guest"])?;
     let guest = table.get("guest");
     let settings = OutputConfig {
         disabled: !table.get("enabled").map(|v| v.boolean()).transpose()?.unwrap_or(true),
@@ -76,8 +104,27 @@ pub(crate) fn decode(value: &Value) -> Result<(OutputConfig, Option<usize>), Con
         rotation: table.get("rotation").map(|v| v.one_of(ROTATIONS)).transpose()?.unwrap_or_default(),
         guest: guest.as_ref().map(guest_name).transpose()?,
         scale: table.get("scale").map(|v| scale(&v)).transpose()?,
+        position: table.get("position").map(|v| position(&v)).transpose()?,
     };
     Ok((settings, guest.map(|value| value.line())))
+}
+
+/// Whether `name` can be that of a display: a connector's, or what a display says of itself, which is made printable
+/// ASCII with single spaces.
+pub(crate) fn is_display(name: &str) -> bool {
+    let printable = name.bytes().all(|b| b.is_ascii_graphic() || b == b' ');
+    printable && (1..=MAX_DISPLAY).contains(&name.len()) && name.split(' ').all(|word| !word.is_empty())
+}
+
+fn position(value: &Value) -> Result<Position, ConfigError> {
+    const ALLOWED: &str = "left-of, right-of, above or below and a display, such as \"left-of HDMI-A-1\"";
+    let text = value.string(ALLOWED)?;
+    let (side, of) = text.split_once(' ').ok_or_else(|| value.unknown_word(text, ALLOWED))?;
+    let side = SIDES.iter().find(|(word, _)| *word == side).map(|(_, side)| *side);
+    match side {
+        Some(side) if is_display(of) => Ok(Position { side, of: of.to_owned() }),
+        Some(_) | None => Err(value.unknown_word(text, ALLOWED)),
+    }
 }
 
 fn mode(value: &Value) -> Result<ModeRequest, ConfigError> {
@@ -109,7 +156,7 @@ fn millihertz(text: &str) -> Option<u32> {
     (1..=MAX_REFRESH).contains(&millihertz).then_some(millihertz)
 }
 
-fn guest_name(value: &Value) -> Result<GuestName, ConfigError> {
+pub(crate) fn guest_name(value: &Value) -> Result<GuestName, ConfigError> {
     let text = value.string("a guest's name, which is that of its file without .toml")?;
     GuestName::new(text).map_err(|error| value.bad(error.to_string()))
 }

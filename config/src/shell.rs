@@ -1,10 +1,12 @@
 //! `shell.toml`: what a person sets about the shell itself. Every key has a default; a missing file means all of them.
 
 use crate::ConfigError;
+use crate::chords::{self, ChordConfig};
 use crate::document::{Source, Value};
 use crate::input::{self, InputConfig};
 use crate::output;
-pub use crate::output::{ModeRequest, OutputConfig, Rotation};
+pub use crate::output::{ModeRequest, OutputConfig, Position, Rotation, Side};
+use crate::session::{self, SessionConfig};
 use phyllome_protocol::GuestName;
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -19,11 +21,18 @@ pub struct ShellConfig {
     /// `idle_minutes`: minutes without input until the displays are switched off; `None` (0 in the file) for never.
     /// Default never.
     pub idle_minutes: Option<u32>,
+    /// `start`: the guest that is shown after login, and started if it does not run.
+    pub start: Option<GuestName>,
+    /// `[chords]`.
+    pub chords: ChordConfig,
+    /// `[input]`, `[lock]`, `[frame]` and `language`.
+    pub session: SessionConfig,
     /// `[keyboard]`.
     pub keyboard: Keyboard,
     /// `[pointer]`, `[touchpad]`, `[tablet]` and `[touch]`.
     pub input: InputConfig,
-    /// `[output.NAME]`, by connector name such as `HDMI-A-1`.
+    /// `[output.NAME]`, by connector name such as `HDMI-A-1`, or by what a display says of itself, such as
+    /// `DEL DELL U2720Q 5X4KB13`: maker, model and serial.
     pub outputs: BTreeMap<String, OutputConfig>,
 }
 
@@ -58,29 +67,30 @@ const MAX_XKB: usize = 128;
 #[derive(Debug, Default)]
 pub(crate) struct ShellFile {
     pub(crate) config: ShellConfig,
-    pub(crate) pinned: Vec<Pinned>,
+    pub(crate) mentions: Vec<Mention>,
 }
 
-/// `[output.NAME] guest`.
+/// A guest that the file names.
 #[derive(Debug)]
-pub(crate) struct Pinned {
-    pub(crate) output: String,
+pub(crate) struct Mention {
+    key: String,
     pub(crate) guest: GuestName,
-    pub(crate) line: usize,
+    line: usize,
+    /// What is done while there is no such guest.
+    until: &'static str,
 }
 
-impl Pinned {
+impl Mention {
     /// The problem of a guest that there is not.
     pub(crate) fn unknown(&self, path: &Path) -> ConfigError {
         ConfigError {
             path: path.to_owned(),
             guest: None,
             line: Some(self.line),
-            key: Some(format!("output.{}.guest", self.output)),
+            key: Some(self.key.clone()),
             message: format!(
-                "there is no guest “{}”; use the name of a file in guests/, until then this display shows the guest that was \
-                 switched to",
-                self.guest
+                "there is no guest “{}”; use the name of a file in guests/, until then {}",
+                self.guest, self.until
             ),
         }
     }
@@ -92,10 +102,26 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellFile, ConfigError> 
     let document = source.parse()?;
     let root = source.root(
         &document,
-        &["theme", "reduce_motion", "idle_minutes", "keyboard", "pointer", "touchpad", "tablet", "touch", "output"],
+        &[
+            "theme",
+            "reduce_motion",
+            "idle_minutes",
+            "language",
+            "start",
+            "chords",
+            "keyboard",
+            "input",
+            "lock",
+            "frame",
+            "pointer",
+            "touchpad",
+            "tablet",
+            "touch",
+            "output",
+        ],
     )?;
     let mut config = ShellConfig::default();
-    let mut pinned = Vec::new();
+    let mut mentions = Vec::new();
     if let Some(theme) = root.get("theme") {
         config.theme = theme.word(THEMES)?;
     }
@@ -105,6 +131,14 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellFile, ConfigError> 
     if let Some(minutes) = root.get("idle_minutes") {
         config.idle_minutes = Some(minutes.integer(0..=1440)?).filter(|minutes| *minutes > 0);
     }
+    if let Some(start) = root.get("start") {
+        let guest = output::guest_name(&start)?;
+        let until = "the guest is shown that is started first";
+        mentions.push(Mention { key: "start".to_owned(), guest: guest.clone(), line: start.line(), until });
+        config.start = Some(guest);
+    }
+    config.chords = chords::decode(&root)?;
+    config.session = session::decode(&root)?;
     if let Some(keyboard) = root.table("keyboard", &["layout", "variant", "options"])? {
         let names = |key| keyboard.get(key).map(|value| xkb_names(&value)).transpose();
         config.keyboard = Keyboard { layout: names("layout")?, variant: names("variant")?, options: names("options")? };
@@ -115,23 +149,21 @@ pub(crate) fn decode(text: &str, path: &Path) -> Result<ShellFile, ConfigError> 
     config.input = input::decode(&root)?;
     if let Some(outputs) = root.get("output") {
         for (name, value) in outputs.any_table()?.entries() {
-            let clean = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
-            if !clean || !(1..=32).contains(&name.len()) {
-                return Err(
-                    value.bad("this is no connector's name; use one that `phyllome status` shows, such as HDMI-A-1")
-                );
+            if !output::is_display(name) {
+                return Err(value.bad(format!("this is no display's name; use {}", output::DISPLAY)));
             }
             if config.outputs.len() >= MAX_OUTPUTS {
                 return Err(value.bad(format!("there are too many outputs; use at most {MAX_OUTPUTS}")));
             }
             let (settings, guest_line) = output::decode(&value)?;
             if let (Some(guest), Some(line)) = (&settings.guest, guest_line) {
-                pinned.push(Pinned { output: name.to_owned(), guest: guest.clone(), line });
+                let until = "this display shows the guest that was switched to";
+                mentions.push(Mention { key: format!("output.{name}.guest"), guest: guest.clone(), line, until });
             }
             config.outputs.insert(name.to_owned(), settings);
         }
     }
-    Ok(ShellFile { config, pinned })
+    Ok(ShellFile { config, mentions })
 }
 
 /// Names as XKB writes them: they become parts of paths and of a keymap's source, so nothing else may pass.

@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use phyllome_config::guest::{LabelColor, Pattern};
-use phyllome_config::shell::{ModeRequest, Rotation, Theme};
+use phyllome_config::shell::{ModeRequest, Rotation, Side, Theme};
 use phyllome_config::{Loaded, Places, load_all};
 use std::path::Path;
 
@@ -222,7 +222,7 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
     for (text, wanted) in [
         (
             "them = 1",
-            "line 1, them: this key is unknown; allowed here: theme, reduce_motion, idle_minutes, keyboard, pointer, touchpad, tablet, touch, output",
+            "line 1, them: this key is unknown; allowed here: theme, reduce_motion, idle_minutes, language, start, chords, keyboard, input, lock, frame, pointer, touchpad, tablet, touch, output",
         ),
         ("idle_minutes = 1441", "line 1, idle_minutes: 1441 is not possible; use 0 to 1440"),
         (
@@ -235,7 +235,7 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
         ),
         (
             "[output.A]\nsize = 1",
-            "line 2, output.A.size: this key is unknown; allowed here: enabled, mode, rotation, scale, guest",
+            "line 2, output.A.size: this key is unknown; allowed here: enabled, mode, rotation, scale, position, guest",
         ),
         ("[output.A]\nenabled = 1", "line 2, output.A.enabled: this is an integer; use true or false"),
         (
@@ -252,8 +252,18 @@ fn a_bad_shell_toml_is_one_sentence_and_all_defaults() {
         ("[output.A]\nscale = 1.1", "line 2, output.A.scale: 1.1 is not possible; use 0.5 to 4 in steps of 0.25"),
         ("[output.A]\nscale = nan", "line 2, output.A.scale: NaN is not possible; use 0.5 to 4 in steps of 0.25"),
         (
-            "[output.\"a b\"]\nscale = 1",
-            "line 1, output.a b: this is no connector's name; use one that `phyllome status` shows, such as HDMI-A-1",
+            "[output.\"a  b\"]\nscale = 1",
+            "line 1, output.a  b: this is no display's name; use a connector, such as HDMI-A-1, or maker, model and serial, \
+             such as \"DEL DELL U2720Q 5X4KB13\", as `phyllome status` shows them",
+        ),
+        (
+            "[output.A]\nposition = \"beside B\"",
+            "line 2, output.A.position: “beside B” is not possible; use left-of, right-of, above or below and a display, such \
+             as \"left-of HDMI-A-1\"",
+        ),
+        (
+            "start = \"../x\"",
+            "line 1, start: “../x” is not a guest name; use 1 to 48 letters, digits, “.”, “_” or “-”, beginning with a letter or digit",
         ),
     ] {
         let folder = Folder::new(&[]);
@@ -280,6 +290,34 @@ fn outputs_are_read() {
     assert_eq!(one.guest.as_ref().unwrap().as_str(), "mail");
     let asked = ModeRequest { width: 640, height: 480, refresh_mhz: None };
     assert_eq!((two.mode, two.rotation, two.disabled), (Some(asked), Rotation::Normal, true));
+}
+
+#[test]
+fn displays_have_names_of_their_own_and_places_beside_others() {
+    let folder = Folder::new(&[]);
+    folder.write("shell.toml", "[output.\"DEL DELL U2720Q 5X4\"]\nposition = \"left-of GSM LG 27UK 0x1\"\nscale = 2");
+    let loaded = folder.load();
+    assert_eq!(problems(&folder, &loaded), [""; 0]);
+    let position = loaded.shell.outputs["DEL DELL U2720Q 5X4"].position.as_ref().unwrap();
+    assert_eq!((position.side, position.of.as_str()), (Side::LeftOf, "GSM LG 27UK 0x1"));
+}
+
+#[test]
+fn the_guest_to_start_with_that_there_is_not_is_said_and_the_rest_counts() {
+    let folder = Folder::new(&[("work", LINUX)]);
+    folder.write("shell.toml", "reduce_motion = true\nstart = \"work\"");
+    let loaded = folder.load();
+    assert_eq!((problems(&folder, &loaded).len(), loaded.shell.start.unwrap().as_str()), (0, "work"));
+    folder.write("shell.toml", "reduce_motion = true\nstart = \"wrok\"");
+    let loaded = folder.load();
+    assert_eq!(
+        problems(&folder, &loaded),
+        [
+            "shell.toml, line 2, start: there is no guest “wrok”; use the name of a file in guests/, until then the guest is shown \
+          that is started first"
+        ]
+    );
+    assert!(loaded.shell.reduce_motion);
 }
 
 #[test]

@@ -1,0 +1,445 @@
+//! `[chords]` of `shell.toml`: which keys ask the shell for what.
+//!
+//! Keys are places on the keyboard, by evdev's names, whatever a layout prints on them. A chord begins with the host
+//! key or with Ctrl and Alt, so that none takes ordinary typing from a guest; no two have the same keys; and the list
+//! of guests, which is the way out of everything, always has some. Defaults count in all of this.
+
+use crate::ConfigError;
+use crate::document::{Table, Value};
+use phyllome_protocol::keys;
+
+/// What a chord is called in the file, for all but virtual terminals, whose keys are fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ChordName {
+    /// `slot_1` to `slot_9`: the guest in that slot.
+    Slot(u8),
+    /// `next`: the next running guest.
+    Next,
+    /// `previous`: the one before.
+    Previous,
+    /// `panel`: the list of guests, and back.
+    Panel,
+}
+
+/// A key that is held for the sake of a chord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the keys")]
+pub enum HostPart {
+    Super,
+    Ctrl,
+    LeftCtrl,
+    RightCtrl,
+    Alt,
+    LeftAlt,
+    RightAlt,
+    Menu,
+}
+
+/// `host`: the key, or the two keys, that most chords begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HostKey {
+    /// The key.
+    pub first: HostPart,
+    /// The other one that has to be down as well.
+    pub second: Option<HostPart>,
+}
+
+/// What a chord begins with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begins {
+    /// The host key.
+    Host,
+    /// Ctrl and Alt, on whichever side.
+    CtrlAlt,
+}
+
+/// The keys of one chord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keys {
+    /// What is held.
+    pub begins: Begins,
+    /// Shift is held too. A chord without it is made with Shift as well, unless another has those keys.
+    pub shift: bool,
+    /// evdev code of the key that makes it.
+    pub code: u32,
+}
+
+/// `[chords]`, with defaults filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChordConfig {
+    /// `host`.
+    pub host: HostKey,
+    /// The chords that have keys, in the order in which people are told of them. One of them is the panel's.
+    pub chords: Vec<(ChordName, Keys)>,
+}
+
+const NAMES: [(&str, ChordName); 12] = [
+    ("slot_1", ChordName::Slot(1)),
+    ("slot_2", ChordName::Slot(2)),
+    ("slot_3", ChordName::Slot(3)),
+    ("slot_4", ChordName::Slot(4)),
+    ("slot_5", ChordName::Slot(5)),
+    ("slot_6", ChordName::Slot(6)),
+    ("slot_7", ChordName::Slot(7)),
+    ("slot_8", ChordName::Slot(8)),
+    ("slot_9", ChordName::Slot(9)),
+    ("next", ChordName::Next),
+    ("previous", ChordName::Previous),
+    ("panel", ChordName::Panel),
+];
+const KNOWN: &[&str] = &[
+    "host", "panel", "next", "previous", "slot_1", "slot_2", "slot_3", "slot_4", "slot_5", "slot_6", "slot_7",
+    "slot_8", "slot_9",
+];
+const PARTS: [(&str, HostPart); 8] = [
+    ("super", HostPart::Super),
+    ("ctrl", HostPart::Ctrl),
+    ("leftctrl", HostPart::LeftCtrl),
+    ("rightctrl", HostPart::RightCtrl),
+    ("alt", HostPart::Alt),
+    ("leftalt", HostPart::LeftAlt),
+    ("rightalt", HostPart::RightAlt),
+    ("menu", HostPart::Menu),
+];
+const HOSTS: &str = "\"super\", \"rightctrl\", \"menu\", or two of super, ctrl, alt, menu, leftctrl, rightctrl, leftalt and \
+                     rightalt, such as \"leftctrl+leftalt\"";
+const CHORDS: &str = "host, or ctrl+alt, then shift or not, then a key by evdev's name, such as \"host+escape\" or \
+                      \"ctrl+alt+shift+p\"";
+
+const ESC: u32 = 1;
+const ONE: u32 = 2;
+const TAB: u32 = 15;
+/// KEY_LEFTCTRL, KEY_LEFTSHIFT, KEY_RIGHTSHIFT, KEY_LEFTALT, KEY_RIGHTCTRL, KEY_RIGHTALT, KEY_LEFTMETA, KEY_RIGHTMETA.
+const MODIFIERS: [u32; 8] = [29, 42, 54, 56, 97, 100, 125, 126];
+/// KEY_POWER, KEY_SLEEP, KEY_WAKEUP, KEY_SUSPEND: the computer's own.
+const OF_COMPUTER: [u32; 4] = [116, 142, 143, 205];
+/// KEY_MAX.
+const LAST: u32 = 0x2ff;
+
+impl HostPart {
+    /// evdev codes of the keys that are it.
+    pub fn codes(self) -> &'static [u32] {
+        match self {
+            Self::Super => &[125, 126],
+            Self::Ctrl => &[29, 97],
+            Self::LeftCtrl => &[29],
+            Self::RightCtrl => &[97],
+            Self::Alt => &[56, 100],
+            Self::LeftAlt => &[56],
+            Self::RightAlt => &[100],
+            // KEY_COMPOSE, which keyboards have as the menu key.
+            Self::Menu => &[127],
+        }
+    }
+
+    /// What is printed on it.
+    fn text(self) -> &'static str {
+        match self {
+            Self::Super => "Super",
+            Self::Ctrl => "Ctrl",
+            Self::LeftCtrl => "Left Ctrl",
+            Self::RightCtrl => "Right Ctrl",
+            Self::Alt => "Alt",
+            Self::LeftAlt => "Left Alt",
+            Self::RightAlt => "Right Alt",
+            Self::Menu => "Menu",
+        }
+    }
+
+    fn overlaps(self, other: Self) -> bool {
+        self.codes().iter().any(|code| other.codes().contains(code))
+    }
+}
+
+impl HostKey {
+    /// Both parts, or the one that there is.
+    pub fn parts(&self) -> impl Iterator<Item = HostPart> + use<> {
+        std::iter::once(self.first).chain(self.second)
+    }
+
+    /// What is printed on it, such as “Super” or “Ctrl+Alt”.
+    pub fn text(&self) -> String {
+        self.parts().map(HostPart::text).collect::<Vec<_>>().join("+")
+    }
+
+    fn has(&self, code: u32) -> bool {
+        self.parts().any(|part| part.codes().contains(&code))
+    }
+
+    /// Whether what begins with Ctrl and Alt begins with it as well.
+    fn is_ctrl_alt(&self) -> bool {
+        self.parts().all(|part| part.overlaps(HostPart::Ctrl) || part.overlaps(HostPart::Alt))
+            && self.parts().any(|part| part.overlaps(HostPart::Ctrl))
+            && self.parts().any(|part| part.overlaps(HostPart::Alt))
+    }
+}
+
+impl Keys {
+    /// The keys as they are written for people, such as “Super+Escape”.
+    pub fn text(&self, host: &HostKey) -> String {
+        let begins = match self.begins {
+            Begins::Host => host.text(),
+            Begins::CtrlAlt => "Ctrl+Alt".to_owned(),
+        };
+        let shift = if self.shift { "+Shift" } else { "" };
+        format!("{begins}{shift}+{}", key_text(self.code))
+    }
+}
+
+/// What people call a key.
+fn key_text(code: u32) -> String {
+    let name = if code == ESC { "escape".to_owned() } else { keys::name_from_code(code).unwrap_or_default() };
+    let mut letters = name.chars();
+    letters.next().map(|first| first.to_ascii_uppercase()).into_iter().chain(letters).collect()
+}
+
+impl ChordName {
+    /// Its key in the file.
+    pub fn word(self) -> &'static str {
+        NAMES.iter().find(|(_, name)| *name == self).map_or("", |(word, _)| word)
+    }
+
+    fn default_keys(self) -> Keys {
+        let (shift, code) = match self {
+            Self::Slot(slot) => (false, ONE + u32::from(slot.saturating_sub(1))),
+            Self::Next => (false, TAB),
+            Self::Previous => (true, TAB),
+            Self::Panel => (false, ESC),
+        };
+        Keys { begins: Begins::Host, shift, code }
+    }
+
+    /// Whether the host key is held over it and what is chosen counts when that is released.
+    fn chooses(self) -> bool {
+        matches!(self, Self::Next | Self::Previous)
+    }
+}
+
+impl Default for ChordConfig {
+    fn default() -> Self {
+        let chords = NAMES.iter().map(|(_, name)| (*name, name.default_keys())).collect();
+        Self { host: HostKey { first: HostPart::Super, second: None }, chords }
+    }
+}
+
+/// Decodes `[chords]`.
+pub(crate) fn decode(root: &Table) -> Result<ChordConfig, ConfigError> {
+    let Some(table) = root.table("chords", KNOWN)? else { return Ok(ChordConfig::default()) };
+    let host = table.get("host").map(|value| host(&value)).transpose()?;
+    let host = host.unwrap_or(ChordConfig::default().host);
+    let mut chords: Vec<(ChordName, Keys)> = Vec::new();
+    let mut said: Vec<Option<Value>> = Vec::new();
+    for (word, name) in NAMES {
+        let value = table.get(word);
+        let keys = match &value {
+            Some(value) => match chord(value, name, &host)? {
+                Some(keys) => keys,
+                None => continue,
+            },
+            None => name.default_keys(),
+        };
+        let same = |other: &Keys| {
+            (other.shift, other.code) == (keys.shift, keys.code) && (other.begins == keys.begins || host.is_ctrl_alt())
+        };
+        if let Some(at) = chords.iter().position(|(_, other)| same(other)) {
+            let other = chords.get(at).map_or("", |(name, _)| name.word());
+            // A default is nobody's mistake: the one that was written is told.
+            let (told, taken) = match (&value, said.get(at).and_then(Option::as_ref)) {
+                (Some(value), _) => (value, other),
+                (None, Some(value)) => (value, word),
+                (None, None) => continue,
+            };
+            let way_out = if taken == "panel" {
+                "give panel others".to_owned()
+            } else {
+                format!("give {taken} others, or none with {taken} = \"none\"")
+            };
+            let shown = keys.text(&host);
+            return Err(told.bad(format!("{shown} is that of {taken} already; use other keys, or {way_out}")));
+        }
+        chords.push((name, keys));
+        said.push(value);
+    }
+    Ok(ChordConfig { host, chords })
+}
+
+fn host(value: &Value) -> Result<HostKey, ConfigError> {
+    let text = value.string(HOSTS)?;
+    let refused = || value.unknown_word(text, HOSTS);
+    let part = |word: &str| {
+        let word = if word == "compose" { "menu" } else { word };
+        PARTS.iter().find(|(known, _)| *known == word).map(|(_, part)| *part).ok_or_else(refused)
+    };
+    match text.split_once('+') {
+        Some((first, second)) => {
+            let (first, second) = (part(first)?, part(second)?);
+            if first.overlaps(second) {
+                return Err(value.bad(format!("“{text}” is one key twice; use {HOSTS}")));
+            }
+            Ok(HostKey { first, second: Some(second) })
+        }
+        None => match part(text)? {
+            first @ (HostPart::Super | HostPart::RightCtrl | HostPart::Menu) => Ok(HostKey { first, second: None }),
+            HostPart::Ctrl | HostPart::LeftCtrl | HostPart::Alt | HostPart::LeftAlt | HostPart::RightAlt => {
+                Err(value.bad(format!("“{text}” alone is a key that guests need for typing; use {HOSTS}")))
+            }
+        },
+    }
+}
+
+/// The keys of one chord; `None`: it has none.
+fn chord(value: &Value, name: ChordName, host: &HostKey) -> Result<Option<Keys>, ConfigError> {
+    let text = value.string(CHORDS)?;
+    if text == "none" {
+        let must = "the list of guests is the way out of everything and must have keys";
+        return if name == ChordName::Panel { Err(value.bad(format!("{must}; use {CHORDS}"))) } else { Ok(None) };
+    }
+    let (held, key) = text.rsplit_once('+').unwrap_or(("", text));
+    let code = keys::code_from_name(key).filter(|code| *code <= LAST);
+    let code = code.ok_or_else(|| value.bad(format!("{}; write {CHORDS}", keys::unknown(key))))?;
+    if MODIFIERS.contains(&code) || host.has(code) {
+        return Err(value.bad(format!("“{text}” ends with a key that is only held; use {CHORDS}")));
+    }
+    if OF_COMPUTER.contains(&code) {
+        return Err(value.bad(format!("“{text}” ends with a key of the computer's own; use {CHORDS}")));
+    }
+    let (held, shift) = match held.strip_suffix("shift") {
+        Some(rest) => (rest.strip_suffix('+').unwrap_or(rest), true),
+        None => (held, false),
+    };
+    let own = host.text().to_ascii_lowercase().replace(' ', "");
+    let begins = match held {
+        "host" => Begins::Host,
+        _ if held == own => Begins::Host,
+        "ctrl+alt" | "alt+ctrl" => Begins::CtrlAlt,
+        "super" => return Err(value.bad(format!("the host key is not Super but {}; use {CHORDS}", host.text()))),
+        _ => {
+            return Err(value.bad(format!("“{text}” would take ordinary typing away from guests; use {CHORDS}")));
+        }
+    };
+    let keys = Keys { begins, shift, code };
+    if begins == Begins::CtrlAlt && name.chooses() {
+        let why = "the release of the host key chooses the guest; use host+…";
+        return Err(value.bad(format!("“{text}” does not begin with the host key, and {why}")));
+    }
+    // KEY_F1 to KEY_F10, KEY_F11, KEY_F12.
+    let function_key = matches!(code, 59..=68 | 87 | 88);
+    if function_key && (begins == Begins::CtrlAlt || host.is_ctrl_alt()) {
+        return Err(value.bad(format!("{} is another virtual terminal; use {CHORDS}", keys.text(host))));
+    }
+    Ok(Some(keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::document::Source;
+    use std::path::Path;
+
+    fn read(text: &str) -> Result<ChordConfig, String> {
+        let text = format!("[chords]\n{text}");
+        let source = Source { path: Path::new("shell.toml"), guest: None, text: &text };
+        let document = source.parse().unwrap();
+        decode(&source.root(&document, &["chords"]).unwrap()).map_err(|error| error.to_string())
+    }
+
+    fn text(config: &ChordConfig, name: ChordName) -> Option<String> {
+        config.chords.iter().find(|(other, _)| *other == name).map(|(_, keys)| keys.text(&config.host))
+    }
+
+    #[test]
+    fn without_the_table_chords_are_those_of_super() {
+        let config = read("").unwrap();
+        assert_eq!(config, ChordConfig::default());
+        let names = [ChordName::Slot(9), ChordName::Next, ChordName::Previous, ChordName::Panel];
+        let texts = names.map(|name| text(&config, name).unwrap());
+        assert_eq!(texts, ["Super+9", "Super+Tab", "Super+Shift+Tab", "Super+Escape"]);
+    }
+
+    #[test]
+    fn another_host_key_takes_all_chords_along_and_single_ones_can_be_given_keys_or_none() {
+        let hosts = [("rightctrl", "Right Ctrl"), ("menu", "Menu"), ("compose", "Menu"), ("ctrl+alt", "Ctrl+Alt")];
+        for (host, shown) in hosts.into_iter().chain([("leftctrl+super", "Left Ctrl+Super")]) {
+            let config = read(&format!("host = \"{host}\"")).unwrap();
+            assert_eq!(text(&config, ChordName::Panel), Some(format!("{shown}+Escape")));
+        }
+        let config = read(
+            "host = \"rightctrl\"\npanel = \"ctrl+alt+shift+p\"\nnext = \"rightctrl+n\"\nslot_3 = \"host+f3\"\nslot_4 = \"none\"",
+        )
+        .unwrap();
+        let names = [ChordName::Panel, ChordName::Next, ChordName::Slot(3), ChordName::Slot(4)];
+        let texts = names.map(|name| text(&config, name).unwrap_or_default());
+        assert_eq!(texts, ["Ctrl+Alt+Shift+P", "Right Ctrl+N", "Right Ctrl+F3", ""]);
+    }
+
+    #[test]
+    fn what_is_no_chord_is_said_with_what_is_allowed() {
+        for (text, wanted) in [
+            (
+                "panel = \"none\"",
+                "line 2, chords.panel: the list of guests is the way out of everything and must have keys",
+            ),
+            (
+                "panel = \"escape\"",
+                "line 2, chords.panel: “escape” would take ordinary typing away from guests; use host, or",
+            ),
+            ("panel = \"shift+a\"", "line 2, chords.panel: “shift+a” would take ordinary typing away"),
+            ("panel = \"ctrl+c\"", "line 2, chords.panel: “ctrl+c” would take ordinary typing away"),
+            ("panel = \"host+warp\"", "line 2, chords.panel: there is no key “warp”"),
+            ("panel = \"host+\"", "line 2, chords.panel: there is no key “”"),
+            ("panel = \"host+leftshift\"", "line 2, chords.panel: “host+leftshift” ends with a key that is only held"),
+            ("panel = \"host+power\"", "line 2, chords.panel: “host+power” ends with a key of the computer's own"),
+            ("host = \"menu\"\npanel = \"super+escape\"", "line 3, chords.panel: the host key is not Super but Menu"),
+            (
+                "host = \"menu\"\npanel = \"ctrl+alt+compose\"",
+                "line 3, chords.panel: “ctrl+alt+compose” ends with a key that",
+            ),
+            ("next = \"ctrl+alt+tab\"", "line 2, chords.next: “ctrl+alt+tab” does not begin with the host key"),
+            ("panel = \"ctrl+alt+f2\"", "line 2, chords.panel: Ctrl+Alt+F2 is another virtual terminal"),
+            (
+                "host = \"ctrl+alt\"\npanel = \"host+f2\"",
+                "line 3, chords.panel: Ctrl+Alt+F2 is another virtual terminal",
+            ),
+            (
+                "host = \"leftctrl\"",
+                "line 2, chords.host: “leftctrl” alone is a key that guests need for typing; use \"super\"",
+            ),
+            (
+                "host = \"a\"",
+                "line 2, chords.host: “a” is not possible; use \"super\", \"rightctrl\", \"menu\", or two of",
+            ),
+            ("host = \"ctrl+leftctrl\"", "line 2, chords.host: “ctrl+leftctrl” is one key twice"),
+            ("host = \"super+super\"", "line 2, chords.host: “super+super” is one key twice"),
+            (
+                "lock = \"host+l\"",
+                "line 2, chords.lock: this key is unknown; allowed here: host, panel, next, previous, slot_1",
+            ),
+            ("panel = 1", "line 2, chords.panel: this is an integer; use host, or ctrl+alt, then shift or not"),
+        ] {
+            let error = read(text).unwrap_err();
+            assert!(error.starts_with(&format!("shell.toml, {wanted}")), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn two_chords_never_have_the_same_keys_defaults_included() {
+        let error = |text| read(text).unwrap_err();
+        assert_eq!(
+            error("panel = \"host+1\""),
+            "shell.toml, line 2, chords.panel: Super+1 is that of slot_1 already; use other keys, or give slot_1 others, or \
+             none with slot_1 = \"none\""
+        );
+        assert_eq!(
+            error("slot_2 = \"host+escape\""),
+            "shell.toml, line 2, chords.slot_2: Super+Escape is that of panel already; use other keys, or give panel others"
+        );
+        assert!(
+            error("next = \"host+n\"\nprevious = \"host+n\"")
+                .contains("line 3, chords.previous: Super+N is that of next")
+        );
+        let both = "host = \"ctrl+alt\"\nnext = \"host+n\"\npanel = \"ctrl+alt+n\"";
+        assert!(error(both).contains("line 4, chords.panel: Ctrl+Alt+N is that of next already"));
+        assert!(read("next = \"host+n\"\nprevious = \"host+shift+n\"\npanel = \"ctrl+alt+n\"").is_ok());
+        assert!(read("slot_1 = \"none\"\npanel = \"host+1\"").is_ok());
+    }
+}
