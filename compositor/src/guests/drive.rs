@@ -35,15 +35,18 @@ const LASTING: Duration = Duration::from_secs(1);
 impl State {
     /// Adopts the guests that run, starts those with `autostart`, and watches for more. Called once, before the loop
     /// runs. `back`: the shell comes back and starts none, since a guest that does not run now was ended by the person.
-    pub fn start_guests(&mut self, back: bool) {
-        self.adopt_guests();
+    /// `first`: the guest that is shown after login, and started as well.
+    pub fn start_guests(&mut self, back: bool, first: Option<&GuestName>) {
+        let first = first.filter(|name| !back && self.guests.entries.contains_key(name));
+        self.adopt_guests(first);
         if back {
             return;
         }
-        let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart) && entry.link.is_none();
-        let views = self.guests.views();
-        let autostart = views.into_iter().filter(|view| self.guests.entries.get(&view.name).is_some_and(wanted));
-        for name in autostart.map(|view| view.name).collect::<Vec<_>>() {
+        let wanted = |entry: &Entry| entry.definition.as_ref().is_some_and(|d| d.autostart);
+        let views = self.guests.views().into_iter().filter(|view| !view.state.is_alive()).map(|view| view.name);
+        let (own, others): (Vec<_>, Vec<_>) = views.partition(|name| first == Some(name));
+        let autostart = others.into_iter().filter(|name| self.guests.entries.get(name).is_some_and(wanted));
+        for name in own.into_iter().chain(autostart).collect::<Vec<_>>() {
             let start = Verb::Guest(name.clone(), GuestVerb::Start);
             if let Err(sentence) = self.act(start, Asker::Shell) {
                 tracing::warn!(guest = %name, "autostart: {sentence}");
@@ -51,17 +54,18 @@ impl State {
         }
     }
 
-    fn adopt_guests(&mut self) {
+    fn adopt_guests(&mut self, first: Option<&GuestName>) {
         self.watch_guests();
         for name in self.guests.options.runtime.guests() {
             self.found_folder(&name);
         }
         self.guests_changed();
-        // Of those that were found, the one that was shown before, or else the first, has the keyboard.
+        // The one that is to be shown after login; else, of those that were found, the one that was shown before, or
+        // the first.
         let mut found: Vec<_> = self.guests.views().into_iter().map(|view| view.name).collect();
         found.retain(|name| self.guests.entries.get(name).is_some_and(|entry| entry.link.is_some()));
         let before = self.guests.remembered().filter(|name| found.contains(name));
-        if let Some(name) = before.or_else(|| found.first().cloned()) {
+        if let Some(name) = first.cloned().or(before).or_else(|| found.first().cloned()) {
             self.show_started(name);
         }
     }
@@ -155,7 +159,7 @@ impl State {
         if now >= dial.until {
             entry.dial = None;
             if entry.life.state().is_alive() {
-                entry.life.note(&format!("{name} does not open its control connection; phyllome kill {name} ends it"));
+                entry.life.note(&format!("{name} does not open its control connection; force it off"));
             }
             return;
         }
@@ -333,7 +337,7 @@ impl State {
             LinkError::Closed => {}
             LinkError::Misbehaved(_) => {
                 tracing::warn!(guest = %name, "{error}");
-                self.note(name, &format!("{name}: {error}; phyllome kill {name} ends it"));
+                self.note(name, &format!("{name}: {error}; force it off"));
                 self.detach_guest_client(name);
             }
         }
@@ -403,7 +407,7 @@ impl State {
             return Ok(*id);
         }
         if waiting.nth(super::MAX_PENDING - 1).is_some() {
-            return Err(format!("{name} does not answer; phyllome kill {name} ends it"));
+            return Err(format!("{name} does not answer; force it off"));
         }
         let then = match request {
             Request::Verb(GuestVerb::Pause) => Some(GuestState::Paused),
@@ -414,7 +418,7 @@ impl State {
             | Request::Report => None,
         };
         let entry = self.guests.entries.get_mut(name).ok_or_else(|| format!("there is no guest {name}"))?;
-        let silent = || format!("{name} has no control connection; phyllome kill {name} ends it");
+        let silent = || format!("{name} has no control connection; force it off");
         let attached = entry.link.as_mut().filter(|attached| attached.link.greeted()).ok_or_else(silent)?;
         self.guests.last_id += 1;
         let id = self.guests.last_id;

@@ -75,7 +75,7 @@ impl Host {
 
     fn start(&mut self) {
         self.state.start_control().unwrap();
-        self.state.start_guests(false);
+        self.state.start_guests(false, None);
     }
 
     fn socket(&self, guest: &str) -> PathBuf {
@@ -211,6 +211,22 @@ fn accept(host: &mut Host, listener: &UnixListener) -> Line {
 fn refusal(reply: Reply) -> String {
     let Reply::Refused { reason } = reply else { panic!("should have been refused: {reply:?}") };
     reason
+}
+
+#[test]
+fn the_guest_to_start_with_is_shown_and_started_before_all_others_and_no_stranger_is() {
+    let mut host = Host::new("exec sleep 100");
+    let listener = listen(&host, "play");
+    host.state.start_guests(false, Some(&name("work")));
+    let _peer = Peer::answer(&mut host, &listener, "play");
+    assert_eq!(host.shown().as_deref(), Some("work"));
+    assert_eq!(host.state.shell.guest(&name("work")).unwrap().state, GuestState::Starting);
+    for (back, first) in [(true, "work"), (false, "nobody")] {
+        let mut host = Host::new("exec sleep 100");
+        host.state.start_guests(back, Some(&name(first)));
+        assert_eq!(host.shown(), None, "{first}");
+        assert_eq!(host.state.shell.guest(&name("work")).unwrap().state, GuestState::Stopped);
+    }
 }
 
 #[test]

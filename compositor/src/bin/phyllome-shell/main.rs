@@ -201,7 +201,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     watch_signals(&event_loop)?;
     let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
     state.start_control().with_context(|| format!("cannot listen at {}", runtime.shell_socket().display()))?;
-    state.start_guests(options.after_crash || options.recovered.is_some());
+    state.start_guests(options.after_crash || options.recovered.is_some(), loaded.shell.start.as_ref());
     if let Some(times) = options.recovered
         && let Err(why) = state.act(Verb::Tell(recovered(times)), Asker::Shell)
     {
