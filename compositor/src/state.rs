@@ -15,6 +15,7 @@ use crate::wayland::Protocols;
 use crate::{control, faces, guests, input, shell};
 use phyllome_config::ShellConfig;
 use phyllome_config::shell::OutputConfig;
+use phyllome_trusted::chords::Chords;
 use smithay::backend::winit::WinitEventLoop;
 use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
@@ -114,6 +115,7 @@ impl State {
         if let Some(window) = window {
             nested::watch_window(&loop_handle, window).map_err(StartError::Loop)?;
         }
+        let chords = Chords::new(&config.chords);
         let mut state = Self {
             loop_handle,
             display: handle,
@@ -122,8 +124,8 @@ impl State {
             render: Render::new(),
             ui: Ui::new()?,
             guests,
-            input: input::Input::new(config.input.clone()),
-            shell: shell::Shell::default(),
+            input: input::Input::new(config.input.clone(), chords.clone()),
+            shell: shell::Shell::new(chords),
             idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),
             control,
             output_settings: config.outputs.clone(),

@@ -23,6 +23,7 @@ use crate::wayland::seat::GuestInput;
 use phyllome_config::input::InputConfig;
 use phyllome_protocol::control::Leds;
 use phyllome_trusted::attention::{Attention, Decision, KeyOwner};
+use phyllome_trusted::chords::Chords;
 use phyllome_trusted::codes;
 use phyllome_trusted::gate::Asker;
 use phyllome_trusted::held::{DeviceId, Held};
@@ -54,8 +55,8 @@ pub struct Input {
 
 impl Input {
     /// Nothing is pressed. `config`: how devices are to be set that are plugged in.
-    pub fn new(config: InputConfig) -> Self {
-        Self { config, ..Self::default() }
+    pub fn new(config: InputConfig, chords: Chords) -> Self {
+        Self { attention: Attention::new(chords), config, ..Self::default() }
     }
 }
 
@@ -134,7 +135,7 @@ impl State {
     }
 
     fn input_owner(&self) -> KeyOwner {
-        if self.shell.has_keys() {
+        if self.shell.has_keys() || self.shell.card_has_keys() {
             return KeyOwner::Shell;
         }
         if self.shell.keyboard_owner().is_some() { KeyOwner::Guest } else { KeyOwner::Nobody }

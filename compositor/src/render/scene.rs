@@ -193,15 +193,16 @@ impl State {
             }
             None => {
                 let unreadable = self.unreadable(&place);
+                let chords = self.shell.chords();
                 let message = match &view {
-                    Some(view) if unreadable.is_some() => face::unreadable_card(view),
+                    Some(view) if unreadable.is_some() => face::unreadable_card(view, chords),
                     Some(view) if place.scanout > 0 => {
                         let has_it = ScanoutId::new(place.scanout)
                             .is_some_and(|scanout| self.protocols.screens.has_scanout(&view.name, scanout));
-                        face::screen_card(view, place.scanout, has_it, &name)
+                        face::screen_card(view, place.scanout, has_it, &name, chords)
                     }
-                    Some(view) => face::card(view),
-                    None => face::empty_card(&self.guests.views()),
+                    Some(view) => face::card(view, chords),
+                    None => face::empty_card(&self.guests.views(), chords),
                 };
                 // Or the guest would wait for ever before it draws something better.
                 scene.shown.extend(unreadable);

@@ -149,6 +149,9 @@ impl State {
         let (owner_now, mode_now) = self.talking_to();
         if owner_now != owner {
             self.release_everything();
+            if owner_now.is_none() {
+                self.shell.card_deaf = Some(Instant::now() + faces::dialog::DEAF);
+            }
         }
         if owner_now != owner || mode_now != mode {
             self.sync_focus();

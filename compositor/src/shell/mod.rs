@@ -21,6 +21,7 @@ use crate::faces::{self, Face, Faces, Response, View};
 use crate::guests::GuestView;
 use phyllome_protocol::status::Mode;
 use phyllome_protocol::{GuestName, Slot};
+use phyllome_trusted::chords::Chords;
 use phyllome_trusted::focus::Focus;
 use phyllome_trusted::places::Place;
 use std::time::{Duration, Instant};
@@ -38,6 +39,10 @@ pub struct Shell {
     focus: Focus,
     flash: Option<(GuestName, Instant)>,
     faces: Faces,
+    /// What keys people are told of.
+    chords: Chords,
+    /// A guest that had the keys has ended: until then its card takes none, which were meant for the guest.
+    card_deaf: Option<Instant>,
     /// Nothing sets it yet but tests: there is no lock screen.
     locked: bool,
 }
@@ -52,6 +57,16 @@ pub struct Flash {
 }
 
 impl Shell {
+    /// No guest is known, and people are told of these chords.
+    pub fn new(chords: Chords) -> Self {
+        Self { chords, ..Self::default() }
+    }
+
+    /// The chords, as they are written for people.
+    pub fn chords(&self) -> &Chords {
+        &self.chords
+    }
+
     /// Takes over what the registry knows now: guests in order of slot and name, and files that cannot be used.
     pub fn set_guests(&mut self, guests: Vec<GuestView>, problems: Vec<String>) {
         self.faces.guests_changed(&self.guests, &guests);
@@ -88,6 +103,11 @@ impl Shell {
     /// Whether keys go to the shell itself and not to a guest.
     pub fn has_keys(&self) -> bool {
         self.locked || self.faces.have_keys()
+    }
+
+    /// Whether keys go to the card of the guest that is shown, which has ended or was not started.
+    pub fn card_has_keys(&self) -> bool {
+        !self.has_keys() && self.shown().is_some_and(|guest| !guest.state.is_alive())
     }
 
     /// Whether nothing of a guest is to be seen on output number `index`: a face hides it, or the screen is locked.
@@ -198,6 +218,11 @@ impl Shell {
     fn input(&mut self, input: &faces::FaceInput, now: Instant) -> Response {
         if self.locked {
             return Response::default();
+        }
+        if let Some(guest) = self.shown().filter(|_| self.card_has_keys()) {
+            let deaf = self.card_deaf.is_some_and(|until| now < until);
+            let verbs = if deaf { Vec::new() } else { faces::guest::card_input(input, guest) };
+            return Response { changed: false, verbs };
         }
         self.faces.input(input, &self.guests, now)
     }

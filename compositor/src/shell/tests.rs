@@ -137,6 +137,32 @@ fn enter_in_the_panel_starts_a_guest_and_shows_it() {
 }
 
 #[test]
+fn enter_on_the_card_of_a_guest_that_does_not_run_starts_it_and_no_other_key_does_anything() {
+    let (mut shell, now) = (shell(&[Running, Stopped]), Instant::now());
+    slot(&mut shell, 1, now);
+    assert!(!shell.card_has_keys());
+    assert_eq!(key(&mut shell, codes::ENTER, now), [], "it is the guest's");
+    slot(&mut shell, 2, now);
+    assert!(shell.card_has_keys() && !shell.has_keys());
+    for code in [codes::Y, codes::K, codes::ESC, codes::DOWN] {
+        assert_eq!(key(&mut shell, code, now), [], "{code}");
+    }
+    assert_eq!(key(&mut shell, codes::ENTER, now), [Verb::Guest(name("play"), GuestVerb::Start)]);
+    shell.locked = true;
+    assert_eq!(key(&mut shell, codes::ENTER, now), []);
+}
+
+#[test]
+fn enter_that_was_meant_for_a_guest_that_has_just_ended_starts_nothing() {
+    let (mut shell, now) = (shell(&[Stopped]), Instant::now());
+    slot(&mut shell, 1, now);
+    let later = now + Duration::from_millis(500);
+    shell.card_deaf = Some(later);
+    assert_eq!(key(&mut shell, codes::ENTER, now), []);
+    assert_eq!(key(&mut shell, codes::ENTER, later).len(), 1);
+}
+
+#[test]
 fn what_the_panel_tells_stands_first_until_the_panel_is_closed() {
     let (mut shell, now) = (shell(&[Running]), Instant::now());
     shell.set_guests(guests(&[Running]), vec!["play.toml is wrong".to_owned()]);

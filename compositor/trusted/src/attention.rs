@@ -1,26 +1,31 @@
 //! The chord machine: keys in, decisions out. Pure; it trusts nobody's order of events and never asks the time.
 //!
-//! Which keys make a chord is the table of [`crate::chords`]: some are made under Super, some under Ctrl+Alt. Nothing
-//! of a chord reaches a guest. Super and every modifier pressed under it are *withheld*. What happens next decides:
-//! - a chord's key: all that was withheld is eaten, and whatever is pressed until Super is released is eaten too;
-//! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have Super shortcuts
-//!   too). When that key is released, the guest gets releases of Super and of the modifiers under it at once, and they
-//!   are withheld again, so that no guest holds Super when a chord begins;
-//! - the release of Super: it is passed on as a tap, unless it has already served.
+//! Which keys make a chord is the table of [`crate::chords`]: some are made under the host key (Super, unless somebody
+//! chose another or two), some under Ctrl+Alt. Nothing of a chord reaches a guest. The host key and every modifier
+//! pressed under it are *withheld*. What happens next decides:
+//! - a chord's key: all that was withheld is eaten, and whatever is pressed until the host key is released is eaten
+//!   too;
+//! - any other key: what was withheld is *lent* to the guest, in order, and then the key (guests have shortcuts of
+//!   Super too). When that key is released, the guest gets releases of the host key and of the modifiers under it at
+//!   once, and they are withheld again, so that no guest holds it when a chord begins;
+//! - the release of the host key: it is passed on as a tap, unless it has already served.
+//!
+//! Of two host keys each is withheld, and chords are made while both are down.
 //!
 //! Ctrl and Alt serve guests all the time, so the first of the two is an ordinary key, and the one that completes
 //! Ctrl+Alt is withheld until something follows it: a guest cannot tell Ctrl+Alt+F2 from a Ctrl that was tapped. What
 //! was lent is not taken back then, so that a guest's own Ctrl+Alt can be held over several keys.
 //!
-//! A chord works even while Super is lent (its key still does not reach the guest): reaching the shell goes before all
-//! else.
+//! A chord works even while the host key is lent (its key still does not reach the guest): reaching the shell goes
+//! before all else.
 
-use crate::chords::{self, Chord, Down, Host};
-use crate::codes::{self, is_modifier, is_super};
+use crate::chords::{Chord, Chords, Down};
+use crate::codes;
+use phyllome_config::chords::Begins;
 
 /// Most keys that can be down at once; further presses are eaten.
 const MAX_DOWN: usize = 64;
-/// Most events that wait for Super's fate; modifiers pressed after that are eaten.
+/// Most events that wait for the host key's fate; modifiers pressed after that are eaten.
 const MAX_WITHHELD: usize = 32;
 
 /// Whom plain keys go to.
@@ -74,7 +79,7 @@ enum Fate {
 struct Key {
     code: u32,
     fate: Fate,
-    /// Pressed while Super was down.
+    /// Pressed while the host key was down.
     under: bool,
 }
 
@@ -87,38 +92,39 @@ struct Event {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Hold {
-    /// No Super key is down.
+    /// No host key is down.
     #[default]
     None,
-    /// Super is down and the guest knows nothing of it.
+    /// It is down and the guest knows nothing of it.
     Withheld,
-    /// The guest has Super, for a shortcut of its own.
+    /// The guest has it, for a shortcut of its own.
     Lent,
-    /// A chord was made; all is eaten until Super is released.
+    /// A chord was made; all is eaten until it is released.
     Used,
 }
 
 /// Which keys are down, and what became of each.
 #[derive(Debug, Default)]
 pub struct Attention {
+    chords: Chords,
     down: Vec<Key>,
     hold: Hold,
     withheld: Vec<Event>,
-    /// The withheld Super has served a shortcut already; its release makes no tap.
+    /// The withheld host key has served a shortcut already; its release makes no tap.
     spent: bool,
-    /// Likewise for Ctrl and Alt together, while Super is not down.
+    /// Likewise for Ctrl and Alt together, while the host key is not down.
     both: Hold,
     /// A chord of this hold opened the switcher.
     choosing: bool,
-    /// The pointer is used under Super: buttons down, or a wheel that has no release.
+    /// The pointer is used under the host key: buttons down, or a wheel that has no release.
     pointer_buttons: bool,
     pointer_wheel: bool,
 }
 
 impl Attention {
-    /// Nothing is down.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing is down, and these are the chords.
+    pub fn new(chords: Chords) -> Self {
+        Self { chords, ..Self::default() }
     }
 
     /// A key was pressed or released. A press of a key that is down is a repeat and means nothing.
@@ -138,8 +144,8 @@ impl Attention {
         out
     }
 
-    /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under Super this is a shortcut
-    /// of the guest's, so what is withheld goes first.
+    /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under the host key this is a
+    /// shortcut of the guest's, so what is withheld goes first.
     pub fn pointer_used(&mut self, wheel: bool, owner: KeyOwner) -> Vec<Decision> {
         let mut out = Vec::new();
         if owner == KeyOwner::Guest && matches!(self.hold, Hold::Withheld | Hold::Lent) {
@@ -181,24 +187,29 @@ impl Attention {
         if self.choosing {
             out.push(Decision::Chord(Chord::Chosen));
         }
-        *self = Self::default();
+        *self = Self::new(std::mem::take(&mut self.chords));
         out
     }
 
-    /// Whether a Super key is down.
-    pub fn super_is_down(&self) -> bool {
-        self.is_down(is_super)
+    /// Whether the host key is down, or one of two.
+    pub fn host_is_held(&self) -> bool {
+        self.down.iter().any(|key| self.chords.is_host(key.code))
+    }
+
+    /// Whether the key is held for the sake of another key.
+    fn is_modifier(&self, code: u32) -> bool {
+        codes::is_modifier(code) || self.chords.is_host(code)
     }
 
     fn press(&mut self, code: u32, time_ms: u32, owner: KeyOwner, out: &mut Vec<Decision>) {
-        let under = self.hold != Hold::None || is_super(code);
+        let under = self.hold != Hold::None || self.chords.is_host(code);
         let mut fate = Fate::Eaten;
         match self.hold {
-            Hold::None if self.chord(code).is_some_and(|chord| chord.host() == Host::CtrlAlt) => {
+            Hold::None if self.chord(code).is_some_and(|(_, begins)| begins == Begins::CtrlAlt) => {
                 self.make_chord(code, time_ms, out);
             }
-            Hold::None if is_super(code) => {
-                // From here on Super decides, over what Ctrl+Alt withholds as well.
+            Hold::None if self.chords.is_host(code) => {
+                // From here on the host key decides, over what Ctrl+Alt withholds as well.
                 if self.both != Hold::Used {
                     self.both = Hold::None;
                 }
@@ -210,7 +221,7 @@ impl Attention {
             _ if self.chord(code).is_some() => {
                 self.make_chord(code, time_ms, out);
             }
-            Hold::Withheld if is_modifier(code) => fate = self.withhold(code, time_ms),
+            Hold::Withheld if self.is_modifier(code) => fate = self.withhold(code, time_ms),
             Hold::Withheld if owner == KeyOwner::Guest => {
                 self.lend(out);
                 fate = Fate::Given;
@@ -224,7 +235,7 @@ impl Attention {
         self.down.push(Key { code, fate, under });
     }
 
-    /// A key that is pressed while Super is not down.
+    /// A key that is pressed while the host key is not down.
     fn press_plain(&mut self, code: u32, time_ms: u32, owner: KeyOwner, out: &mut Vec<Decision>) -> Fate {
         let completes = (codes::is_ctrl(code) && self.is_down(codes::is_alt))
             || (codes::is_alt(code) && self.is_down(codes::is_ctrl));
@@ -234,7 +245,7 @@ impl Attention {
                 self.both = Hold::Withheld;
                 return self.withhold(code, time_ms);
             }
-            (Hold::Withheld, KeyOwner::Guest) if is_modifier(code) => return self.withhold(code, time_ms),
+            (Hold::Withheld, KeyOwner::Guest) if self.is_modifier(code) => return self.withhold(code, time_ms),
             (Hold::Withheld, _) => self.lend_both(owner, out),
             (Hold::None | Hold::Lent, KeyOwner::Guest | KeyOwner::Shell | KeyOwner::Nobody) => {}
         }
@@ -260,8 +271,8 @@ impl Attention {
             Fate::Shown if owner == KeyOwner::Shell => out.push(Decision::Shell { code: key.code, pressed: false }),
             Fate::Shown | Fate::Eaten => {}
         }
-        if is_super(key.code) && !self.super_is_down() {
-            self.super_released(owner, out);
+        if self.chords.is_host(key.code) && !self.host_is_held() {
+            self.host_released(owner, out);
         } else {
             self.take_back(time_ms, out);
         }
@@ -283,7 +294,7 @@ impl Attention {
         }
     }
 
-    fn super_released(&mut self, owner: KeyOwner, out: &mut Vec<Decision>) {
+    fn host_released(&mut self, owner: KeyOwner, out: &mut Vec<Decision>) {
         if self.hold == Hold::Withheld {
             self.give_withheld(owner, out);
         }
@@ -302,20 +313,22 @@ impl Attention {
         self.down.iter().any(|key| which(key.code))
     }
 
-    /// The chord that a press of `code` makes now.
-    fn chord(&self, code: u32) -> Option<Chord> {
+    /// The chord that a press of `code` makes now, and what it begins with.
+    fn chord(&self, code: u32) -> Option<(Chord, Begins)> {
+        let host = self.chords.host_is_down(|code| self.down.iter().any(|key| key.code == code));
         let down = Down {
-            super_key: self.hold != Hold::None,
+            host: self.hold != Hold::None && host,
             ctrl_alt: self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt),
             shift: self.is_down(codes::is_shift),
         };
-        chords::find(code, down)
+        self.chords.find(code, down)
     }
 
     fn make_chord(&mut self, code: u32, time_ms: u32, out: &mut Vec<Decision>) {
-        let Some(chord) = self.chord(code) else { return };
-        let ctrl_alt = chord.host() == Host::CtrlAlt;
-        for key in self.down.iter_mut().rev().filter(|key| key.under || (ctrl_alt && is_modifier(key.code))) {
+        let Some((chord, begins)) = self.chord(code) else { return };
+        let ctrl_alt = begins == Begins::CtrlAlt;
+        let modifier = |code| codes::is_modifier(code) || self.chords.is_host(code);
+        for key in self.down.iter_mut().rev().filter(|key| key.under || (ctrl_alt && modifier(key.code))) {
             if key.fate == Fate::Given {
                 out.push(Decision::Forward { code: key.code, pressed: false, time_ms });
             }
@@ -330,7 +343,7 @@ impl Attention {
         out.push(Decision::Chord(chord));
     }
 
-    /// What is withheld is never given any more; a Super that is down has served.
+    /// What is withheld is never given any more; a host key that is down has served.
     fn use_up(&mut self) {
         self.withheld.clear();
         for key in self.down.iter_mut().filter(|key| key.fate == Fate::Withheld) {
@@ -376,9 +389,9 @@ impl Attention {
         }
     }
 
-    /// If the guest's shortcut is over, it loses Super and the modifiers under it again.
+    /// If the guest's shortcut is over, it loses the host key and the modifiers under it again.
     fn take_back(&mut self, time_ms: u32, out: &mut Vec<Decision>) {
-        let in_use = |key: &Key| key.fate == Fate::Given && key.under && !is_modifier(key.code);
+        let in_use = |key: &Key| key.fate == Fate::Given && key.under && !self.is_modifier(key.code);
         if self.hold != Hold::Lent || self.pointer_buttons || self.pointer_wheel || self.down.iter().any(in_use) {
             return;
         }
@@ -394,6 +407,9 @@ impl Attention {
     }
 }
 
+#[cfg(test)]
+#[path = "attention_property_tests.rs"]
+mod property_tests;
 #[cfg(test)]
 #[path = "attention_tests.rs"]
 mod tests;

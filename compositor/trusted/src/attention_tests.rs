@@ -1,13 +1,13 @@
-//! What the chord machine promises, in stories and for any sequence of keys.
+//! What the chord machine promises, in stories.
 
 use super::*;
 use codes::*;
+use phyllome_config::chords::{ChordConfig, ChordName, HostKey, HostPart, Keys};
 use phyllome_protocol::Slot;
-use proptest::prelude::*;
 
-const A: u32 = 30;
-const L: u32 = 38;
-const TWO: u32 = 3;
+pub(super) const A: u32 = 30;
+pub(super) const L: u32 = 38;
+pub(super) const TWO: u32 = 3;
 
 fn press(code: u32) -> (u32, bool) {
     (code, true)
@@ -23,7 +23,7 @@ fn run(machine: &mut Attention, owner: KeyOwner, keys: &[(u32, bool)]) -> Vec<De
 
 /// What a guest that has the keyboard all the time sees, and the chords.
 fn guest_sees(keys: &[(u32, bool)]) -> (Vec<(u32, bool)>, Vec<Chord>) {
-    split(&run(&mut Attention::new(), KeyOwner::Guest, keys))
+    split(&run(&mut Attention::default(), KeyOwner::Guest, keys))
 }
 
 fn split(decisions: &[Decision]) -> (Vec<(u32, bool)>, Vec<Chord>) {
@@ -83,7 +83,7 @@ fn a_shortcut_of_the_guest_arrives_whole_and_in_order() {
 
 #[test]
 fn tp09_a_chord_after_a_shortcut_finds_super_withheld_again() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     let (seen, _) = split(&run(&mut machine, KeyOwner::Guest, &[press(LEFT_META), press(L), release(L)]));
     assert_eq!(seen, [press(LEFT_META), press(L), release(L), release(LEFT_META)]);
     let (seen, chords) = split(&run(&mut machine, KeyOwner::Guest, &[press(TWO), release(TWO), release(LEFT_META)]));
@@ -128,7 +128,7 @@ fn shift_from_before_super_makes_the_switcher_go_back() {
 
 #[test]
 fn the_switcher_ends_when_the_last_super_key_is_released() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(LEFT_META), press(RIGHT_META), press(TAB), release(TAB)]);
     assert_eq!(run(&mut machine, KeyOwner::Shell, &[release(LEFT_META), press(TAB)]), [Decision::Chord(Chord::Next)]);
     assert_eq!(run(&mut machine, KeyOwner::Shell, &[release(RIGHT_META)]), [Decision::Chord(Chord::Chosen)]);
@@ -136,7 +136,7 @@ fn the_switcher_ends_when_the_last_super_key_is_released() {
 
 #[test]
 fn tp10_a_switch_releases_what_the_old_guest_holds_and_gives_the_new_one_nothing() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(LEFT_SHIFT), press(A), press(LEFT_META), press(TWO)]);
     let (seen, _) = split(&machine.owner_changed(0));
     assert_eq!(seen, [release(A), release(LEFT_SHIFT)]);
@@ -147,7 +147,7 @@ fn tp10_a_switch_releases_what_the_old_guest_holds_and_gives_the_new_one_nothing
 
 #[test]
 fn a_key_under_the_super_of_a_chord_is_not_typed_into_the_new_guest() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(LEFT_META), press(TWO)]);
     machine.owner_changed(0);
     assert_eq!(run(&mut machine, KeyOwner::Guest, &[press(L), release(L), release(LEFT_META)]), []);
@@ -155,7 +155,7 @@ fn a_key_under_the_super_of_a_chord_is_not_typed_into_the_new_guest() {
 
 #[test]
 fn the_shell_gets_presses_and_their_releases_while_it_has_the_keyboard_and_the_guest_nothing() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     let keys = [press(DOWN), release(DOWN), press(LEFT_META), release(LEFT_META)];
     let seen = [true, false].map(|pressed| Decision::Shell { code: DOWN, pressed });
     assert_eq!(run(&mut machine, KeyOwner::Shell, &keys), seen);
@@ -168,7 +168,7 @@ fn the_shell_gets_presses_and_their_releases_while_it_has_the_keyboard_and_the_g
 
 #[test]
 fn super_with_a_pointer_button_belongs_to_the_guest_until_the_button_is_up() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(LEFT_META)]);
     assert_eq!(split(&machine.pointer_used(false, KeyOwner::Guest)).0, [press(LEFT_META)]);
     assert_eq!(split(&machine.pointer_released(0)).0, [release(LEFT_META)]);
@@ -177,16 +177,16 @@ fn super_with_a_pointer_button_belongs_to_the_guest_until_the_button_is_up() {
 
 #[test]
 fn lost_keyboards_release_everything_and_end_the_switcher() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(A), press(LEFT_META), press(TAB)]);
     let (seen, chords) = split(&machine.lost(0));
     assert_eq!((seen, chords), (vec![release(A)], vec![Chord::Chosen]));
-    assert!(!machine.super_is_down());
+    assert!(!machine.host_is_held());
 }
 
 #[test]
 fn a_thousand_stuck_keys_are_bounded() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(LEFT_META)]);
     for code in (0..2000).chain([u32::MAX]) {
         machine.key(code, true, 0, KeyOwner::Guest);
@@ -255,7 +255,7 @@ fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
 #[test]
 fn tp08_a_terminals_chord_works_from_the_panel_without_guests_and_under_super() {
     for owner in [KeyOwner::Shell, KeyOwner::Nobody] {
-        let decisions = run(&mut Attention::new(), owner, &[press(LEFT_CTRL), press(LEFT_ALT), press(F1 + 1)]);
+        let decisions = run(&mut Attention::default(), owner, &[press(LEFT_CTRL), press(LEFT_ALT), press(F1 + 1)]);
         assert_eq!(decisions.last(), Some(&Decision::Chord(Chord::Terminal(2))));
     }
     let keys = [press(LEFT_META), press(LEFT_CTRL), press(LEFT_ALT), press(F1), release(F1), release(LEFT_META)];
@@ -272,7 +272,7 @@ fn function_keys_without_both_modifiers_are_the_guests() {
 
 #[test]
 fn ctrl_alt_with_a_pointer_button_belongs_to_the_guest() {
-    let mut machine = Attention::new();
+    let mut machine = Attention::default();
     run(&mut machine, KeyOwner::Guest, &[press(LEFT_CTRL), press(LEFT_ALT)]);
     assert_eq!(split(&machine.pointer_used(false, KeyOwner::Guest)).0, [press(LEFT_ALT)]);
     assert_eq!(split(&machine.pointer_released(0)).0, []);
@@ -295,128 +295,59 @@ fn tp09_a_chord_of_super_under_ctrl_alt_gives_nothing_of_what_was_withheld() {
     assert_eq!(guest_sees(&keys), (vec![press(LEFT_CTRL), release(LEFT_CTRL)], vec![slot(2)]));
 }
 
-/// A guest's own view of its keyboard.
-#[derive(Default)]
-struct Witness {
-    held: Vec<u32>,
+/// The chords of a host key.
+pub(super) fn chords_of(first: HostPart, second: Option<HostPart>) -> ChordConfig {
+    ChordConfig { host: HostKey { first, second }, ..ChordConfig::default() }
 }
 
-impl Witness {
-    fn see(&mut self, code: u32, pressed: bool) -> Result<(), TestCaseError> {
-        let at = self.held.iter().position(|held| *held == code);
-        match (pressed, at) {
-            (true, None) => self.held.push(code),
-            (false, Some(at)) => {
-                self.held.remove(at);
-            }
-            _ => return Err(TestCaseError::fail(format!("unmatched {code} {pressed}"))),
-        }
-        Ok(())
+#[test]
+fn tp09_another_host_key_works_as_super_does_and_super_is_an_ordinary_key() {
+    for (part, code) in [(HostPart::RightCtrl, RIGHT_CTRL), (HostPart::Menu, MENU)] {
+        let mut machine = Attention::new(Chords::new(&chords_of(part, None)));
+        let mut sees = |keys: &[(u32, bool)]| split(&run(&mut machine, KeyOwner::Guest, keys));
+        assert_eq!(sees(&[press(code), press(TWO), release(TWO), release(code)]), (vec![], vec![slot(2)]));
+        let tap = [press(code), release(code)];
+        assert_eq!(sees(&tap), (tap.to_vec(), vec![]));
+        let shortcut = [press(code), press(A), release(A)];
+        assert_eq!(sees(&shortcut), ([&shortcut[..], &[release(code)]].concat(), vec![]));
+        assert_eq!(sees(&[release(code)]), (vec![], vec![]));
+        let with_super = [press(LEFT_META), press(TWO), release(TWO), release(LEFT_META)];
+        assert_eq!(sees(&with_super), (with_super.to_vec(), vec![]));
     }
 }
 
-#[derive(Clone, Debug)]
-enum Step {
-    Key(u32, bool),
-    PointerUsed(bool),
-    PointerReleased,
-    Lost,
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let codes = [
-        LEFT_META,
-        RIGHT_META,
-        LEFT_SHIFT,
-        RIGHT_SHIFT,
-        LEFT_CTRL,
-        RIGHT_CTRL,
-        LEFT_ALT,
-        TAB,
-        ESC,
-        ONE,
-        TWO,
-        A,
-        L,
-        DOWN,
-        F1,
-        F12,
-    ];
-    prop_oneof![
-        20 => (proptest::sample::select(codes.to_vec()), any::<bool>()).prop_map(|(code, down)| Step::Key(code, down)),
-        1 => any::<bool>().prop_map(Step::PointerUsed),
-        1 => Just(Step::PointerReleased),
-        1 => Just(Step::Lost),
-    ]
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
-
-    /// Two guests, a panel and a switcher under any sequence of keys: no guest sees an unmatched press or release, none
-    /// sees any event of a chord, none keeps anything when the keyboard goes elsewhere.
-    #[test]
-    fn tp09_tp10_hold_for_any_sequence(steps in proptest::collection::vec(step(), 0..120)) {
-        let mut machine = Attention::new();
-        let mut guests = [Witness::default(), Witness::default()];
-        let mut focus = 0usize;
-        let mut owner = KeyOwner::Guest;
-        let mut pointer = false;
-        let physically_down = |machine: &Attention| machine.down.iter().map(|key| key.code).collect::<Vec<_>>();
-        let all = steps.into_iter().chain([Step::PointerReleased, Step::Lost]);
-        for step in all {
-            let decisions = match step {
-                Step::Key(code, pressed) => machine.key(code, pressed, 0, owner),
-                Step::PointerUsed(wheel) => { pointer = true; machine.pointer_used(wheel, owner) }
-                Step::PointerReleased => { pointer = false; machine.pointer_released(0) }
-                Step::Lost => machine.lost(0),
-            };
-            let made_chord = decisions.iter().any(|d| matches!(d, Decision::Chord(c) if *c != Chord::Chosen));
-            for decision in decisions {
-                match decision {
-                    Decision::Forward { code, pressed, .. } => {
-                        prop_assert!(owner == KeyOwner::Guest, "only a guest that has the keyboard gets keys");
-                        guests[focus].see(code, pressed)?;
-                        let down = physically_down(&machine);
-                        let both = down.iter().any(|code| is_ctrl(*code)) && down.iter().any(|code| is_alt(*code));
-                        prop_assert!(!(pressed && both && function_key(code).is_some()), "a part of a terminal's chord");
-                        if made_chord {
-                            prop_assert!(!pressed, "a chord presses nothing in a guest");
-                        }
-                    }
-                    Decision::Chord(Chord::Terminal(_)) => {
-                        prop_assert!(!guests[focus].held.iter().any(|code| is_modifier(*code)));
-                    }
-                    Decision::Chord(chord) => {
-                        let releases = machine.owner_changed(0);
-                        let (to, who) = match chord {
-                            Chord::Slot(slot) => (usize::from(slot.number() - 1) % 2, KeyOwner::Guest),
-                            Chord::Chosen => (1 - focus, KeyOwner::Guest),
-                            Chord::Next | Chord::Previous => (focus, KeyOwner::Shell),
-                            Chord::Panel if owner == KeyOwner::Shell => (focus, KeyOwner::Guest),
-                            Chord::Panel => (focus, KeyOwner::Shell),
-                            Chord::Terminal(_) => unreachable!("carried out above"),
-                        };
-                        for decision in releases {
-                            if let Decision::Forward { code, pressed, .. } = decision {
-                                prop_assert!(owner == KeyOwner::Guest && !pressed);
-                                guests[focus].see(code, pressed)?;
-                            }
-                        }
-                        prop_assert!(guests[focus].held.is_empty());
-                        (focus, owner) = (to, who);
-                    }
-                    Decision::Shell { .. } => prop_assert!(owner == KeyOwner::Shell),
-                }
-            }
-            let held = &guests[focus].held;
-            prop_assert!(guests[1 - focus].held.is_empty(), "the other guest holds nothing");
-            prop_assert!(held.iter().all(|code| physically_down(&machine).contains(code)));
-            // A guest has Super only together with a key of its own that was pressed under it.
-            if held.iter().any(|code| is_super(*code)) && !machine.pointer_wheel && !pointer {
-                prop_assert!(held.iter().any(|code| !is_modifier(*code)));
-            }
-        }
-        prop_assert!(guests.iter().all(|guest| guest.held.is_empty()));
+#[test]
+fn tp09_of_two_host_keys_nothing_reaches_a_guest_when_they_make_a_chord_and_all_when_they_do_not() {
+    let chords = Chords::new(&chords_of(HostPart::LeftCtrl, Some(HostPart::LeftAlt)));
+    let sees = |keys: &[(u32, bool)]| split(&run(&mut Attention::new(chords.clone()), KeyOwner::Guest, keys));
+    for (first, second) in [(LEFT_CTRL, LEFT_ALT), (LEFT_ALT, LEFT_CTRL)] {
+        let chord = [press(first), press(second), press(TWO), release(TWO), release(second), release(first)];
+        assert_eq!(sees(&chord), (vec![], vec![slot(2)]));
+        let other = [press(first), press(second), press(A), release(A), release(second), release(first)];
+        let (seen, made) = sees(&other);
+        assert_eq!((&seen[..4], made), (&other[..4], vec![]));
+        let one = [press(first), press(TWO), release(TWO), release(first)];
+        assert_eq!(sees(&one), (one.to_vec(), vec![]));
     }
+}
+
+#[test]
+fn tp08_a_chord_without_a_host_key_works_and_leaves_the_guest_no_modifier() {
+    let mut config = ChordConfig::default();
+    for (name, keys) in &mut config.chords {
+        if *name == ChordName::Panel {
+            *keys = Keys { begins: Begins::CtrlAlt, shift: true, code: A };
+        }
+    }
+    let mut machine = Attention::new(Chords::new(&config));
+    let keys = [press(LEFT_CTRL), press(LEFT_SHIFT), press(LEFT_ALT), press(A), release(A)];
+    let (seen, made) = split(&run(&mut machine, KeyOwner::Guest, &keys));
+    let tapped = [press(LEFT_CTRL), press(LEFT_SHIFT), release(LEFT_SHIFT), release(LEFT_CTRL)];
+    assert_eq!((seen, made), (tapped.to_vec(), vec![Chord::Panel]));
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), release(LEFT_ALT), release(LEFT_CTRL)];
+    assert_eq!(
+        run(&mut Attention::new(Chords::new(&config)), KeyOwner::Guest, &keys).len(),
+        6,
+        "without Shift it is none"
+    );
 }

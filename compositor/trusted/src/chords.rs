@@ -1,102 +1,145 @@
-//! The chords: which keys make one, what it asks for, and what a person is told of it. To add one: a variant and its
-//! row.
+//! The chords: which keys make one, what it asks for, and what a person is told of it. To add one: a variant, its name
+//! in `phyllome_config::chords`, and its row.
 //!
-//! Chords follow physical keys, whatever the layout prints on them. Those of Super are made while Super is down, those
-//! of Ctrl+Alt while both are; other modifiers make no difference. [`crate::attention`] sees to it that no part of one
-//! reaches a guest. Nothing here acts: a chord is a [`Verb`], and whether it may be is the gate's to say
-//! ([`crate::gate`]).
+//! Chords follow physical keys, whatever the layout prints on them. Which keys are whose is data, given at the start
+//! ([`Chords::new`]): most are made while the host key is down, some while Ctrl and Alt are; other modifiers but Shift
+//! make no difference. Virtual terminals always have Ctrl+Alt and a function key, and the panel always has some keys:
+//! it is the way out. [`crate::attention`] sees to it that no part of a chord reaches a guest. Nothing here acts: a
+//! chord is a [`Verb`], and whether it may be is the gate's to say ([`crate::gate`]).
 
-use crate::codes::{self, chord_digit, function_key};
+use crate::codes::{self, function_key};
 use crate::gate::Verb;
+use phyllome_config::chords::{Begins, ChordConfig, ChordName, HostKey, Keys};
 use phyllome_protocol::Slot;
 
 /// A trusted chord.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Chord {
-    /// Super+1 to Super+9.
+    /// The guest in this slot: Super+1 to Super+9.
     Slot(Slot),
-    /// Super+Tab.
+    /// The next guest: Super+Tab.
     Next,
-    /// Super+Shift+Tab.
+    /// The one before: Super+Shift+Tab.
     Previous,
-    /// Super was released after [`Chord::Next`] or [`Chord::Previous`].
+    /// The host key was released after [`Chord::Next`] or [`Chord::Previous`].
     Chosen,
-    /// Super+Escape.
+    /// The list of guests: Super+Escape.
     Panel,
     /// Ctrl+Alt+F1 to Ctrl+Alt+F12: the virtual terminal of this number.
     Terminal(u8),
 }
 
-/// What has to be down for a chord.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Host {
-    /// Super.
-    Super,
-    /// Ctrl and Alt together.
-    CtrlAlt,
-}
-
-/// Which host keys are down.
+/// Which keys are down that matter to chords.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Down {
-    /// A Super key.
-    pub super_key: bool,
+    /// The host key, or both of two.
+    pub host: bool,
     /// A Ctrl and an Alt key.
     pub ctrl_alt: bool,
     /// A Shift key.
     pub shift: bool,
 }
 
-/// One line of the table of chords.
-pub struct Row {
-    /// The keys, as they are written for people.
-    pub keys: &'static str,
-    /// What happens.
-    pub does: &'static str,
-    /// What has to be down.
-    pub host: Host,
-    /// The chord that a press of this key (evdev code) makes, with or without Shift.
-    pub key: fn(code: u32, shift: bool) -> Option<Chord>,
+/// What the keys of a person make: the table of chords.
+#[derive(Clone, Debug)]
+pub struct Chords {
+    host: HostKey,
+    rows: Vec<(Chord, Keys)>,
 }
 
-/// All chords, in the order in which people are told of them.
-pub const CHORDS: [Row; 4] = [
-    Row {
-        keys: "Super+1 … Super+9",
-        does: "the guest in that slot",
-        host: Host::Super,
-        key: |code, _| chord_digit(code).map(Chord::Slot),
-    },
-    Row {
-        keys: "Super+Tab, Super+Shift+Tab",
-        does: "next, previous running guest; release Super to choose",
-        host: Host::Super,
-        key: |code, shift| (code == codes::TAB).then_some(if shift { Chord::Previous } else { Chord::Next }),
-    },
-    Row {
-        keys: "Super+Escape",
-        does: "the list of guests: start, stop, pause, switch",
-        host: Host::Super,
-        key: |code, _| (code == codes::ESC).then_some(Chord::Panel),
-    },
-    Row {
-        keys: "Ctrl+Alt+F1 … F12",
-        does: "another virtual terminal, where the shell has the display itself",
-        host: Host::CtrlAlt,
-        key: |code, _| function_key(code).map(Chord::Terminal),
-    },
-];
+impl Default for Chords {
+    fn default() -> Self {
+        Self::new(&ChordConfig::default())
+    }
+}
 
-/// The chord that a press of `code` makes while these are down.
-pub fn find(code: u32, down: Down) -> Option<Chord> {
-    let made = CHORDS.iter().filter(|row| match row.host {
-        Host::Super => down.super_key,
-        Host::CtrlAlt => down.ctrl_alt,
-    });
-    made.filter_map(|row| (row.key)(code, down.shift)).next()
+impl Chords {
+    /// The table of `[chords]`. What a table must not be was refused when the file was read; if it is all the same, the
+    /// panel gets its own keys, and what would be chosen without a host key is left out.
+    pub fn new(config: &ChordConfig) -> Self {
+        let default = ChordConfig::default();
+        let has_panel = config.chords.iter().any(|(name, _)| *name == ChordName::Panel);
+        let config = if has_panel { config } else { &default };
+        let rows = config.chords.iter().filter_map(|(name, keys)| Some((Chord::of(*name)?, *keys)));
+        let rows = rows.filter(|(chord, keys)| !chord.chooses() || keys.begins == Begins::Host).collect();
+        Self { host: config.host, rows }
+    }
+
+    /// Whether this key (evdev code) is the host key, or one of two.
+    pub fn is_host(&self, code: u32) -> bool {
+        self.host.parts().any(|part| part.codes().contains(&code))
+    }
+
+    /// Whether the host key is down, or both of two are.
+    pub fn host_is_down(&self, is_down: impl Fn(u32) -> bool) -> bool {
+        self.host.parts().all(|part| part.codes().iter().any(|code| is_down(*code)))
+    }
+
+    /// The chord that a press of `code` makes while these are down, and what it begins with.
+    pub fn find(&self, code: u32, down: Down) -> Option<(Chord, Begins)> {
+        let made = |begins| match begins {
+            Begins::Host => down.host,
+            Begins::CtrlAlt => down.ctrl_alt,
+        };
+        let terminal = function_key(code).filter(|_| down.ctrl_alt);
+        let terminal = terminal.map(|number| (Chord::Terminal(number), Begins::CtrlAlt));
+        let own = |shift| {
+            let mut rows = self.rows.iter().filter(|(_, keys)| made(keys.begins));
+            let found = rows.find(|(_, keys)| keys.code == code && keys.shift == shift);
+            found.map(|(chord, keys)| (*chord, keys.begins))
+        };
+        terminal.or_else(|| own(down.shift)).or_else(|| own(false))
+    }
+
+    /// The keys of a chord as they are written for people; `None` if it has none.
+    pub fn text(&self, chord: Chord) -> Option<String> {
+        let row = self.rows.iter().find(|(other, _)| *other == chord);
+        row.map(|(_, keys)| keys.text(&self.host))
+    }
+
+    /// The keys of the panel as they are written for people.
+    pub fn panel(&self) -> String {
+        self.text(Chord::Panel).unwrap_or_default()
+    }
+
+    /// Which keys do what, in the order in which people are told of it.
+    pub fn told(&self) -> Vec<(String, &'static str)> {
+        let text = |chord| self.text(chord);
+        let slots: Vec<_> = (1..=9).filter_map(Slot::new).filter_map(|slot| text(Chord::Slot(slot))).collect();
+        let slots = match (slots.first(), slots.last()) {
+            (Some(first), Some(last)) if first != last => format!("{first} … {last}"),
+            (first, _) => first.cloned().unwrap_or_default(),
+        };
+        let steps: Vec<_> = [Chord::Next, Chord::Previous].into_iter().filter_map(text).collect();
+        let host = self.host.text();
+        let rows = [
+            (slots, "the guest in that slot"),
+            (
+                steps.join(", "),
+                if host == "Super" {
+                    "next, previous running guest; release Super to choose"
+                } else {
+                    "next, previous running guest; release the host key to choose"
+                },
+            ),
+            (self.panel(), "the list of guests: start, stop, pause, switch"),
+            ("Ctrl+Alt+F1 … F12".to_owned(), "another virtual terminal, where the shell has the display itself"),
+        ];
+        rows.into_iter().filter(|(keys, _)| !keys.is_empty()).collect()
+    }
 }
 
 impl Chord {
+    /// The chord of this name; `None` if it is no slot.
+    fn of(name: ChordName) -> Option<Self> {
+        Some(match name {
+            ChordName::Slot(number) => Self::Slot(Slot::new(i64::from(number))?),
+            ChordName::Next => Self::Next,
+            ChordName::Previous => Self::Previous,
+            ChordName::Panel => Self::Panel,
+        })
+    }
+
     /// What it asks for.
     pub fn verb(self) -> Verb {
         match self {
@@ -109,15 +152,7 @@ impl Chord {
         }
     }
 
-    /// What has to be down for it.
-    pub fn host(self) -> Host {
-        match self {
-            Self::Slot(_) | Self::Next | Self::Previous | Self::Chosen | Self::Panel => Host::Super,
-            Self::Terminal(_) => Host::CtrlAlt,
-        }
-    }
-
-    /// Whether something is being chosen from now on, until Super is released.
+    /// Whether something is being chosen from now on, until the host key is released.
     pub fn chooses(self) -> bool {
         match self {
             Self::Next | Self::Previous => true,
@@ -134,32 +169,55 @@ impl Chord {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phyllome_config::chords::HostPart;
 
-    const SUPER: Down = Down { super_key: true, ctrl_alt: false, shift: false };
-    const CTRL_ALT: Down = Down { super_key: false, ctrl_alt: true, shift: false };
+    const HOST: Down = Down { host: true, ctrl_alt: false, shift: false };
+    const CTRL_ALT: Down = Down { host: false, ctrl_alt: true, shift: false };
 
     #[test]
-    fn every_key_makes_one_chord_at_most_and_none_alone() {
+    fn no_key_makes_a_chord_alone() {
         for code in 0..=codes::LAST {
-            assert_eq!(find(code, Down::default()), None, "{code}");
-            assert_eq!(find(code, Down { shift: true, ..Down::default() }), None, "{code}");
-            let rows = CHORDS.iter().filter(|row| (row.key)(code, false).is_some());
-            assert!(rows.count() <= 1, "{code}");
+            for shift in [false, true] {
+                assert_eq!(Chords::default().find(code, Down { shift, ..Down::default() }), None, "{code}");
+            }
         }
     }
 
     #[test]
-    fn a_chord_is_made_with_its_host_keys_only() {
+    fn a_chord_is_made_with_what_it_begins_with_only() {
+        let chords = Chords::default();
         for (code, with, without) in
-            [(codes::ESC, SUPER, CTRL_ALT), (codes::ONE, SUPER, CTRL_ALT), (codes::F1, CTRL_ALT, SUPER)]
+            [(codes::ESC, HOST, CTRL_ALT), (codes::ONE, HOST, CTRL_ALT), (codes::F1, CTRL_ALT, HOST)]
         {
-            assert!(
-                find(code, with)
-                    .is_some_and(|chord| chord.host() == if with == SUPER { Host::Super } else { Host::CtrlAlt })
-            );
-            assert_eq!(find(code, without), None);
+            let begins = if with == HOST { Begins::Host } else { Begins::CtrlAlt };
+            assert!(chords.find(code, with).is_some_and(|(_, with)| with == begins));
+            assert_eq!(chords.find(code, without), None);
         }
-        assert_eq!(find(codes::TAB, Down { shift: true, ..SUPER }), Some(Chord::Previous));
+    }
+
+    #[test]
+    fn shift_matters_where_another_chord_has_it_and_nowhere_else() {
+        let found = |code, shift| Chords::default().find(code, Down { shift, ..HOST }).map(|(chord, _)| chord);
+        assert_eq!((found(codes::TAB, false), found(codes::TAB, true)), (Some(Chord::Next), Some(Chord::Previous)));
+        assert_eq!((found(codes::ESC, false), found(codes::ESC, true)), (Some(Chord::Panel), Some(Chord::Panel)));
+    }
+
+    #[test]
+    fn tp08_the_panel_has_keys_whatever_the_table_says() {
+        let nothing = ChordConfig { chords: Vec::new(), ..ChordConfig::default() };
+        let chords = Chords::new(&nothing);
+        assert_eq!(chords.find(codes::ESC, HOST), Some((Chord::Panel, Begins::Host)));
+        assert_eq!(chords.panel(), "Super+Escape");
+    }
+
+    #[test]
+    fn people_are_told_the_keys_that_are_set() {
+        let mut config = ChordConfig::default();
+        config.host = HostKey { first: HostPart::RightCtrl, second: None };
+        config.chords.retain(|(name, _)| !matches!(name, ChordName::Slot(2..) | ChordName::Next));
+        let told = Chords::new(&config).told();
+        let keys: Vec<_> = told.iter().map(|(keys, _)| keys.as_str()).collect();
+        assert_eq!(keys, ["Right Ctrl+1", "Right Ctrl+Shift+Tab", "Right Ctrl+Escape", "Ctrl+Alt+F1 … F12"]);
     }
 
     #[test]
@@ -167,7 +225,8 @@ mod tests {
         let readme = include_str!("../../../README.md");
         let table: Vec<&str> = readme.lines().skip_while(|line| *line != "| keys | what happens |").skip(2).collect();
         let told: Vec<&str> = table.into_iter().take_while(|line| line.starts_with('|')).collect();
-        let rows: Vec<String> = CHORDS.iter().map(|row| format!("| {} | {} |", row.keys, row.does)).collect();
+        let rows = Chords::default().told();
+        let rows: Vec<String> = rows.iter().map(|(keys, does)| format!("| {keys} | {does} |")).collect();
         assert_eq!(told, rows);
     }
 }

@@ -64,6 +64,8 @@ pub const WAKEUP: u32 = 143;
 pub const LEFT_META: u32 = 125;
 /// KEY_RIGHTMETA.
 pub const RIGHT_META: u32 = 126;
+/// KEY_COMPOSE: the menu key.
+pub const MENU: u32 = 127;
 
 /// BTN_LEFT; BTN_RIGHT to BTN_TASK follow.
 pub const BTN_LEFT: u32 = 0x110;

@@ -74,7 +74,7 @@ fn panel_view(question: Option<&str>) -> PanelView {
                 label("Windows 11", LabelColor::Blue, Pattern::Checks, 3),
                 "crashed",
                 StateTone::Danger,
-                "QEMU ended: could not open disk image “windows.qcow2”. See phyllome logs windows.",
+                "QEMU ended: could not open disk image “windows.qcow2”.",
             ),
             row(label("build", LabelColor::Green, Pattern::Dots, 4), "paused", StateTone::Warning, ""),
             row(label("vault", LabelColor::Black, Pattern::Stripes, 5), "stopped", StateTone::Quiet, ""),
@@ -95,7 +95,7 @@ fn crashed() -> Message {
     Message {
         icon: Icon::Crashed,
         sentence: "work could not start: its disk “work.qcow2” is missing".to_owned(),
-        help: "Super+Escape opens the panel; phyllome logs work says more".to_owned(),
+        help: "Enter starts it again; Super+Escape shows all guests".to_owned(),
     }
 }
 

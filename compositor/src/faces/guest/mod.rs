@@ -4,12 +4,17 @@
 //! Pure: a guest's state in, words out. Sentences come from the host's own definitions and from reports that were made
 //! printable.
 
-use crate::guests::GuestView;
 pub(in crate::faces) mod view;
 
+use crate::faces::FaceInput;
 use crate::faces::panel::{PanelRow, StateTone};
+use crate::guests::GuestView;
+use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState;
+use phyllome_trusted::chords::{Chord, Chords};
+use phyllome_trusted::codes;
 use phyllome_trusted::frame::Mark;
+use phyllome_trusted::gate::Verb;
 
 /// The quiet marks in the bar.
 pub fn marks(guest: &GuestView) -> Vec<Mark> {
@@ -48,7 +53,7 @@ pub struct Message {
     pub icon: Icon,
     /// What happened: one sentence.
     pub sentence: String,
-    /// What helps: one line with a chord or a command. May be empty.
+    /// What helps: one line with keys that work while it stands there. May be empty.
     pub help: String,
 }
 
@@ -67,32 +72,41 @@ pub fn panel_row(guest: &GuestView) -> PanelRow {
     }
 }
 
-/// What stands in the guest's area while it has no picture.
-pub fn card(guest: &GuestView) -> Message {
+/// What stands in the guest's area while it has no picture. What helps is said in keys that work while it stands there.
+pub fn card(guest: &GuestView, chords: &Chords) -> Message {
     let label = &guest.label.text;
+    let panel = chords.panel();
     let (icon, sentence, help) = match guest.state {
-        GuestState::Stopped => {
-            (Icon::Stopped, format!("{label} is stopped."), format!("phyllome start {} starts it", guest.name))
-        }
+        GuestState::Stopped => (Icon::Stopped, format!("{label} is stopped."), "Enter starts it".to_owned()),
         GuestState::Starting => (Icon::Starting, format!("{label} is starting."), String::new()),
         GuestState::Running => (Icon::Starting, format!("{label} runs, but shows no picture yet."), String::new()),
         GuestState::Paused => {
-            (Icon::Paused, format!("{label} is paused."), format!("phyllome resume {} lets it run again", guest.name))
+            (Icon::Paused, format!("{label} is paused."), format!("{panel}, then P, lets it run again"))
         }
         GuestState::Stopping => (Icon::Starting, format!("{label} is shutting down."), String::new()),
-        GuestState::Crashed => {
-            (Icon::Crashed, format!("{label} has crashed."), format!("phyllome logs {} says more", guest.name))
-        }
+        GuestState::Crashed => (Icon::Crashed, format!("{label} has crashed."), "Enter starts it again".to_owned()),
         GuestState::InternalError => (
             Icon::Crashed,
             format!("{label} stopped with an internal error of its machine."),
-            format!("phyllome logs {} says more", guest.name),
+            format!("{panel}, then R, resets it"),
         ),
     };
     let sentence = guest.message.clone().unwrap_or(sentence);
-    let panel = "Super+Esc shows all guests";
-    let help = if help.is_empty() { panel.to_owned() } else { format!("{help}; {panel}") };
+    let all = format!("{panel} shows all guests");
+    let help = if help.is_empty() { all } else { format!("{help}; {all}") };
     Message { icon, sentence, help }
+}
+
+/// What a person does while the card of a guest that does not run is all that is shown of it.
+pub fn card_input(input: &FaceInput, guest: &GuestView) -> Vec<Verb> {
+    match input {
+        FaceInput::Key { code: codes::ENTER | codes::KP_ENTER, pressed: true, .. } => {
+            vec![Verb::Guest(guest.name.clone(), GuestVerb::Start)]
+        }
+        FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
+            Vec::new()
+        }
+    }
 }
 
 /// What the second screen of a machine is called, and so on.
@@ -117,9 +131,9 @@ const ORDINALS: [&str; 16] = [
 
 /// What stands on output `output`, which is for scanout number `scanout` (not 0) of the guest, while that has no
 /// picture. `has_it`: the guest's machine has such a scanout.
-pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, output: &str) -> Message {
+pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, output: &str, chords: &Chords) -> Message {
     if guest.state != GuestState::Running {
-        return card(guest);
+        return card(guest, chords);
     }
     let label = &guest.label.text;
     let ordinal = usize::try_from(scanout).ok().and_then(|index| ORDINALS.get(index)).unwrap_or(&"further");
@@ -134,21 +148,25 @@ pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, output: &str) 
 }
 
 /// What stands in the guest's area while its picture cannot be read. A guest that has ended says that instead.
-pub fn unreadable_card(guest: &GuestView) -> Message {
+pub fn unreadable_card(guest: &GuestView, chords: &Chords) -> Message {
     if guest.state != GuestState::Running {
-        return card(guest);
+        return card(guest, chords);
     }
     let sentence = format!("{} has a picture that this display cannot read.", guest.label.text);
-    let help = format!("phyllome logs {} says more; Super+Esc shows all guests", guest.name);
+    let help = format!("{} shows all guests", chords.panel());
     Message { icon: Icon::Crashed, sentence, help }
 }
 
 /// What stands on the screen while no guest is shown.
-pub fn empty_card(guests: &[GuestView]) -> Message {
+pub fn empty_card(guests: &[GuestView], chords: &Chords) -> Message {
     let sentence = if guests.is_empty() { "There are no guests yet." } else { "No guest is shown." };
-    let help = match guests.iter().find_map(|guest| guest.slot) {
-        Some(slot) => format!("Super+{slot} shows the guest in slot {slot}; Super+Esc shows all guests"),
-        None => "Super+Esc shows all guests".to_owned(),
+    let all = format!("{} shows all guests", chords.panel());
+    let slot =
+        guests.iter().find_map(|guest| guest.slot).and_then(|slot| Some((slot, chords.text(Chord::Slot(slot))?)));
+    let help = match slot {
+        Some((slot, keys)) => format!("{keys} shows the guest in slot {slot}; {all}"),
+        None if guests.is_empty() => format!("A file guests/NAME.toml makes one; {all}"),
+        None => all,
     };
     Message { icon: Icon::Empty, sentence: sentence.to_owned(), help }
 }
@@ -157,41 +175,68 @@ pub fn empty_card(guests: &[GuestView]) -> Message {
 mod tests {
     use super::*;
     use crate::guests::view::tests::guest;
+    use phyllome_config::chords::{ChordConfig, HostKey, HostPart};
+
+    fn chords() -> Chords {
+        Chords::default()
+    }
 
     #[test]
     fn a_card_says_what_happened_and_what_helps() {
         let mut view = guest("work", 1, GuestState::Crashed);
-        assert_eq!(card(&view).sentence, "work has crashed.");
-        assert_eq!(card(&view).help, "phyllome logs work says more; Super+Esc shows all guests");
+        assert_eq!(card(&view, &chords()).sentence, "work has crashed.");
+        assert_eq!(card(&view, &chords()).help, "Enter starts it again; Super+Escape shows all guests");
         view.message = Some("The disk work.qcow2 does not exist.".into());
-        assert_eq!(card(&view).sentence, "The disk work.qcow2 does not exist.");
+        assert_eq!(card(&view, &chords()).sentence, "The disk work.qcow2 does not exist.");
+    }
+
+    #[test]
+    fn every_card_names_keys_that_work_here_and_no_command() {
+        let host = HostKey { first: HostPart::RightCtrl, second: None };
+        let own = Chords::new(&ChordConfig { host, ..ChordConfig::default() });
+        let states = [
+            GuestState::Stopped,
+            GuestState::Starting,
+            GuestState::Running,
+            GuestState::Paused,
+            GuestState::Stopping,
+            GuestState::Crashed,
+            GuestState::InternalError,
+        ];
+        let views = states.map(|state| guest("work", 1, state));
+        let cards = views.iter().flat_map(|view| [card(view, &own), unreadable_card(view, &own)]);
+        for card in cards.chain([empty_card(&views, &own), empty_card(&[], &own)]) {
+            assert!(card.help.contains("Right Ctrl+Escape"), "{card:?}");
+            assert!(!card.help.contains("phyllome") && !card.help.contains("Super"), "{card:?}");
+        }
     }
 
     #[test]
     fn an_output_for_a_screen_that_the_guest_has_not_says_how_to_use_it() {
         let view = guest("work", 1, GuestState::Running);
-        let card = screen_card(&view, 1, false, "HDMI-A-1");
+        let card = screen_card(&view, 1, false, "HDMI-A-1", &chords());
         assert_eq!(card.sentence, "work has no second screen.");
         assert_eq!(
             card.help,
             "Set scanouts = 2 in its file, or give this display to a guest with guest = … under [output.HDMI-A-1]"
         );
-        assert_eq!(screen_card(&view, 2, true, "DP-1").sentence, "work shows nothing on its third screen.");
-        assert_eq!(screen_card(&view, 99, false, "DP-1").sentence, "work has no further screen.");
-        assert_eq!(screen_card(&guest("work", 1, GuestState::Stopped), 1, false, "DP-1").sentence, "work is stopped.");
+        assert_eq!(screen_card(&view, 2, true, "DP-1", &chords()).sentence, "work shows nothing on its third screen.");
+        assert_eq!(screen_card(&view, 99, false, "DP-1", &chords()).sentence, "work has no further screen.");
+        let stopped = guest("work", 1, GuestState::Stopped);
+        assert_eq!(screen_card(&stopped, 1, false, "DP-1", &chords()).sentence, "work is stopped.");
     }
 
     #[test]
     fn a_picture_that_cannot_be_read_says_so_while_the_guest_runs() {
         let mut view = guest("work", 1, GuestState::Running);
-        assert_eq!(unreadable_card(&view).sentence, "work has a picture that this display cannot read.");
+        assert_eq!(unreadable_card(&view, &chords()).sentence, "work has a picture that this display cannot read.");
         view.state = GuestState::Stopped;
-        assert_eq!(unreadable_card(&view).sentence, "work is stopped.");
+        assert_eq!(unreadable_card(&view, &chords()).sentence, "work is stopped.");
     }
 
     #[test]
     fn without_guests_the_card_says_so() {
-        assert_eq!(empty_card(&[]).sentence, "There are no guests yet.");
-        assert!(empty_card(&[guest("work", 3, GuestState::Stopped)]).help.starts_with("Super+3"));
+        assert_eq!(empty_card(&[], &chords()).sentence, "There are no guests yet.");
+        assert!(empty_card(&[guest("work", 3, GuestState::Stopped)], &chords()).help.starts_with("Super+3"));
     }
 }
