@@ -9,17 +9,15 @@ use crate::backend::kms::Kms;
 use crate::backend::nested::{self, Nested};
 use crate::event_loop::{Served, Sources};
 use crate::faces::drawing::Ui;
-use crate::outputs::RendererKind;
+use crate::outputs::{Displays, RendererKind};
 use crate::render::Render;
 use crate::wayland::Protocols;
 use crate::{control, faces, guests, input, shell};
 use phyllome_config::ShellConfig;
-use phyllome_config::shell::OutputConfig;
 use phyllome_trusted::chords::Chords;
 use smithay::backend::winit::WinitEventLoop;
 use smithay::reexports::calloop::EventLoop;
 use smithay::reexports::wayland_server::{Display, DisplayHandle};
-use std::collections::BTreeMap;
 
 /// The whole state of the shell.
 pub struct State {
@@ -46,7 +44,7 @@ pub struct State {
     /// The command-line tool's socket.
     pub control: control::Server,
     /// `[output.NAME]` of shell.toml.
-    pub output_settings: BTreeMap<String, OutputConfig>,
+    pub displays: Displays,
 }
 
 /// Which backend to start.
@@ -128,7 +126,7 @@ impl State {
             shell: shell::Shell::new(chords),
             idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),
             control,
-            output_settings: config.outputs.clone(),
+            displays: Displays::new(config.outputs.clone()),
         };
         state.outputs_changed();
         state.watch_person();

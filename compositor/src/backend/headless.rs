@@ -5,7 +5,7 @@
 
 use super::painter::{Painter, import_into_pixman};
 use crate::outputs::arrange::Order;
-use crate::outputs::{Capture, Output, OutputId, OutputInfo, RendererKind, arrange_all};
+use crate::outputs::{Capture, Output, OutputId, OutputInfo, RendererKind};
 use crate::render::scene::Scene;
 use crate::render::turned::{transform_of, turned_size};
 use crate::wayland::screens::Screens;
@@ -72,7 +72,6 @@ impl Headless {
             Canvases::Gles(painter, _) => painter.add(index, info.size, info.transform)?,
         }
         self.outputs.insert(index, Output::new(display, info));
-        arrange_all(&mut self.outputs);
         Ok(())
     }
 
@@ -86,7 +85,6 @@ impl Headless {
         }
         let global = self.outputs.remove(index).retire(display);
         display.remove_global::<crate::State>(global);
-        arrange_all(&mut self.outputs);
     }
 
     /// The output of this name has another mode, scale or rotation.
@@ -106,7 +104,6 @@ impl Headless {
         if let Some(output) = self.outputs.get_mut(index) {
             output.change(info);
         }
-        arrange_all(&mut self.outputs);
         Ok(())
     }
 
@@ -119,6 +116,10 @@ impl Headless {
 
     pub(super) fn outputs(&self) -> &[Output] {
         &self.outputs
+    }
+
+    pub(super) fn outputs_mut(&mut self) -> &mut [Output] {
+        &mut self.outputs
     }
 
     pub(super) fn draw(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<(), String> {

@@ -9,7 +9,7 @@ pub mod nested;
 pub mod painter;
 
 use crate::outputs::arrange::Rect;
-use crate::outputs::{Capture, Drawn, Output, OutputId, RendererKind};
+use crate::outputs::{Capture, Displays, Drawn, Output, OutputId, RendererKind};
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
 use headless::Headless;
@@ -71,6 +71,15 @@ impl Backend {
             Self::Nested(nested) => nested.outputs(),
             Self::Kms(kms) => kms.outputs(),
         }
+    }
+
+    /// Puts every output where it belongs in the plane that the pointer moves on.
+    pub(crate) fn arrange(&mut self, displays: &mut Displays) {
+        displays.arrange(match self {
+            Self::Headless(headless) => headless.outputs_mut(),
+            Self::Nested(nested) => nested.outputs_mut(),
+            Self::Kms(kms) => kms.outputs_mut(),
+        });
     }
 
     /// Where every output lies in the plane that the pointer moves on.

@@ -89,6 +89,10 @@ impl Nested {
         &self.outputs
     }
 
+    pub(super) fn outputs_mut(&mut self) -> &mut [Output] {
+        &mut self.outputs
+    }
+
     /// The window has another size or scale.
     fn resized(&mut self, scale: f64) {
         let size = physical_size(&self.window);

@@ -75,6 +75,7 @@ impl State {
             .zip(self.shell.places())
             .map(|(output, place)| OutputStatus {
                 name: output.name.clone(),
+                identity: output.identity.clone(),
                 width: output.size.0,
                 height: output.size.1,
                 refresh_mhz: output.refresh_mhz,

@@ -239,7 +239,7 @@ impl State {
                 (&config.tablet_output, first)
             }
         };
-        let named = |name: &str| outputs.iter().position(|output| output.name == name);
+        let named = |name: &str| outputs.iter().position(|output| output.is_called(name));
         let asked = asked.as_deref().and_then(named);
         asked.or_else(|| named(device.output_name()?)).or(usual).unwrap_or(0)
     }

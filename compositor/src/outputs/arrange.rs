@@ -1,8 +1,10 @@
-//! Where the outputs lie in the plane that the pointer moves on: side by side, left to right in their order, tops in
-//! line. Pure.
+//! Where the outputs lie in the plane that the pointer moves on: where a person wants them, else side by side, left to
+//! right in their order, tops in line. Pure.
 //!
 //! The pointer is always on some output: it slides along an edge that it cannot pass, and where a low output meets a
 //! high one it passes only at the height of both. All in physical pixels.
+
+use phyllome_config::shell::Side;
 
 /// One output in the plane.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,17 +86,76 @@ impl Order {
     }
 }
 
-/// The left upper corners of outputs of these sizes.
-pub fn positions(sizes: &[(u32, u32)]) -> Vec<(i32, i32)> {
-    let mut left = 0i64;
-    sizes
-        .iter()
-        .map(|(width, _)| {
-            let position = (i32::try_from(left).unwrap_or(i32::MAX), 0);
-            left = left.saturating_add(i64::from(*width));
-            position
-        })
-        .collect()
+/// Where outputs lie.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Placed {
+    /// Their left upper corners.
+    pub corners: Vec<(i32, i32)>,
+    /// Those that do not lie where they were wanted.
+    pub refused: Vec<usize>,
+}
+
+type Corner = (i64, i64);
+
+/// The corners of outputs of these sizes. `beside`: on which side of which other one each is wanted; those that say
+/// nothing stand side by side. What would go round in a circle, or lie over another, stands at the right end.
+pub fn places(sizes: &[(u32, u32)], beside: &[Option<(Side, usize)>]) -> Placed {
+    let sizes: Vec<Corner> = sizes.iter().map(|(w, h)| (i64::from(*w), i64::from(*h))).collect();
+    let wanted = |index: usize| beside.get(index).copied().flatten();
+    let mut placed: Vec<(usize, Corner)> = Vec::new();
+    let mut refused = Vec::new();
+    let mut left = 0;
+    for (index, size) in sizes.iter().enumerate().filter(|(index, _)| wanted(*index).is_none()) {
+        placed.push((index, (left, 0)));
+        left += size.0;
+    }
+    // Each turn places one more.
+    while placed.len() < sizes.len() {
+        let mut open = sizes.iter().enumerate().filter(|(index, _)| placed.iter().all(|(other, _)| other != index));
+        let Some((first, _)) = open.clone().next() else { break };
+        let next = open.find_map(|(index, size)| {
+            let (side, of) = wanted(index)?;
+            let (_, at) = placed.iter().find(|(other, _)| *other == of)?;
+            Some((index, *size, touching(side, *at, sizes.get(of).copied().unwrap_or_default(), *size)))
+        });
+        let taken = |corner: Corner, size: Corner| {
+            placed
+                .iter()
+                .any(|(other, at)| overlap((corner, size), (*at, sizes.get(*other).copied().unwrap_or_default())))
+        };
+        let one = match next {
+            Some((index, size, corner)) if !taken(corner, size) => (index, corner),
+            // What hangs on it follows it.
+            other => {
+                let index = other.map_or(first, |(index, ..)| index);
+                let ends = placed.iter().map(|(other, at)| at.0 + sizes.get(*other).map_or(0, |size| size.0));
+                refused.push(index);
+                (index, (ends.max().unwrap_or(0), 0))
+            }
+        };
+        placed.push(one);
+    }
+    let x = placed.iter().map(|(_, at)| at.0).min().unwrap_or(0);
+    let y = placed.iter().map(|(_, at)| at.1).min().unwrap_or(0);
+    placed.sort_by_key(|(index, _)| *index);
+    let signed = |value: i64| i32::try_from(value).unwrap_or(i32::MAX);
+    let corners = placed.into_iter().map(|(_, at)| (signed(at.0 - x), signed(at.1 - y))).collect();
+    Placed { corners, refused }
+}
+
+/// The corner of what touches, on this side, what lies at `at` and is `of` wide and high.
+fn touching(side: Side, at: Corner, of: Corner, size: Corner) -> Corner {
+    match side {
+        Side::LeftOf => (at.0 - size.0, at.1),
+        Side::RightOf => (at.0 + of.0, at.1),
+        Side::Above => (at.0, at.1 - size.1),
+        Side::Below => (at.0, at.1 + of.1),
+    }
+}
+
+/// Whether two places, each a corner and a size, have pixels in common.
+fn overlap((at, size): (Corner, Corner), (other, of): (Corner, Corner)) -> bool {
+    at.0 < other.0 + of.0 && other.0 < at.0 + size.0 && at.1 < other.1 + of.1 && other.1 < at.1 + size.1
 }
 
 /// The output on which a place of the plane lies, and the place on it.
@@ -180,8 +241,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn positions(sizes: &[(u32, u32)]) -> Vec<(i32, i32)> {
+        places(sizes, &vec![None; sizes.len()]).corners
+    }
+
     fn side_by_side(sizes: &[(u32, u32)]) -> Vec<Rect> {
-        let places = positions(sizes).into_iter().zip(sizes);
+        rects(sizes, &vec![None; sizes.len()])
+    }
+
+    fn rects(sizes: &[(u32, u32)], beside: &[Option<(Side, usize)>]) -> Vec<Rect> {
+        let places = places(sizes, beside).corners.into_iter().zip(sizes);
         places.map(|((x, y), (width, height))| Rect { x, y, width: *width, height: *height }).collect()
     }
 
@@ -196,6 +265,36 @@ mod tests {
     fn outputs_lie_side_by_side() {
         assert_eq!(positions(&[(1920, 1080), (0, 5), (1280, 800), (1, 1)]), [(0, 0), (1920, 0), (1920, 0), (3200, 0)]);
         assert_eq!(positions(&[]), []);
+    }
+
+    #[test]
+    fn outputs_lie_beside_others_where_they_are_wanted() {
+        let sizes = [(1000, 800), (600, 400), (600, 400), (300, 300)];
+        let beside = [None, Some((Side::LeftOf, 0)), Some((Side::Above, 1)), Some((Side::Below, 0))];
+        let wanted = Placed { corners: vec![(600, 400), (0, 400), (0, 0), (600, 1200)], refused: vec![] };
+        assert_eq!(places(&sizes, &beside), wanted);
+        let right = [Some((Side::RightOf, 1)), None];
+        assert_eq!(places(&sizes[..2], &right).corners, [(600, 0), (0, 0)]);
+    }
+
+    #[test]
+    fn circles_and_what_would_lie_over_another_stand_at_the_right_end() {
+        let sizes = [(1000, 800), (600, 400), (500, 500)];
+        let circle = [None, Some((Side::Above, 2)), Some((Side::LeftOf, 1))];
+        let placed = places(&sizes, &circle);
+        assert_eq!((placed.corners, placed.refused), (vec![(0, 0), (1000, 0), (1600, 0)], vec![1, 2]));
+        let itself = [Some((Side::Above, 0))];
+        assert_eq!(places(&sizes[..1], &itself), Placed { corners: vec![(0, 0)], refused: vec![0] });
+        let twice = [None, Some((Side::LeftOf, 0)), Some((Side::LeftOf, 0))];
+        let placed = places(&sizes, &twice);
+        assert_eq!((placed.corners, placed.refused), (vec![(600, 0), (0, 0), (1600, 0)], vec![2]));
+    }
+
+    #[test]
+    fn the_pointer_passes_to_an_output_above() {
+        let outputs = rects(&[(1000, 800), (600, 400)], &[None, Some((Side::Above, 0))]);
+        assert_eq!(clamp(&outputs, (100.0, 410.0), (120.0, 390.0)), Some((120.0, 390.0)));
+        assert_eq!(clamp(&outputs, (700.0, 410.0), (700.0, 390.0)), Some((700.0, 400.0)), "there is none above");
     }
 
     #[test]
@@ -291,6 +390,30 @@ mod tests {
             let outputs = side_by_side(&sizes);
             for pair in outputs.windows(2) {
                 prop_assert_eq!(pair[0].right(), pair[1].left());
+            }
+        }
+
+        #[test]
+        fn no_wish_makes_outputs_overlap_and_the_pointer_is_always_on_one(
+            sizes in proptest::collection::vec((1u32..4000, 1u32..4000), 1..6),
+            wishes in proptest::collection::vec(proptest::option::of((0usize..4, 0usize..7)), 6),
+            moves in proptest::collection::vec((number(), number()), 1..6),
+        ) {
+            const SIDES: [Side; 4] = [Side::LeftOf, Side::RightOf, Side::Above, Side::Below];
+            let beside: Vec<_> = wishes.iter().map(|wish| wish.map(|(side, of)| (SIDES[side], of))).collect();
+            let outputs = rects(&sizes, &beside[..sizes.len()]);
+            for (index, one) in outputs.iter().enumerate() {
+                prop_assert!(one.x >= 0 && one.y >= 0);
+                for other in &outputs[..index] {
+                    let apart = one.right() <= other.left() || other.right() <= one.left()
+                        || one.bottom() <= other.top() || other.bottom() <= one.top();
+                    prop_assert!(apart, "{one:?} {other:?}");
+                }
+            }
+            let mut at = (0.0, 0.0);
+            for to in moves {
+                at = clamp(&outputs, at, to).unwrap();
+                prop_assert!(locate(&outputs, at.0, at.1).is_some());
             }
         }
 

@@ -5,10 +5,12 @@
 
 pub mod arrange;
 mod capture;
+mod displays;
 mod output;
 
 pub use capture::Capture;
-pub use output::{Output, OutputId, OutputInfo, Plane, arrange_all};
+pub use displays::{Displays, settings_of};
+pub use output::{Output, OutputId, OutputInfo, Plane};
 
 /// What draws.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -52,6 +52,8 @@ impl Plane {
 pub struct OutputInfo {
     /// Connector name.
     pub name: String,
+    /// Maker, model and serial, as the display says them itself: printable, at most 64 bytes.
+    pub identity: Option<String>,
     /// Width and height of what is drawn: the mode's, turned as `transform` says.
     pub size: (u32, u32),
     /// Scale of the shell's own surfaces.
@@ -67,7 +69,7 @@ pub struct OutputInfo {
 impl OutputInfo {
     /// A display of unknown extent, not turned.
     pub fn plain(name: String, size: (u32, u32), scale: f64, refresh_mhz: u32) -> Self {
-        Self { name, size, scale, refresh_mhz, transform: Transform::Normal, millimetres: (0, 0) }
+        Self { name, identity: None, size, scale, refresh_mhz, transform: Transform::Normal, millimetres: (0, 0) }
     }
 }
 
@@ -77,6 +79,8 @@ pub struct Output {
     pub id: OutputId,
     /// Connector name.
     pub name: String,
+    /// Maker, model and serial, as the display says them itself.
+    pub identity: Option<String>,
     /// Width and height of what is drawn: the mode's, turned as `transform` says.
     pub size: (u32, u32),
     /// Left upper corner in the plane that the pointer moves on, in physical pixels.
@@ -114,6 +118,7 @@ impl Output {
         let output = Self {
             id: OutputId::unique(),
             name: info.name,
+            identity: info.identity,
             size: info.size,
             position: (0, 0),
             transform: info.transform,
@@ -129,6 +134,11 @@ impl Output {
         output
     }
 
+    /// Whether this is its connector, or what it says of itself.
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.identity.as_deref() == Some(name)
+    }
+
     /// Takes another size and scale.
     pub fn resize(&mut self, size: (u32, u32), scale: f64) {
         self.size = size;
@@ -139,6 +149,7 @@ impl Output {
     /// Takes another size, scale, refresh rate and rotation. What guests were told of its extent stays.
     pub fn change(&mut self, info: &OutputInfo) {
         self.refresh_mhz = info.refresh_mhz;
+        self.identity.clone_from(&info.identity);
         self.transform = info.transform;
         self.resize(info.size, info.scale);
     }
@@ -200,13 +211,5 @@ impl Output {
                 entered.push(surface.clone());
             }
         }
-    }
-}
-
-/// Puts outputs side by side.
-pub fn arrange_all(outputs: &mut [Output]) {
-    let sizes: Vec<(u32, u32)> = outputs.iter().map(|output| output.size).collect();
-    for (output, position) in outputs.iter_mut().zip(arrange::positions(&sizes)) {
-        output.position = position;
     }
 }

@@ -1,6 +1,7 @@
 //! Outputs came, went or changed: what follows from it for guests and pictures, the same for every backend.
 
 use crate::State;
+use crate::outputs::Output;
 use crate::wayland::screens::Areas;
 use phyllome_protocol::GuestName;
 
@@ -8,6 +9,7 @@ impl State {
     /// To be called after the backend's outputs came, went or changed. With no output left guests keep the sizes that
     /// they have.
     pub fn outputs_changed(&mut self) {
+        self.backend.arrange(&mut self.displays);
         let owners = self.output_owners();
         self.shell.set_owners(owners.clone());
         let mut areas = Areas::default();
@@ -30,11 +32,11 @@ impl State {
 
     /// The guest that each output belongs to.
     pub(crate) fn output_owners(&self) -> Vec<Option<GuestName>> {
-        let owner = |name: &str| self.output_settings.get(name).and_then(|settings| settings.guest.clone());
+        let owner = |output: &Output| self.displays.of(output).and_then(|settings| settings.guest.clone());
         self.backend
             .outputs()
             .iter()
-            .map(|output| owner(&output.name).filter(|name| self.shell.guest(name).is_some()))
+            .map(|output| owner(output).filter(|name| self.shell.guest(name).is_some()))
             .collect()
     }
 }

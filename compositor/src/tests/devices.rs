@@ -45,7 +45,7 @@ fn devices(shell: &mut Fixture, client: &mut Client) {
 fn two_outputs() -> (Fixture, Client, Client) {
     let mut shell = Fixture::with(&[(1280, 800), (640, 480)], RendererKind::Pixman).unwrap();
     let settings = OutputConfig { guest: Some(name("blue")), ..OutputConfig::default() };
-    shell.state.output_settings.insert("HEADLESS-2".to_owned(), settings);
+    shell.state.displays.set("HEADLESS-2", settings);
     shell.state.outputs_changed();
     let red = red(&mut shell);
     let mut blue = shell.attach("blue");

@@ -6,7 +6,7 @@ use crate::backend::headless::Headless;
 use crate::outputs::{OutputInfo, RendererKind};
 use phyllome_config::ShellConfig;
 use phyllome_config::guest::LabelColor;
-use phyllome_config::shell::OutputConfig;
+use phyllome_config::shell::{OutputConfig, Position, Side};
 use phyllome_protocol::status::GuestState;
 use phyllome_trusted::frame::colors;
 use phyllome_trusted::gate::{Asker, Verb};
@@ -348,4 +348,44 @@ fn a_hidden_screen_of_a_guest_that_lost_its_display_costs_nothing() {
     shell.roundtrip(&mut blue.client);
     assert!(!shell.state.render_is_armed());
     assert_eq!(blue.client.events.frames, 0);
+}
+
+#[test]
+fn a_display_that_says_who_it_is_has_its_settings_at_any_connector_and_they_go_first() {
+    const DELL: &str = "DEL DELL U2720Q 5X4KB13";
+    let mut config = ShellConfig::default();
+    let of = |guest: &str| OutputConfig { guest: Some(name(guest)), ..OutputConfig::default() };
+    config.outputs.insert(DELL.to_owned(), of("blue"));
+    config.outputs.insert(TWO.to_owned(), of("red"));
+    let mut shell = Fixture::with_settings(&[BIG], RendererKind::Pixman, &config).unwrap();
+    for number in [1, 2] {
+        let dell = OutputInfo { identity: Some(DELL.to_owned()), ..info(number, SMALL) };
+        let connector = dell.name.clone();
+        shell.plug(dell);
+        assert_eq!(shell.state.shell.owners()[1], Some(name("blue")), "{connector}");
+        shell.unplug(&connector);
+    }
+    shell.plug(info(1, SMALL));
+    assert_eq!(shell.state.shell.owners()[1], Some(name("red")), "another display at that connector");
+}
+
+#[test]
+fn the_pointer_goes_up_to_a_display_that_lies_above_and_a_missing_neighbour_is_said() {
+    let position = |of: &str| Some(Position { side: Side::Above, of: of.to_owned() });
+    let mut config = ShellConfig::default();
+    config.outputs.insert(TWO.to_owned(), OutputConfig { position: position(ONE), ..OutputConfig::default() });
+    let mut shell = Fixture::with_settings(&[BIG, SMALL], RendererKind::Pixman, &config).unwrap();
+    let at = |shell: &Fixture| shell.state.backend.outputs().iter().map(|output| output.position).collect::<Vec<_>>();
+    assert_eq!(at(&shell), [(0, 480), (0, 0)]);
+    shell.state.handle_pointer_motion(100.0, 500.0, 1);
+    shell.state.handle_pointer_step(0.0, -30.0, 2);
+    assert_eq!(shell.state.protocols.seat.position(), Some((100.0, 470.0)));
+    assert!(shell.state.displays.told().is_empty());
+    shell.state.displays.set(TWO, OutputConfig { position: position("DP-7"), ..OutputConfig::default() });
+    shell.state.outputs_changed();
+    assert_eq!(at(&shell), [(0, 0), (800, 0)]);
+    assert_eq!(
+        shell.state.displays.told(),
+        ["HEADLESS-2 has no place beside DP-7, which is not plugged in; it lies with those that have no position"]
+    );
 }

@@ -43,6 +43,9 @@ pub enum Mode {
 pub struct OutputStatus {
     /// Connector name.
     pub name: String,
+    /// Maker, model and serial, as the display says them itself.
+    #[serde(default)]
+    pub identity: Option<String>,
     /// Width of what is seen: the mode's, turned by `rotation`.
     pub width: u32,
     /// Height of what is seen.

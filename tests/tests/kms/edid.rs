@@ -60,7 +60,7 @@ fn extended(claimed: u8, content: u8, right: bool) -> Vec<u8> {
 /// What a monitor sends, and how the shell is to call it. A base block that is not even of good form is passed on by no
 /// kernel.
 fn garbage() -> Vec<(&'static str, Vec<u8>, &'static str)> {
-    let plain = "Virtual-2 (DEL)";
+    let plain = "Virtual-2 (DEL 0x1234)";
     let nameless = "a display that does not say which";
     vec![
         ("an extension with a wrong checksum", extended(1, 0, false), plain),

@@ -10,6 +10,10 @@ pub struct Edid {
     pub maker: Option<String>,
     /// The product's name, printable ASCII, at most 13 bytes.
     pub name: Option<String>,
+    /// The number that its maker gives this kind of display.
+    pub product: u16,
+    /// Its serial number, printable ASCII, at most 13 bytes, or 8 hexadecimal digits where it is a number.
+    pub serial: Option<String>,
     /// Width and height of the picture in millimetres; `None` if it says none, or none that a display can have.
     pub millimetres: Option<(u32, u32)>,
 }
@@ -19,6 +23,7 @@ const HEADER: [u8; 8] = [0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x00];
 /// Where the four descriptors begin.
 const DESCRIPTORS: [usize; 4] = [54, 72, 90, 108];
 const TAG_NAME: u8 = 0xfc;
+const TAG_SERIAL: u8 = 0xff;
 /// Millimetres that makers write where they mean an aspect ratio.
 const ASPECT_RATIOS: [(u32, u32); 4] = [(160, 90), (160, 100), (160, 120), (160, 64)];
 
@@ -49,7 +54,12 @@ impl Edid {
         let byte = |at: usize| block.get(at).copied().unwrap_or(0);
         Ok(Self {
             maker: maker(u16::from_be_bytes([byte(8), byte(9)])),
-            name: name(block),
+            name: text(block, TAG_NAME),
+            product: u16::from_le_bytes([byte(10), byte(11)]),
+            serial: text(block, TAG_SERIAL).or_else(|| {
+                let number = u32::from_le_bytes([byte(12), byte(13), byte(14), byte(15)]);
+                (number != 0).then(|| format!("{number:08X}"))
+            }),
             millimetres: detailed_size(block).or_else(|| {
                 let size = (u32::from(byte(21)) * 10, u32::from(byte(22)) * 10);
                 plausible(size)
@@ -61,6 +71,15 @@ impl Edid {
     pub fn title(&self) -> Option<String> {
         let said: Vec<&str> = [&self.maker, &self.name].into_iter().flatten().map(String::as_str).collect();
         (!said.is_empty()).then(|| said.join(" "))
+    }
+
+    /// Maker, model and serial number, by which shell.toml can know it at whatever connector, such as
+    /// `DEL DELL U2720Q 7XYZ123`; a model without a name is its number. `None` if it does not say who made it.
+    pub fn identity(&self) -> Option<String> {
+        let maker = self.maker.as_deref()?;
+        let model = self.name.clone().unwrap_or_else(|| format!("0x{:04X}", self.product));
+        let said = [maker, &model, self.serial.as_deref().unwrap_or_default()].join(" ");
+        Some(said.split_whitespace().collect::<Vec<_>>().join(" "))
     }
 }
 
@@ -79,10 +98,10 @@ fn maker(packed: u16) -> Option<String> {
         .collect()
 }
 
-/// The text of the descriptor that names the product: up to the line feed, without what is not printable.
-fn name(block: &[u8; BLOCK]) -> Option<String> {
+/// The text of the descriptor with this tag: up to the line feed, without what is not printable.
+fn text(block: &[u8; BLOCK], tag: u8) -> Option<String> {
     let mut all = DESCRIPTORS.iter().filter_map(|at| descriptor(block, *at));
-    let found = all.find(|descriptor| descriptor.starts_with(&[0, 0, 0, TAG_NAME]))?;
+    let found = all.find(|descriptor| descriptor.starts_with(&[0, 0, 0, tag]))?;
     let text: String = found
         .iter()
         .skip(5)
@@ -171,8 +190,14 @@ mod tests {
             with_text(block, 72, TAG_NAME, b"DELL U2720Q\n ");
             with_text(block, 90, 0xff, b"7XYZ123456789");
         });
-        let wanted =
-            Edid { maker: Some("DEL".into()), name: Some("DELL U2720Q".into()), millimetres: Some((597, 336)) };
+        let wanted = Edid {
+            maker: Some("DEL".into()),
+            name: Some("DELL U2720Q".into()),
+            product: 0x1234,
+            serial: Some("7XYZ123456789".into()),
+            millimetres: Some((597, 336)),
+        };
+        assert_eq!(wanted.identity().as_deref(), Some("DEL DELL U2720Q 7XYZ123456789"));
         assert_eq!(Edid::parse(&bytes), Ok(wanted.clone()));
         assert_eq!(wanted.title().as_deref(), Some("DEL DELL U2720Q"));
         assert_eq!(Edid { maker: None, ..wanted }.title().as_deref(), Some("DELL U2720Q"));
@@ -209,6 +234,16 @@ mod tests {
         assert_eq!(name(b"\x1b[31mred\xff\x00\n  ").as_deref(), Some("[31mred"));
         assert_eq!(name(b"             "), None);
         assert_eq!(name(b"\nhidden      "), None);
+    }
+
+    #[test]
+    fn a_display_is_known_by_numbers_where_it_has_no_names() {
+        let identity = |change: fn(&mut [u8; BLOCK])| Edid::parse(&edid(change)).unwrap().identity();
+        assert_eq!(identity(|_| {}).as_deref(), Some("DEL 0x1234 01020304"));
+        assert_eq!(identity(|block| block[12..16].fill(0)).as_deref(), Some("DEL 0x1234"));
+        let serial = identity(|block| with_text(block, 72, TAG_SERIAL, b"  a \x1b  b\n    "));
+        assert_eq!(serial.as_deref(), Some("DEL 0x1234 a b"));
+        assert_eq!(identity(|block| block[8..10].fill(0)), None);
     }
 
     #[test]
@@ -262,7 +297,11 @@ mod tests {
                 block[20..120].copy_from_slice(&noise[10..]);
             });
             let edid = Edid::parse(&bytes).unwrap();
-            for text in [edid.maker, edid.name].into_iter().flatten() {
+            if let Some(identity) = edid.identity() {
+                prop_assert!(identity.len() <= 40 && identity.split(' ').all(|word| !word.is_empty()), "{identity:?}");
+                prop_assert!(identity.bytes().all(|b| (0x20..0x7f).contains(&b)), "{identity:?}");
+            }
+            for text in [edid.maker, edid.name, edid.serial].into_iter().flatten() {
                 prop_assert!((1..=13).contains(&text.len()) && text.bytes().all(|b| (0x20..0x7f).contains(&b)), "{text:?}");
             }
             prop_assert!(edid.millimetres.is_none_or(|(w, h)| (20..=25_000).contains(&w) && (20..=25_000).contains(&h)));

@@ -169,6 +169,10 @@ impl Kms {
         &self.outputs
     }
 
+    pub(super) fn outputs_mut(&mut self) -> &mut [Output] {
+        &mut self.outputs
+    }
+
     pub(super) fn draw(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<Drawn, String> {
         if self.asleep || self.paused || self.trouble.retry.is_some() {
             return Ok(Drawn::Asleep);

@@ -11,7 +11,7 @@ use super::recovery::Barred;
 use super::surface::Wiring;
 use crate::State;
 use crate::log_limit::LogLimit;
-use crate::outputs::{Output, OutputInfo, arrange_all};
+use crate::outputs::{Output, OutputInfo, settings_of};
 use crate::render::turned::{transform_of, turned_size};
 use phyllome_config::shell::OutputConfig;
 use smithay::backend::drm::DrmDevice;
@@ -36,7 +36,7 @@ impl Kms {
         let (settings, barred, log) = (&self.settings, &self.trouble.barred, &mut self.log);
         let is_wanted = |plug: &&Plug| {
             plug.connected
-                && !settings.get(&plug.name).is_some_and(|set| set.disabled)
+                && !settings_of(settings, &plug.name, identity(plug).as_deref()).is_some_and(|set| set.disabled)
                 && barred.get(&plug.name) != Some(&Barred::Dark)
         };
         let wanted: Vec<&Plug> = found.iter().filter(is_wanted).collect();
@@ -58,7 +58,7 @@ impl Kms {
         }
         let mut lit = Vec::new();
         for (plug, crtc) in pairs {
-            let set = settings.get(&plug.name).cloned().unwrap_or_default();
+            let set = settings_of(settings, &plug.name, identity(plug).as_deref()).cloned().unwrap_or_default();
             lit.extend(light(gpu, plug, crtc, &set, barred.contains_key(&plug.name), log));
         }
         gpu.keep(|wiring| lit.iter().any(|lit| lit.info.name == wiring.name));
@@ -87,14 +87,14 @@ impl Kms {
             let (width, height) = info.size;
             let hertz = f64::from(info.refresh_mhz) / 1000.0;
             if self.log.allow(Instant::now()) {
-                let title = title.as_deref().unwrap_or("a display that does not say which");
+                let said = info.identity.as_deref().or(title.as_deref());
+                let title = said.unwrap_or("a display that does not say which");
                 tracing::info!("{} ({title}): {width} × {height} at {hertz} Hz", info.name);
             }
             let names = self.outputs.iter().map(|output| output.name.as_str());
             let index = self.order.place(names, &info.name);
             self.outputs.insert(index, Output::new(&self.display, info.clone()));
         }
-        arrange_all(&mut self.outputs);
     }
 
     /// No output is left.
@@ -120,7 +120,8 @@ impl Kms {
         let Ok(found) = plugs(&driven.gpu.drm) else { return };
         let names: Vec<&str> = found.iter().map(|plug| plug.name.as_str()).collect();
         for name in self.settings.keys().filter(|name| !names.contains(&name.as_str())) {
-            if !name.starts_with("HEADLESS-") && !name.starts_with("NESTED-") {
+            // What displays say of themselves has spaces, and need not be plugged in.
+            if !name.starts_with("HEADLESS-") && !name.starts_with("NESTED-") && !name.contains(' ') {
                 tracing::warn!("shell.toml: there is no connector “{name}”; there are {}", names.join(", "));
             }
         }
@@ -170,6 +171,7 @@ fn light(
         let millimetres = edid.as_ref().and_then(|edid| edid.millimetres.or(known(plug)));
         let info = OutputInfo {
             name: plug.name.clone(),
+            identity: identity(plug),
             size: turned_size(size, transform),
             scale: set.scale.unwrap_or_else(|| default_scale(size, millimetres)),
             refresh_mhz: refresh_mhz(&mode),
@@ -202,6 +204,11 @@ fn edid(plug: &Plug, log: &mut LogLimit) -> Option<Edid> {
     }
     let parsed = Edid::parse(&plug.edid);
     parsed.inspect_err(|why| warn(log, &format!("{} {why}", plug.name))).ok()
+}
+
+/// By what shell.toml can know it besides its connector.
+fn identity(plug: &Plug) -> Option<String> {
+    Edid::parse(&plug.edid).ok()?.identity()
 }
 
 /// The size that the kernel knows, in millimetres.

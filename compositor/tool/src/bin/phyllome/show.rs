@@ -45,7 +45,8 @@ pub fn status(status: &Status) -> String {
         mode(status.mode),
         or_dash(status.focus.as_ref())
     );
-    let mut rows = vec![head(&["OUTPUT", "SIZE", "HZ", "SCALE", "ROTATION", "AT", "GUEST", "GUEST AREA", "PLANE"])];
+    let mut rows =
+        vec![head(&["OUTPUT", "SIZE", "HZ", "SCALE", "ROTATION", "AT", "GUEST", "GUEST AREA", "PLANE", "DISPLAY"])];
     rows.extend(status.outputs.iter().map(|output| {
         let area = output.guest_area;
         vec![
@@ -61,6 +62,7 @@ pub fn status(status: &Status) -> String {
             },
             format!("{}x{} at {},{}", area.width, area.height, area.x, area.y),
             output.plane.clone(),
+            or_dash(output.identity.as_ref()),
         ]
     }));
     text.push_str(&table(&rows));
@@ -138,7 +140,7 @@ mod tests {
     fn a_status_shows_how_every_display_is_used() {
         let json = r#"{"version":"0.1.0","backend":"kms","renderer":"pixman","mode":"guest","focus":"work","guests":[],"outputs":[
             {"name":"eDP-1","width":1920,"height":1080,"refresh_mhz":59940,"scale":1.25,"guest":"work",
-             "guest_area":{"x":5,"y":35,"width":1910,"height":1040},"plane":"overlay"},
+             "guest_area":{"x":5,"y":35,"width":1910,"height":1040},"plane":"overlay","identity":"DEL DELL U2720Q 5X4"},
             {"name":"DP-1","width":1080,"height":1920,"refresh_mhz":60000,"scale":1.0,"rotation":90,"x":1920,"y":0,"guest":"work",
              "scanout":1,"guest_area":{"x":4,"y":28,"width":1072,"height":1888},"plane":"composited"}]}"#;
         let text = status(&serde_json::from_str(json).unwrap());
@@ -146,9 +148,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "OUTPUT  SIZE       HZ     SCALE  ROTATION  AT      GUEST            GUEST AREA         PLANE",
-                "eDP-1   1920x1080  59.94  1.25   0         0,0     work             1910x1040 at 5,35  overlay",
-                "DP-1    1080x1920  60     1      90        1920,0  work (screen 2)  1072x1888 at 4,28  composited",
+                "OUTPUT  SIZE       HZ     SCALE  ROTATION  AT      GUEST            GUEST AREA         PLANE       DISPLAY",
+                "eDP-1   1920x1080  59.94  1.25   0         0,0     work             1910x1040 at 5,35  overlay     DEL DELL U2720Q 5X4",
+                "DP-1    1080x1920  60     1      90        1920,0  work (screen 2)  1072x1888 at 4,28  composited  -",
             ]
         );
     }
