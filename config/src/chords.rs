@@ -19,6 +19,8 @@ pub enum ChordName {
     Previous,
     /// `panel`: the list of guests, and back.
     Panel,
+    /// `awake`: displays stay on without input until the screen is locked; again: they do not.
+    Awake,
 }
 
 /// A key that is held for the sake of a chord.
@@ -73,7 +75,7 @@ pub struct ChordConfig {
     pub chords: Vec<(ChordName, Keys)>,
 }
 
-const NAMES: [(&str, ChordName); 12] = [
+const NAMES: [(&str, ChordName); 13] = [
     ("slot_1", ChordName::Slot(1)),
     ("slot_2", ChordName::Slot(2)),
     ("slot_3", ChordName::Slot(3)),
@@ -86,9 +88,10 @@ const NAMES: [(&str, ChordName); 12] = [
     ("next", ChordName::Next),
     ("previous", ChordName::Previous),
     ("panel", ChordName::Panel),
+    ("awake", ChordName::Awake),
 ];
 const KNOWN: &[&str] = &[
-    "host", "panel", "next", "previous", "slot_1", "slot_2", "slot_3", "slot_4", "slot_5", "slot_6", "slot_7",
+    "host", "panel", "next", "previous", "awake", "slot_1", "slot_2", "slot_3", "slot_4", "slot_5", "slot_6", "slot_7",
     "slot_8", "slot_9",
 ];
 const PARTS: [(&str, HostPart); 8] = [
@@ -109,6 +112,7 @@ const CHORDS: &str = "host, or ctrl+alt, then shift or not, then a key by evdev'
 const ESC: u32 = 1;
 const ONE: u32 = 2;
 const TAB: u32 = 15;
+const A: u32 = 30;
 /// KEY_LEFTCTRL, KEY_LEFTSHIFT, KEY_RIGHTSHIFT, KEY_LEFTALT, KEY_RIGHTCTRL, KEY_RIGHTALT, KEY_LEFTMETA, KEY_RIGHTMETA.
 const MODIFIERS: [u32; 8] = [29, 42, 54, 56, 97, 100, 125, 126];
 /// KEY_POWER, KEY_SLEEP, KEY_WAKEUP, KEY_SUSPEND: the computer's own.
@@ -205,6 +209,7 @@ impl ChordName {
             Self::Next => (false, TAB),
             Self::Previous => (true, TAB),
             Self::Panel => (false, ESC),
+            Self::Awake => (false, A),
         };
         Keys { begins: Begins::Host, shift, code }
     }
@@ -412,7 +417,7 @@ mod tests {
             ("host = \"super+super\"", "line 2, chords.host: “super+super” is one key twice"),
             (
                 "lock = \"host+l\"",
-                "line 2, chords.lock: this key is unknown; allowed here: host, panel, next, previous, slot_1",
+                "line 2, chords.lock: this key is unknown; allowed here: host, panel, next, previous, awake",
             ),
             ("panel = 1", "line 2, chords.panel: this is an integer; use host, or ctrl+alt, then shift or not"),
         ] {

@@ -14,6 +14,8 @@ pub struct GuestDefinition {
     pub slot: Option<Slot>,
     /// Start with the shell.
     pub autostart: bool,
+    /// While it runs and is shown, displays stay on without input. Default false.
+    pub keep_awake: bool,
     /// Bytes, a multiple of 1 MiB.
     pub memory: u64,
     /// Virtual processors.

@@ -29,8 +29,20 @@ const MAX_CMDLINE: usize = 2047;
 /// Longest path, in bytes (Linux: PATH_MAX, with its end).
 const MAX_PATH: usize = 4095;
 
-const ROOT: &[&str] =
-    &["profile", "slot", "autostart", "memory", "cpus", "label", "machine", "boot", "gpu", "disk", "network"];
+const ROOT: &[&str] = &[
+    "profile",
+    "slot",
+    "autostart",
+    "keep_awake",
+    "memory",
+    "cpus",
+    "label",
+    "machine",
+    "boot",
+    "gpu",
+    "disk",
+    "network",
+];
 const PROFILES: &[(&str, Profile)] = &[
     ("linux", Profile::Linux),
     ("windows-11", Profile::Windows11),
@@ -106,6 +118,7 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
     let slot_value = root.get("slot");
     let slot = slot_value.as_ref().map(|v| v.integer(1..=9)).transpose()?.and_then(|n| Slot::new(i64::from(n)));
     let autostart = root.get("autostart").map(|v| v.boolean()).transpose()?.unwrap_or(false);
+    let keep_awake = root.get("keep_awake").map(|v| v.boolean()).transpose()?.unwrap_or(false);
     let memory = root.get("memory").map(|v| memory(&v)).transpose()?.unwrap_or(defaults.memory);
     let cpus = root.get("cpus").map(|v| v.integer(1..=MAX_CPUS)).transpose()?.unwrap_or(defaults.cpus);
 
@@ -132,6 +145,7 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
         profile,
         slot,
         autostart,
+        keep_awake,
         memory,
         cpus,
         label,

@@ -41,6 +41,7 @@ fn every_key_is_taken() {
         profile = "uefi"
         slot = 9
         autostart = true
+        keep_awake = true
         memory = "512MiB"
         cpus = 3
         [label]
@@ -71,6 +72,7 @@ fn every_key_is_taken() {
     );
     assert_eq!((guest.name.as_str(), guest.profile), ("work", Profile::Uefi));
     assert_eq!((guest.slot.unwrap().number(), guest.autostart, guest.memory, guest.cpus), (9, true, 512 << 20, 3));
+    assert!(guest.keep_awake);
     assert_eq!((guest.label.text.as_str(), guest.label.pattern), ("Büro", Pattern::Checks));
     assert_eq!(guest.label.color, LabelColor::Custom(Rgb(0x10, 0xa0, 0xf0)));
     assert_eq!(guest.machine.accel, Accel::Tcg);
@@ -88,6 +90,7 @@ fn every_key_is_taken() {
 fn a_profile_alone_is_a_whole_definition() {
     let guest = load("profile = \"linux\"");
     assert_eq!((guest.slot, guest.autostart, guest.memory, guest.cpus), (None, false, 2 << 30, 2));
+    assert!(!guest.keep_awake);
     assert_eq!((guest.label.text.as_str(), guest.label.pattern), ("work", Pattern::Solid));
     assert_eq!(
         (guest.machine.accel, guest.gpu.mode, guest.gpu.transport),
@@ -150,7 +153,7 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
     for (rest, wanted) in [
         (
             "memroy = 1",
-            "line 2, memroy: this key is unknown; allowed here: profile, slot, autostart, memory, cpus, label, machine, boot, gpu, disk, network",
+            "line 2, memroy: this key is unknown; allowed here: profile, slot, autostart, keep_awake, memory, cpus, label, machine, boot, gpu, disk, network",
         ),
         (
             "[label]\n\ncolour = \"red\"",
@@ -165,6 +168,7 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         ("cpus = 0x1_0000_0001", "line 2, cpus: 100000001 is not possible; use 1 to 255"),
         ("cpus = 1.5", "line 2, cpus: this is a number with a fraction; use 1 to 255"),
         ("autostart = \"yes\"", "line 2, autostart: this is a string; use true or false"),
+        ("keep_awake = 1", "line 2, keep_awake: this is an integer; use true or false"),
         ("label = \"x\"", "line 2, label: this is a string; use [label]"),
         ("[gpu]\nscanouts = 17", "line 3, gpu.scanouts: 17 is not possible; use 1 to 16"),
         ("[gpu]\nscanouts = 0", "line 3, gpu.scanouts: 0 is not possible; use 1 to 16"),

@@ -113,6 +113,7 @@ fn definition(profile: Profile, firmware: Firmware) -> GuestDefinition {
         profile,
         slot: None,
         autostart: false,
+        keep_awake: false,
         memory: 64 << 20,
         cpus: 2,
         label: Label { text: "work".to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },

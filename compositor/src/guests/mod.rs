@@ -197,6 +197,7 @@ impl Entry {
             known: definition.is_some(),
             state: self.life.state(),
             message: self.life.message().map(str::to_owned),
+            keep_awake: definition.is_some_and(|definition| definition.keep_awake),
         }
     }
 

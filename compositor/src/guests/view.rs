@@ -21,6 +21,8 @@ pub struct GuestView {
     pub state: GuestState,
     /// Why, in one sentence, where there is something to say.
     pub message: Option<String>,
+    /// While it runs and is shown, displays stay on without input.
+    pub keep_awake: bool,
 }
 
 /// How a guest that runs but has no definition is marked: gray, striped, and said to be unknown.
@@ -48,6 +50,7 @@ pub(crate) mod tests {
             known: true,
             state,
             message: None,
+            keep_awake: false,
         }
     }
 }

@@ -139,7 +139,8 @@ impl State {
         let focused = place.guest.is_some() && place.guest == self.shell.keyboard_owner();
         let has_keys = self.shell.has_keys();
         let labelled = view.as_ref().filter(|_| !has_keys);
-        let owner = Owner::of(labelled.map(|view| (view.label_view(), face::marks(view))), focused, has_keys);
+        let awake = self.shell.is_awake();
+        let owner = Owner::of(labelled.map(|view| (view.label_view(), face::marks(view, awake))), focused, has_keys);
         let mut scene = Scene { output: Some(id), ..Scene::default() };
 
         let now = Instant::now();

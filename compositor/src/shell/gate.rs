@@ -55,6 +55,10 @@ impl State {
                 shell.toggle_panel();
                 None
             }),
+            Verb::StayAwake => self.change(|shell, _| {
+                shell.toggle_awake();
+                None
+            }),
             Verb::Tell(sentence) => self.change(|shell, _| {
                 shell.show_panel(true, Some(sentence));
                 None

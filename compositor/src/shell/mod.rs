@@ -19,7 +19,7 @@ use crate::faces::panel::Panel;
 use crate::faces::switcher::Switcher;
 use crate::faces::{self, Face, Faces, Response, View};
 use crate::guests::GuestView;
-use phyllome_protocol::status::Mode;
+use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::focus::Focus;
@@ -43,6 +43,8 @@ pub struct Shell {
     chords: Chords,
     /// A guest that had the keys has ended: until then its card takes none, which were meant for the guest.
     card_deaf: Option<Instant>,
+    /// The person wants displays to stay on, until the next lock.
+    awake: bool,
     /// Nothing sets it yet but tests: there is no lock screen.
     locked: bool,
 }
@@ -108,6 +110,24 @@ impl Shell {
     /// Whether keys go to the card of the guest that is shown, which has ended or was not started.
     pub fn card_has_keys(&self) -> bool {
         !self.has_keys() && self.shown().is_some_and(|guest| !guest.state.is_alive())
+    }
+
+    /// Whether the person wants displays to stay on without input.
+    pub fn is_awake(&self) -> bool {
+        self.awake
+    }
+
+    /// Whether displays stay on without input: by the person's wish, or that of a guest that is shown and runs.
+    pub fn stays_awake(&self) -> bool {
+        let kept = |name: &GuestName| {
+            self.guest(name).is_some_and(|guest| guest.keep_awake && guest.state == GuestState::Running)
+        };
+        let mut shown = self.places().iter().enumerate().filter(|(index, _)| !self.covers(*index));
+        self.awake || shown.any(|(_, place)| place.guest.as_ref().is_some_and(kept))
+    }
+
+    fn toggle_awake(&mut self) {
+        self.awake = !self.awake;
     }
 
     /// Whether nothing of a guest is to be seen on output number `index`: a face hides it, or the screen is locked.
@@ -237,6 +257,7 @@ impl Shell {
     #[cfg(test)]
     pub(crate) fn set_locked(&mut self, locked: bool) {
         self.locked = locked;
+        self.awake &= !locked;
     }
 }
 

@@ -47,14 +47,18 @@ impl State {
             return;
         }
         let Some(until) = self.idle.arm() else { return };
-        let timer = self.loop_handle.insert_source(Timer::from_deadline(until), |_, _, state: &mut State| match state
-            .idle
-            .fired(Instant::now())
-        {
-            Fired::Wait(until) => TimeoutAction::ToInstant(until),
-            Fired::Sleep => {
-                state.outputs_sleep(true);
-                TimeoutAction::Drop
+        let timer = self.loop_handle.insert_source(Timer::from_deadline(until), |_, _, state: &mut State| {
+            let now = Instant::now();
+            if state.shell.stays_awake() {
+                // As if somebody were there; once it ends, a whole pause is to pass.
+                state.idle.activity(now);
+            }
+            match state.idle.fired(now) {
+                Fired::Wait(until) => TimeoutAction::ToInstant(until),
+                Fired::Sleep => {
+                    state.outputs_sleep(true);
+                    TimeoutAction::Drop
+                }
             }
         });
         if let Err(error) = timer {

@@ -62,6 +62,7 @@ pub fn guest(text: &str, slot: i64, color: LabelColor) -> GuestView {
         known: true,
         state: GuestState::Running,
         message: None,
+        keep_awake: false,
     }
 }
 

@@ -1,9 +1,12 @@
 //! Displays sleep without input and wake by it; what wakes them goes nowhere else.
 
 use super::client::{FrameMark, Keyboard};
-use super::fixture::{Fixture, name};
+use super::fixture::{Fixture, guest, name};
 use super::show::shown;
+use crate::guests::GuestView;
 use crate::shell::idle::Idle;
+use phyllome_config::guest::LabelColor;
+use phyllome_protocol::status::GuestState;
 use std::time::{Duration, Instant};
 
 const GREEN: u32 = 0x00_ff_00;
@@ -117,4 +120,63 @@ fn nothing_that_a_guest_does_wakes_the_displays() {
     window.surface.commit();
     shell.roundtrip(&mut red);
     assert!(shell.state.render.is_asleep());
+}
+
+/// Displays would sleep after so long; the turns that a test makes are longer.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn sleeps_within(shell: &mut Fixture, time: Duration) -> bool {
+    let until = Instant::now() + time;
+    while Instant::now() < until && !shell.state.render.is_asleep() {
+        shell.turn();
+    }
+    shell.state.render.is_asleep()
+}
+
+#[test]
+fn a_person_keeps_displays_awake_by_a_chord_until_they_say_otherwise_or_lock() {
+    let mut shell = Fixture::new();
+    let (_red, _window, _pool) = shown!(shell, "red", GREEN);
+    shell.settle();
+    let without = shell.shot("bar-asleep");
+    let awake = |shell: &mut Fixture| {
+        shell.state.handle_key(SUPER, true, 1);
+        tap(shell, A);
+        shell.state.handle_key(SUPER, false, 3);
+    };
+    awake(&mut shell);
+    shell.settle();
+    let with = shell.shot("bar-awake");
+    assert!(with.differs_outside(&shell.area(), &without).is_some(), "a mark in the bar");
+    shell.state.idle = Idle::new(Some(PAUSE), Instant::now());
+    shell.state.watch_idle();
+    assert!(!sleeps_within(&mut shell, 10 * PAUSE));
+    awake(&mut shell);
+    assert!(sleeps_within(&mut shell, Duration::from_secs(10)));
+    awake(&mut shell);
+    assert!(shell.state.shell.is_awake(), "a chord that wakes displays is made all the same");
+    shell.state.shell.set_locked(true);
+    assert!(!shell.state.shell.stays_awake());
+    shell.state.shell.set_locked(false);
+    assert!(!shell.state.shell.stays_awake());
+}
+
+#[test]
+fn a_guest_that_is_to_keep_displays_awake_does_while_it_runs_and_is_shown() {
+    let mut shell = Fixture::new();
+    let film = |state| GuestView { keep_awake: true, state, ..guest("red", 1, LabelColor::Red) };
+    let blue = || guest("blue", 2, LabelColor::Blue);
+    for (state, shown, stays) in [
+        (GuestState::Running, "red", true),
+        (GuestState::Running, "blue", false),
+        (GuestState::Paused, "red", false),
+        (GuestState::Crashed, "red", false),
+    ] {
+        shell.guests(vec![film(state), blue()]);
+        shell.show(shown);
+        assert_eq!(shell.state.shell.stays_awake(), stays, "{state:?} {shown}");
+    }
+    shell.guests(vec![film(GuestState::Running), blue()]);
+    shell.panel(true);
+    assert!(!shell.state.shell.stays_awake(), "it is not to be seen");
 }

@@ -76,7 +76,7 @@ fn table() -> impl Strategy<Value = ChordConfig> {
         (HostPart::Menu, Some(HostPart::RightCtrl)),
     ];
     let keys = (any::<bool>(), any::<bool>(), proptest::sample::select(vec![TAB, ESC, ONE, TWO, A, L, F1]));
-    let changes = proptest::collection::vec((0usize..14, keys), 0..4);
+    let changes = proptest::collection::vec((0usize..15, keys), 0..4);
     (proptest::sample::select(hosts.to_vec()), changes).prop_map(|((first, second), changes)| {
         let mut config = chords_of(first, second);
         for (at, (host, shift, code)) in changes {
@@ -140,6 +140,7 @@ proptest! {
                             Chord::Next | Chord::Previous => (focus, KeyOwner::Shell),
                             Chord::Panel if owner == KeyOwner::Shell => (focus, KeyOwner::Guest),
                             Chord::Panel => (focus, KeyOwner::Shell),
+                            Chord::Awake => (focus, owner),
                             Chord::Terminal(_) => unreachable!("carried out above"),
                         };
                         for decision in releases {

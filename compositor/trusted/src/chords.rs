@@ -25,6 +25,8 @@ pub enum Chord {
     Chosen,
     /// The list of guests: Super+Escape.
     Panel,
+    /// Displays stay on, or no longer: Super+A.
+    Awake,
     /// Ctrl+Alt+F1 to Ctrl+Alt+F12: the virtual terminal of this number.
     Terminal(u8),
 }
@@ -123,6 +125,7 @@ impl Chords {
                 },
             ),
             (self.panel(), "the list of guests: start, stop, pause, switch"),
+            (text(Chord::Awake).unwrap_or_default(), "displays stay on without input; again: they no longer do"),
             ("Ctrl+Alt+F1 … F12".to_owned(), "another virtual terminal, where the shell has the display itself"),
         ];
         rows.into_iter().filter(|(keys, _)| !keys.is_empty()).collect()
@@ -137,6 +140,7 @@ impl Chord {
             ChordName::Next => Self::Next,
             ChordName::Previous => Self::Previous,
             ChordName::Panel => Self::Panel,
+            ChordName::Awake => Self::Awake,
         })
     }
 
@@ -148,6 +152,7 @@ impl Chord {
             Self::Previous => Verb::Step { forward: false },
             Self::Chosen => Verb::Choose,
             Self::Panel => Verb::TogglePanel,
+            Self::Awake => Verb::StayAwake,
             Self::Terminal(number) => Verb::Terminal(number),
         }
     }
@@ -156,7 +161,7 @@ impl Chord {
     pub fn chooses(self) -> bool {
         match self {
             Self::Next | Self::Previous => true,
-            Self::Slot(_) | Self::Chosen | Self::Panel | Self::Terminal(_) => false,
+            Self::Slot(_) | Self::Chosen | Self::Panel | Self::Awake | Self::Terminal(_) => false,
         }
     }
 
@@ -217,7 +222,10 @@ mod tests {
         config.chords.retain(|(name, _)| !matches!(name, ChordName::Slot(2..) | ChordName::Next));
         let told = Chords::new(&config).told();
         let keys: Vec<_> = told.iter().map(|(keys, _)| keys.as_str()).collect();
-        assert_eq!(keys, ["Right Ctrl+1", "Right Ctrl+Shift+Tab", "Right Ctrl+Escape", "Ctrl+Alt+F1 … F12"]);
+        assert_eq!(
+            keys,
+            ["Right Ctrl+1", "Right Ctrl+Shift+Tab", "Right Ctrl+Escape", "Right Ctrl+A", "Ctrl+Alt+F1 … F12"]
+        );
     }
 
     #[test]

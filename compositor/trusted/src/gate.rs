@@ -35,6 +35,8 @@ pub enum Verb {
     TogglePanel,
     /// Show the panel with this sentence, which stands in it until it is closed.
     Tell(String),
+    /// Displays stay on without input until the screen is locked, or no longer.
+    StayAwake,
     /// Lock the screen.
     Lock,
     /// Switch to this virtual terminal.
@@ -115,7 +117,8 @@ fn askers(verb: &Verb) -> &'static [Asker] {
     use Asker::{Chord, Face, Pointer, Shell, Tool};
     match verb {
         Verb::Show(_) => &[Pointer, Face, Tool],
-        Verb::ShowSlot(_) | Verb::Step { .. } | Verb::Choose | Verb::TogglePanel | Verb::Terminal(_) => &[Chord],
+        Verb::ShowSlot(_) | Verb::Step { .. } | Verb::Choose | Verb::TogglePanel => &[Chord],
+        Verb::StayAwake | Verb::Terminal(_) => &[Chord],
         Verb::Panel { .. } => &[Face, Tool],
         Verb::ShowStarted(_) | Verb::Tell(_) => &[Shell],
         Verb::Lock => &[Chord, Face, Tool],
@@ -131,6 +134,8 @@ fn while_locked(verb: &Verb, from: Asker) -> bool {
     match verb {
         Verb::Show(_) | Verb::ShowSlot(_) | Verb::Step { .. } | Verb::Choose => false,
         Verb::Panel { .. } | Verb::TogglePanel | Verb::Tell(_) => false,
+        // A lock ends it.
+        Verb::StayAwake => false,
         Verb::SendKeys(..) | Verb::Capture(_) => false,
         // Which guest will be in front once it is unlocked.
         Verb::ShowStarted(_) => true,
@@ -162,6 +167,7 @@ mod tests {
             Verb::Choose,
             Verb::Panel { show: true },
             Verb::TogglePanel,
+            Verb::StayAwake,
             Verb::Tell("it was away".to_owned()),
             Verb::Lock,
             Verb::Terminal(2),
@@ -218,7 +224,8 @@ mod tests {
             assert!(Asker::ALL.iter().any(|from| allowed(&verb, *from, false).is_ok()), "{verb:?}");
         }
         let slot = Chord::Slot(Slot::new(3).unwrap());
-        for chord in [slot, Chord::Next, Chord::Previous, Chord::Chosen, Chord::Panel, Chord::Terminal(1)] {
+        for chord in [slot, Chord::Next, Chord::Previous, Chord::Chosen, Chord::Panel, Chord::Awake, Chord::Terminal(1)]
+        {
             assert!(allowed(&chord.verb(), Asker::Chord, false).is_ok(), "{chord:?}");
         }
     }

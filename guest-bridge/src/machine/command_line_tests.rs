@@ -31,6 +31,7 @@ fn guest() -> GuestDefinition {
         profile: Profile::Linux,
         slot: None,
         autostart: false,
+        keep_awake: false,
         memory: 2 << 30,
         cpus: 2,
         label: Label { text: "work".to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },

@@ -192,6 +192,7 @@ pub(crate) fn mark_icon(mark: Mark) -> &'static str {
     match mark {
         Mark::Paused => icons::PAUSED,
         Mark::NotResponding => icons::NOT_RESPONDING,
+        Mark::Awake => icons::AWAKE,
     }
 }
 

@@ -16,9 +16,9 @@ use phyllome_trusted::codes;
 use phyllome_trusted::frame::Mark;
 use phyllome_trusted::gate::Verb;
 
-/// The quiet marks in the bar.
-pub fn marks(guest: &GuestView) -> Vec<Mark> {
-    match guest.state {
+/// The quiet marks in the bar. `awake`: displays stay on without input.
+pub fn marks(guest: &GuestView, awake: bool) -> Vec<Mark> {
+    let mut marks = match guest.state {
         GuestState::Paused => vec![Mark::Paused],
         GuestState::Stopped
         | GuestState::Starting
@@ -26,7 +26,9 @@ pub fn marks(guest: &GuestView) -> Vec<Mark> {
         | GuestState::Stopping
         | GuestState::Crashed
         | GuestState::InternalError => Vec::new(),
-    }
+    };
+    marks.extend(awake.then_some(Mark::Awake));
+    marks
 }
 
 /// An icon of the project's own set.

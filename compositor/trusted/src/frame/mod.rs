@@ -76,4 +76,6 @@ pub enum Mark {
     Paused,
     /// The guest does not answer.
     NotResponding,
+    /// Displays stay on without input.
+    Awake,
 }
