@@ -238,6 +238,13 @@ impl Faces {
         self.open = vec![face];
     }
 
+    /// Asks above the panel, if that is on top.
+    pub fn ask(&mut self, dialog: Dialog) {
+        if let Some(Face::Panel(_)) = self.open.last() {
+            self.open.push(Face::Dialog(dialog));
+        }
+    }
+
     /// The guest has screen and keys again.
     pub fn close(&mut self) {
         self.open.clear();

@@ -284,6 +284,10 @@ impl State {
     fn reported(&mut self, name: &GuestName, report: Report, now: Instant) {
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
         entry.life.reported(report, now);
+        // Somebody else has pressed its power button.
+        if entry.life.state() == GuestState::Stopping && !entry.life.is_asked() {
+            self.await_end(name);
+        }
         self.sync_leds();
         self.settle_started(name);
     }

@@ -16,6 +16,9 @@ const MAX_WORD: usize = 48;
 /// Most features and classes of errors that are kept.
 const MAX_WORDS: usize = 64;
 
+/// How long a guest may take to power off before the person is asked what to do.
+pub const ANSWER: Duration = Duration::from_secs(30);
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
@@ -35,11 +38,15 @@ pub struct Life {
     report: Option<(Report, Instant)>,
     /// The person asked for its end.
     ending: bool,
+    /// When it was asked to power off, or the person said last that they wait longer.
+    asked: Option<Instant>,
+    /// It has not powered off in time.
+    silent: bool,
 }
 
 impl Default for Life {
     fn default() -> Self {
-        Self { state: GuestState::Stopped, message: None, report: None, ending: false }
+        Self { state: GuestState::Stopped, message: None, report: None, ending: false, asked: None, silent: false }
     }
 }
 
@@ -80,6 +87,35 @@ impl Life {
         self.ending
     }
 
+    /// It was asked to power off, or is given as long again.
+    pub fn asked_to_power_off(&mut self, now: Instant) {
+        self.asked = Some(now);
+        self.silent = false;
+    }
+
+    /// It is to do something else than to power off.
+    pub fn not_asked(&mut self) {
+        self.asked = None;
+        self.silent = false;
+    }
+
+    /// Whether it was asked to power off.
+    pub fn is_asked(&self) -> bool {
+        self.asked.is_some()
+    }
+
+    /// Looks whether a guest that was asked to power off has been given `patience` and runs still, whatever it says of
+    /// itself.
+    pub fn look(&mut self, now: Instant, patience: Duration) {
+        let due = self.asked.is_some_and(|asked| now.saturating_duration_since(asked) >= patience);
+        self.silent |= due && self.state.is_alive();
+    }
+
+    /// Whether it has not powered off in time.
+    pub fn is_silent(&self) -> bool {
+        self.silent
+    }
+
     /// It said how it is.
     pub fn reported(&mut self, report: Report, now: Instant) {
         let report = clean(report);
@@ -109,6 +145,7 @@ impl Life {
             self.message = if quiet { None } else { Some(self.obituary(exit, last_words)) };
         }
         self.ending = false;
+        self.not_asked();
         self.report = None;
     }
 
@@ -226,6 +263,28 @@ pub(crate) mod tests {
         life.starting();
         life.ended(Exit::Code(1), Some("the kernel /x does not exist\n"));
         assert_eq!((life.state(), life.message()), (GuestState::Crashed, Some("the kernel /x does not exist")));
+    }
+
+    #[test]
+    fn a_guest_that_runs_on_though_it_was_asked_to_power_off_is_silent_whatever_it_reports() {
+        let now = Instant::now();
+        for state in [GuestState::Stopping, GuestState::Running, GuestState::Paused] {
+            let mut life = running();
+            life.look(now + ANSWER, ANSWER);
+            assert!(!life.is_silent(), "nobody asked");
+            life.asked_to_power_off(now);
+            life.reported(report(state), now);
+            life.look(now + ANSWER - Duration::from_millis(1), ANSWER);
+            assert!(!life.is_silent());
+            life.look(now + ANSWER, ANSWER);
+            assert!(life.is_silent(), "{state:?}");
+            life.asked_to_power_off(now + ANSWER);
+            life.look(now + ANSWER, ANSWER);
+            assert!(!life.is_silent(), "it is given as long again");
+            life.look(now + 2 * ANSWER, ANSWER);
+            life.ended(Exit::Code(0), None);
+            assert!(!life.is_silent() && !life.is_asked());
+        }
     }
 
     #[test]

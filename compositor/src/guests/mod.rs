@@ -58,6 +58,8 @@ pub struct Options {
     pub program: PathBuf,
     /// How long a guest may take to greet: [`link::GREETING`].
     pub greeting: Duration,
+    /// How long a guest may take to power off before the person is asked what to do: [`life::ANSWER`].
+    pub answer: Duration,
 }
 
 /// A connection and the loop's hold on it.
@@ -197,6 +199,7 @@ impl Entry {
             known: definition.is_some(),
             state: self.life.state(),
             message: self.life.message().map(str::to_owned),
+            silent: self.life.is_silent(),
             keep_awake: definition.is_some_and(|definition| definition.keep_awake),
         }
     }

@@ -10,7 +10,7 @@ use phyllome_protocol::status::GuestState;
 use phyllome_protocol::text::printable;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::gate::Pass;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a guest may take to end after it was told to, before its phyllome-guest is killed.
 const GRACE: Duration = Duration::from_secs(3);
@@ -29,6 +29,8 @@ pub enum GuestTask {
     },
     /// Do this with every guest for which it makes sense.
     All(GuestVerb),
+    /// Give one that was asked to power off as long again.
+    WaitLonger(GuestName),
     /// Press these keys.
     SendKeys(GuestName, Vec<String>),
     /// Have all tell how they are.
@@ -46,6 +48,11 @@ impl State {
                 begun.map(|part| (vec![part], Vec::new()))
             }
             GuestTask::All(verb) => Ok(self.all_guests(verb)),
+            GuestTask::WaitLonger(name) => {
+                self.await_end(&name);
+                self.guests_changed();
+                Ok((Vec::new(), Vec::new()))
+            }
             GuestTask::SendKeys(name, keys) => self.send_keys(&name, keys).map(|part| (vec![part], Vec::new())),
             GuestTask::Report => Ok((self.ask_all_for_reports(), Vec::new())),
         }
@@ -74,10 +81,32 @@ impl State {
             GuestVerb::Start => self.spawn_guest(name),
             GuestVerb::Restart if !state.is_alive() => self.spawn_guest(name),
             GuestVerb::Kill => self.kill_guest(name),
-            GuestVerb::Shutdown | GuestVerb::Restart | GuestVerb::Pause | GuestVerb::Resume => {
+            GuestVerb::Shutdown => {
+                let asked = self.ask_guest(name, Request::Verb(verb), None)?;
+                self.await_end(name);
+                Ok(Awaited::Answer(asked))
+            }
+            GuestVerb::Restart | GuestVerb::Pause | GuestVerb::Resume => {
+                if let Some(entry) = self.guests.entries.get_mut(name) {
+                    entry.life.not_asked();
+                }
                 self.ask_guest(name, Request::Verb(verb), None).map(Awaited::Answer)
             }
         }
+    }
+
+    /// The guest was asked to power off: from now on it has some time, after which the person is asked what to do.
+    pub(super) fn await_end(&mut self, name: &GuestName) {
+        let answer = self.guests.options.answer;
+        if let Some(entry) = self.guests.entries.get_mut(name) {
+            entry.life.asked_to_power_off(Instant::now());
+        }
+        self.after(answer, name, move |state, name| {
+            if let Some(entry) = state.guests.entries.get_mut(name) {
+                entry.life.look(Instant::now(), answer);
+            }
+            state.guests_changed();
+        });
     }
 
     /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.

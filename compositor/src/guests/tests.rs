@@ -59,7 +59,9 @@ impl Host {
         assert_eq!(loaded.guests.len(), 2, "{:?}", loaded.problems);
         let runtime = RuntimeDir::open_in(&path).unwrap();
         let server = Server::new(runtime.shell_socket(), test_input);
-        let options = Options { runtime, places, config_dir: None, program, greeting: Duration::from_millis(300) };
+        let greeting = Duration::from_millis(300);
+        let answer = Duration::from_millis(200);
+        let options = Options { runtime, places, config_dir: None, program, greeting, answer };
         let event_loop = EventLoop::try_new().unwrap();
         let choice = BackendChoice::Headless { sizes: vec![(640, 480)], renderer: RendererKind::Pixman };
         let guests = Guests::new(options, loaded.guests, vec![]);

@@ -21,6 +21,8 @@ pub struct GuestView {
     pub state: GuestState,
     /// Why, in one sentence, where there is something to say.
     pub message: Option<String>,
+    /// It was asked to power off and has not done so in time.
+    pub silent: bool,
     /// While it runs and is shown, displays stay on without input.
     pub keep_awake: bool,
 }
@@ -50,6 +52,7 @@ pub(crate) mod tests {
             known: true,
             state,
             message: None,
+            silent: false,
             keep_awake: false,
         }
     }

@@ -169,7 +169,8 @@ impl State {
             let (x, y) = (signed(area.x), signed(area.y));
             scene.layers.push(Layer::Pixels { key: Key::Cover, pixels, x, y, clip: area, opaque: true });
         }
-        let band = self.ui.band(&owner, size.0, size.1, scale);
+        let notice = self.shell.notice(index).unwrap_or_default();
+        let band = self.ui.noticed_band(&owner, &notice, size.0, size.1, scale);
         for (number, strip) in band.iter().enumerate() {
             scene.layers.push(Layer::Pixels {
                 key: Key::Strip(id, number),

@@ -47,12 +47,14 @@ impl State {
                 None
             }),
             Verb::Choose => self.change(Shell::choose),
-            Verb::Panel { show } => self.change(|shell, _| {
+            Verb::Panel { show } => self.change(|shell, now| {
                 shell.show_panel(show, None);
+                shell.ask_what_waits(now);
                 None
             }),
-            Verb::TogglePanel => self.change(|shell, _| {
+            Verb::TogglePanel => self.change(|shell, now| {
                 shell.toggle_panel();
+                shell.ask_what_waits(now);
                 None
             }),
             Verb::StayAwake => self.change(|shell, _| {
@@ -70,6 +72,7 @@ impl State {
                 return self.task(GuestTask::One { name, verb, note: from == Asker::Face }, &pass);
             }
             Verb::All(verb) => return self.task(GuestTask::All(verb), &pass),
+            Verb::WaitLonger(name) => return self.task(GuestTask::WaitLonger(name), &pass),
             Verb::SendKeys(name, keys) => return self.task(GuestTask::SendKeys(name, keys), &pass),
             Verb::Capture(target) => return self.capture(&target, &pass).map(Done::Picture),
             Verb::Status => return self.task(GuestTask::Report, &pass),
@@ -136,6 +139,7 @@ impl State {
             .collect();
         let before = self.talking_to();
         self.shell.set_guests(views, self.guests.problems().to_vec());
+        self.shell.ask_what_waits(Instant::now());
         if self.output_owners() != self.shell.owners() {
             self.outputs_changed();
         }

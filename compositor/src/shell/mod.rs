@@ -15,6 +15,7 @@ mod sleep;
 
 pub use gate::Done;
 
+use crate::faces::dialog::Dialog;
 use crate::faces::panel::Panel;
 use crate::faces::switcher::Switcher;
 use crate::faces::{self, Face, Faces, Response, View};
@@ -213,6 +214,23 @@ impl Shell {
             self.notice = None;
             self.faces.close();
         }
+    }
+
+    /// Asks, in the list of guests, what has waited for somebody to look there. Nothing takes the keys from a guest by
+    /// itself: elsewhere the bar says that something waits ([`Shell::notice`]).
+    fn ask_what_waits(&mut self, now: Instant) {
+        let silent = self.guests.iter().find(|guest| guest.silent).map(|guest| guest.name.clone());
+        if let Some(name) = silent.filter(|_| !self.locked) {
+            self.faces.ask(Dialog::of_silent(name, now));
+        }
+    }
+
+    /// The line in the bar of output number `index`: what a person has to know although a guest fills the screen.
+    pub fn notice(&self, index: usize) -> Option<String> {
+        let shown = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?));
+        let silent = shown.filter(|guest| guest.silent && !self.has_keys())?;
+        let (label, panel) = (&silent.label.text, self.chords.panel());
+        Some(format!("{label} did not answer for 30 s. {panel}: wait longer or force it off"))
     }
 
     fn toggle_panel(&mut self) {

@@ -196,3 +196,21 @@ fn a_guest_that_is_forgotten_is_no_longer_shown() {
     shell.show(&name("play"), now);
     assert_eq!(shown(&shell), None);
 }
+
+#[test]
+fn tp11_a_guest_that_does_not_power_off_takes_no_keys_but_is_said_in_its_bar_and_asked_about_in_the_list() {
+    let (mut shell, now) = (shell(&[Running, Running]), Instant::now());
+    slot(&mut shell, 1, now);
+    let mut silent = guests(&[Running, Stopping]);
+    silent[1].silent = true;
+    shell.set_guests(silent, vec![]);
+    shell.ask_what_waits(now);
+    assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, None), "it is not shown");
+    slot(&mut shell, 2, now);
+    let said = "play did not answer for 30 s. Super+Escape: wait longer or force it off";
+    assert_eq!((shell.mode(), shell.notice(0).as_deref()), (Mode::Guest, Some(said)));
+    shell.toggle_panel();
+    shell.ask_what_waits(now);
+    assert_eq!((shell.mode(), shell.notice(0)), (Mode::Dialog, None));
+    assert_eq!(key(&mut shell, codes::ENTER, now + FLASH), [Verb::WaitLonger(name("play"))]);
+}

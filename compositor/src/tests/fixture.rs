@@ -62,6 +62,7 @@ pub fn guest(text: &str, slot: i64, color: LabelColor) -> GuestView {
         known: true,
         state: GuestState::Running,
         message: None,
+        silent: false,
         keep_awake: false,
     }
 }
@@ -85,7 +86,9 @@ impl Fixture {
         let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
         let program = path.join("no-such-program");
         let socket = runtime.shell_socket();
-        let options = guests::Options { runtime, places, config_dir: None, program, greeting: guests::link::GREETING };
+        let greeting = guests::link::GREETING;
+        let answer = guests::life::ANSWER;
+        let options = guests::Options { runtime, places, config_dir: None, program, greeting, answer };
         let choice = BackendChoice::Headless { sizes: sizes.to_vec(), renderer };
         let guests = Guests::new(options, Vec::new(), Vec::new());
         let server = control::Server::new(socket, true);

@@ -45,6 +45,8 @@ pub enum Verb {
     Guest(GuestName, GuestVerb),
     /// Do this with every guest for which it makes sense.
     All(GuestVerb),
+    /// Give a guest that was asked to power off as long again.
+    WaitLonger(GuestName),
     /// Press these keys in a guest, by name.
     SendKeys(GuestName, Vec<String>),
     /// Take a picture of an output or a guest.
@@ -125,6 +127,7 @@ fn askers(verb: &Verb) -> &'static [Asker] {
         // The shell starts those that are to start with it.
         Verb::Guest(_, GuestVerb::Start) => &[Face, Tool, Shell],
         Verb::Guest(..) | Verb::All(_) => &[Face, Tool],
+        Verb::WaitLonger(_) => &[Face],
         Verb::SendKeys(..) | Verb::Capture(_) | Verb::Status | Verb::Events | Verb::TestInput => &[Tool],
     }
 }
@@ -137,6 +140,7 @@ fn while_locked(verb: &Verb, from: Asker) -> bool {
         // A lock ends it.
         Verb::StayAwake => false,
         Verb::SendKeys(..) | Verb::Capture(_) => false,
+        Verb::WaitLonger(_) => false,
         // Which guest will be in front once it is unlocked.
         Verb::ShowStarted(_) => true,
         // A script that starts and stops guests at night goes on; nobody at the locked screen has a face that asks for
@@ -173,6 +177,7 @@ mod tests {
             Verb::Terminal(2),
             Verb::Guest(name(), GuestVerb::Kill),
             Verb::All(GuestVerb::Pause),
+            Verb::WaitLonger(name()),
             Verb::SendKeys(name(), vec!["a".to_owned()]),
             Verb::Capture(CaptureTarget::Default),
             Verb::Status,

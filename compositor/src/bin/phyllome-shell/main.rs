@@ -193,6 +193,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
             config_dir: options.config.clone(),
             program: guests::process::default_program(),
             greeting: guests::link::GREETING,
+            answer: guests::life::ANSWER,
         },
         loaded.guests,
         problems,

@@ -1,4 +1,4 @@
-//! A question about a guest that waits for an answer. It never defaults to yes: only Y means it; Enter, Escape and N
+//! A question that waits for an answer. It never defaults to yes: only Y means it; Enter, Escape and N
 //! leave things as they are (trusted-path promise 12).
 //!
 //! For a moment after it appears it ignores every key, so that what was meant for the face below answers nothing.
@@ -16,21 +16,54 @@ pub const DEAF: Duration = Duration::from_millis(500);
 /// The question.
 #[derive(Clone, Debug)]
 pub struct Dialog {
-    name: GuestName,
-    verb: GuestVerb,
+    ask: Ask,
     since: Instant,
+}
+
+/// What is asked.
+#[derive(Clone, Debug)]
+enum Ask {
+    /// Whether this is to be done with a guest.
+    Verb(GuestName, GuestVerb),
+    /// Whether a guest that was asked to power off, and runs on, is to be given more time.
+    Silent(GuestName),
 }
 
 impl Dialog {
     /// Asks whether `verb` is to be done with `name`, from `now` on.
     pub fn new(name: GuestName, verb: GuestVerb, now: Instant) -> Self {
-        Self { name, verb, since: now }
+        Self { ask: Ask::Verb(name, verb), since: now }
+    }
+
+    /// Asks whether to wait longer for a guest that was asked to power off, or to force it off.
+    pub fn of_silent(name: GuestName, now: Instant) -> Self {
+        Self { ask: Ask::Silent(name), since: now }
     }
 
     /// What is asked, up to the first “?”, and what it means.
     pub fn text(&self, guests: &[GuestView]) -> Option<String> {
-        let label = guests.iter().find(|guest| guest.name == self.name).map(|guest| guest.label.text.as_str());
-        self.verb.question(label.unwrap_or(self.name.as_str()))
+        let label = |name: &GuestName| {
+            let guest = guests.iter().find(|guest| guest.name == *name);
+            guest.map_or_else(|| name.to_string(), |guest| guest.label.text.clone())
+        };
+        match &self.ask {
+            Ask::Verb(name, verb) => verb.question(&label(name)),
+            Ask::Silent(name) => Some(format!(
+                "{} did not answer for 30 s. Wait longer or force it off? Y forces it off, and it loses what it has not saved; \
+                 Esc waits longer.",
+                label(name)
+            )),
+        }
+    }
+
+    /// What follows from yes, and from no.
+    fn answers(&self) -> [Vec<Verb>; 2] {
+        match &self.ask {
+            Ask::Verb(name, verb) => [vec![Verb::Guest(name.clone(), *verb)], Vec::new()],
+            Ask::Silent(name) => {
+                [vec![Verb::Guest(name.clone(), GuestVerb::Kill)], vec![Verb::WaitLonger(name.clone())]]
+            }
+        }
     }
 
     /// The person does something while it is on top.
@@ -38,8 +71,14 @@ impl Dialog {
         let deaf = now.saturating_duration_since(self.since) < DEAF;
         match input {
             FaceInput::Key { code, pressed: true, .. } if !deaf => match *code {
-                codes::Y => Reply::Answered(vec![Verb::Guest(self.name.clone(), self.verb)]),
-                codes::ESC | codes::N | codes::ENTER | codes::KP_ENTER => Reply::Answered(Vec::new()),
+                codes::Y => {
+                    let [yes, _] = self.answers();
+                    Reply::Answered(yes)
+                }
+                codes::ESC | codes::N | codes::ENTER | codes::KP_ENTER => {
+                    let [_, no] = self.answers();
+                    Reply::Answered(no)
+                }
                 _ => Reply::Nothing,
             },
             FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
@@ -48,8 +87,11 @@ impl Dialog {
         }
     }
 
-    /// Whether its guest still runs.
+    /// Whether there is still something to ask.
     pub fn still_makes_sense(&self, guests: &[GuestView]) -> bool {
-        guests.iter().any(|guest| guest.name == self.name && guest.state.is_alive())
+        guests.iter().any(|guest| match &self.ask {
+            Ask::Verb(name, _) => guest.name == *name && guest.state.is_alive(),
+            Ask::Silent(name) => guest.name == *name && guest.silent,
+        })
     }
 }

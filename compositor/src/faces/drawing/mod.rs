@@ -47,7 +47,7 @@ pub(super) type Extent = (u32, u32, u64);
 /// Draws the shell's own surfaces and keeps what did not change.
 pub struct Ui {
     bar: Surface<BarSurface>,
-    bands: Cache<(Owner, Extent), Vec<band::Strip>>,
+    bands: Cache<(Owner, String, Extent), Vec<band::Strip>>,
     messages: Cache<(Message, Extent), Pixels>,
     flashes: Cache<(LabelView, Extent), Pixels>,
     /// The pictures of faces.
@@ -69,17 +69,31 @@ impl Ui {
         })
     }
 
-    /// The band of an output of `output_w` × `output_h` physical pixels, bar included; the same strips again while
-    /// nothing has changed. To be asked for in every frame: it also tells what else is shown no longer.
-    pub fn band(&mut self, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Rc<Vec<band::Strip>> {
+    /// A band without a line of the host's in its bar.
+    #[cfg(test)]
+    pub(crate) fn band(&mut self, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Rc<Vec<band::Strip>> {
+        self.noticed_band(owner, "", output_w, output_h, scale)
+    }
+
+    /// The band of an output of `output_w` × `output_h` physical pixels, bar included, with `notice` as one line at the
+    /// right end of the bar; the same strips again while nothing has changed. To be asked for in every frame: it also
+    /// tells what else is shown no longer.
+    pub fn noticed_band(
+        &mut self,
+        owner: &Owner,
+        notice: &str,
+        output_w: u32,
+        output_h: u32,
+        scale: f64,
+    ) -> Rc<Vec<band::Strip>> {
         self.messages.frame();
         self.flashes.frame();
         self.faces.frame();
-        let key = (owner.clone(), (output_w, output_h, scale.to_bits()));
+        let key = (owner.clone(), notice.to_owned(), (output_w, output_h, scale.to_bits()));
         if let Some(strips) = self.bands.get(&key) {
             return strips;
         }
-        let text = self.bar_text(owner, output_w, scale);
+        let text = self.bar_text(owner, notice, output_w, scale);
         let strips = band::draw(owner, &text, output_w, output_h, scale);
         self.bands.put(key, strips)
     }
@@ -115,7 +129,7 @@ impl Ui {
     }
 
     /// Label, number and marks of an output's bar; where nothing of them is, it is transparent.
-    fn bar_text(&self, owner: &Owner, output_w: u32, scale: f64) -> Pixels {
+    fn bar_text(&self, owner: &Owner, notice: &str, output_w: u32, scale: f64) -> Pixels {
         let look = band::Look::of(owner);
         let (width, height) = band::text_size(output_w, scale);
         if width > MAX_SIDE || height > MAX_SIDE {
@@ -138,6 +152,7 @@ impl Ui {
         bar.set_slot(slot.map(|slot| SharedString::from(slot.to_string())).unwrap_or_default());
         let paths: Vec<SharedString> = marks.iter().map(|mark| mark_icon(*mark).into()).collect();
         bar.set_marks(ModelRc::from(paths.as_slice()));
+        bar.set_notice(clean(notice).into());
         let room = bar.get_label_room();
         let label = text::cut_middle(&clean(label), |candidate| {
             bar.set_label(candidate.into());

@@ -27,6 +27,7 @@ pub fn marks(guest: &GuestView, awake: bool) -> Vec<Mark> {
         | GuestState::Crashed
         | GuestState::InternalError => Vec::new(),
     };
+    marks.extend(guest.silent.then_some(Mark::NotResponding));
     marks.extend(awake.then_some(Mark::Awake));
     marks
 }
@@ -70,9 +71,12 @@ pub fn panel_row(guest: &GuestView) -> PanelRow {
             GuestState::Starting | GuestState::Paused | GuestState::Stopping => StateTone::Warning,
             GuestState::Crashed | GuestState::InternalError => StateTone::Danger,
         },
-        message: guest.message.clone().unwrap_or_default(),
+        message: guest.message.clone().or(guest.silent.then(|| SILENT.to_owned())).unwrap_or_default(),
     }
 }
+
+/// What is said of a guest that was asked to power off and runs on.
+const SILENT: &str = "It did not answer for 30 s.";
 
 /// What stands in the guest's area while it has no picture. What helps is said in keys that work while it stands there.
 pub fn card(guest: &GuestView, chords: &Chords) -> Message {
@@ -85,6 +89,11 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
         GuestState::Paused => {
             (Icon::Paused, format!("{label} is paused."), format!("{panel}, then P, lets it run again"))
         }
+        GuestState::Stopping if guest.silent => (
+            Icon::NotResponding,
+            format!("{label} did not answer for 30 s."),
+            format!("{panel} asks whether to wait longer or to force it off"),
+        ),
         GuestState::Stopping => (Icon::Starting, format!("{label} is shutting down."), String::new()),
         GuestState::Crashed => (Icon::Crashed, format!("{label} has crashed."), "Enter starts it again".to_owned()),
         GuestState::InternalError => (

@@ -150,3 +150,25 @@ fn only_what_moves_the_selection_repeats() {
     let repeating: Vec<u32> = (0..=codes::LAST).filter(|code| panel.faces.repeats(*code)).collect();
     assert_eq!(repeating, [codes::UP, codes::DOWN]);
 }
+
+#[test]
+fn a_guest_that_did_not_power_off_is_asked_about_and_only_y_forces_it_off() {
+    let now = Instant::now();
+    for (code, forces) in [(codes::Y, true), (codes::ENTER, false), (codes::ESC, false), (codes::N, false)] {
+        let mut panel = Open::over(two());
+        let work = panel.name(0);
+        panel.guests[0].silent = true;
+        panel.faces.ask(Dialog::of_silent(work.clone(), now));
+        let question = panel.view().question.unwrap();
+        assert!(question.starts_with("work did not answer for 30 s. Wait longer or force it off?"), "{question}");
+        assert_eq!(panel.key(code, now), [], "it is deaf at first");
+        let verb = if forces { Verb::Guest(work, GuestVerb::Kill) } else { Verb::WaitLonger(work) };
+        assert_eq!(panel.key(code, now + DEAF), [verb]);
+        assert!(panel.view().question.is_none());
+    }
+    let mut panel = Open::over(two());
+    panel.guests[0].silent = true;
+    panel.faces.ask(Dialog::of_silent(panel.name(0), now));
+    panel.change(two());
+    assert!(panel.view().question.is_none(), "it has answered");
+}

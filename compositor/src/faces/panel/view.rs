@@ -163,7 +163,7 @@ fn in_two(question: &str) -> (String, String) {
 
 /// What the marks in the bar mean.
 fn legend() -> Vec<LegendMark> {
-    [(Mark::Paused, "paused"), (Mark::Awake, "displays stay on")]
+    [(Mark::Paused, "paused"), (Mark::NotResponding, "does not answer"), (Mark::Awake, "displays stay on")]
         .map(|(mark, words)| LegendMark { icon: drawing::mark_icon(mark).into(), words: words.into() })
         .into()
 }

@@ -6,6 +6,7 @@ use phyllome_protocol::control::{FromGuest, Request};
 use phyllome_protocol::framing;
 use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
 use phyllome_protocol::status::{GuestState, Mode};
+use phyllome_trusted::gate::{Asker, Verb};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 
@@ -164,4 +165,25 @@ fn the_sockets_mode_keeps_others_out_and_it_goes_when_the_shell_ends() {
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     host.state.stop_control();
     assert!(!path.exists() && host.folder.path().exists());
+}
+
+#[test]
+fn a_guest_that_ignores_its_power_button_is_silent_after_a_while_and_again_after_a_person_waits_longer() {
+    let mut host = Host::new("exit 9");
+    host.start();
+    let mut work = Peer::of(&mut host, "work");
+    let silent = |host: &mut Host| host.state.shell.guest(&name("work")).unwrap().silent;
+    for state in [GuestState::Stopping, GuestState::Running] {
+        let shutdown = Verb::Guest(name("work"), GuestVerb::Shutdown);
+        host.state.act(shutdown, Asker::Face).unwrap();
+        assert!(!silent(&mut host), "not at once");
+        let asked = work.asked(&mut host);
+        work.line.send(&FromGuest::Done { id: asked.id });
+        work.report(state);
+        host.wait_state("work", state);
+        host.wait("the shell to notice", silent);
+        host.state.act(Verb::WaitLonger(name("work")), Asker::Face).unwrap();
+        assert!(!silent(&mut host));
+        host.wait("the shell to notice again", silent);
+    }
 }
