@@ -122,7 +122,7 @@ impl State {
             render: Render::new(),
             ui: Ui::new()?,
             guests,
-            input: input::Input::new(config.input.clone(), chords.clone()),
+            input: input::Input::new(config.input.clone(), chords.clone(), config.session.new_keyboards),
             shell: shell::Shell::new(chords),
             idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),
             control,

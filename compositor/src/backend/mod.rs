@@ -55,6 +55,14 @@ impl Backend {
         }
     }
 
+    /// Whether devices and displays are another session's for now.
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Headless(_) | Self::Nested(_) => false,
+            Self::Kms(kms) => kms.is_away(),
+        }
+    }
+
     /// What draws.
     pub fn renderer(&self) -> RendererKind {
         match self {

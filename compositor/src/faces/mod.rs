@@ -245,6 +245,14 @@ impl Faces {
         }
     }
 
+    /// A question about a keyboard is no longer to be asked.
+    pub fn forget_keyboard(&mut self) {
+        self.open.retain(|face| match face {
+            Face::Dialog(dialog) => !dialog.is_of_keyboard(),
+            Face::Switcher(_) | Face::Panel(_) => true,
+        });
+    }
+
     /// The guest has screen and keys again.
     pub fn close(&mut self) {
         self.open.clear();

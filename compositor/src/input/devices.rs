@@ -9,7 +9,7 @@ use super::{leds, settings};
 use crate::State;
 use crate::monotonic;
 use crate::outputs::Output;
-use input::Device;
+use input::{Device, DeviceCapability};
 use phyllome_trusted::codes;
 use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::{
@@ -21,9 +21,12 @@ use smithay::backend::input::{
 use smithay::backend::libinput::LibinputInputBackend;
 use smithay::reexports::input;
 use smithay::utils::{Point, Size, Transform};
+use std::time::Instant;
 
 /// Units of a finger's or a knob's way that count as one notch of a wheel, as most compositors have it.
 const NOTCH: f64 = 15.0;
+/// Longest name of a device in a sentence, in characters.
+const MAX_NAME: usize = 40;
 /// Parts of a notch that a wheel can tell.
 const PARTS: f64 = 120.0;
 
@@ -51,6 +54,13 @@ impl Devices {
     fn remove(&mut self, device: &Device) -> Option<DeviceId> {
         let at = self.known.iter().position(|(known, _)| known == device)?;
         Some(self.known.swap_remove(at).1)
+    }
+
+    /// What a device calls itself, printable and short.
+    pub(super) fn name(&self, device: DeviceId) -> String {
+        let known = self.known.iter().find(|(_, id)| *id == device);
+        let name = known.map_or("without a name", |(device, _)| device.name()).replace(['?', '“', '”'], ".");
+        phyllome_protocol::text::printable(&name, MAX_NAME)
     }
 
     /// Every device, for its lights.
@@ -182,7 +192,14 @@ impl State {
             crate::faces::drawing::clean(device.name()),
             device.sysname()
         );
-        self.input.devices.id(&device);
+        let id = self.input.devices.id(&device);
+        if device.has_capability(DeviceCapability::Keyboard) {
+            let has = |code: &u32| device.keyboard_has_key(*code) == Ok(true);
+            let letters = [codes::Y, codes::N, codes::ESC, codes::ENTER].iter().all(has);
+            let (vendor, product) = (device.id_vendor(), device.id_product());
+            let identity = format!("{} {vendor:04x}:{product:04x} {}", device.sysname(), device.name());
+            self.input.keyboards.came(id, identity, letters, Instant::now());
+        }
         settings::apply(&mut device, &self.input.config);
         leds::light(&mut device, self.input.lights.unwrap_or_default());
     }
@@ -195,6 +212,8 @@ impl State {
         );
         if let Some(id) = self.input.devices.remove(device) {
             self.device_unplugged(id, monotonic::now_ms());
+            self.input.keyboards.went(id, self.backend.is_away());
+            self.keyboards_changed();
         }
     }
 

@@ -21,12 +21,14 @@ use crate::monotonic;
 use crate::shell::Done;
 use crate::wayland::seat::GuestInput;
 use phyllome_config::input::InputConfig;
+use phyllome_config::session::NewKeyboards;
 use phyllome_protocol::control::Leds;
 use phyllome_trusted::attention::{Attention, Decision, KeyOwner};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::codes;
-use phyllome_trusted::gate::Asker;
+use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::{DeviceId, Held};
+use phyllome_trusted::keyboards::{Keyboards, Typing};
 use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;
@@ -38,6 +40,8 @@ pub struct Input {
     /// `[pointer]` and its like of shell.toml.
     config: InputConfig,
     devices: devices::Devices,
+    /// Which keyboards may type.
+    pub(crate) keyboards: Keyboards,
     /// Keys that are down on any device.
     keys: Held,
     /// Buttons that are down on any device.
@@ -54,9 +58,16 @@ pub struct Input {
 }
 
 impl Input {
-    /// Nothing is pressed. `config`: how devices are to be set that are plugged in.
-    pub fn new(config: InputConfig, chords: Chords) -> Self {
-        Self { attention: Attention::new(chords), config, ..Self::default() }
+    /// Nothing is pressed. `config`: how devices are to be set that are plugged in; `new_keyboards`: what becomes of
+    /// keyboards among them.
+    pub fn new(config: InputConfig, chords: Chords, new_keyboards: NewKeyboards) -> Self {
+        let keyboards = Keyboards::new(new_keyboards == NewKeyboards::Ask);
+        Self { attention: Attention::new(chords), config, keyboards, ..Self::default() }
+    }
+
+    /// The keyboard that is to be asked about, and what it calls itself.
+    pub(crate) fn asked_keyboard(&self) -> Option<(DeviceId, String)> {
+        self.keyboards.asked().map(|device| (device, self.devices.name(device)))
     }
 }
 
@@ -81,6 +92,11 @@ impl State {
 
     /// A key of one keyboard among several. What two of them hold is released when both let go.
     pub fn device_key(&mut self, device: DeviceId, code: u32, pressed: bool, time_ms: u32) {
+        match self.input.keyboards.typed(device) {
+            Typing::Counts => {}
+            Typing::Asks => return self.keyboards_changed(),
+            Typing::Nothing => return,
+        }
         let wakes = self.note_activity();
         if self.input.keys.change(device, code, pressed) {
             self.key_changed(code, pressed, time_ms, wakes);
@@ -89,6 +105,12 @@ impl State {
             // What has woken the displays is eaten, its release included; a chord that it begins still works.
             self.release_everything();
         }
+    }
+
+    /// Another keyboard is to be asked about, or none.
+    fn keyboards_changed(&mut self) {
+        let done = self.act(Verb::NewKeyboard(self.input.asked_keyboard()), Asker::Shell);
+        self.passed_over(done);
     }
 
     fn key_changed(&mut self, code: u32, pressed: bool, time_ms: u32, wakes: bool) {

@@ -72,6 +72,15 @@ impl State {
                 return self.task(GuestTask::One { name, verb, note: from == Asker::Face }, &pass);
             }
             Verb::All(verb) => return self.task(GuestTask::All(verb), &pass),
+            Verb::NewKeyboard(keyboard) => self.change(|shell, now| {
+                shell.set_keyboard(keyboard);
+                shell.ask_what_waits(now);
+                None
+            }),
+            Verb::Keyboard { device, may } => {
+                self.input.keyboards.answer(device, may);
+                return self.act(Verb::NewKeyboard(self.input.asked_keyboard()), Asker::Shell);
+            }
             Verb::WaitLonger(name) => return self.task(GuestTask::WaitLonger(name), &pass),
             Verb::SendKeys(name, keys) => return self.task(GuestTask::SendKeys(name, keys), &pass),
             Verb::Capture(target) => return self.capture(&target, &pass).map(Done::Picture),
@@ -125,8 +134,8 @@ impl State {
 
     /// Takes over what the registry knows now, if it is anything new.
     pub fn guests_changed(&mut self) {
-        let views = self.guests.views();
-        if views == self.shell.guests && self.guests.problems() == self.shell.problems {
+        let (views, problems) = (self.guests.views(), self.guests.problems());
+        if views == self.shell.guests && problems == self.shell.problems {
             return;
         }
         let changed: Vec<_> = views
@@ -138,7 +147,7 @@ impl State {
             .map(|view| Event::State { name: view.name.clone(), state: view.state, message: view.message.clone() })
             .collect();
         let before = self.talking_to();
-        self.shell.set_guests(views, self.guests.problems().to_vec());
+        self.shell.set_guests(views, problems);
         self.shell.ask_what_waits(Instant::now());
         if self.output_owners() != self.shell.owners() {
             self.outputs_changed();

@@ -24,6 +24,7 @@ use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::focus::Focus;
+use phyllome_trusted::held::DeviceId;
 use phyllome_trusted::places::Place;
 use std::time::{Duration, Instant};
 
@@ -44,6 +45,8 @@ pub struct Shell {
     chords: Chords,
     /// A guest that had the keys has ended: until then its card takes none, which were meant for the guest.
     card_deaf: Option<Instant>,
+    /// A keyboard that was plugged in presses keys, which count for nothing yet, and what it calls itself.
+    keyboard: Option<(DeviceId, String)>,
     /// The person wants displays to stay on, until the next lock.
     awake: bool,
     /// Nothing sets it yet but tests: there is no lock screen.
@@ -223,14 +226,34 @@ impl Shell {
         if let Some(name) = silent.filter(|_| !self.locked) {
             self.faces.ask(Dialog::of_silent(name, now));
         }
+        if let Some((device, name)) = self.keyboard.as_ref().filter(|_| !self.locked) {
+            self.faces.ask(Dialog::of_keyboard(*device, name.clone(), now));
+        }
+    }
+
+    /// This keyboard is to be asked about from now on, or none.
+    fn set_keyboard(&mut self, keyboard: Option<(DeviceId, String)>) {
+        if self.keyboard != keyboard {
+            self.faces.forget_keyboard();
+            self.keyboard = keyboard;
+        }
     }
 
     /// The line in the bar of output number `index`: what a person has to know although a guest fills the screen.
     pub fn notice(&self, index: usize) -> Option<String> {
+        if self.has_keys() {
+            return None;
+        }
+        let panel = self.chords.panel();
         let shown = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?));
-        let silent = shown.filter(|guest| guest.silent && !self.has_keys())?;
-        let (label, panel) = (&silent.label.text, self.chords.panel());
-        Some(format!("{label} did not answer for 30 s. {panel}: wait longer or force it off"))
+        if let Some(silent) = shown.filter(|guest| guest.silent) {
+            return Some(format!(
+                "{} did not answer for 30 s. {panel}: wait longer or force it off",
+                silent.label.text
+            ));
+        }
+        let (_, name) = self.keyboard.as_ref()?;
+        Some(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not"))
     }
 
     fn toggle_panel(&mut self) {

@@ -6,6 +6,7 @@
 //! is no `_` here: a new verb does not compile before somebody has said who may ask for it and whether a lock stands in
 //! its way.
 
+use crate::held::DeviceId;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::{GuestName, GuestVerb, Slot};
 use std::fmt;
@@ -47,6 +48,15 @@ pub enum Verb {
     All(GuestVerb),
     /// Give a guest that was asked to power off as long again.
     WaitLonger(GuestName),
+    /// This keyboard, by what it calls itself, is to be asked about, or none.
+    NewKeyboard(Option<(DeviceId, String)>),
+    /// Whether a keyboard that was plugged in may type.
+    Keyboard {
+        /// Which.
+        device: DeviceId,
+        /// It may.
+        may: bool,
+    },
     /// Press these keys in a guest, by name.
     SendKeys(GuestName, Vec<String>),
     /// Take a picture of an output or a guest.
@@ -122,12 +132,12 @@ fn askers(verb: &Verb) -> &'static [Asker] {
         Verb::ShowSlot(_) | Verb::Step { .. } | Verb::Choose | Verb::TogglePanel => &[Chord],
         Verb::StayAwake | Verb::Terminal(_) => &[Chord],
         Verb::Panel { .. } => &[Face, Tool],
-        Verb::ShowStarted(_) | Verb::Tell(_) => &[Shell],
+        Verb::ShowStarted(_) | Verb::Tell(_) | Verb::NewKeyboard(_) => &[Shell],
         Verb::Lock => &[Chord, Face, Tool],
         // The shell starts those that are to start with it.
         Verb::Guest(_, GuestVerb::Start) => &[Face, Tool, Shell],
         Verb::Guest(..) | Verb::All(_) => &[Face, Tool],
-        Verb::WaitLonger(_) => &[Face],
+        Verb::WaitLonger(_) | Verb::Keyboard { .. } => &[Face],
         Verb::SendKeys(..) | Verb::Capture(_) | Verb::Status | Verb::Events | Verb::TestInput => &[Tool],
     }
 }
@@ -140,9 +150,9 @@ fn while_locked(verb: &Verb, from: Asker) -> bool {
         // A lock ends it.
         Verb::StayAwake => false,
         Verb::SendKeys(..) | Verb::Capture(_) => false,
-        Verb::WaitLonger(_) => false,
-        // Which guest will be in front once it is unlocked.
-        Verb::ShowStarted(_) => true,
+        Verb::WaitLonger(_) | Verb::Keyboard { .. } => false,
+        // Which guest will be in front once it is unlocked, and what is asked then.
+        Verb::ShowStarted(_) | Verb::NewKeyboard(_) => true,
         // A script that starts and stops guests at night goes on; nobody at the locked screen has a face that asks for
         // it.
         Verb::Guest(..) | Verb::All(_) => from != Asker::Face,
@@ -178,6 +188,8 @@ mod tests {
             Verb::Guest(name(), GuestVerb::Kill),
             Verb::All(GuestVerb::Pause),
             Verb::WaitLonger(name()),
+            Verb::NewKeyboard(Some((DeviceId::ONLY, "stick".to_owned()))),
+            Verb::Keyboard { device: DeviceId::ONLY, may: true },
             Verb::SendKeys(name(), vec!["a".to_owned()]),
             Verb::Capture(CaptureTarget::Default),
             Verb::Status,

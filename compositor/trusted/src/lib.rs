@@ -13,5 +13,6 @@ pub mod focus;
 pub mod frame;
 pub mod gate;
 pub mod held;
+pub mod keyboards;
 pub mod pixels;
 pub mod places;

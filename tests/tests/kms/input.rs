@@ -51,7 +51,8 @@ fn light(rig: &Rig, name: &str) -> Result<String> {
 #[test]
 fn keys_reach_one_guest_and_chords_none() -> Result<()> {
     let guests = [guest("work", 1, "green", Mode::Prompt), guest("play", 2, "blue", Mode::Prompt)];
-    let options = RigOptions::new(&guests)?;
+    let mut options = RigOptions::new(&guests)?;
+    options.config = Some("[input]\nnew_keyboards = \"allow\"\n".to_owned());
     on_rig("keys_reach_one_guest_and_chords_none", options, |rig| {
         start(rig, "work")?;
         start(rig, "play")?;

@@ -169,6 +169,10 @@ impl Kms {
         &self.outputs
     }
 
+    pub(super) fn is_away(&self) -> bool {
+        self.paused || self.seat.is_none()
+    }
+
     pub(super) fn outputs_mut(&mut self) -> &mut [Output] {
         &mut self.outputs
     }

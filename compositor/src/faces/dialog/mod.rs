@@ -8,6 +8,7 @@ use crate::guests::GuestView;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
 use phyllome_trusted::gate::Verb;
+use phyllome_trusted::held::DeviceId;
 use std::time::{Duration, Instant};
 
 /// How long a question ignores keys after it appears.
@@ -27,6 +28,8 @@ enum Ask {
     Verb(GuestName, GuestVerb),
     /// Whether a guest that was asked to power off, and runs on, is to be given more time.
     Silent(GuestName),
+    /// Whether a keyboard that was plugged in may type, and what it calls itself.
+    Keyboard(DeviceId, String),
 }
 
 impl Dialog {
@@ -38,6 +41,16 @@ impl Dialog {
     /// Asks whether to wait longer for a guest that was asked to power off, or to force it off.
     pub fn of_silent(name: GuestName, now: Instant) -> Self {
         Self { ask: Ask::Silent(name), since: now }
+    }
+
+    /// Asks whether a keyboard that was plugged in may type. `name`: what it calls itself, printable and bounded.
+    pub fn of_keyboard(device: DeviceId, name: String, now: Instant) -> Self {
+        Self { ask: Ask::Keyboard(device, name), since: now }
+    }
+
+    /// Whether it is about a keyboard.
+    pub fn is_of_keyboard(&self) -> bool {
+        matches!(self.ask, Ask::Keyboard(..))
     }
 
     /// What is asked, up to the first “?”, and what it means.
@@ -53,6 +66,10 @@ impl Dialog {
                  Esc waits longer.",
                 label(name)
             )),
+            Ask::Keyboard(_, name) => Some(format!(
+                "Let the new keyboard “{name}” type? Y lets it; Esc keeps it silent until it is plugged in again. If you have \
+                 plugged in none, something else pretends to be one."
+            )),
         }
     }
 
@@ -63,6 +80,7 @@ impl Dialog {
             Ask::Silent(name) => {
                 [vec![Verb::Guest(name.clone(), GuestVerb::Kill)], vec![Verb::WaitLonger(name.clone())]]
             }
+            Ask::Keyboard(device, _) => [true, false].map(|may| vec![Verb::Keyboard { device: *device, may }]),
         }
     }
 
@@ -89,9 +107,11 @@ impl Dialog {
 
     /// Whether there is still something to ask.
     pub fn still_makes_sense(&self, guests: &[GuestView]) -> bool {
-        guests.iter().any(|guest| match &self.ask {
-            Ask::Verb(name, _) => guest.name == *name && guest.state.is_alive(),
-            Ask::Silent(name) => guest.name == *name && guest.silent,
-        })
+        let guest = |name: &GuestName| guests.iter().find(|guest| guest.name == *name);
+        match &self.ask {
+            Ask::Verb(name, _) => guest(name).is_some_and(|guest| guest.state.is_alive()),
+            Ask::Silent(name) => guest(name).is_some_and(|guest| guest.silent),
+            Ask::Keyboard(..) => true,
+        }
     }
 }
