@@ -187,7 +187,7 @@ impl State {
         let any = |which: fn(u32) -> bool| down.iter().any(|held| which(*held));
         let modifiers =
             faces::Modifiers { shift: any(codes::is_shift), ctrl: any(codes::is_ctrl), alt: any(codes::is_alt) };
-        let text = if pressed { self.text_of_key(code, down) } else { String::new() };
+        let text = self.type_key(code, pressed, down);
         faces::FaceInput::Key { code, pressed, modifiers, text }
     }
 

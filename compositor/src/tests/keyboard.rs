@@ -4,12 +4,14 @@ use super::client::{Client, Keyboard};
 use super::fixture::{Fixture, guest, name};
 use super::show::shown;
 use phyllome_config::guest::LabelColor;
+use phyllome_protocol::control::Leds;
 use phyllome_protocol::status::GuestState;
 
 const GREEN: u32 = 0x00_ff_00;
 const A: u32 = 30;
 const LEFT_SHIFT: u32 = 42;
 const CAPS_LOCK: u32 = 58;
+const DOWN: u32 = 108;
 
 /// Both guests with a scanout and a keyboard, red shown.
 fn two_typists(shell: &mut Fixture) -> (Client, Client) {
@@ -120,4 +122,28 @@ fn tp05_a_guest_that_ends_loses_the_keyboard_and_the_focus_mark() {
     shell.roundtrip(&mut red);
     assert_eq!(red.events.keyboard.last(), Some(&Keyboard::Leave));
     assert_ne!(shell.shot("not-focused").at(1, 400), focused);
+}
+
+#[test]
+fn a_lock_that_is_pressed_in_a_face_counts_for_its_text_and_lights_its_light() {
+    let mut shell = Fixture::new();
+    let (mut red, mut blue) = two_typists(&mut shell);
+    shell.panel(true);
+    hear(&mut shell, [&mut red, &mut blue]);
+    red.events.keyboard.clear();
+    let tap = |shell: &mut Fixture, code| [true, false].map(|pressed| shell.state.handle_key(code, pressed, 0));
+    for (caps, text) in [(false, "a"), (true, "A"), (false, "a"), (true, "A")] {
+        assert_eq!(shell.state.lights(), Leds { caps, ..Leds::default() });
+        assert_eq!(shell.state.type_key(A, true, []), text);
+        assert_eq!(shell.state.type_key(A, false, []), "");
+        tap(&mut shell, CAPS_LOCK);
+    }
+    tap(&mut shell, CAPS_LOCK);
+    // Held over the way back: no guest hears of either half.
+    shell.state.handle_key(DOWN, true, 0);
+    shell.panel(false);
+    shell.state.handle_key(DOWN, false, 0);
+    hear(&mut shell, [&mut red, &mut blue]);
+    assert_eq!(red.events.keyboard, [Keyboard::Enter(Vec::new()), Keyboard::Modifiers(0, 0, 2)]);
+    assert_eq!(blue.events.keyboard, []);
 }

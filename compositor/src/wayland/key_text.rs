@@ -1,15 +1,19 @@
 //! What a key types by the keymap, for the shell's own faces: guests make their own text of their keys.
 //!
 //! Worked out anew for each key, from the seat's keymap, the locks of its keyboard and the keys that are down: nothing
-//! is kept that could go wrong. A lock that is pressed while a face has the keys does not count, since that keyboard
-//! hears of guests' keys alone. Characters that control something are no text.
+//! is kept that could go wrong. That keyboard hears of a face's keys as of a guest's, so that a lock that is pressed in
+//! either counts in both. Characters that control something are no text.
 
 use crate::State;
 use smithay::input::keyboard::{Keycode, SerializedMods, xkb};
 
 impl State {
-    /// What the key (evdev code) types while these keys are down; empty if it types nothing.
-    pub(crate) fn text_of_key(&mut self, code: u32, down: impl IntoIterator<Item = u32> + Clone) -> String {
+    /// A key (evdev code) goes to a face while these keys are down. What its press types; empty if that is nothing.
+    pub(crate) fn type_key(&mut self, code: u32, pressed: bool, down: impl IntoIterator<Item = u32> + Clone) -> String {
+        self.key_for_nobody(code, pressed);
+        if !pressed {
+            return String::new();
+        }
         let keyboard = self.protocols.seat.keyboard();
         let locks = keyboard.modifier_state().serialized;
         keyboard.with_xkb_state(self, |context| {

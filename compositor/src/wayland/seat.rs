@@ -37,7 +37,7 @@ pub struct SeatDevices {
     seat: Seat<State>,
     keyboard: KeyboardHandle<State>,
     pointer: PointerHandle<State>,
-    /// Keys that the focused guest was told are pressed.
+    /// Keys that the focused guest, or the face in its place, was told are pressed.
     keys: BTreeSet<u32>,
     /// Buttons likewise.
     buttons: BTreeSet<u32>,
@@ -222,9 +222,7 @@ impl State {
             keyboard.set_focus(self, None, SERIAL_COUNTER.next_serial());
             // Nobody hears these releases: they bring smithay's own picture of the keyboard up to date, so that the
             // next guest is entered without keys and with modifiers that are true.
-            for code in std::mem::take(&mut self.protocols.seat.keys) {
-                self.input_key(code, false, time);
-            }
+            self.release_keys(time);
             if pointer.is_grabbed() {
                 pointer.unset_grab(self, SERIAL_COUNTER.next_serial(), time);
             }
@@ -232,6 +230,9 @@ impl State {
             self.point(None, time);
             self.protocols.seat.reset_cursor();
             keyboard.set_focus(self, target, SERIAL_COUNTER.next_serial());
+        } else if target.is_none() {
+            // A face was closed, maybe, that had the keys.
+            self.release_keys(monotonic::now_ms());
         }
         self.refresh_pointer();
         self.sync_leds();
@@ -250,7 +251,20 @@ impl State {
 
     /// Sends a key to the guest that has the keyboard. `code` is evdev's.
     pub(crate) fn forward_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
-        if code > KEY_MAX || self.protocols.seat.keyboard.current_focus().is_none() {
+        if self.protocols.seat.keyboard.current_focus().is_some() {
+            self.change_key(code, pressed, time_ms);
+        }
+    }
+
+    /// A key that goes to no guest, while none has the keyboard: what it locks is locked, and lit, from now on.
+    pub(super) fn key_for_nobody(&mut self, code: u32, pressed: bool) {
+        if self.protocols.seat.keyboard.current_focus().is_none() {
+            self.change_key(code, pressed, monotonic::now_ms());
+        }
+    }
+
+    fn change_key(&mut self, code: u32, pressed: bool, time_ms: u32) {
+        if code > KEY_MAX {
             return;
         }
         let keys = &mut self.protocols.seat.keys;
@@ -258,6 +272,12 @@ impl State {
         if changed {
             self.input_key(code, pressed, time_ms);
             self.sync_leds();
+        }
+    }
+
+    fn release_keys(&mut self, time_ms: u32) {
+        for code in std::mem::take(&mut self.protocols.seat.keys) {
+            self.input_key(code, false, time_ms);
         }
     }
 
