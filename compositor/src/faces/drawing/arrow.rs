@@ -13,7 +13,7 @@ const SIZE: (f64, f64) = (11.3, 16.0);
 
 /// The pointer at one scale.
 #[derive(Clone, Debug)]
-pub struct Arrow {
+pub struct ArrowPicture {
     /// The picture.
     pub pixels: Rc<Pixels>,
     /// How far its tip is from its left and upper edge, in physical pixels.
@@ -25,7 +25,7 @@ fn edge(scale: f64) -> f64 {
     scale.round().max(1.0)
 }
 
-/// See [`Arrow::tip`].
+/// See [`ArrowPicture::tip`].
 pub(super) fn tip(scale: f64) -> i32 {
     edge(scale) as i32 + 1
 }

@@ -36,9 +36,10 @@ thread_local! {
     static LAST_WINDOW: RefCell<Option<Rc<MinimalSoftwareWindow>>> = const { RefCell::new(None) };
 }
 
-struct Memory;
+/// The platform of windows that no display shows.
+struct NoDisplay;
 
-impl Platform for Memory {
+impl Platform for NoDisplay {
     fn create_window_adapter(&self) -> Result<Rc<dyn WindowAdapter>, PlatformError> {
         let window = MinimalSoftwareWindow::new(RepaintBufferType::NewBuffer);
         LAST_WINDOW.with_borrow_mut(|last| *last = Some(window.clone()));
@@ -53,7 +54,7 @@ impl Platform for Memory {
 
 /// Makes this thread one that can draw; fails if something else has set up Slint here.
 pub(super) fn start() -> Result<(), DrawError> {
-    match slint::platform::set_platform(Box::new(Memory)) {
+    match slint::platform::set_platform(Box::new(NoDisplay)) {
         Ok(()) => register_font(),
         // By an earlier `Ui` of this thread, or the components below will say so.
         Err(SetPlatformError::AlreadySet) => Ok(()),

@@ -13,7 +13,7 @@ pub(crate) mod generated;
 pub mod input;
 pub(super) mod text;
 
-pub use arrow::Arrow;
+pub use arrow::ArrowPicture;
 pub use input::{WindowInput, WindowModifiers};
 pub use phyllome_trusted::pixels::Pixels;
 
@@ -122,10 +122,11 @@ impl Ui {
     }
 
     /// The shell's own pointer.
-    pub fn arrow(&mut self, scale: f64) -> Arrow {
+    pub fn arrow(&mut self, scale: f64) -> ArrowPicture {
         let key = scale.to_bits();
         let kept = self.arrows.get(&key);
-        Arrow { pixels: kept.unwrap_or_else(|| self.arrows.put(key, arrow::draw(scale))), tip: arrow::tip(scale) }
+        let pixels = kept.unwrap_or_else(|| self.arrows.put(key, arrow::draw(scale)));
+        ArrowPicture { pixels, tip: arrow::tip(scale) }
     }
 
     /// Label, number and marks of an output's bar; where nothing of them is, it is transparent.
