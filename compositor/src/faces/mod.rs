@@ -12,17 +12,19 @@ pub mod dialog;
 pub mod drawing;
 pub mod guest;
 pub mod panel;
+pub mod pointer;
 pub mod switcher;
 
 use crate::guests::GuestView;
 use dialog::Dialog;
-use drawing::{Cache, Extent, Latest, WindowInput, WindowModifiers};
+use drawing::{Cache, Extent, Latest};
 use panel::{Panel, PanelView, PanelWindow};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
 use phyllome_trusted::frame::colors;
 use phyllome_trusted::gate::Verb;
 use phyllome_trusted::pixels::Pixels;
+use pointer::Part;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use switcher::view::draw_switcher;
@@ -108,12 +110,6 @@ impl Pictures {
         self.panel.frame();
     }
 
-    /// Gives the window of the face on top what a person did while these modifiers were held. Whether anything in it
-    /// took it.
-    pub fn input(&mut self, input: &WindowInput, modifiers: WindowModifiers) -> bool {
-        self.panel.get().is_some_and(|window| window.input(input, modifiers))
-    }
-
     /// After which time a frame has to be drawn though nothing that it is asked for has changed; `None` while no face
     /// has anything that moves by itself.
     pub fn alarm(&self) -> Option<Duration> {
@@ -153,6 +149,8 @@ pub enum FaceInput {
         /// Down.
         y: f64,
     },
+    /// The pointer is not over it any more.
+    Leave,
     /// A pointer button.
     Button {
         /// evdev code.
@@ -167,6 +165,8 @@ pub enum FaceInput {
         /// Down.
         vertical: f64,
     },
+    /// A part of its picture was clicked.
+    Click(Part),
 }
 
 /// What the face on top makes of an input.
@@ -287,8 +287,8 @@ impl Faces {
         let reply = match self.open.last_mut() {
             Some(Face::Panel(panel)) => panel.input(input, guests, now),
             Some(Face::Dialog(dialog)) => dialog.input(input, now),
-            // It is moved by chords alone.
-            Some(Face::Switcher(_)) | None => Reply::Nothing,
+            Some(Face::Switcher(switcher)) => switcher.input(input),
+            None => Reply::Nothing,
         };
         match reply {
             Reply::Nothing => Response::default(),

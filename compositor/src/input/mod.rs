@@ -7,6 +7,7 @@
 
 pub mod arrow;
 pub mod devices;
+mod face;
 mod leds;
 mod pointer;
 pub mod repeat;
@@ -48,6 +49,8 @@ pub struct Input {
     pressed: Held,
     /// Buttons whose press the guest has seen.
     buttons: Vec<u32>,
+    /// What the shell's own face has of the pointer.
+    face: face::FacePointer,
     touch: touch::Touch,
     wheel: wheel::Wheel,
     repeat: repeat::Repeat,
@@ -143,9 +146,11 @@ impl State {
         let decisions = self.input.attention.lost(time_ms);
         self.carry_out(decisions);
         self.release_buttons(time_ms);
+        self.leave_face();
     }
 
-    /// Releases, for the guest that still has the focus, of all that it holds; to be called before the focus moves.
+    /// Releases, for the guest that still has the focus, of all that it holds; to be called before the focus moves. A
+    /// face that had the pointer loses it.
     pub(crate) fn release_everything(&mut self) {
         let time_ms = monotonic::now_ms();
         for decision in self.input.attention.owner_changed(time_ms) {
@@ -154,6 +159,7 @@ impl State {
             }
         }
         self.release_buttons(time_ms);
+        self.leave_face();
     }
 
     fn input_owner(&self) -> KeyOwner {
@@ -184,11 +190,8 @@ impl State {
     /// A key as a face hears of it.
     fn key_of_face(&mut self, code: u32, pressed: bool) -> faces::FaceInput {
         let down = self.input.keys.codes();
-        let any = |which: fn(u32) -> bool| down.iter().any(|held| which(*held));
-        let modifiers =
-            faces::Modifiers { shift: any(codes::is_shift), ctrl: any(codes::is_ctrl), alt: any(codes::is_alt) };
         let text = self.type_key(code, pressed, down);
-        faces::FaceInput::Key { code, pressed, modifiers, text }
+        faces::FaceInput::Key { code, pressed, modifiers: self.modifiers_of_face(), text }
     }
 
     /// There is nowhere to say why a chord or a click did nothing but the log.

@@ -1,8 +1,8 @@
 //! The one pointer: where it is on the plane of all outputs, whose it is there, and what its buttons do.
 //!
-//! Only the guest that has the focus ever gets anything of it. A click on an output that shows another guest moves the
-//! focus there and reaches nobody. Where no guest is responsible the shell shows an arrow of its own for as long as it
-//! is moved.
+//! Only the guest that has the focus ever gets anything of it, and none while one of the shell's own faces has the keys
+//! ([`super::face`]). A click on an output that shows another guest moves the focus there and reaches nobody. Where no
+//! guest is responsible the shell shows an arrow of its own for as long as it is moved.
 
 use crate::State;
 use crate::outputs::OutputId;
@@ -18,9 +18,9 @@ use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;
 
 /// Most pointer buttons that can be down at once; further presses are passed over.
-const MAX_BUTTONS: usize = 16;
+pub(super) const MAX_BUTTONS: usize = 16;
 /// Parts of a notch that a wheel can tell.
-const PARTS: f64 = 120.0;
+pub(super) const PARTS: f64 = 120.0;
 
 impl State {
     /// The pointer is at this place of the plane that all outputs lie on, in physical pixels.
@@ -59,6 +59,7 @@ impl State {
     fn button_changed(&mut self, code: u32, pressed: bool, time_ms: u32) {
         let held = self.input.buttons.iter().position(|button| *button == code);
         match (pressed, held) {
+            (true, None) if self.press_on_face(code) => {}
             (true, None) => match self.other_guest_under_pointer() {
                 // Neither guest gets anything of this click.
                 Some(name) => {
@@ -81,7 +82,8 @@ impl State {
                     self.carry_out(decisions);
                 }
             }
-            _ => {}
+            (false, None) => self.release_on_face(code),
+            (true, Some(_)) => {}
         }
     }
 
@@ -92,7 +94,7 @@ impl State {
 
     /// The wheel turned, or fingers scrolled, by so many 120ths of a notch; positive: right, down.
     pub fn handle_wheel_parts(&mut self, horizontal: f64, vertical: f64, time_ms: u32) {
-        if self.note_activity() || !self.guest_has_pointer() {
+        if self.note_activity() || self.scroll_on_face(horizontal, vertical) || !self.guest_has_pointer() {
             return;
         }
         let (horizontal, vertical) = self.input.wheel.turn(horizontal, vertical);
@@ -147,15 +149,16 @@ impl State {
         self.input.arrow.is_seen() && self.arrow_is_due()
     }
 
-    /// Whether the pointer is where the shell answers for it. The panel and the switcher are for keys, and in a window
-    /// of another desktop that one draws its own pointer.
+    /// Whether the pointer is where the shell answers for it. Under a lock there is nothing to point at, and in a
+    /// window of another desktop that one draws its own pointer.
     fn arrow_is_due(&self) -> bool {
-        !self.shell.has_keys() && !self.backend.is_window() && self.protocols.seat.pointer_focus().is_none()
+        !self.shell.is_locked() && !self.backend.is_window() && self.protocols.seat.pointer_focus().is_none()
     }
 
     fn pointer_to(&mut self, place: (f64, f64), by_hand: bool, time_ms: u32) {
         let before = self.output_of_arrow();
         self.point_to(place.0, place.1, time_ms);
+        self.move_on_face();
         if !by_hand {
             self.input.arrow.hide();
         } else if self.arrow_is_due() {

@@ -5,6 +5,7 @@
 
 use crate::State;
 use crate::faces::guest as face;
+use crate::faces::pointer::middle;
 use crate::outputs::OutputId;
 use crate::outputs::arrange;
 use phyllome_protocol::status::Area;
@@ -117,12 +118,8 @@ fn signed(value: u32) -> i32 {
 
 /// Places `pixels` in the middle of `area`, cut to it.
 fn centred(key: Key, pixels: Rc<Pixels>, area: &Area) -> Layer {
-    let middle = |start: u32, length: u32, own: u32| {
-        let offset = (i64::from(length) - i64::from(own)).div_euclid(2);
-        i32::try_from(i64::from(start) + offset).unwrap_or(0)
-    };
-    let x = middle(area.x, area.width, pixels.width);
-    let y = middle(area.y, area.height, pixels.height);
+    let x = signed(area.x).saturating_add(middle(area.width, pixels.width));
+    let y = signed(area.y).saturating_add(middle(area.height, pixels.height));
     Layer::Pixels { key, pixels, x, y, clip: *area, opaque: false }
 }
 
@@ -132,7 +129,6 @@ impl State {
         let place = self.shell.places().get(index).cloned().unwrap_or_default();
         let Some(output) = self.backend.outputs().get(index) else { return Scene::default() };
         let (id, size, scale, layout) = (output.id, output.size, output.scale, output.layout());
-        let name = output.name.clone();
         let area = layout.area;
         let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
         let view = place.guest.as_ref().and_then(|name| self.shell.guest(name)).cloned();
@@ -156,6 +152,8 @@ impl State {
             self.ui.faces.keep(view);
         }
         let own = own.filter(|_| index == 0);
+        // Above what it points at.
+        scene.layers.extend(self.arrow_layer(index));
         let overlay = own.as_ref().filter(|view| !view.covers());
         if let Some(view) = overlay {
             let pixels = self.ui.faces.of(view, area.width, area.height, scale);
@@ -163,7 +161,6 @@ impl State {
         }
         // Under what the shell itself shows: a guest's pointer must not hide a name.
         scene.layers.extend(self.cursor_layer(id, &mut scene.shown));
-        scene.layers.extend(self.arrow_layer(index));
         if let Some(view) = own.as_ref().filter(|view| view.covers()) {
             let pixels = self.ui.faces.of(view, area.width, area.height, scale);
             let (x, y) = (signed(area.x), signed(area.y));
@@ -201,7 +198,7 @@ impl State {
                     Some(view) if place.scanout > 0 => {
                         let has_it = ScanoutId::new(place.scanout)
                             .is_some_and(|scanout| self.protocols.screens.has_scanout(&view.name, scanout));
-                        face::screen_card(view, place.scanout, has_it, &name, chords)
+                        face::screen_card(view, place.scanout, has_it, chords)
                     }
                     Some(view) => face::card(view, chords),
                     None => face::empty_card(&self.guests.views(), chords),

@@ -4,6 +4,7 @@ mod buffers;
 mod client;
 mod devices;
 mod event_loop;
+mod faces;
 mod fences;
 mod fixture;
 mod frame;

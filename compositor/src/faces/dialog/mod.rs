@@ -1,8 +1,10 @@
 //! A question that waits for an answer. It never defaults to yes: only Y means it; Enter, Escape and N
 //! leave things as they are (trusted-path promise 12).
 //!
-//! For a moment after it appears it ignores every key, so that what was meant for the face below answers nothing.
+//! For a moment after it appears it ignores every key and click, so that what was meant for the face below answers
+//! nothing.
 
+use super::pointer::Part;
 use super::{FaceInput, Reply};
 use crate::guests::GuestView;
 use phyllome_protocol::{GuestName, GuestVerb};
@@ -11,7 +13,7 @@ use phyllome_trusted::gate::Verb;
 use phyllome_trusted::held::DeviceId;
 use std::time::{Duration, Instant};
 
-/// How long a question ignores keys after it appears.
+/// How long a question ignores keys and clicks after it appears.
 pub const DEAF: Duration = Duration::from_millis(500);
 
 /// The question.
@@ -88,7 +90,10 @@ impl Dialog {
     pub fn input(&self, input: &FaceInput, now: Instant) -> Reply {
         let deaf = now.saturating_duration_since(self.since) < DEAF;
         match input {
-            FaceInput::Key { code, pressed: true, .. } if !deaf => match *code {
+            // What pretends to be a keyboard may have a pointer, too, and must not answer for itself.
+            FaceInput::Click(Part::Key(codes::Y)) if matches!(self.ask, Ask::Keyboard(..)) => Reply::Nothing,
+            // A click on what names a key is that key.
+            FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) if !deaf => match *code {
                 codes::Y => {
                     let [yes, _] = self.answers();
                     Reply::Answered(yes)
@@ -99,9 +104,12 @@ impl Dialog {
                 }
                 _ => Reply::Nothing,
             },
-            FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
-                Reply::Nothing
-            }
+            FaceInput::Key { .. }
+            | FaceInput::Click(_)
+            | FaceInput::Motion { .. }
+            | FaceInput::Leave
+            | FaceInput::Button { .. }
+            | FaceInput::Scroll { .. } => Reply::Nothing,
         }
     }
 
@@ -113,5 +121,22 @@ impl Dialog {
             Ask::Silent(name) => guest(name).is_some_and(|guest| guest.silent),
             Ask::Keyboard(..) => true,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tp22_a_click_answers_a_question_but_lets_no_keyboard_in() {
+        let start = Instant::now();
+        let yes = |dialog: &Dialog| dialog.input(&FaceInput::Click(Part::Key(codes::Y)), start + DEAF);
+        let guest = Dialog::new(GuestName::new("work").unwrap(), GuestVerb::Kill, start);
+        assert!(matches!(yes(&guest), Reply::Answered(verbs) if !verbs.is_empty()));
+        let keyboard = Dialog::of_keyboard(DeviceId::ONLY, "stick".to_owned(), start);
+        assert!(matches!(yes(&keyboard), Reply::Nothing));
+        let no = keyboard.input(&FaceInput::Click(Part::Key(codes::ESC)), start + DEAF);
+        assert!(matches!(no, Reply::Answered(verbs) if matches!(verbs[..], [Verb::Keyboard { may: false, .. }])));
     }
 }

@@ -47,6 +47,11 @@ impl<K: PartialEq, V> Cache<K, V> {
         Some(value)
     }
 
+    /// What was used last.
+    pub(in crate::faces) fn latest(&self) -> Option<&(K, Rc<V>)> {
+        self.entries.front()
+    }
+
     /// Keeps `value` and forgets the one that was not used for the longest time.
     pub(in crate::faces) fn put(&mut self, key: K, value: V) -> Rc<V> {
         let value = Rc::new(value);

@@ -7,7 +7,7 @@ use crate::faces::guest::Icon;
 use crate::faces::panel::{PanelRow, PanelView, StateTone};
 use crate::faces::switcher::{SwitcherEntry, SwitcherView};
 use phyllome_config::guest::{Label, LabelColor, Pattern};
-use phyllome_protocol::Slot;
+use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::frame::Mark;
 use std::path::{Path, PathBuf};
 
@@ -15,6 +15,11 @@ const SCALES: [f64; 3] = [1.0, 1.5, 2.0];
 
 fn label(text: &str, color: LabelColor, pattern: Pattern, slot: i64) -> LabelView {
     LabelView::from_label(&Label { text: text.to_owned(), color, pattern }, Slot::new(slot))
+}
+
+/// A guest's name that goes with its label.
+pub(super) fn name(label: &LabelView) -> GuestName {
+    GuestName::new(&label.text.to_lowercase().replace(' ', "-")).unwrap()
 }
 
 fn guest(label: LabelView, focused: bool, marks: &[Mark]) -> Owner {
@@ -60,7 +65,8 @@ fn save(folder: &Path, name: &str, pixels: &Pixels) {
 }
 
 fn panel_view(question: Option<&str>) -> PanelView {
-    let row = |label, state: &str, tone, message: &str| PanelRow {
+    let row = |label: LabelView, state: &str, tone, message: &str| PanelRow {
+        name: name(&label),
         label,
         state: state.to_owned(),
         tone,
@@ -87,7 +93,7 @@ fn panel_view(question: Option<&str>) -> PanelView {
 }
 
 fn switcher(selected: usize) -> SwitcherView {
-    let entry = |row: PanelRow| SwitcherEntry { label: row.label, state: row.state };
+    let entry = |row: PanelRow| SwitcherEntry { name: row.name, label: row.label, state: row.state };
     SwitcherView { entries: panel_view(None).rows.into_iter().map(entry).collect(), selected }
 }
 
@@ -266,6 +272,7 @@ fn what_has_not_changed_is_not_drawn_again() {
 fn the_panel_shows_the_selected_row_wherever_it_is() {
     let mut ui = Ui::new().unwrap();
     let row = |i: usize| PanelRow {
+        name: GuestName::new(&format!("guest-{i}")).unwrap(),
         label: label(&format!("guest-{i}"), LabelColor::Gray, Pattern::Solid, 0),
         state: "stopped".to_owned(),
         tone: StateTone::Quiet,

@@ -1,7 +1,7 @@
 //! Windows that live from one frame to the next: what they draw again, what they hear, and when they go.
 
 use super::input::KeyAction;
-use super::pixel_tests::panel;
+use super::pixel_tests::{name, panel};
 use super::*;
 use crate::faces::View;
 use crate::faces::panel::{PanelRow, PanelView, PanelWindow, StateTone};
@@ -65,7 +65,7 @@ fn row(number: usize, tone: StateTone, message: &str) -> PanelRow {
     let label = Label { text: format!("guest-{number}"), color: colors[number % 4], pattern: patterns[number / 4 % 4] };
     let state = if tone == StateTone::Good { "running" } else { "stopped" };
     let label = LabelView::from_label(&label, Slot::new(number as i64 % 10));
-    PanelRow { label, state: state.to_owned(), tone, message: message.to_owned() }
+    PanelRow { name: name(&label), label, state: state.to_owned(), tone, message: message.to_owned() }
 }
 
 fn six() -> PanelView {
@@ -191,14 +191,11 @@ fn the_panels_window_stays_while_it_is_open_and_goes_with_its_picture() {
         ui.band(&Owner::Host, 640, 480, 1.0);
         ui.faces.keep(&View::Panel(six()));
     }
-    let motion = WindowInput::Motion { x: 1.0, y: 1.0 };
     assert!(ui.faces.panel.get().is_some(), "open, and another output was drawn");
-    ui.faces.input(&motion, WindowModifiers::NONE);
     for _ in 0..100 {
         ui.band(&Owner::Host, 640, 480, 1.0);
     }
     assert!(ui.faces.panel.get().is_none());
-    assert!(!ui.faces.input(&motion, WindowModifiers::NONE));
     let tried = tried(1.0);
     let weak = tried.component().as_weak();
     drop(tried);
@@ -210,11 +207,10 @@ fn a_panel_that_is_open_wakes_nobody() {
     let mut ui = Ui::new().unwrap();
     assert_eq!(ui.faces.alarm(), None);
     panel(&mut ui, &six(), 640, 480, 1.0);
-    ui.faces.input(
-        &WindowInput::Button { x: 9.0, y: 9.0, button: PointerEventButton::Left, pressed: true },
-        WindowModifiers::NONE,
-    );
-    ui.faces.input(&key("a", KeyAction::Press), WindowModifiers::NONE);
+    let window = ui.faces.panel.get().unwrap();
+    let press = WindowInput::Button { x: 640.0 / 2.0, y: 120.0, button: PointerEventButton::Left, pressed: true };
+    window.input(&press, WindowModifiers::NONE);
+    window.input(&key("a", KeyAction::Press), WindowModifiers::NONE);
     panel(&mut ui, &six(), 640, 480, 1.0);
     assert_eq!(ui.faces.alarm(), None);
 }

@@ -63,6 +63,7 @@ pub struct Message {
 /// The guest's line in the panel.
 pub fn panel_row(guest: &GuestView) -> PanelRow {
     PanelRow {
+        name: guest.name.clone(),
         label: guest.label_view(),
         state: guest.state.word().to_owned(),
         tone: match guest.state {
@@ -110,14 +111,8 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
 
 /// What a person does while the card of a guest that does not run is all that is shown of it.
 pub fn card_input(input: &FaceInput, guest: &GuestView) -> Vec<Verb> {
-    match input {
-        FaceInput::Key { code: codes::ENTER | codes::KP_ENTER, pressed: true, .. } => {
-            vec![Verb::Guest(guest.name.clone(), GuestVerb::Start)]
-        }
-        FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
-            Vec::new()
-        }
-    }
+    let enter = matches!(input, FaceInput::Key { code: codes::ENTER | codes::KP_ENTER, pressed: true, .. });
+    enter.then(|| Verb::Guest(guest.name.clone(), GuestVerb::Start)).into_iter().collect()
 }
 
 /// What the second screen of a machine is called, and so on.
@@ -140,20 +135,20 @@ const ORDINALS: [&str; 16] = [
     "sixteenth",
 ];
 
-/// What stands on output `output`, which is for scanout number `scanout` (not 0) of the guest, while that has no
-/// picture. `has_it`: the guest's machine has such a scanout.
-pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, output: &str, chords: &Chords) -> Message {
+/// What stands on an output that is for scanout number `scanout` (not 0) of the guest, while that has no picture.
+/// `has_it`: the guest's machine has such a scanout.
+pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, chords: &Chords) -> Message {
     if guest.state != GuestState::Running {
         return card(guest, chords);
     }
     let label = &guest.label.text;
     let ordinal = usize::try_from(scanout).ok().and_then(|index| ORDINALS.get(index)).unwrap_or(&"further");
-    let other = format!("give this display to a guest with guest = … under [output.{output}]");
+    let all = format!("{} shows all guests", chords.panel());
     let (sentence, help) = if has_it {
-        (format!("{label} shows nothing on its {ordinal} screen."), format!("Switch it on inside {label}, or {other}"))
+        (format!("{label} shows nothing on its {ordinal} screen."), format!("Switch it on inside {label}; {all}"))
     } else {
         let count = scanout.saturating_add(1);
-        (format!("{label} has no {ordinal} screen."), format!("Set scanouts = {count} in its file, or {other}"))
+        (format!("{label} has no {ordinal} screen."), format!("scanouts = {count} in its file gives it one; {all}"))
     };
     Message { icon: Icon::Empty, sentence, help }
 }
@@ -225,16 +220,13 @@ mod tests {
     #[test]
     fn an_output_for_a_screen_that_the_guest_has_not_says_how_to_use_it() {
         let view = guest("work", 1, GuestState::Running);
-        let card = screen_card(&view, 1, false, "HDMI-A-1", &chords());
+        let card = screen_card(&view, 1, false, &chords());
         assert_eq!(card.sentence, "work has no second screen.");
-        assert_eq!(
-            card.help,
-            "Set scanouts = 2 in its file, or give this display to a guest with guest = … under [output.HDMI-A-1]"
-        );
-        assert_eq!(screen_card(&view, 2, true, "DP-1", &chords()).sentence, "work shows nothing on its third screen.");
-        assert_eq!(screen_card(&view, 99, false, "DP-1", &chords()).sentence, "work has no further screen.");
+        assert_eq!(card.help, "scanouts = 2 in its file gives it one; Super+Escape shows all guests");
+        assert_eq!(screen_card(&view, 2, true, &chords()).sentence, "work shows nothing on its third screen.");
+        assert_eq!(screen_card(&view, 99, false, &chords()).sentence, "work has no further screen.");
         let stopped = guest("work", 1, GuestState::Stopped);
-        assert_eq!(screen_card(&stopped, 1, false, "DP-1", &chords()).sentence, "work is stopped.");
+        assert_eq!(screen_card(&stopped, 1, false, &chords()).sentence, "work is stopped.");
     }
 
     #[test]

@@ -1,10 +1,12 @@
-//! The list of guests: what is selected, and what keys do with it. It draws nothing and starts nothing.
+//! The list of guests: what is selected, and what keys, clicks and the wheel do with it. It draws nothing and starts
+//! nothing.
 //!
 //! What loses a guest's work is asked about first ([`super::dialog`]); the verb itself says whether it is.
 
 mod view;
 
 use super::dialog::Dialog;
+use super::pointer::Part;
 use super::{FaceInput, Reply, position};
 use crate::guests::GuestView;
 use phyllome_protocol::status::GuestState;
@@ -31,6 +33,8 @@ pub enum StateTone {
 /// One guest in the panel's list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PanelRow {
+    /// The guest's name.
+    pub name: GuestName,
     /// How it is marked.
     pub label: LabelView,
     /// The word of its state.
@@ -59,12 +63,14 @@ pub struct PanelView {
 #[derive(Debug, Default)]
 pub struct Panel {
     selected: usize,
+    /// Parts of a notch by which the wheel has turned since the selection was moved by it.
+    turned: f64,
 }
 
 impl Panel {
     /// The panel opens, with the guest that is shown selected.
     pub fn open(shown: Option<&GuestName>, guests: &[GuestView]) -> Self {
-        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0) }
+        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0), turned: 0.0 }
     }
 
     /// The list changes: the selection stays on its guest.
@@ -86,11 +92,32 @@ impl Panel {
     /// The person does something while it is on top.
     pub fn input(&mut self, input: &FaceInput, guests: &[GuestView], now: Instant) -> Reply {
         match input {
-            FaceInput::Key { code, pressed: true, .. } => self.key(*code, guests, now),
-            FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Button { .. } | FaceInput::Scroll { .. } => {
+            // A click on what names a key is that key.
+            FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) => {
+                self.key(*code, guests, now)
+            }
+            FaceInput::Click(Part::Guest(name)) => self.select(position(guests, name).unwrap_or(self.selected)),
+            FaceInput::Scroll { vertical, .. } => self.scroll(*vertical, guests),
+            FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Leave | FaceInput::Button { .. } => {
                 Reply::Nothing
             }
         }
+    }
+
+    fn select(&mut self, at: usize) -> Reply {
+        let before = std::mem::replace(&mut self.selected, at);
+        if before == at { Reply::Nothing } else { Reply::Changed }
+    }
+
+    /// Each whole notch moves the selection by one row; the rows that are left out follow it.
+    fn scroll(&mut self, notches: f64, guests: &[GuestView]) -> Reply {
+        let sum = self.turned + notches;
+        let rows = sum.trunc();
+        self.turned = sum - rows;
+        // `as` saturates, and there is no such number as a negative one of them.
+        let (up, down) = (-rows as usize, rows as usize);
+        let last = guests.len().saturating_sub(1);
+        self.select(self.selected.saturating_sub(up).saturating_add(down).min(last))
     }
 
     fn key(&mut self, code: u32, guests: &[GuestView], now: Instant) -> Reply {

@@ -32,6 +32,10 @@ impl Open {
         verbs
     }
 
+    fn click(&mut self, part: Part, now: Instant) -> Vec<Verb> {
+        self.faces.input(&FaceInput::Click(part), &self.guests, now).verbs
+    }
+
     fn change(&mut self, after: Vec<GuestView>) {
         self.faces.guests_changed(&self.guests, &after);
         self.guests = after;
@@ -122,6 +126,44 @@ fn a_question_about_a_guest_that_has_ended_goes_away() {
     panel.change(vec![guest("work", 1, GuestState::Stopped), two().remove(1)]);
     assert!(panel.view().question.is_none());
     assert_eq!(panel.faces.mode(), Mode::Panel);
+}
+
+#[test]
+fn a_click_on_a_guest_selects_it_and_a_click_on_a_key_is_that_key() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    let (work, play) = (panel.name(0), panel.name(1));
+    for (click, at) in [(&play, 1), (&play, 1), (&GuestName::new("gone").unwrap(), 1), (&work, 0)] {
+        assert_eq!(panel.click(Part::Guest(click.clone()), now), []);
+        assert_eq!(panel.view().selected, at, "{click}");
+    }
+    assert_eq!(panel.click(Part::Key(codes::ENTER), now), [Verb::Show(work)]);
+}
+
+#[test]
+fn tp12_a_click_on_yes_is_deaf_for_a_moment_and_one_beside_it_means_nothing() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    panel.click(Part::Key(codes::K), now);
+    assert_eq!(panel.click(Part::Key(codes::Y), now + DEAF - Duration::from_millis(1)), []);
+    assert_eq!(panel.click(Part::Guest(panel.name(1)), now + DEAF), []);
+    assert_eq!((panel.faces.mode(), panel.view().selected), (Mode::Dialog, 0));
+    assert_eq!(panel.click(Part::Key(codes::Y), now + DEAF), [Verb::Guest(panel.name(0), GuestVerb::Kill)]);
+    panel.click(Part::Key(codes::K), now);
+    assert_eq!(panel.click(Part::Key(codes::ESC), now + DEAF), []);
+    assert_eq!(panel.faces.mode(), Mode::Panel);
+}
+
+#[test]
+fn whole_notches_of_the_wheel_move_the_selection_and_parts_of_them_add_up() {
+    let now = Instant::now();
+    let names = ["a", "b", "c", "d"];
+    let mut panel =
+        Open::over(names.iter().zip(1..).map(|(name, slot)| guest(name, slot, GuestState::Running)).collect());
+    for (vertical, at) in [(1.0, 1), (0.5, 1), (0.25, 1), (0.25, 2), (-1.0, 1), (100.0, 3), (-0.5, 3), (-100.0, 0)] {
+        panel.faces.input(&FaceInput::Scroll { horizontal: 9.0, vertical }, &panel.guests, now);
+        assert_eq!(panel.view().selected, at, "{vertical}");
+    }
 }
 
 #[test]

@@ -6,8 +6,11 @@
 use super::{PanelRow, PanelView, StateTone};
 use crate::faces::drawing::generated::{FootKey, GuestRow, LegendMark, PanelSurface, ProblemLine, icons};
 use crate::faces::drawing::{self, DrawError, Pixels, Resident, WindowInput, WindowModifiers};
+use crate::faces::pointer::Part;
+use phyllome_trusted::codes;
 use phyllome_trusted::frame::Mark;
 use slint::{Color, Model, ModelRc, SharedString, VecModel};
+use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -33,6 +36,16 @@ pub struct PanelWindow {
     rows: Rc<VecModel<GuestRow>>,
     problems: Rc<VecModel<ProblemLine>>,
     keys: Rc<VecModel<FootKey>>,
+    clicked: Rc<Cell<Option<Clicked>>>,
+}
+
+/// What was clicked, as the window counts it.
+#[derive(Clone, Copy)]
+enum Clicked {
+    /// A row.
+    Row(i32),
+    /// A key at the foot.
+    Key(i32),
 }
 
 impl PanelWindow {
@@ -48,8 +61,12 @@ impl PanelWindow {
         component.set_keys(ModelRc::from(keys.clone()));
         component.set_problem_icon(icons::CRASHED.into());
         component.set_legend(ModelRc::from(legend().as_slice()));
+        let clicked = Rc::new(Cell::new(None));
+        let (row, key) = (clicked.clone(), clicked.clone());
+        component.on_row_clicked(move |index| row.set(Some(Clicked::Row(index))));
+        component.on_key_clicked(move |index| key.set(Some(Clicked::Key(index))));
         let height = f64::from(h) / scale;
-        Ok(Self { window, height, scale, shown: None, guests: Vec::new(), rows, problems, keys })
+        Ok(Self { window, height, scale, shown: None, guests: Vec::new(), rows, problems, keys, clicked })
     }
 
     /// The picture of `panel`; opaque.
@@ -64,6 +81,21 @@ impl PanelWindow {
     /// See [`Resident::input`].
     pub fn input(&self, input: &WindowInput, modifiers: WindowModifiers) -> bool {
         self.window.input(input, modifiers)
+    }
+
+    /// What was clicked since the last time, as it was shown then.
+    pub fn take_clicked(&self) -> Option<Part> {
+        let shown = self.shown.as_ref()?;
+        match self.clicked.take()? {
+            Clicked::Row(index) => {
+                let row = self.guests.get(usize::try_from(index).ok()?)?;
+                Some(Part::Guest(row.name.clone()))
+            }
+            Clicked::Key(index) => {
+                let (code, _, _) = foot(shown.question.is_some()).get(usize::try_from(index).ok()?)?;
+                Some(Part::Key(*code))
+            }
+        }
     }
 
     /// See [`Resident::alarm`].
@@ -136,21 +168,24 @@ fn guest_row(row: &PanelRow, scale: f64) -> GuestRow {
     }
 }
 
-/// What the keys do while nothing is asked, and while something is.
-fn foot_keys(asking: bool) -> Vec<FootKey> {
-    let keys: &[(&str, &str)] = if asking {
-        &[("Y", "Yes"), ("Esc", "No")]
+/// What the keys do while nothing is asked, and while something is: evdev code, name, words.
+fn foot(asking: bool) -> &'static [(u32, &'static str, &'static str)] {
+    if asking {
+        &[(codes::Y, "Y", "Yes"), (codes::ESC, "Esc", "No")]
     } else {
         &[
-            ("Enter", "Start or switch"),
-            ("S", "Shut down"),
-            ("P", "Pause or go on"),
-            ("K", "Force off"),
-            ("R", "Reset"),
-            ("Esc", "Back"),
+            (codes::ENTER, "Enter", "Start or switch"),
+            (codes::S, "S", "Shut down"),
+            (codes::P, "P", "Pause or go on"),
+            (codes::K, "K", "Force off"),
+            (codes::R, "R", "Reset"),
+            (codes::ESC, "Esc", "Back"),
         ]
-    };
-    keys.iter().map(|(key, words)| FootKey { key: (*key).into(), words: (*words).into() }).collect()
+    }
+}
+
+fn foot_keys(asking: bool) -> Vec<FootKey> {
+    foot(asking).iter().map(|(_, key, words)| FootKey { key: (*key).into(), words: (*words).into() }).collect()
 }
 
 /// A question's own sentence, and what follows it.
@@ -194,6 +229,69 @@ fn count(of: usize) -> i32 {
 mod tests {
     use super::*;
     use crate::faces::drawing::Ui;
+    use crate::faces::guest::panel_row;
+    use crate::guests::view::tests::guest;
+    use phyllome_protocol::GuestName;
+    use phyllome_protocol::status::GuestState;
+    use slint::ComponentHandle;
+    use slint::platform::PointerEventButton;
+
+    /// What a click at every eighth pixel along this row of the window is taken for, each once.
+    fn clicked_along(window: &PanelWindow, y: f64, scale: f64) -> Vec<Part> {
+        let mut parts = Vec::new();
+        for x in (0..window.window.component().window().size().width).step_by(8).map(f64::from) {
+            for pressed in [true, false] {
+                let button = WindowInput::Button { x, y: y * scale, button: PointerEventButton::Left, pressed };
+                window.input(&button, WindowModifiers::NONE);
+            }
+            parts.extend(window.take_clicked().filter(|part| parts.last() != Some(part)));
+        }
+        parts
+    }
+
+    #[test]
+    fn what_is_clicked_is_the_guest_or_the_key_that_is_shown_there() {
+        let _slint = Ui::new().unwrap();
+        let names = ["a", "b", "c", "d", "e", "f", "g", "h", "i"];
+        let guests: Vec<_> = (1..).zip(names).map(|(slot, name)| guest(name, slot, GuestState::Running)).collect();
+        for (scale, w, h) in [(1.0, 1272, 768), (1.5, 1908, 1152), (2.0, 2544, 1536)] {
+            let mut window = PanelWindow::new(w, h, scale).unwrap();
+            let mut view = PanelView { rows: guests.iter().map(panel_row).collect(), ..PanelView::default() };
+            view.selected = 8;
+            window.show(&view);
+            let guest = |name: &str| vec![Part::Guest(GuestName::new(name).unwrap())];
+            // Seven rows have room: those of “c” to “i”.
+            let at = |row: f64| 96.0 + 72.0 * row + 32.0;
+            assert_eq!([0.0, 1.0, 6.0].map(|row| clicked_along(&window, at(row), scale)), ["c", "d", "i"].map(guest));
+            for nowhere in [20.0, 96.0 + 68.0, at(7.0), 768.0 - 80.0] {
+                assert_eq!(clicked_along(&window, nowhere, scale), [], "{nowhere} at {scale}");
+            }
+            let keys = [codes::ENTER, codes::S, codes::P, codes::K, codes::R, codes::ESC].map(Part::Key);
+            assert_eq!(clicked_along(&window, 768.0 - 36.0, scale), keys);
+            view.question = Some("Sure? It is lost.".to_owned());
+            window.show(&view);
+            assert_eq!(clicked_along(&window, 768.0 - 36.0, scale), [codes::Y, codes::ESC].map(Part::Key));
+        }
+    }
+
+    #[test]
+    fn a_press_that_leaves_what_it_began_on_clicks_nothing() {
+        let _slint = Ui::new().unwrap();
+        let guests = [guest("a", 1, GuestState::Running), guest("b", 2, GuestState::Running)];
+        let view = PanelView { rows: guests.iter().map(panel_row).collect(), ..PanelView::default() };
+        let mut window = PanelWindow::new(1272, 768, 1.0).unwrap();
+        window.show(&view);
+        let button = |y, pressed| WindowInput::Button { x: 640.0, y, button: PointerEventButton::Left, pressed };
+        let at = [128.0, 200.0].map(|y| (button(y, true), WindowInput::Motion { x: 640.0, y }, button(y, false)));
+        for input in [&at[0].0, &at[1].1, &at[1].2, &at[0].0, &WindowInput::Leave, &at[0].2] {
+            window.input(input, WindowModifiers::NONE);
+        }
+        assert_eq!(window.take_clicked(), None);
+        for input in [&at[0].0, &at[1].1, &at[0].1, &at[0].2] {
+            window.input(input, WindowModifiers::NONE);
+        }
+        assert_eq!(window.take_clicked(), Some(Part::Guest(guests[0].name.clone())), "it came back");
+    }
 
     #[test]
     fn a_view_that_is_set_again_draws_nothing() {

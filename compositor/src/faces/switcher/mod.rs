@@ -1,14 +1,16 @@
 //! The overlay of Super+Tab: which of the running guests is chosen. It is there while Super is held, and moved by
-//! chords alone.
+//! chords; a click on a guest shows that one at once.
 //!
 //! It keeps a name, not a place in a list: guests may start and end while it is open.
 
 pub(in crate::faces) mod view;
 
-use super::running;
+use super::pointer::Part;
+use super::{FaceInput, Reply, running};
 use crate::guests::GuestView;
 use phyllome_protocol::GuestName;
 use phyllome_trusted::frame::LabelView;
+use phyllome_trusted::gate::Verb;
 
 /// What is chosen.
 #[derive(Debug)]
@@ -19,6 +21,8 @@ pub struct Switcher {
 /// One guest in the overlay.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SwitcherEntry {
+    /// The guest's name.
+    pub name: GuestName,
     /// How it is marked.
     pub label: LabelView,
     /// The word of its state; shown only if it is not `running`.
@@ -53,6 +57,19 @@ impl Switcher {
         &self.chosen
     }
 
+    /// The person does something while it is on top.
+    pub fn input(&self, input: &FaceInput) -> Reply {
+        match input {
+            FaceInput::Click(Part::Guest(name)) => Reply::Verbs(vec![Verb::Show(name.clone())]),
+            FaceInput::Click(Part::Key(_))
+            | FaceInput::Key { .. }
+            | FaceInput::Motion { .. }
+            | FaceInput::Leave
+            | FaceInput::Button { .. }
+            | FaceInput::Scroll { .. } => Reply::Nothing,
+        }
+    }
+
     /// One that was chosen may have ended: the first that runs takes its place.
     pub fn guests_changed(&mut self, guests: &[GuestView]) {
         if !running(guests).any(|guest| guest.name == self.chosen)
@@ -64,8 +81,11 @@ impl Switcher {
 
     /// What is drawn.
     pub fn view(&self, guests: &[GuestView]) -> SwitcherView {
-        let entry =
-            |guest: &GuestView| SwitcherEntry { label: guest.label_view(), state: guest.state.word().to_owned() };
+        let entry = |guest: &GuestView| SwitcherEntry {
+            name: guest.name.clone(),
+            label: guest.label_view(),
+            state: guest.state.word().to_owned(),
+        };
         let selected = running(guests).position(|guest| guest.name == self.chosen).unwrap_or(0);
         SwitcherView { entries: running(guests).map(entry).collect(), selected }
     }

@@ -1,4 +1,4 @@
-//! How the overlay of Super+Tab is drawn.
+//! How the overlay of Super+Tab is drawn, and which guest's tile lies where in it.
 
 use super::SwitcherView;
 use crate::faces::drawing::generated::{SwitchTile, SwitcherSurface};
@@ -8,15 +8,33 @@ use slint::{ModelRc, SharedString};
 
 /// A tile with the gap to the next, its height, and the padding around all, in logical pixels.
 const TILE: (f64, f64, f64) = (152.0, 128.0, 16.0);
+/// Between two tiles, in logical pixels.
+const GAP: f64 = 8.0;
+
+/// How many tiles there is room for, and the first of them.
+fn window(view: &SwitcherView, max_w: u32, scale: f64) -> (usize, usize) {
+    let (step, _, padding) = TILE;
+    let room = (f64::from(max_w) / scale - 2.0 * padding + GAP) / step;
+    let shown = (room.floor().max(1.0) as usize).min(view.entries.len());
+    (shown, window_start(view.entries.len(), shown, view.selected))
+}
+
+/// Which entry's tile lies at a place, in physical pixels from the overlay's upper left corner.
+pub(in crate::faces) fn tile_at(view: &SwitcherView, max_w: u32, scale: f64, (x, y): (f64, f64)) -> Option<usize> {
+    let (step, height, padding) = TILE;
+    let (x, y) = (x / scale - padding, y / scale - padding);
+    let (shown, first) = window(view, max_w, scale);
+    let inside = x >= 0.0 && x % step < step - GAP && (0.0..height).contains(&y);
+    // `as` saturates.
+    let tile = (x / step) as usize;
+    (inside && tile < shown).then_some(first + tile)
+}
 
 /// At most `max_w` physical pixels wide; its corners are transparent.
 pub(in crate::faces) fn draw_switcher(view: &SwitcherView, max_w: u32, scale: f64) -> Result<Pixels, DrawError> {
     let (entries, selected) = (&view.entries, view.selected);
     let (step, height, padding) = TILE;
-    let gap = 8.0;
-    let room = (f64::from(max_w) / scale - 2.0 * padding + gap) / step;
-    let shown = (room.floor().max(1.0) as usize).min(entries.len());
-    let first = window_start(entries.len(), shown, selected);
+    let (shown, first) = window(view, max_w, scale);
     let tiles: Vec<SwitchTile> = entries
         .iter()
         .skip(first)
@@ -33,7 +51,7 @@ pub(in crate::faces) fn draw_switcher(view: &SwitcherView, max_w: u32, scale: f6
     let surface = Surface::new(SwitcherSurface::new, scale)?;
     surface.component.set_tiles(ModelRc::from(tiles.as_slice()));
     surface.component.set_selected(i32::try_from(selected.saturating_sub(first)).unwrap_or(-1));
-    let width = geometry::physical(shown.max(1) as f64 * step - gap + 2.0 * padding, scale).min(max_w);
+    let width = geometry::physical(shown.max(1) as f64 * step - GAP + 2.0 * padding, scale).min(max_w);
     let height = geometry::physical(height + 2.0 * padding, scale);
     Ok(Pixels::new(width, height, surface.draw(width, height)))
 }
