@@ -25,6 +25,8 @@ use phyllome_config::chords::Begins;
 
 /// Most keys that can be down at once; further presses are eaten.
 const MAX_DOWN: usize = 64;
+/// Most besides, of what a chord is made of: it is heard however many keys are stuck.
+const MAX_OF_CHORDS: usize = 32;
 /// Most events that wait for the host key's fate; modifiers pressed after that are eaten.
 const MAX_WITHHELD: usize = 32;
 
@@ -132,7 +134,7 @@ impl Attention {
         let mut out = Vec::new();
         let at = self.down.iter().position(|key| key.code == code);
         match (pressed, at) {
-            (true, None) if self.down.len() < MAX_DOWN && code <= codes::LAST => {
+            (true, None) if self.has_room(code) && code <= codes::LAST => {
                 self.press(code, time_ms, owner, &mut out);
             }
             (false, Some(at)) => {
@@ -199,6 +201,13 @@ impl Attention {
     /// Whether the key is held for the sake of another key.
     fn is_modifier(&self, code: u32) -> bool {
         codes::is_modifier(code) || self.chords.is_host(code)
+    }
+
+    /// Whether one more key can be down.
+    fn has_room(&self, code: u32) -> bool {
+        let of_chord =
+            self.is_modifier(code) || self.host_is_held() || (self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt));
+        self.down.len() < if of_chord { MAX_DOWN + MAX_OF_CHORDS } else { MAX_DOWN }
     }
 
     fn press(&mut self, code: u32, time_ms: u32, owner: KeyOwner, out: &mut Vec<Decision>) {

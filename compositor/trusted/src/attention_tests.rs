@@ -191,7 +191,7 @@ fn a_thousand_stuck_keys_are_bounded() {
     for code in (0..2000).chain([u32::MAX]) {
         machine.key(code, true, 0, KeyOwner::Guest);
     }
-    assert!(machine.down.len() <= MAX_DOWN && machine.withheld.len() <= 2 * MAX_DOWN);
+    assert!(machine.down.len() <= MAX_DOWN + MAX_OF_CHORDS && machine.withheld.len() <= 2 * MAX_DOWN);
     for _ in 0..1000 {
         run(&mut machine, KeyOwner::Guest, &[press(LEFT_CTRL), release(LEFT_CTRL)]);
     }
@@ -250,6 +250,27 @@ fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
     let (seen, chords) = guest_sees(&keys);
     assert_eq!(seen, [&keys[..4], &[release(LEFT_ALT), release(LEFT_CTRL)]].concat());
     assert_eq!(chords, [Chord::Terminal(1), Chord::Terminal(1)]);
+}
+
+#[test]
+fn tp08_chords_work_however_many_keys_are_stuck() {
+    for owner in [KeyOwner::Guest, KeyOwner::Shell, KeyOwner::Nobody] {
+        let mut machine = Attention::new();
+        let stuck: Vec<_> =
+            (TWO + 1..=LAST).filter(|code| !is_modifier(*code) && ![ESC, TAB, F1].contains(code)).collect();
+        run(&mut machine, owner, &stuck.iter().copied().map(press).collect::<Vec<_>>());
+        let mut chords_of = |keys: &[u32]| {
+            let keys = keys.iter().copied();
+            let typed: Vec<_> = keys.clone().map(press).chain(keys.map(release)).collect();
+            split(&run(&mut machine, owner, &typed)).1
+        };
+        for _ in 0..100 {
+            assert_eq!(chords_of(&[LEFT_META, TWO]), [slot(2)]);
+            assert_eq!(chords_of(&[RIGHT_META, ESC]), [Chord::Panel]);
+            assert_eq!(chords_of(&[LEFT_META, RIGHT_SHIFT, TAB]), [Chord::Previous, Chord::Chosen]);
+            assert_eq!(chords_of(&[LEFT_CTRL, RIGHT_ALT, F1]), [Chord::Terminal(1)]);
+        }
+    }
 }
 
 #[test]
