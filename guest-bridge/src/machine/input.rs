@@ -6,6 +6,7 @@
 
 use super::keys;
 use crate::screen::InputEvent;
+use phyllome_protocol::ScanoutId;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
 
@@ -26,7 +27,7 @@ enum Switch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Switch { switch: Switch, down: bool },
-    Abs { x: u16, y: u16 },
+    Abs { x: u16, y: u16, scanout: ScanoutId },
     Notch(&'static str),
 }
 
@@ -38,6 +39,13 @@ impl Step {
             Self::Switch { switch: Switch::Button(_), .. } => "a button",
             Self::Abs { .. } => "the position",
             Self::Notch(_) => "the wheel",
+        }
+    }
+
+    fn scanout(self) -> Option<ScanoutId> {
+        match self {
+            Self::Abs { scanout, .. } => Some(scanout),
+            Self::Switch { .. } | Self::Notch(_) => None,
         }
     }
 }
@@ -70,7 +78,7 @@ impl InputQueue {
                     self.switch(Switch::Button(word), pressed);
                 }
             }
-            InputEvent::Abs { x, y, .. } => self.motion(x, y),
+            InputEvent::Abs { x, y, scanout } => self.motion(x, y, scanout),
             InputEvent::Wheel { vertical, horizontal } => {
                 self.notches(vertical, "wheel-up", "wheel-down");
                 self.notches(horizontal, "wheel-left", "wheel-right");
@@ -129,11 +137,15 @@ impl InputQueue {
         }
     }
 
-    fn motion(&mut self, x: u16, y: u16) {
-        if let Some(Step::Abs { x: last_x, y: last_y }) = self.waiting.back_mut() {
-            (*last_x, *last_y) = (x, y);
-        } else if self.has_room() {
-            self.waiting.push_back(Step::Abs { x, y });
+    /// The newest position on a scanout replaces one that waits; where the pointer left another scanout stays.
+    fn motion(&mut self, x: u16, y: u16, scanout: ScanoutId) {
+        let step = Step::Abs { x, y, scanout };
+        let waits = self.waiting.back().is_some_and(|last| last.scanout() == Some(scanout));
+        if waits {
+            self.waiting.pop_back();
+        }
+        if waits || self.has_room() {
+            self.waiting.push_back(step);
         }
     }
 
@@ -155,7 +167,7 @@ fn to_qmp(step: Step, batch: &mut Vec<Value>) {
             batch.push(json!({ "type": "key", "data": { "down": down, "key": { "type": "qcode", "data": word } } }));
         }
         Step::Switch { switch: Switch::Button(word), down } => batch.push(button(word, down)),
-        Step::Abs { x, y } => batch.extend([axis("x", x), axis("y", y)]),
+        Step::Abs { x, y, .. } => batch.extend([axis("x", x), axis("y", y)]),
         Step::Notch(word) => batch.extend([button(word, true), button(word, false)]),
     }
 }
@@ -163,7 +175,6 @@ fn to_qmp(step: Step, batch: &mut Vec<Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phyllome_protocol::ScanoutId;
 
     fn key(code: u32, pressed: bool) -> InputEvent {
         InputEvent::Key { code, pressed }
@@ -205,6 +216,16 @@ mod tests {
         queue.push(InputEvent::Button { code: 0x110, pressed: true });
         assert_eq!(short(queue.next_batch()), "x999 y1 +left");
         assert_eq!(queue.next_batch(), None);
+    }
+
+    #[test]
+    fn motions_on_two_displays_are_never_merged() {
+        let mut queue = InputQueue::default();
+        for (x, scanout) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 0)] {
+            queue.push(InputEvent::Abs { x, y: 1, scanout: ScanoutId::new(scanout).unwrap() });
+        }
+        let all: Vec<_> = (0..3).map(|_| short(queue.next_batch())).collect();
+        assert_eq!(all, ["x2 y1", "x4 y1", "x5 y1"]);
     }
 
     #[test]

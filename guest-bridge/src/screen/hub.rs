@@ -7,10 +7,11 @@
     deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
 )]
 
+use super::desktop::on_desktop;
 use super::input::Outbox;
 use super::link::{Link, LinkEvent};
 use super::model::Model;
-use super::{Command, DeviceSink, FromScreen, Handle, ScreenReport, SharedScreenReport};
+use super::{Command, DeviceSink, FromScreen, Handle, InputEvent, ScreenReport, SharedScreenReport};
 use crate::frames::{ToDevice, ToScreen};
 use phyllome_protocol::ScanoutId;
 use std::os::unix::net::UnixStream;
@@ -271,6 +272,11 @@ impl Hub {
             LinkEvent::Displayed(id) => self.report().scanouts.entry(id).or_default().displayed += 1,
             LinkEvent::Close => self.outbox.push(FromScreen::CloseRequested),
             LinkEvent::Machine(event) => self.outbox.push(event),
+            LinkEvent::Pointed { id, at } => {
+                let heads = self.model.iter().filter_map(|(id, scanout)| Some((id, scanout.picture.as_ref()?)));
+                let (x, y) = on_desktop(heads, id, at);
+                self.outbox.push(FromScreen::Input(InputEvent::Abs { x, y, scanout: id }));
+            }
             LinkEvent::Never(buffer) => self.replies.send(ToDevice::Refused { buffer }),
             LinkEvent::Mode { id, mode } => self.replies.send(ToDevice::Mode { id, mode }),
         }

@@ -36,6 +36,11 @@ pub(super) enum LinkEvent {
     Displayed(ScanoutId),
     Close,
     Machine(FromScreen),
+    /// The pointer is here on this scanout, in values of an absolute axis.
+    Pointed {
+        id: ScanoutId,
+        at: (u16, u16),
+    },
     Mode {
         id: ScanoutId,
         mode: PreferredMode,
@@ -149,6 +154,7 @@ impl Link {
                     format!("The compositor sent an event that does not exist ({interface}, {opcode}).")
                 }
             });
+            link.state.settle_pointer();
             match link.state.failed.take() {
                 Some(reason) => Err(reason),
                 None => read.and(dispatched.map(drop)),

@@ -10,6 +10,7 @@
 //! a frame.
 
 mod buffers;
+mod desktop;
 mod formats;
 mod geometry;
 mod globals;
@@ -42,7 +43,8 @@ pub enum InputEvent {
         /// Down.
         pressed: bool,
     },
-    /// The pointer is here; 0 is the left or upper edge of the scanout, [`ABS_MAX`] the other.
+    /// The pointer is here; 0 is the left or upper edge of the desktop that the guest's scanouts make up, [`ABS_MAX`]
+    /// the other.
     Abs {
         /// Horizontally.
         x: u16,

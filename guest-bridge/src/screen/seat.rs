@@ -31,6 +31,9 @@ pub(super) struct Seat {
     wheel: Wheel,
     /// Where the pointer is, and the serial of its entering.
     over: Option<(ScanoutId, u32)>,
+    /// It has left a scanout. What is held on it is released, unless it is over another scanout by the end of the turn:
+    /// then the person drags something from one display to the next.
+    left: bool,
     typing: bool,
     cursor: Cursor,
 }
@@ -99,7 +102,7 @@ impl Seat {
 
     fn leave_surface(&mut self) {
         self.over = None;
-        self.wheel = Wheel::default();
+        self.left = true;
     }
 }
 
@@ -142,15 +145,22 @@ impl LinkState {
     fn moved(&mut self, x: f64, y: f64) {
         let Some((id, _)) = self.seat.over else { return };
         let Some((width, height)) = self.surfaces.get(&id).map(|surface| surface.size()) else { return };
-        self.input([InputEvent::Abs { x: absolute(x, width), y: absolute(y, height), scanout: id }]);
+        self.events.push_back(LinkEvent::Pointed { id, at: (absolute(x, width), absolute(y, height)) });
+    }
+
+    /// What there was to read is read: a pointer that has left is over no scanout now.
+    pub(super) fn settle_pointer(&mut self) {
+        if std::mem::take(&mut self.seat.left) {
+            self.seat.wheel = Wheel::default();
+            let released = self.seat.held.release_buttons();
+            self.input(released);
+        }
     }
 
     /// The keyboard, the pointer or both went elsewhere.
     fn input_left(&mut self, keyboard: bool, pointer: bool) {
         if pointer {
             self.seat.leave_surface();
-            let released = self.seat.held.release_buttons();
-            self.input(released);
         }
         if keyboard {
             self.seat.typing = false;
@@ -239,6 +249,7 @@ impl Dispatch<wl_pointer::WlPointer, ()> for LinkState {
             Event::Enter { serial, surface, surface_x, surface_y } => {
                 state.input_left(false, true);
                 state.seat.over = state.scanout_of(&surface).map(|id| (id, serial));
+                state.seat.left = state.seat.over.is_none();
                 state.seat.cursor.stale = true;
                 state.seat.cursor.entered = true;
                 state.moved(surface_x, surface_y);

@@ -95,6 +95,60 @@ async fn the_pointer_is_absolute_over_the_scanout() {
     assert_eq!(input(&mut stage).await, [abs(32604, 32440), button(true), abs(32604, 327), wheel, button(false)]);
 }
 
+/// A guest with two displays, 100×50 and 60×80 pixels, is shown, and the compositor has a pointer.
+async fn two_displays() -> (Stage, WlPointer) {
+    let (mut stage, _, pointer) = shown().await;
+    stage.rig.set(1, Some(whole(&memory(60, 80, XR24, [0; 4], false)))).await;
+    stage.rig.flush(1, &[rect(0, 0, 1, 1)]).await;
+    stage.until("a second window", |_, c| c.state.windows.len() == 2).await;
+    stage.show(1, &[rect(0, 0, 1, 1)]).await;
+    (stage, pointer)
+}
+
+#[tokio::test]
+async fn a_place_on_the_second_display_is_one_on_the_second_part_of_the_guests_desktop() {
+    let (mut stage, pointer) = two_displays().await;
+    let surface = stage.compositor.state.windows[1].surface.clone();
+    pointer.enter(7, &surface, 0.0, 0.0);
+    pointer.motion(0, 59.9, 79.9);
+    let pixel = |of: u32, place: u16, extent: u32| u32::from(place) * extent / 0x8000 == of;
+    let events = input(&mut stage).await;
+    // The newest of two places alone counts.
+    let [Abs { x, y, scanout }] = events[..] else { panic!("{events:?}") };
+    assert_eq!(scanout.get(), 1);
+    assert!(pixel(159, x, 160) && pixel(79, y, 80), "{x} {y}");
+    let first = stage.compositor.state.windows[0].surface.clone();
+    pointer.leave(8, &surface);
+    pointer.enter(9, &first, 99.0, 49.0);
+    let events = input(&mut stage).await;
+    let [Abs { x, y, .. }] = events[..] else { panic!("{events:?}") };
+    assert!(pixel(99, x, 160) && pixel(49, y, 80), "{x} {y}");
+}
+
+#[tokio::test]
+async fn a_button_that_is_held_over_to_the_next_display_stays_down() {
+    let (mut stage, pointer) = two_displays().await;
+    let [first, second] = [0, 1].map(|number| stage.compositor.state.windows[number].surface.clone());
+    pointer.enter(7, &first, 99.0, 10.0);
+    pointer.button(1, 0, LEFT, wl_pointer::ButtonState::Pressed);
+    pointer.frame();
+    pointer.leave(8, &first);
+    pointer.frame();
+    pointer.enter(9, &second, 0.0, 10.0);
+    pointer.frame();
+    pointer.button(1, 0, LEFT, wl_pointer::ButtonState::Released);
+    pointer.frame();
+    let button = |pressed| Button { code: LEFT, pressed };
+    let buttons = |events: Vec<InputEvent>| events.into_iter().filter(|event| !matches!(event, Abs { .. }));
+    let all = input(&mut stage).await;
+    assert_eq!(all.iter().position(|event| *event == button(false)), Some(3), "after both places: {all:?}");
+    assert_eq!(buttons(all).collect::<Vec<_>>(), [button(true), button(false)]);
+    pointer.button(1, 0, LEFT, wl_pointer::ButtonState::Pressed);
+    pointer.leave(10, &second);
+    pointer.frame();
+    assert_eq!(input(&mut stage).await, [button(true), button(false)], "nowhere to go on");
+}
+
 fn cursor(byte: u8) -> CursorImage {
     CursorImage { pixels: Arc::from(vec![byte; 64 * 64 * 4]), hot_x: 3, hot_y: 70 }
 }

@@ -76,6 +76,25 @@ fn draw_still(screen: &mut Screen, layout: &Layout, name: &str, color: [u8; 3]) 
     }
 }
 
+/// What several screens show for as long as this is kept.
+pub struct Stills {
+    _card: Card,
+    _screens: Vec<(Screen, Layout)>,
+}
+
+/// Shows the guest's name on every screen, each in a buffer of its own. With one screen or none, nothing is done.
+pub fn stills(name: &str, color: [u8; 3]) -> io::Result<Option<Stills>> {
+    let card = Card::open()?;
+    let screens = card.screens(1)?;
+    let several = screens.len() > 1;
+    screens.into_iter().for_each(|screen| card.give_back(screen));
+    if !several {
+        return Ok(None);
+    }
+    let screens = take_screens(&card, name, color, false)?;
+    Ok(Some(Stills { _card: card, _screens: screens }))
+}
+
 /// The screens as they are now, with their still pictures, on show.
 fn take_screens(card: &Card, name: &str, color: [u8; 3], flips: bool) -> io::Result<Vec<(Screen, Layout)>> {
     let screens = card.screens(if flips { 2 } else { 1 })?;

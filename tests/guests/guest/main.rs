@@ -77,7 +77,15 @@ fn main() {
                 serial(&format!("the animation has ended: {error}"));
             }
         }
-        Mode::Quiet | Mode::Evdev => ready(),
+        Mode::Quiet => ready(),
+        Mode::Evdev => {
+            // The console would show the same on both of two screens; a desktop does not.
+            match animate::stills(&options.name, options.color) {
+                Ok(stills) => std::mem::forget(stills),
+                Err(error) => serial(&format!("no picture of its own: {error}")),
+            }
+            ready();
+        }
         Mode::Reboot => {
             ready();
             std::thread::sleep(Duration::from_secs(2));

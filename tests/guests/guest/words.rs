@@ -17,7 +17,8 @@ pub enum Mode {
     Quiet,
     /// Restarts the machine two seconds after it is ready, each time.
     Reboot,
-    /// Prints every input event, on the screen and to the serial line: `EV key CODE VALUE`, `EV abs …`, `EV rel …`.
+    /// Prints every input event, on the screen and to the serial line: `EV key CODE VALUE`, `EV abs …`, `EV rel …`. Of
+    /// several screens each shows a picture of its own instead.
     Evdev,
 }
 

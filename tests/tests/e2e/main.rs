@@ -5,6 +5,7 @@ mod config;
 mod deaths;
 mod firmware;
 mod foreign;
+mod input;
 mod switching;
 mod tool;
 

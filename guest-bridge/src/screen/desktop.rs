@@ -1,0 +1,146 @@
+//! Where a position on one scanout lies on the guest's whole desktop. Pure.
+//!
+//! A guest has one tablet for all its heads, and desktops map a tablet that belongs to no head onto all that they
+//! consist of (libinput under Xorg, Mutter, KWin and wlroots; only weston takes the first head). Where heads show parts
+//! of one framebuffer, as Xorg's do, that is the desktop, however the person has laid them out. Else they stand side by
+//! side in their order, as GET_DISPLAY_INFO tells them. One head alone is all there is.
+
+use super::ABS_MAX;
+use crate::frames::{Picture, Rect};
+use phyllome_protocol::ScanoutId;
+
+/// Values of an absolute axis: 0 to [`ABS_MAX`].
+const RANGE: u64 = ABS_MAX as u64 + 1;
+
+/// A scanout that shows something, and what.
+pub(super) type Head<'a> = (ScanoutId, &'a Picture);
+
+/// A position on scanout `id` (values of an absolute axis) as one on the desktop of these scanouts, which are in order.
+pub(super) fn on_desktop<'a>(heads: impl Iterator<Item = Head<'a>>, id: ScanoutId, at: (u16, u16)) -> (u16, u16) {
+    let heads: Vec<_> = heads.collect();
+    let Some((_, picture)) = heads.iter().find(|(other, _)| *other == id).filter(|_| heads.len() > 1) else {
+        return at;
+    };
+    let part = picture.source;
+    let ((x, y), (width, height)) = match framebuffer(&heads) {
+        Some(size) => ((part.x.into(), part.y.into()), size),
+        None => {
+            let before = heads.iter().filter(|(other, _)| *other < id).map(|(_, other)| u64::from(other.source.width));
+            let width = heads.iter().map(|(_, other)| u64::from(other.source.width)).sum();
+            let height = heads.iter().map(|(_, other)| u64::from(other.source.height)).max().unwrap_or(0);
+            ((before.sum(), 0), (width, height))
+        }
+    };
+    (along(at.0, (x, part.width), width), along(at.1, (y, part.height), height))
+}
+
+/// The size of the framebuffer that all heads show, if at least one shows only a part of it. Two of the same size count
+/// as one: a guest that flips shows another for a moment on one of its heads.
+fn framebuffer(heads: &[Head<'_>]) -> Option<(u64, u64)> {
+    let size = |picture: &Picture| (picture.buffer.width, picture.buffer.height);
+    let whole = |picture: &Picture| {
+        let (width, height) = size(picture);
+        picture.source == Rect { x: 0, y: 0, width, height }
+    };
+    let (_, first) = heads.first()?;
+    let one = heads.iter().all(|(_, picture)| size(picture) == size(first));
+    let parts = heads.iter().any(|(_, picture)| !whole(picture));
+    (one && parts).then(|| (size(first).0.into(), size(first).1.into()))
+}
+
+/// Along one axis: `value` of a head that begins at `start` and has `length` of `total` pixels.
+fn along(value: u16, (start, length): (u64, u32), total: u64) -> u16 {
+    let sum = start.saturating_mul(RANGE).saturating_add(u64::from(value) * u64::from(length));
+    let value = sum.checked_div(total).unwrap_or(0).min(ABS_MAX.into());
+    u16::try_from(value).unwrap_or(ABS_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::geometry::absolute;
+    use super::*;
+    use crate::frames::SharedBuffer;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    fn id(number: u32) -> ScanoutId {
+        ScanoutId::new(number).unwrap()
+    }
+
+    /// A part (x, y, width, height) of a framebuffer of this size.
+    fn picture((width, height): (u32, u32), (x, y, w, h): (u32, u32, u32, u32)) -> Picture {
+        let memfd = Some(std::fs::File::open("/dev/null").unwrap().into());
+        let buffer =
+            SharedBuffer { id: 1, memfd, dmabuf: None, width, height, stride: 256, fourcc: 0, replaceable: false };
+        Picture { buffer: Arc::new(buffer), source: Rect { x, y, width: w, height: h } }
+    }
+
+    fn own(width: u32, height: u32) -> Picture {
+        picture((width, height), (0, 0, width, height))
+    }
+
+    /// The pixel of a desktop of this size that a guest finds for a pixel of a head.
+    fn found(heads: &[(u32, Picture)], head: u32, (x, y): (u32, u32), (width, height): (u32, u32)) -> (u32, u32) {
+        let source = heads.iter().find(|(number, _)| *number == head).map(|(_, picture)| picture.source).unwrap();
+        let at = (absolute(x.into(), source.width), absolute(y.into(), source.height));
+        let (x, y) = on_desktop(heads.iter().map(|(number, picture)| (id(*number), picture)), id(head), at);
+        (u32::from(x) * width / 0x8000, u32::from(y) * height / 0x8000)
+    }
+
+    #[test]
+    fn heads_of_their_own_stand_side_by_side_in_their_order() {
+        let heads = [(0, own(1272, 768)), (1, own(1016, 568)), (2, own(640, 480))];
+        let desktop = (1272 + 1016 + 640, 768);
+        assert_eq!(found(&heads, 0, (10, 20), desktop), (10, 20));
+        assert_eq!(found(&heads, 1, (10, 20), desktop), (1282, 20));
+        assert_eq!(found(&heads, 2, (639, 479), desktop), (2927, 479));
+        let without_the_first = [(1, own(1016, 568)), (3, own(640, 480))];
+        assert_eq!(found(&without_the_first, 3, (0, 0), (1656, 568)), (1016, 0));
+    }
+
+    #[test]
+    fn parts_of_one_framebuffer_lie_where_the_guest_has_put_them() {
+        let desktop = (1272, 768 + 568);
+        let heads = [(0, picture(desktop, (0, 568, 1272, 768))), (1, picture(desktop, (100, 0, 1016, 568)))];
+        assert_eq!(found(&heads, 0, (10, 20), desktop), (10, 588));
+        assert_eq!(found(&heads, 1, (10, 20), desktop), (110, 20));
+        let clones = [(0, own(1272, 768)), (1, picture((1272, 768), (0, 0, 1016, 568)))];
+        assert_eq!(found(&clones, 1, (1015, 567), (1272, 768)), (1015, 567));
+    }
+
+    #[test]
+    fn a_head_alone_is_the_desktop_and_one_that_shows_nothing_has_no_place() {
+        let alone = [(0, picture((1272, 768), (0, 0, 1016, 568)))];
+        assert_eq!(found(&alone, 0, (1015, 567), (1016, 568)), (1015, 567));
+        let heads = [own(640, 480), own(640, 480)];
+        assert_eq!(on_desktop([(id(0), &heads[0]), (id(2), &heads[1])].into_iter(), id(1), (7, 8)), (7, 8));
+        assert_eq!(on_desktop([(id(0), &heads[0])].into_iter(), id(0), (7, 8)), (7, 8));
+    }
+
+    proptest! {
+        /// Whatever heads there are: a pixel of one is found again, and no other.
+        #[test]
+        fn a_pixel_is_found_again_on_its_head(
+            sizes in prop::collection::vec((1u32..2048, 1u32..2048), 1..5), head in 0usize..5, place in (0.0..1.0, 0.0..1.0),
+        ) {
+            let heads: Vec<_> = (0..).zip(&sizes).map(|(number, (width, height))| (number, own(*width, *height))).collect();
+            let head = head % sizes.len();
+            let (width, height) = sizes[head];
+            let pixel = ((place.0 * f64::from(width)) as u32, (place.1 * f64::from(height)) as u32);
+            let desktop = (sizes.iter().map(|size| size.0).sum(), sizes.iter().map(|size| size.1).max().unwrap());
+            let start: u32 = sizes[..head].iter().map(|size| size.0).sum();
+            prop_assert_eq!(found(&heads, head as u32, pixel, desktop), (start + pixel.0, pixel.1));
+        }
+
+        /// A guest sets whatever it likes: every position is a position.
+        #[test]
+        fn no_layout_is_too_strange(
+            parts in prop::collection::vec((any::<(u32, u32)>(), any::<(u32, u32, u32, u32)>()), 0..4), at in any::<(u16, u16)>(),
+        ) {
+            let heads: Vec<_> = parts.into_iter().map(|(size, part)| picture(size, part)).collect();
+            let at = (at.0 & ABS_MAX, at.1 & ABS_MAX);
+            let (x, y) = on_desktop((0..).zip(&heads).map(|(number, head)| (id(number), head)), id(0), at);
+            prop_assert!(x <= ABS_MAX && y <= ABS_MAX);
+        }
+    }
+}
