@@ -1,7 +1,7 @@
 //! Where the one pointer lies: on which output, in which guest's picture, at which of its pixels.
 //!
-//! Only the guest that has the keys ever has the pointer. While a button is held the pointer stays in the picture in
-//! which it was pressed. What is told to the guest is [`crate::wayland::seat`]'s.
+//! Only the guest that has the keys ever has the pointer. While a button is held the pointer stays in that guest's
+//! pictures. What is told to the guest is [`crate::wayland::seat`]'s.
 
 use crate::State;
 use crate::guests::GuestView;
@@ -60,20 +60,21 @@ impl State {
         }
     }
 
-    /// Where the pointer lies in the guest that has the keyboard. While a button is held it stays in the picture in
-    /// which it was pressed.
+    /// Where the pointer lies in the guest that has the keyboard. While a button is held it stays in this guest: in
+    /// another of its pictures, where it is on that one's output, else in the one that it was last in.
     pub(crate) fn pointer_target(&self) -> Option<Target> {
         let (x, y) = self.protocols.seat.position()?;
         let owner = self.shell.keyboard_owner()?;
         let holding = self.protocols.seat.holding();
         let located = arrange::locate(&self.backend.rects(), x, y).map(|(index, _)| index);
-        let (index, surface, wanted) = self.shell.places().iter().enumerate().find_map(|(index, place)| {
-            if place.guest.as_ref() != Some(&owner) || (holding.is_none() && located != Some(index)) {
-                return None;
-            }
-            let (surface, wanted) = self.picture(place)?;
-            holding.is_none_or(|held| *held == surface).then_some((index, surface, wanted))
-        })?;
+        let pictures = || {
+            let places =
+                self.shell.places().iter().enumerate().filter(|(_, place)| place.guest.as_ref() == Some(&owner));
+            places.filter_map(|(index, place)| self.picture(place).map(|(surface, wanted)| (index, surface, wanted)))
+        };
+        let here = pictures().find(|(index, ..)| located == Some(*index));
+        let held = || holding.and_then(|held| pictures().find(|(_, surface, _)| surface == held));
+        let (index, surface, wanted) = here.or_else(held)?;
         let output = self.backend.outputs().get(index)?;
         let (x, y) = (x - f64::from(output.position.0), y - f64::from(output.position.1));
         let at = place(wanted.0, wanted.1, &output.layout().area)?;
@@ -109,4 +110,34 @@ fn along(value: f64, (start, shown): (u32, u32), wanted: u32) -> (f64, f64) {
     let value = value.clamp(start, start + shown - 1.0 / 256.0);
     let own = (value - start) * wanted / shown;
     (value, own.clamp(0.0, wanted - 1.0 / 256.0))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// Whatever an output's area and a guest's mode: the middle of a pixel of the guest's, where it is shown, is
+        /// that pixel, and every other place is one inside the picture.
+        #[test]
+        fn a_place_is_the_pixel_that_is_shown_there(
+            area in (1u32..50, 1u32..60, 1u32..4000, 1u32..3000), wanted in (1u32..5000, 1u32..4000),
+            pixel in (0.0..1.0f64, 0.0..1.0f64), elsewhere in -1e7..1e7f64,
+        ) {
+            let area = Area { x: area.0, y: area.1, width: area.2, height: area.3 };
+            let at = place(wanted.0, wanted.1, &area).unwrap();
+            for (start, shown, wanted, part) in
+                [(at.x, at.width, wanted.0, pixel.0), (at.y, at.height, wanted.1, pixel.1)]
+            {
+                let pixel = (part * f64::from(wanted)).floor();
+                let middle = f64::from(start) + (pixel + 0.5) * f64::from(shown) / f64::from(wanted);
+                let (seen, own) = along(middle, (start, shown), wanted);
+                prop_assert_eq!((seen, own.floor()), (middle, pixel));
+                let (seen, own) = along(elsewhere, (start, shown), wanted);
+                prop_assert!((0.0..f64::from(wanted)).contains(&own));
+                prop_assert!((f64::from(start)..f64::from(start + shown)).contains(&seen));
+            }
+        }
+    }
 }

@@ -212,6 +212,82 @@ fn a_button_held_over_another_output_stays_in_the_picture_where_it_was_pressed()
 }
 
 #[test]
+fn a_button_held_over_to_another_display_of_the_same_guest_goes_on_there() {
+    let mut shell = Fixture::with(&[(1280, 800), (640, 480)], RendererKind::Pixman).unwrap();
+    let mut red = red(&mut shell);
+    let second = red.window("phyllome.scanout.1");
+    shell.roundtrip(&mut red);
+    assert_eq!(red.events.configured, Some((632, 448)));
+    second.acknowledge(&red);
+    let _pool = red.fill(&second.surface, 632, 448, CYAN);
+    shell.roundtrip(&mut red);
+    shell.state.handle_pointer_motion(1270.0, 228.0, 1);
+    shell.state.handle_button(LEFT, true, 2);
+    shell.state.handle_pointer_motion(1277.0, 228.0, 3);
+    shell.state.handle_pointer_motion(1284.0, 228.0, 4);
+    shell.state.handle_pointer_motion(1304.0, 238.0, 5);
+    shell.state.handle_button(LEFT, false, 6);
+    shell.state.handle_pointer_motion(1270.0, 228.0, 7);
+    shell.roundtrip(&mut red);
+    let mut seen = red.events.pointer.clone();
+    // A place that is said twice says nothing new.
+    seen.dedup();
+    let edge = 1272.0 - 1.0 / 256.0;
+    let expected = [
+        Pointer::Enter(1266.0, 200.0),
+        Pointer::Button(LEFT, true),
+        Pointer::Motion(edge, 200.0),
+        Pointer::Leave,
+        Pointer::Enter(0.0, 200.0),
+        Pointer::Motion(20.0, 210.0),
+        Pointer::Button(LEFT, false),
+        Pointer::Leave,
+        Pointer::Enter(1266.0, 200.0),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn a_drag_between_two_displays_of_a_guest_passes_over_another_guests_which_gets_nothing() {
+    let mut shell = Fixture::with(&[(1280, 800), (640, 480), (1024, 600)], RendererKind::Pixman).unwrap();
+    let settings = OutputConfig { guest: Some(name("blue")), ..OutputConfig::default() };
+    shell.state.output_settings.insert("HEADLESS-2".to_owned(), settings);
+    shell.state.outputs_changed();
+    let mut red = red(&mut shell);
+    let second = red.window("phyllome.scanout.1");
+    shell.roundtrip(&mut red);
+    assert_eq!(red.events.configured, Some((1016, 568)), "the third display");
+    second.acknowledge(&red);
+    let _pool = red.fill(&second.surface, 1016, 568, CYAN);
+    shell.roundtrip(&mut red);
+    let mut blue = shell.attach("blue");
+    let window = blue.window("phyllome.scanout.0");
+    shell.roundtrip(&mut blue);
+    window.acknowledge(&blue);
+    let _blues = blue.fill(&window.surface, 632, 448, GREEN);
+    devices(&mut shell, &mut blue);
+    shell.state.handle_pointer_motion(104.0, 228.0, 1);
+    shell.state.handle_button(LEFT, true, 2);
+    shell.state.handle_pointer_motion(1280.0 + 300.0, 228.0, 3);
+    shell.state.handle_pointer_motion(1920.0 + 14.0, 48.0, 4);
+    shell.state.handle_button(LEFT, false, 5);
+    shell.roundtrip(&mut red);
+    shell.roundtrip(&mut blue);
+    let mut seen = red.events.pointer.clone();
+    seen.dedup();
+    let expected = [
+        Pointer::Enter(100.0, 200.0),
+        Pointer::Button(LEFT, true),
+        Pointer::Motion(1272.0 - 1.0 / 256.0, 200.0),
+        Pointer::Leave,
+        Pointer::Enter(10.0, 20.0),
+        Pointer::Button(LEFT, false),
+    ];
+    assert_eq!(seen, expected);
+    assert_eq!(blue.events.pointer, []);
+}
+
+#[test]
 fn clicks_and_the_wheel_outside_the_picture_lend_super_to_nobody() {
     let mut shell = Fixture::new();
     let mut red = red(&mut shell);

@@ -337,6 +337,10 @@ impl State {
         let pointed = focus.as_ref().map(|(surface, _): &(WlSurface, Point<f64, Logical>)| surface.clone());
         let left = pointed.is_none();
         let other = self.protocols.seat.pointed != pointed;
+        if other && pointed.is_some() && pointer.is_grabbed() {
+            // What is dragged goes on in another picture of the same guest, which hears of every button once.
+            pointer.unset_grab(self, SERIAL_COUNTER.next_serial(), time);
+        }
         self.protocols.seat.pointed = pointed;
         if other {
             self.protocols.seat.reset_cursor();
