@@ -73,6 +73,9 @@ pub enum CommandLineError {
     NoPasst,
 }
 
+/// Where QEMU's object model has the virtio keyboard's device.
+pub const VIRTIO_KEYBOARD: &str = "/machine/peripheral/keyboard/virtio-backend";
+
 /// QEMU's command line for `definition` on this host.
 pub fn command_line(
     definition: &GuestDefinition,
@@ -215,15 +218,20 @@ fn gpu(line: &mut Args, definition: &GuestDefinition, host: &HostFacts, transpor
     );
 }
 
+/// Whether the guest has a virtio keyboard beside the machine's PS/2 one.
+pub fn has_virtio_keyboard(definition: &GuestDefinition) -> bool {
+    definition.profile == Profile::Linux
+}
+
 fn input(line: &mut Args, definition: &GuestDefinition) {
     // The machine's PS/2 keyboard is always there, for firmware and for systems without drivers.
     let usb_disks = definition.disks.iter().any(|disk| disk.bus == DiskBus::Usb);
-    let virtio = definition.profile == Profile::Linux;
+    let virtio = has_virtio_keyboard(definition);
     if usb_disks || !virtio {
         line.option("-device", "qemu-xhci,id=xhci,p2=15,p3=15");
     }
     if virtio {
-        line.option("-device", "virtio-keyboard-pci").option("-device", "virtio-tablet-pci");
+        line.option("-device", "virtio-keyboard-pci,id=keyboard").option("-device", "virtio-tablet-pci");
     } else {
         line.option("-device", "usb-tablet,bus=xhci.0");
     }

@@ -100,7 +100,7 @@ fn linux_by_direct_boot() {
       -device isa-serial,chardev=serial0 \
       -chardev socket,id=gpu0,fd=10 \
       -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
-      -device virtio-keyboard-pci \
+      -device virtio-keyboard-pci,id=keyboard \
       -device virtio-tablet-pci \
       -object rng-builtin,id=rng0 \
       -device virtio-rng-pci,rng=rng0
@@ -133,7 +133,7 @@ fn linux_on_a_disk_with_uefi() {
       -device isa-serial,chardev=serial0 \
       -chardev socket,id=gpu0,fd=10 \
       -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
-      -device virtio-keyboard-pci \
+      -device virtio-keyboard-pci,id=keyboard \
       -device virtio-tablet-pci \
       -blockdev node-name=disk0,driver=qcow2,discard=unmap,file.driver=file,file.filename=/data/disks/work.qcow2 \
       -device virtio-blk-pci,drive=disk0,bootindex=1 \

@@ -27,6 +27,8 @@ pub enum MachineEvent {
     Exited(Generation, Exit),
     /// The batch of input that was under way is answered.
     InputSent(Generation, Result<(), QmpError>),
+    /// Whether the guest's driver runs its virtio keyboard, as far as QEMU says.
+    Keyboard(Generation, bool),
     /// What was asked of QEMU is done, or refused with a sentence.
     Answered {
         /// Which QEMU.

@@ -1,14 +1,16 @@
 //! What the person does becomes QMP `input-send-event` commands: a bounded queue in front of QEMU.
 //!
 //! Pure: events in, batches out. It never waits for QEMU: while a batch is under way, what comes meanwhile gathers
-//! here. When QEMU is slow, motion is dropped first, then presses; a release whose press was passed on is never
+//! here. When QEMU is slow, repeats and motion are dropped first, then presses; a release whose press was passed on is never
 //! dropped.
 
 use super::keys;
+use super::typematic::{Repeat, Typematic};
 use crate::screen::InputEvent;
 use phyllome_protocol::ScanoutId;
 use serde_json::{Value, json};
 use std::collections::{BTreeSet, VecDeque};
+use tokio::time::Instant;
 
 /// Events that may wait beside releases.
 const MAX_WAITING: usize = 256;
@@ -56,21 +58,29 @@ pub struct InputQueue {
     waiting: VecDeque<Step>,
     held: BTreeSet<Switch>,
     running: bool,
-}
-
-impl Default for InputQueue {
-    fn default() -> Self {
-        Self { waiting: VecDeque::new(), held: BTreeSet::new(), running: true }
-    }
+    typematic: Typematic,
 }
 
 impl InputQueue {
-    /// Takes what the person did.
+    /// Nothing is held. `both_keyboards`: the guest has a virtio keyboard beside the PS/2 one.
+    pub fn new(both_keyboards: bool) -> Self {
+        let typematic = Typematic::new(both_keyboards);
+        Self { waiting: VecDeque::new(), held: BTreeSet::new(), running: true, typematic }
+    }
+
+    /// Takes what the person does at this moment.
     pub fn push(&mut self, event: InputEvent) {
+        self.push_at(event, Instant::now());
+    }
+
+    fn push_at(&mut self, event: InputEvent, now: Instant) {
         match event {
             InputEvent::Key { code, pressed } => {
-                if let Some(word) = keys::qcode(code) {
-                    self.switch(Switch::Key(word), pressed);
+                let word = keys::qcode(code);
+                match word.filter(|word| self.switch(Switch::Key(word), pressed)) {
+                    Some(word) if pressed => self.typematic.pressed(word, now),
+                    Some(word) => self.typematic.released(word),
+                    None => {}
                 }
             }
             InputEvent::Button { code, pressed } => {
@@ -89,6 +99,7 @@ impl InputQueue {
 
     /// Releases all keys and buttons that the guest believes to be held.
     pub fn release_all(&mut self) {
+        self.typematic.stop();
         while let Some(switch) = self.held.pop_last() {
             self.waiting.push_back(Step::Switch { switch, down: false });
         }
@@ -98,11 +109,37 @@ impl InputQueue {
     /// here, and releases wait, lest the guest goes on with a key held for ever.
     pub fn set_running(&mut self, running: bool) {
         self.running = running;
+        if !running {
+            self.typematic.stop();
+        }
     }
 
     /// A new QEMU holds no keys.
-    pub fn forget(&mut self) {
-        *self = Self::default();
+    pub fn forget(&mut self, both_keyboards: bool) {
+        *self = Self::new(both_keyboards);
+    }
+
+    /// When [`Self::repeat`] has something to do.
+    pub fn repeats_at(&self) -> Option<Instant> {
+        self.typematic.deadline()
+    }
+
+    /// Presses the key again that is held, if it is due at `now` and nothing waits; `true`: it is to be found out first
+    /// which keyboard the guest uses, and [`Self::keyboard_found`] takes the answer.
+    pub fn repeat(&mut self, now: Instant) -> bool {
+        match self.typematic.due(now) {
+            Some(Repeat::Key(word)) if self.waiting.is_empty() => {
+                self.waiting.push_back(Step::Switch { switch: Switch::Key(word), down: true });
+                false
+            }
+            Some(Repeat::Key(_)) | None => false,
+            Some(Repeat::Ask) => true,
+        }
+    }
+
+    /// Whether the keyboard that is in use repeats by itself.
+    pub fn keyboard_found(&mut self, repeats_by_itself: bool) {
+        self.typematic.found(repeats_by_itself);
     }
 
     /// The next batch for QMP, if there is one.
@@ -130,11 +167,13 @@ impl InputQueue {
         self.running && self.waiting.len() < MAX_WAITING
     }
 
-    fn switch(&mut self, switch: Switch, down: bool) {
+    /// Whether the guest is to hear of it.
+    fn switch(&mut self, switch: Switch, down: bool) -> bool {
         let passed_on = if down { self.has_room() && self.held.insert(switch) } else { self.held.remove(&switch) };
         if passed_on {
             self.waiting.push_back(Step::Switch { switch, down });
         }
+        passed_on
     }
 
     /// The newest position on a scanout replaces one that waits; where the pointer left another scanout stays.
@@ -175,6 +214,11 @@ fn to_qmp(step: Step, batch: &mut Vec<Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
+
+    fn queue() -> InputQueue {
+        InputQueue::new(false)
+    }
 
     fn key(code: u32, pressed: bool) -> InputEvent {
         InputEvent::Key { code, pressed }
@@ -200,7 +244,7 @@ mod tests {
 
     #[test]
     fn what_arrives_together_is_one_batch_and_a_tap_is_two() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         for event in [key(29, true), key(30, true), abs(7), key(30, false), key(29, false)] {
             queue.push(event);
         }
@@ -211,7 +255,7 @@ mod tests {
 
     #[test]
     fn motion_that_waits_is_replaced_by_newer_motion() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         (0..1000).for_each(|x| queue.push(abs(x)));
         queue.push(InputEvent::Button { code: 0x110, pressed: true });
         assert_eq!(short(queue.next_batch()), "x999 y1 +left");
@@ -220,7 +264,7 @@ mod tests {
 
     #[test]
     fn motions_on_two_displays_are_never_merged() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         for (x, scanout) in [(1, 0), (2, 0), (3, 1), (4, 1), (5, 0)] {
             queue.push(InputEvent::Abs { x, y: 1, scanout: ScanoutId::new(scanout).unwrap() });
         }
@@ -230,7 +274,7 @@ mod tests {
 
     #[test]
     fn every_notch_is_a_moment_of_its_own() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         queue.push(InputEvent::Wheel { vertical: 2, horizontal: -1 });
         let all: Vec<_> = (0..3).map(|_| short(queue.next_batch())).collect();
         assert_eq!(all, ["+wheel-down -wheel-down", "+wheel-down -wheel-down", "+wheel-left -wheel-left"]);
@@ -240,7 +284,7 @@ mod tests {
 
     #[test]
     fn all_that_is_held_is_released_once() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         for event in [key(30, true), InputEvent::Button { code: 0x111, pressed: true }, key(30, true)] {
             queue.push(event);
         }
@@ -253,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_paused_guest_gets_its_releases_when_it_goes_on_and_nothing_else() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         queue.push(key(30, true));
         assert_eq!(short(queue.next_batch()), "+a");
         queue.set_running(false);
@@ -268,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_bounded_and_loses_no_release() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         for round in 0..100_000u32 {
             let code = round % 120;
             queue.push(key(code, true));
@@ -294,9 +338,59 @@ mod tests {
         assert_eq!(down, BTreeSet::new());
     }
 
+    /// What the queue gives to QEMU until this moment, in short.
+    fn until(queue: &mut InputQueue, end: Instant) -> Vec<String> {
+        let mut all = Vec::new();
+        loop {
+            all.extend(std::iter::from_fn(|| queue.next_batch()).map(|batch| short(Some(batch))));
+            let Some(due) = queue.repeats_at().filter(|due| *due <= end) else { return all };
+            assert!(!queue.repeat(due));
+        }
+    }
+
+    #[test]
+    fn a_held_key_repeats_until_whatever_ends_it() {
+        type End = Box<dyn Fn(&mut InputQueue)>;
+        let ends: [(&str, End, &str); 4] = [
+            ("its release", Box::new(|queue| queue.push(key(30, false))), "-a"),
+            ("a switch, or lost focus", Box::new(|queue| queue.push(InputEvent::ReleaseAll)), "-a"),
+            ("a pause", Box::new(|queue| queue.set_running(false)), ""),
+            ("another QEMU", Box::new(|queue| queue.forget(false)), ""),
+        ];
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        for (what, end, last) in ends {
+            let mut queue = queue();
+            queue.push_at(key(30, true), start);
+            assert_eq!(until(&mut queue, at(399)), ["+a"]);
+            assert_eq!(until(&mut queue, at(480)), ["+a"; 3], "{what}");
+            end(&mut queue);
+            assert_eq!(until(&mut queue, at(9_000)).concat(), last, "{what}");
+        }
+        let mut queue = queue();
+        queue.push_at(key(30, true), start);
+        until(&mut queue, at(450));
+        queue.push_at(key(31, true), at(450));
+        assert_eq!(until(&mut queue, at(849)), ["+s"]);
+        assert_eq!(until(&mut queue, at(850)), ["+s"], "the newest key repeats");
+    }
+
+    #[test]
+    fn a_qemu_that_is_slow_gets_no_backlog_of_repeats() {
+        let (mut queue, mut now) = (queue(), Instant::now());
+        queue.push_at(key(30, true), now);
+        for _ in 0..100 {
+            now += Duration::from_millis(500);
+            assert!(!queue.repeat(now));
+        }
+        queue.push_at(key(30, false), now);
+        let all: Vec<_> = std::iter::from_fn(|| queue.next_batch()).map(|batch| short(Some(batch))).collect();
+        assert_eq!(all, ["+a", "-a"]);
+    }
+
     #[test]
     fn keys_that_qemu_does_not_know_go_nowhere() {
-        let mut queue = InputQueue::default();
+        let mut queue = queue();
         queue.push(key(u32::MAX, true));
         queue.push(InputEvent::Button { code: 30, pressed: true });
         assert_eq!(queue.next_batch(), None);

@@ -1,7 +1,7 @@
 //! The machine: QEMU's process, QMP, lifecycle, and the control socket that the shell dials.
 //!
 //! QEMU is hostile once its guest has broken out of it: what it says is bounded, and what it leaves unsaid runs into
-//! a timeout. What decides ([`lifecycle`], [`input`], [`keys`], [`command_line`]) is pure; what acts is [`supervisor`].
+//! a timeout. What decides ([`lifecycle`], [`input`], [`typematic`], [`keys`], [`command_line`]) is pure; what acts is [`supervisor`].
 
 #![cfg_attr(
     not(test),
@@ -27,4 +27,5 @@ pub mod qemu;
 pub mod qmp;
 pub mod supervisor;
 pub mod transport;
+pub mod typematic;
 pub mod verdict;

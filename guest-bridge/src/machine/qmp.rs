@@ -175,6 +175,14 @@ impl Qmp {
         enabled.ok_or_else(|| QmpError::Protocol("query-kvm does not say whether it is enabled".into()))
     }
 
+    /// Whether the guest's driver runs the virtio device at this path of QEMU's object model.
+    pub async fn is_driven(&self, path: &str) -> Result<bool, QmpError> {
+        let value = self.execute("x-query-virtio-status", Some(json!({ "path": path }))).await?;
+        let statuses = value.pointer("/status/statuses").and_then(Value::as_array);
+        let statuses = statuses.ok_or_else(|| QmpError::Protocol("a virtio device has no status".into()))?;
+        Ok(statuses.iter().filter_map(Value::as_str).any(|word| word.starts_with("VIRTIO_CONFIG_S_DRIVER_OK")))
+    }
+
     /// Passes input events on to the guest, all in one command. They are QAPI's `InputEvent` objects.
     pub async fn input_send_event(&self, events: Vec<Value>) -> Result<(), QmpError> {
         self.execute("input-send-event", Some(json!({ "events": events }))).await.map(drop)

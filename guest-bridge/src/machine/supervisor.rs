@@ -8,7 +8,7 @@ mod requests;
 mod start;
 
 use super::checks;
-use super::command_line::Accel;
+use super::command_line::{Accel, VIRTIO_KEYBOARD};
 use super::control::{Asked, Listener};
 use super::events::{Generation, MachineEvent};
 use super::folder::GuestFolder;
@@ -110,7 +110,7 @@ pub async fn run(options: Options) -> Result<Ending, String> {
         end_at: None,
         kill_at: None,
         overdue: false,
-        input: InputQueue::default(),
+        input: InputQueue::new(false),
         input_under_way: false,
         status_under_way: false,
         status_wanted: false,
@@ -230,6 +230,7 @@ impl Supervisor {
             }
         };
         let (kill_time, end_time) = (until(self.kill_at), until(self.end_at));
+        let repeat_time = until(self.input.repeats_at());
         let report_time = async {
             if self.changed {
                 tokio::time::sleep_until(self.next_report).await;
@@ -261,6 +262,11 @@ impl Supervisor {
                 self.end_at = None;
                 tracing::warn!(seconds = self.patience.as_secs(), "the guest did not power off in time");
                 self.event(Event::TimeIsUp);
+            }
+            () = repeat_time => {
+                if self.input.repeat(Instant::now()) {
+                    self.ask_for_keyboard();
+                }
             }
             () = report_time => {}
             () = sources.signals.any() => self.event(Event::Terminate),
@@ -372,6 +378,20 @@ impl Supervisor {
         tokio::spawn(async move {
             let result = qmp.input_send_event(batch).await;
             let _ = events.send(MachineEvent::InputSent(generation, result)).await;
+        });
+    }
+
+    /// Whether the guest's driver runs its virtio keyboard. The question is not among QMP's stable ones: without an
+    /// answer it counts as so, and keys are never told twice.
+    fn ask_for_keyboard(&mut self) {
+        let Some((generation, qmp)) = self.present_qmp() else {
+            self.input.keyboard_found(true);
+            return;
+        };
+        let events = self.event_sender.clone();
+        tokio::spawn(async move {
+            let driven = qmp.is_driven(VIRTIO_KEYBOARD).await.unwrap_or(true);
+            let _ = events.send(MachineEvent::Keyboard(generation, driven)).await;
         });
     }
 

@@ -1,6 +1,6 @@
 //! Pointer and keyboard as a guest's own kernel hears of them.
 
-use crate::{BOOT, SOON, guest_with};
+use crate::{BOOT, SOON, guest, guest_with, host};
 use anyhow::{Context, Result, ensure};
 use phyllome_test_guests::Mode;
 use phyllome_tests::host::{Host, HostOptions};
@@ -43,5 +43,26 @@ fn e2e_a_place_on_the_second_display_arrives_on_the_second_part_of_the_guests_de
             ensure!(found == (desktop + x, y), "{x}, {y} of {area:?} is {found:?} of {width}x{height}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn e2e_a_held_key_repeats_where_the_guests_keyboard_does_not_and_ends_with_its_release() -> Result<()> {
+    let (name, text) = guest("work", 1, "red", Mode::Evdev);
+    // Of all keyboards this machine has the PS/2 one alone.
+    let mut host = host(&[(name, text.replace("profile = \"linux\"", "profile = \"bios\""))])?;
+    host.run(&["start", "work"])?;
+    host.run(&["switch", "work"])?;
+    host.wait_serial("work", "PHYLLOME-GUEST-READY", BOOT)?;
+    host.run(&["input", "key", "a", "press"])?;
+    host.wait_serial("work", "EV key 30 1", SOON)?;
+    host.wait_serial("work", "EV key 30 2\r\nEV key 30 2", SOON)?;
+    host.run(&["input", "key", "a", "release"])?;
+    host.wait_serial("work", "EV key 30 0", SOON)?;
+    host.run(&["input", "key", "b", "press"])?;
+    host.run(&["input", "key", "b", "release"])?;
+    let serial = host.wait_serial("work", "EV key 48 0", SOON)?;
+    let after = serial.split("EV key 30 0").nth(1).unwrap_or_default();
+    ensure!(!after.contains("EV key 30 "), "the key went on after its release: {serial}");
     Ok(())
 }

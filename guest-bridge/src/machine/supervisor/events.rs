@@ -38,6 +38,9 @@ impl Supervisor {
                     tracing::debug!(%error, "input did not reach the guest");
                 }
             }
+            MachineEvent::Keyboard(generation, driven) if self.present(generation).is_some() => {
+                self.input.keyboard_found(driven);
+            }
             MachineEvent::Answered { generation, asker, result, status } => {
                 self.requests_under_way = self.requests_under_way.saturating_sub(1);
                 if let (Some(word), Some(_)) = (status, self.present(generation)) {
@@ -61,6 +64,7 @@ impl Supervisor {
             MachineEvent::QmpFailed(..)
             | MachineEvent::Exited(..)
             | MachineEvent::InputSent(..)
+            | MachineEvent::Keyboard(..)
             | MachineEvent::Status(..) => {}
         }
     }

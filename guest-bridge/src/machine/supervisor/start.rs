@@ -2,7 +2,7 @@
 //! goes on in the meantime.
 
 use super::{Supervisor, checks};
-use crate::machine::command_line::Accel;
+use crate::machine::command_line::{Accel, has_virtio_keyboard};
 use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::graphics::{self, Wish};
 use crate::machine::host::HostFacts;
@@ -126,7 +126,7 @@ impl Supervisor {
             events: &self.event_sender,
         };
         self.qemu = Some(recipe.start(self.generation, accel, renderer)?);
-        self.input.forget();
+        self.input.forget(has_virtio_keyboard(&self.definition));
         (self.input_under_way, self.status_under_way, self.status_wanted) = (false, false, false);
         self.overdue = false;
         self.changed = true;
