@@ -7,6 +7,8 @@ use std::collections::{BTreeSet, VecDeque};
 
 /// More keys and buttons than this are never held at once by a person.
 const MAX_HELD: usize = 64;
+/// Notches of a wheel that nobody turns in one moment; what is beyond is dropped.
+const MAX_NOTCHES: i32 = 64;
 /// Events that wait for the machine.
 const MAX_WAITING: usize = 512;
 
@@ -53,21 +55,31 @@ struct Axis {
     discrete: Option<i32>,
     value120: Option<i32>,
     left_over: i32,
+    /// The compositor tells of this axis of a wheel when a notch is whole. What it says of parts of one before counts
+    /// as well then, and is not to be added.
+    whole_notches: bool,
 }
 
 impl Axis {
-    /// A notch of a wheel is 120 of these; compositors that do not tell notches send about 15 units for one.
-    fn finish(&mut self) -> i32 {
+    /// A notch of a wheel is 120 of these; compositors that do not tell notches send about 15 units for one. `wheel`:
+    /// the compositor says that it was a wheel.
+    fn finish(&mut self, wheel: bool) -> i32 {
         let value120 = match (self.value120.take(), self.discrete.take()) {
             (Some(value), _) => value,
-            (None, Some(notches)) => notches.saturating_mul(120),
+            (None, Some(notches)) => {
+                if !std::mem::replace(&mut self.whole_notches, true) {
+                    self.left_over = 0;
+                }
+                notches.saturating_mul(120)
+            }
+            (None, None) if wheel && self.whole_notches => 0,
             // The cast saturates; NaN becomes 0.
-            (None, None) => (self.continuous * 8.0) as i32,
+            (None, None) => (self.continuous * 8.0).round() as i32,
         };
         self.continuous = 0.0;
         let sum = self.left_over.saturating_add(value120);
         self.left_over = sum % 120;
-        (sum / 120).clamp(-64, 64)
+        (sum / 120).clamp(-MAX_NOTCHES, MAX_NOTCHES)
     }
 }
 
@@ -76,11 +88,18 @@ impl Axis {
 pub(super) struct Wheel {
     vertical: Axis,
     horizontal: Axis,
+    /// This frame is a wheel's, as the compositor says.
+    wheel: bool,
 }
 
 impl Wheel {
     fn axis(&mut self, vertical: bool) -> &mut Axis {
         if vertical { &mut self.vertical } else { &mut self.horizontal }
+    }
+
+    /// wl_pointer.axis_source.
+    pub fn source(&mut self, wheel: bool) {
+        self.wheel = wheel;
     }
 
     /// wl_pointer.axis.
@@ -102,7 +121,8 @@ impl Wheel {
 
     /// wl_pointer.frame.
     pub fn finish(&mut self) -> Option<InputEvent> {
-        let (vertical, horizontal) = (self.vertical.finish(), self.horizontal.finish());
+        let wheel = std::mem::take(&mut self.wheel);
+        let (vertical, horizontal) = (self.vertical.finish(wheel), self.horizontal.finish(wheel));
         (vertical != 0 || horizontal != 0).then_some(InputEvent::Wheel { vertical, horizontal })
     }
 }
@@ -202,6 +222,38 @@ mod tests {
         assert_eq!(wheel.finish(), None);
         wheel.value120(true, i32::MAX);
         assert!(matches!(wheel.finish(), Some(InputEvent::Wheel { vertical: 64, .. })));
+    }
+
+    #[test]
+    fn parts_of_a_notch_are_never_lost_and_never_counted_twice() {
+        let turned = |wheel: &mut Wheel| match wheel.finish() {
+            Some(InputEvent::Wheel { vertical, .. }) => vertical,
+            _ => 0,
+        };
+        // A wheel with eight steps a notch, as old and new compositors tell it; then a finger.
+        for version in ["parts", "notches", "distance"] {
+            let mut wheel = Wheel::default();
+            let mut sum = 0;
+            for step in 1..=80 {
+                wheel.source(version != "distance");
+                wheel.continuous(true, 15.0 / 8.0);
+                match version {
+                    "parts" => wheel.value120(true, 15),
+                    "notches" if step % 8 == 0 => wheel.discrete(true, 1),
+                    _ => {}
+                }
+                sum += turned(&mut wheel);
+                if step % 8 == 0 {
+                    assert_eq!(sum, step / 8, "{version}");
+                }
+            }
+            for _ in 0..4 {
+                wheel.source(false);
+                wheel.continuous(true, 15.0 / 4.0);
+                sum += turned(&mut wheel);
+            }
+            assert_eq!(sum, 11, "{version}");
+        }
     }
 
     fn abs(x: u16, scanout: u32) -> FromScreen {

@@ -267,6 +267,10 @@ impl Dispatch<wl_pointer::WlPointer, ()> for LinkState {
                     state.input(event);
                 }
             }
+            Event::AxisSource { axis_source } => {
+                use wl_pointer::AxisSource::{Wheel, WheelTilt};
+                state.seat.wheel.source(matches!(axis_source, WEnum::Value(Wheel | WheelTilt)));
+            }
             Event::AxisDiscrete { axis, discrete } => state.seat.wheel.discrete(vertical(axis), discrete),
             Event::AxisValue120 { axis, value120 } => state.seat.wheel.value120(vertical(axis), value120),
             Event::Frame => {
