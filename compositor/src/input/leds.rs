@@ -1,17 +1,21 @@
-//! The lights of keyboards: those of the guest that has the keyboard where it says them, else the shell's own.
+//! The lights of keyboards: those of the guest that has the keyboard, as its QEMU tells them, or none.
 //!
-//! Told to the keyboards only when they change. A guest that has not the keyboard lights nothing.
+//! Told to the keyboards only when they change. A guest that has not the keyboard lights nothing; what another guest
+//! was typed, or what the shell's own keymap makes of it, says nothing of the one that has it. While a face has the
+//! keys the lights are those of the shell's own keymap.
 
 use crate::State;
 use phyllome_protocol::control::Leds;
 use smithay::input::keyboard::LedState;
 use smithay::reexports::input::{Device, DeviceCapability, Led};
 
-/// What the keyboards show: the guest's lights if it has the keyboard and has said them, else those of the shell's own
-/// keymap.
-fn choose(guest: Option<Leds>, own: LedState) -> Leds {
+/// What the keyboards show. `guest`: whether one has the keyboard, and its lights as far as they are known.
+fn choose(guest: Option<Option<Leds>>, own: LedState) -> Leds {
     let lit = |light: Option<bool>| light.unwrap_or(false);
-    guest.unwrap_or(Leds { scroll: lit(own.scroll), num: lit(own.num), caps: lit(own.caps) })
+    match guest {
+        Some(leds) => leds.unwrap_or_default(),
+        None => Leds { scroll: lit(own.scroll), num: lit(own.num), caps: lit(own.caps) },
+    }
 }
 
 /// Lights one device, if it is a keyboard.
@@ -29,7 +33,7 @@ pub(super) fn light(device: &mut Device, leds: Leds) {
 impl State {
     /// Makes the keyboards' lights agree with the focus, the guest that has it, and the keymap.
     pub(crate) fn sync_leds(&mut self) {
-        let guest = self.shell.keyboard_owner().and_then(|name| self.guests.leds(&name));
+        let guest = self.shell.keyboard_owner().map(|name| self.guests.leds(&name));
         let leds = choose(guest, self.protocols.seat.led_state());
         if self.input.lights == Some(leds) {
             return;
@@ -51,13 +55,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_guest_that_says_its_lights_decides_and_one_that_does_not_leaves_them_to_the_keymap() {
+    fn the_guest_that_has_the_keyboard_decides_and_where_its_lights_are_not_known_there_are_none() {
         let mut own = LedState::default();
         assert_eq!(choose(None, own), Leds::default());
         own.caps = Some(true);
         own.num = Some(false);
         assert_eq!(choose(None, own), Leds { caps: true, ..Leds::default() });
         let guests = Leds { num: true, ..Leds::default() };
-        assert_eq!(choose(Some(guests), own), guests);
+        assert_eq!(choose(Some(Some(guests)), own), guests);
+        assert_eq!(choose(Some(None), own), Leds::default());
     }
 }

@@ -66,14 +66,20 @@ fn tp10_a_switch_leaves_the_old_guest_and_enters_the_new_one_without_a_key() {
 }
 
 #[test]
-fn tp10_locks_are_told_anew() {
+fn tp10_what_is_locked_for_one_guest_is_nothing_to_the_next_nor_to_the_shell() {
     let mut shell = Fixture::new();
     let (mut red, mut blue) = two_typists(&mut shell);
     shell.state.forward_key(CAPS_LOCK, true, 1);
     shell.state.forward_key(CAPS_LOCK, false, 2);
     shell.show("blue");
     hear(&mut shell, [&mut red, &mut blue]);
-    assert_eq!(blue.events.keyboard, [Keyboard::Enter(Vec::new()), Keyboard::Modifiers(0, 0, 2)]);
+    assert_eq!(red.events.keyboard.iter().rev().nth(1), Some(&Keyboard::Modifiers(0, 0, 2)), "it was locked");
+    assert_eq!(blue.events.keyboard, [Keyboard::Enter(Vec::new()), Keyboard::Modifiers(0, 0, 0)]);
+    shell.state.forward_key(CAPS_LOCK, true, 3);
+    shell.state.forward_key(CAPS_LOCK, false, 4);
+    shell.panel(true);
+    assert_eq!(shell.state.text_of_key(A, []), "a");
+    assert_eq!(shell.state.lights(), Leds::default());
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //!
 //! Whom the person talks to is decided in [`crate::shell`]; here the decision is carried out so that the guest that
 //! loses the keyboard gets `leave` and nothing after it, and the one that gains it gets `enter` without a pressed key
-//! and the modifiers as they are now. The guest's own kernel repeats keys, so the repeat rate that is told is 0.
+//! and without a lock: what was locked for one is nothing to the next. The guest's own kernel repeats keys, so the
+//! repeat rate that is told is 0.
 
 use super::client::{counted_dispatch, owner_of};
 use crate::State;
@@ -11,7 +12,7 @@ use crate::wayland::keymap::Names;
 use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
 use smithay::backend::input::{Axis, ButtonState, KeyState};
-use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, LedState, XkbConfig};
+use smithay::input::keyboard::{FilterResult, KeyboardHandle, Keycode, Layout, LedState, ModifiersState, XkbConfig};
 use smithay::input::pointer::{AxisFrame, ButtonEvent, CursorImageStatus, MotionEvent, PointerHandle};
 use smithay::input::{Seat, SeatHandler, SeatState};
 use smithay::reexports::wayland_server::protocol::wl_keyboard::WlKeyboard;
@@ -223,6 +224,7 @@ impl State {
             // Nobody hears these releases: they bring smithay's own picture of the keyboard up to date, so that the
             // next guest is entered without keys and with modifiers that are true.
             self.release_keys(time);
+            self.forget_locks();
             if pointer.is_grabbed() {
                 pointer.unset_grab(self, SERIAL_COUNTER.next_serial(), time);
             }
@@ -237,6 +239,15 @@ impl State {
         self.refresh_pointer();
         self.sync_leds();
         self.queue_redraw();
+    }
+
+    /// Caps Lock and the like, and the keymap's layout, are as they are at the start: whoever gets the keyboard next,
+    /// a guest or a face that is typed into, begins there. Called while nobody has it.
+    fn forget_locks(&mut self) {
+        let keyboard = self.protocols.seat.keyboard.clone();
+        // The layout first: what comes after it takes smithay's own picture of the modifiers along.
+        keyboard.with_xkb_state(self, |mut context| context.set_layout(Layout(0)));
+        keyboard.set_modifier_state(ModifiersState::default());
     }
 
     /// Sends `input` to the guest that has the keyboard, or to the one under the pointer, at this time of the monotonic
