@@ -133,7 +133,8 @@ pub struct Modifiers {
 pub enum FaceInput {
     /// A key.
     Key {
-        /// evdev code: where the key is.
+        /// evdev code. Letters are where the keymap has them, by the codes that they have on a US keyboard: K is the
+        /// key with a K on it. All other keys are where they are.
         code: u32,
         /// Press or release.
         pressed: bool,

@@ -26,7 +26,6 @@ use phyllome_config::session::NewKeyboards;
 use phyllome_protocol::control::Leds;
 use phyllome_trusted::attention::{Attention, Decision, KeyOwner};
 use phyllome_trusted::chords::Chords;
-use phyllome_trusted::codes;
 use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::{DeviceId, Held};
 use phyllome_trusted::keyboards::{Keyboards, Typing};
@@ -191,7 +190,7 @@ impl State {
     fn key_of_face(&mut self, code: u32, pressed: bool) -> faces::FaceInput {
         let down = self.input.keys.codes();
         let text = self.type_key(code, pressed, down);
-        faces::FaceInput::Key { code, pressed, modifiers: self.modifiers_of_face(), text }
+        faces::FaceInput::Key { code: self.key_by_cap(code), pressed, modifiers: self.modifiers_of_face(), text }
     }
 
     /// There is nowhere to say why a chord or a click did nothing but the log.

@@ -3,9 +3,14 @@
 use super::client::{Client, Keyboard};
 use super::fixture::{Fixture, guest, name};
 use super::show::shown;
+use crate::faces::dialog::DEAF;
+use crate::outputs::RendererKind;
+use phyllome_config::ShellConfig;
 use phyllome_config::guest::LabelColor;
 use phyllome_protocol::control::Leds;
-use phyllome_protocol::status::GuestState;
+use phyllome_protocol::status::{GuestState, Mode};
+use phyllome_trusted::codes;
+use std::time::Instant;
 
 const GREEN: u32 = 0x00_ff_00;
 const A: u32 = 30;
@@ -78,8 +83,27 @@ fn tp10_what_is_locked_for_one_guest_is_nothing_to_the_next_nor_to_the_shell() {
     shell.state.forward_key(CAPS_LOCK, true, 3);
     shell.state.forward_key(CAPS_LOCK, false, 4);
     shell.panel(true);
-    assert_eq!(shell.state.text_of_key(A, []), "a");
+    assert_eq!(shell.state.type_key(A, true, []).1, "a");
     assert_eq!(shell.state.lights(), Leds::default());
+}
+
+#[test]
+fn tp12_on_a_german_keyboard_the_key_with_a_y_on_it_is_yes_and_the_one_with_a_z_is_not() {
+    let mut config = ShellConfig::default();
+    config.keyboard.layout = Some("de".to_owned());
+    let mut shell = Fixture::with_settings(&[(1280, 800)], RendererKind::Pixman, &config).unwrap();
+    let tap = |shell: &mut Fixture, code: u32| {
+        shell.state.handle_key(code, true, 1);
+        shell.state.handle_key(code, false, 2);
+        shell.state.shell.mode()
+    };
+    shell.panel(true);
+    assert_eq!(tap(&mut shell, codes::K), Mode::Dialog);
+    let asked = Instant::now();
+    shell.wait("the question to listen", |_| asked.elapsed() >= DEAF);
+    assert_eq!(tap(&mut shell, codes::Y), Mode::Dialog, "there is a Z on it");
+    let (z, _) = codes::LETTERS.into_iter().find(|(_, letter)| *letter == 'z').unwrap();
+    assert_eq!(tap(&mut shell, z), Mode::Panel, "answered");
 }
 
 #[test]
@@ -140,16 +164,17 @@ fn a_lock_that_is_pressed_in_a_face_counts_for_its_text_and_lights_its_light() {
     let tap = |shell: &mut Fixture, code| [true, false].map(|pressed| shell.state.handle_key(code, pressed, 0));
     for (caps, text) in [(false, "a"), (true, "A"), (false, "a"), (true, "A")] {
         assert_eq!(shell.state.lights(), Leds { caps, ..Leds::default() });
-        assert_eq!(shell.state.type_key(A, true, []), text);
-        assert_eq!(shell.state.type_key(A, false, []), "");
+        assert_eq!(shell.state.type_key(A, true, []).1, text);
+        assert_eq!(shell.state.type_key(A, false, []).1, "");
         tap(&mut shell, CAPS_LOCK);
     }
     tap(&mut shell, CAPS_LOCK);
-    // Held over the way back: no guest hears of either half.
+    // Held over the way back: no guest hears of either half, nor of what was locked for the shell's own text.
     shell.state.handle_key(DOWN, true, 0);
     shell.panel(false);
     shell.state.handle_key(DOWN, false, 0);
     hear(&mut shell, [&mut red, &mut blue]);
-    assert_eq!(red.events.keyboard, [Keyboard::Enter(Vec::new()), Keyboard::Modifiers(0, 0, 2)]);
+    assert_eq!(red.events.keyboard, [Keyboard::Enter(Vec::new()), Keyboard::Modifiers(0, 0, 0)]);
     assert_eq!(blue.events.keyboard, []);
+    assert_eq!(shell.state.lights(), Leds::default());
 }

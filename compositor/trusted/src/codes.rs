@@ -22,6 +22,8 @@ pub const P: u32 = 25;
 pub const ENTER: u32 = 28;
 /// KEY_LEFTCTRL.
 pub const LEFT_CTRL: u32 = 29;
+/// KEY_A.
+pub const A: u32 = 30;
 /// KEY_S.
 pub const S: u32 = 31;
 /// KEY_K.
@@ -67,6 +69,36 @@ pub const RIGHT_META: u32 = 126;
 /// KEY_COMPOSE: the menu key.
 pub const MENU: u32 = 127;
 
+/// The keys that have letters on them on a US keyboard, and these.
+pub const LETTERS: [(u32, char); 26] = [
+    (16, 'q'),
+    (17, 'w'),
+    (18, 'e'),
+    (R, 'r'),
+    (20, 't'),
+    (Y, 'y'),
+    (22, 'u'),
+    (23, 'i'),
+    (24, 'o'),
+    (P, 'p'),
+    (30, 'a'),
+    (S, 's'),
+    (32, 'd'),
+    (33, 'f'),
+    (34, 'g'),
+    (35, 'h'),
+    (36, 'j'),
+    (K, 'k'),
+    (38, 'l'),
+    (44, 'z'),
+    (45, 'x'),
+    (46, 'c'),
+    (47, 'v'),
+    (48, 'b'),
+    (N, 'n'),
+    (50, 'm'),
+];
+
 /// BTN_LEFT; BTN_RIGHT to BTN_TASK follow.
 pub const BTN_LEFT: u32 = 0x110;
 /// BTN_RIGHT.
@@ -105,6 +137,12 @@ pub fn is_modifier(code: u32) -> bool {
     is_super(code) || is_shift(code) || is_ctrl(code) || is_alt(code)
 }
 
+/// The key that has this letter on a US keyboard.
+pub fn letter(letter: char) -> Option<u32> {
+    let letter = letter.to_ascii_lowercase();
+    LETTERS.iter().find(|(_, printed)| *printed == letter).map(|(code, _)| *code)
+}
+
 /// The slot of a digit in the upper row.
 pub fn chord_digit(code: u32) -> Option<Slot> {
     (ONE..=NINE).contains(&code).then(|| Slot::new(i64::from(code - ONE + 1))).flatten()
@@ -140,6 +178,12 @@ mod tests {
         let numbers: Vec<_> = (0..=LAST).filter_map(function_key).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!((function_key(59), function_key(68), function_key(88)), (Some(1), Some(10), Some(12)));
+    }
+
+    #[test]
+    fn every_letter_has_a_key_of_its_own() {
+        let codes: std::collections::BTreeSet<_> = ('a'..='z').filter_map(letter).collect();
+        assert_eq!((codes.len(), letter('K'), letter('ö')), (26, Some(K), None));
     }
 
     #[test]
