@@ -7,6 +7,7 @@ pub mod input;
 pub mod kms;
 pub mod nested;
 pub mod painter;
+mod shortcuts;
 
 use crate::outputs::arrange::Rect;
 use crate::outputs::{Capture, Displays, Drawn, Output, OutputId, RendererKind};

@@ -3,6 +3,7 @@
 
 use super::input::DeviceInput;
 use super::painter::offscreen;
+use super::shortcuts::{self, Shortcuts};
 use crate::State;
 use crate::event_loop::Sources;
 use crate::monotonic;
@@ -39,6 +40,7 @@ pub struct Nested {
     formats: Vec<Format>,
     shm_formats: Vec<Fourcc>,
     cursor_hidden: bool,
+    shortcuts: Option<Shortcuts>,
     /// The window was drawn last, so that EGL can tell the age of its next buffer; it cannot after something else was
     /// drawn.
     window_is_current: bool,
@@ -69,6 +71,8 @@ impl Nested {
         let outputs = vec![Output::new(display, OutputInfo::plain("NESTED-1".to_owned(), size, scale, REFRESH_MHZ))];
         let tracker = tracker(size);
         let textures = Textures::default();
+        let shortcuts = Shortcuts::ask(window.window());
+        tracing::info!("{}", if shortcuts.is_some() { shortcuts::GIVEN } else { shortcuts::KEPT });
         Ok((
             Self {
                 window,
@@ -79,6 +83,7 @@ impl Nested {
                 formats,
                 shm_formats,
                 cursor_hidden: false,
+                shortcuts,
                 window_is_current: false,
             },
             events,
@@ -195,7 +200,11 @@ impl State {
                 self.queue_redraw();
             }
             WinitEvent::Redraw => self.queue_redraw(),
-            WinitEvent::Focus(true) => {}
+            WinitEvent::Focus(true) => {
+                if let super::Backend::Nested(nested) = &mut self.backend {
+                    nested.shortcuts.iter_mut().for_each(Shortcuts::forget_events);
+                }
+            }
             WinitEvent::Focus(false) => {
                 let time = monotonic::now_ms();
                 self.device_input(DeviceInput::Lost { time_ms: time });
