@@ -51,6 +51,8 @@ pub struct Shell {
     awake: bool,
     /// Nothing sets it yet but tests: there is no lock screen.
     locked: bool,
+    #[cfg(test)]
+    earlier: Duration,
 }
 
 /// The name of the guest that was switched to, shown for a moment.
@@ -203,6 +205,8 @@ impl Shell {
     fn focus_on(&mut self, name: &GuestName, now: Instant) -> Option<Instant> {
         self.guest(name)?;
         self.focus.switch_to(name);
+        #[cfg(test)]
+        let now = now - self.earlier;
         let until = now + FLASH;
         self.flash = Some((name.clone(), until));
         Some(until)
@@ -288,10 +292,10 @@ impl Shell {
         self.faces.input(input, &self.guests, now)
     }
 
-    /// As if it had been shown since then.
+    /// From now on guests are shown as if that had been so long ago.
     #[cfg(test)]
-    pub(crate) fn show_at(&mut self, name: &GuestName, then: Instant) {
-        self.show(name, then);
+    pub(crate) fn show_earlier(&mut self, by: Duration) {
+        self.earlier = by;
     }
 
     /// As a lock screen will have it.

@@ -105,11 +105,11 @@ impl Fixture {
         self.state.outputs_changed();
     }
 
-    /// Switches, and the name has flashed already.
+    /// Switches as the person would, and the name has flashed already.
     pub fn show(&mut self, text: &str) {
-        let long_ago = Instant::now() - 2 * shell::FLASH;
-        self.state.shell.show_at(&name(text), long_ago);
-        self.state.sync_focus();
+        self.state.shell.show_earlier(2 * shell::FLASH);
+        self.show_and_flash(text);
+        self.state.shell.show_earlier(Duration::ZERO);
     }
 
     /// Switches as the person would.
