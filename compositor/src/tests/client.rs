@@ -37,6 +37,8 @@ pub struct Events {
     /// `enter`, `leave`, keys, modifiers in the order in which they came.
     pub keyboard: Vec<Keyboard>,
     pub pointer: Vec<Pointer>,
+    /// The serial of the pointer's last `enter`.
+    pub entered: u32,
     pub repeat_rate: Option<i32>,
     pub dmabufs_refused: u32,
     pub dmabuf: Option<wl_buffer::WlBuffer>,
@@ -339,7 +341,8 @@ hear!(wl_keyboard::WlKeyboard, |state, event, _proxy, _handle| {
 });
 hear!(wl_pointer::WlPointer, |state, event, _proxy, _handle| {
     match event {
-        wl_pointer::Event::Enter { surface_x, surface_y, .. } => {
+        wl_pointer::Event::Enter { serial, surface_x, surface_y, .. } => {
+            state.entered = serial;
             state.pointer.push(Pointer::Enter(surface_x, surface_y));
         }
         wl_pointer::Event::Leave { .. } => state.pointer.push(Pointer::Leave),

@@ -1,7 +1,11 @@
 //! The frame against clients that ask for every size, offset, scale, transform and viewport there is.
 
-use super::fixture::{Fixture, Shot, TRANSFORMS, name};
+use super::fixture::{Fixture, Shot, TRANSFORMS, guest, name};
 use super::show::shown;
+use crate::outputs::RendererKind;
+use phyllome_config::ShellConfig;
+use phyllome_config::guest::{LabelColor, Pattern};
+use phyllome_config::shell::OutputConfig;
 use phyllome_protocol::status::Area;
 use wayland_client::protocol::wl_shm;
 use wayland_protocols::xdg::shell::client::{xdg_positioner, xdg_wm_base};
@@ -96,17 +100,73 @@ fn tp02_popups_are_refused() {
     assert!(red.is_cut());
 }
 
+/// A frame as the documents have it, worked out here and nowhere else: 28 px of bar, 4 px at the other sides, stripes
+/// of 6 px at 45° (8 along a row), dots of 4 px each 10 px, checks of 6 px, all in physical pixels of this scale.
+struct Documented {
+    pattern: Pattern,
+    colours: [u32; 2],
+    scale: u32,
+}
+
+impl Documented {
+    fn area(&self, shot: &Shot) -> Area {
+        let (bar, side) = (28 * self.scale, 4 * self.scale);
+        Area { x: side, y: bar, width: shot.width - 2 * side, height: shot.height - bar - side }
+    }
+
+    fn at(&self, x: u32, y: u32) -> u32 {
+        let second = match (self.pattern, self.scale) {
+            (Pattern::Solid, _) => false,
+            (Pattern::Stripes, 1) => (x + y) / 8 % 2 == 1,
+            (Pattern::Stripes, _) => (x + y) / 17 % 2 == 1,
+            (Pattern::Dots, scale) => x % (10 * scale) < 4 * scale && y % (10 * scale) < 4 * scale,
+            (Pattern::Checks, scale) => (x / (6 * scale) + y / (6 * scale)) % 2 == 1,
+        };
+        self.colours[usize::from(second)]
+    }
+
+    /// Number and name stand in the bar before this place, on a plain ground; on the output's outermost pixels there is
+    /// nothing but the guest's colours.
+    fn is_here(&self, shot: &Shot, title: &str) {
+        let (area, text) = (self.area(shot), 120 * self.scale);
+        let inside = |x, y| (area.x..area.x + area.width).contains(&x) && (area.y..area.y + area.height).contains(&y);
+        let mut written = 0;
+        for (x, y) in (0..shot.height).flat_map(|y| (0..shot.width).map(move |x| (x, y))) {
+            let seen = shot.at(x, y);
+            let place = || format!("{title}, {:?} at {}: {x}, {y}", self.pattern, self.scale);
+            if (1..text).contains(&x) && y < area.y {
+                written += u32::from(!self.colours.contains(&seen));
+                assert!(y > 0 || self.colours.contains(&seen), "{}", place());
+            } else if !inside(x, y) {
+                assert_eq!(seen, self.at(x, y), "{}", place());
+            }
+        }
+        assert!(written > 60 * self.scale, "{title}: number and name are missing");
+    }
+}
+
 #[test]
 fn tp01_the_frame_is_there_before_and_after_everything() {
-    let mut shell = Fixture::new();
-    let (before, area) = proper_frame(&mut shell);
-    let (client, _window, _pool) = shown!(shell, "red", GREEN);
-    let with_picture = shell.shot("tp01-picture");
-    assert_eq!(with_picture.differs_outside(&area, &before), None);
-    drop(client);
-    shell.wait("the picture to go", |shell| !shell.state.has_picture(&name("red")));
-    let after = shell.shot("tp01-gone");
-    assert_eq!(after.differs_outside(&area, &before), None);
+    for (scale, size) in [(1, (1280, 800)), (2, (1600, 1200))] {
+        let settings = OutputConfig { scale: Some(f64::from(scale)), ..OutputConfig::default() };
+        let outputs = [("HEADLESS-1".to_owned(), settings)].into();
+        let config = ShellConfig { outputs, ..ShellConfig::default() };
+        let mut shell = Fixture::with_settings(&[size], RendererKind::Pixman, &config).unwrap();
+        for pattern in Pattern::ALL {
+            let mut red = guest("red", 1, LabelColor::Red);
+            red.label.pattern = pattern;
+            shell.guests(vec![red, guest("blue", 2, LabelColor::Blue)]);
+            let frame = Documented { pattern, colours: [0xc6_28_28, 0x7f_14_14], scale };
+            frame.is_here(&shell.shot(&format!("tp01-before-{pattern:?}-{scale}")), "before");
+            let (client, _window, _pool) = shown!(shell, "red", MAGENTA);
+            let shot = shell.shot("tp01-picture");
+            frame.is_here(&shot, "with a picture");
+            assert_eq!(shot.count_inside(&frame.area(&shot), MAGENTA), super::fixture::pixels(&frame.area(&shot)));
+            drop(client);
+            shell.wait("the picture to go", |shell| !shell.state.has_picture(&name("red")));
+            frame.is_here(&shell.shot("tp01-gone"), "after it");
+        }
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The real shell in a test's own process, with real Wayland clients over socketpairs in place of phyllome-guest.
 
 mod buffers;
+mod chords;
 mod client;
 mod devices;
 mod event_loop;
