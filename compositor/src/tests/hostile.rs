@@ -1,5 +1,7 @@
-//! Clients that mean harm: each is cut off or refused, the shell lives, and the other guest notices nothing.
+//! Clients that mean harm: each is cut off or refused, the shell lives, and the other guest notices nothing, neither
+//! meanwhile nor afterwards.
 
+use super::beside::{Attack, Beside, beside_blue, other_guest_works};
 use super::client::{Client, sealed};
 use super::fixture::{Fixture, name, pixels};
 use super::show::shown;
@@ -8,76 +10,58 @@ use crate::wayland::quota;
 use smithay::reexports::rustix;
 use std::fs::File;
 use std::os::fd::AsFd;
-use wayland_client::protocol::{wl_compositor, wl_shm, wl_surface};
+use wayland_client::protocol::{wl_compositor, wl_shm};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
 
 const GREEN: u32 = 0x00_ff_00;
 const CYAN: u32 = 0x00_ff_ff;
 const XR24: u32 = 0x3432_5258;
 
-/// The other guest still draws, is shown and hears of it.
-fn other_guest_works(shell: &mut Fixture, blue: &mut Client, surface: &wl_surface::WlSurface) {
-    shell.show("blue");
-    let frames = blue.events.frames;
-    surface.frame(&blue.handle, super::client::FrameMark);
-    let _pool = blue.fill(surface, 1272, 768, CYAN);
-    shell.roundtrip(blue);
-    let area = shell.area();
-    assert_eq!(shell.shot("other-guest").count_inside(&area, CYAN), pixels(&area));
-    shell.settle();
-    shell.roundtrip(blue);
-    assert_eq!(blue.events.frames, frames + 1);
-}
-
-/// Runs `attack` as guest red beside a blue guest that works, and checks the latter afterwards. Returns whether red was
-/// cut off.
-fn beside_blue(attack: impl FnOnce(&mut Fixture, &mut Client)) -> bool {
-    let mut shell = Fixture::new();
-    let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
-    let mut red = shell.attach("red");
-    attack(&mut shell, &mut red);
-    shell.roundtrip(&mut red);
-    other_guest_works(&mut shell, &mut blue, &window.surface);
-    red.is_cut()
+fn surfaces(shell: &mut Beside, red: &mut Client) {
+    let compositor: wl_compositor::WlCompositor = red.bind(4);
+    for _ in 0..1000 {
+        for _ in 0..1000 {
+            compositor.create_surface(&red.handle, ());
+        }
+        shell.roundtrip(red);
+        if red.is_cut() {
+            return;
+        }
+    }
 }
 
 #[test]
 fn tp20_millions_of_surfaces_are_cut_off() {
-    assert!(beside_blue(|shell, red| {
-        let compositor: wl_compositor::WlCompositor = red.bind(4);
-        for _ in 0..1000 {
-            for _ in 0..1000 {
-                compositor.create_surface(&red.handle, ());
-            }
-            shell.roundtrip(red);
-            if red.is_cut() {
-                return;
-            }
-        }
-    }));
+    assert!(beside_blue(surfaces));
+}
+
+fn buffers(shell: &mut Beside, red: &mut Client) {
+    let pool = red.pool(4096);
+    for _ in 0..=quota::MAX_BUFFERS {
+        pool.pool.create_buffer(0, 1, 1, 4, wl_shm::Format::Xrgb8888, &red.handle, ());
+    }
+    shell.roundtrip(red);
+}
+
+fn pools(shell: &mut Beside, red: &mut Client) {
+    let pools: Vec<_> = (0..=quota::MAX_POOLS).map(|_| red.pool(4096)).collect();
+    shell.roundtrip(red);
+    drop(pools);
+}
+
+fn objects(shell: &mut Beside, red: &mut Client) {
+    let compositor: wl_compositor::WlCompositor = red.bind(4);
+    for _ in 0..quota::MAX_OBJECTS * 2 {
+        compositor.create_region(&red.handle, ());
+    }
+    shell.roundtrip(red);
 }
 
 #[test]
 fn tp20_endless_buffers_pools_and_objects_are_cut_off() {
-    assert!(beside_blue(|shell, red| {
-        let pool = red.pool(4096);
-        for _ in 0..=quota::MAX_BUFFERS {
-            pool.pool.create_buffer(0, 1, 1, 4, wl_shm::Format::Xrgb8888, &red.handle, ());
-        }
-        shell.roundtrip(red);
-    }));
-    assert!(beside_blue(|shell, red| {
-        let pools: Vec<_> = (0..=quota::MAX_POOLS).map(|_| red.pool(4096)).collect();
-        shell.roundtrip(red);
-        drop(pools);
-    }));
-    assert!(beside_blue(|shell, red| {
-        let compositor: wl_compositor::WlCompositor = red.bind(4);
-        for _ in 0..quota::MAX_OBJECTS * 2 {
-            compositor.create_region(&red.handle, ());
-        }
-        shell.roundtrip(red);
-    }));
+    for attack in [buffers, pools, objects] {
+        assert!(beside_blue(attack));
+    }
 }
 
 #[test]
@@ -96,36 +80,40 @@ fn buffers_that_are_destroyed_do_not_count() {
     }));
 }
 
+fn commits(shell: &mut Beside, red: &mut Client) {
+    let surface = red.surface();
+    for _ in 0..100 {
+        for _ in 0..1000 {
+            surface.damage(0, 0, 1, 1);
+            surface.commit();
+        }
+        shell.roundtrip(red);
+        if red.is_cut() {
+            return;
+        }
+    }
+}
+
 #[test]
 fn tp20_commits_without_end_are_cut_off() {
-    assert!(beside_blue(|shell, red| {
-        let surface = red.surface();
-        for _ in 0..100 {
-            for _ in 0..1000 {
-                surface.damage(0, 0, 1, 1);
-                surface.commit();
-            }
-            shell.roundtrip(red);
-            if red.is_cut() {
-                return;
-            }
-        }
-    }));
+    assert!(beside_blue(commits));
+}
+
+fn callbacks(shell: &mut Beside, red: &mut Client) {
+    let window = red.window("phyllome.scanout.0");
+    shell.roundtrip(red);
+    window.acknowledge(red);
+    // Hidden: nothing answers them.
+    shell.show("blue");
+    for _ in 0..=quota::MAX_FRAME_CALLBACKS {
+        red.ask_for_frame(&window.surface);
+    }
+    shell.roundtrip(red);
 }
 
 #[test]
 fn tp20_frame_callbacks_that_pile_up_are_cut_off() {
-    assert!(beside_blue(|shell, red| {
-        let window = red.window("phyllome.scanout.0");
-        shell.roundtrip(red);
-        window.acknowledge(red);
-        // Hidden: nothing answers them.
-        shell.show("blue");
-        for _ in 0..=quota::MAX_FRAME_CALLBACKS {
-            red.ask_for_frame(&window.surface);
-        }
-        shell.roundtrip(red);
-    }));
+    assert!(beside_blue(callbacks));
 }
 
 #[test]
@@ -280,41 +268,42 @@ fn a_file_that_is_no_dmabuf_is_cut_off() {
     }
 }
 
+fn refusals(shell: &mut Beside, red: &mut Client) {
+    for number in 0..=quota::MAX_REFUSALS {
+        let file = sealed(64 * 256 + 2);
+        let params = params(red);
+        // No renderer reads pixels from an odd place.
+        params.add(file.as_fd(), 0, 2, 256, 0, 0);
+        params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
+        shell.roundtrip(red);
+        if number == 0 {
+            assert_eq!((red.events.dmabufs_refused, red.events.dmabuf.is_none()), (1, true));
+        }
+    }
+    shell.roundtrip(red);
+}
+
 #[test]
 fn dmabufs_that_are_refused_without_end_are_cut_off() {
-    assert!(beside_blue(|shell, red| {
-        for number in 0..=quota::MAX_REFUSALS {
-            let file = sealed(64 * 256 + 2);
-            let params = params(red);
-            // No renderer reads pixels from an odd place.
-            params.add(file.as_fd(), 0, 2, 256, 0, 0);
-            params.create(64, 64, XR24, zwp_linux_buffer_params_v1::Flags::empty());
-            shell.roundtrip(red);
-            if number == 0 {
-                assert_eq!((red.events.dmabufs_refused, red.events.dmabuf.is_none()), (1, true));
-            }
+    assert!(beside_blue(refusals));
+}
+
+fn planes(shell: &mut Beside, red: &mut Client, keep: bool) {
+    let file = sealed(4096);
+    for _ in 0..=2 * quota::MAX_PLANES {
+        let params = params(red);
+        params.add(file.as_fd(), 0, 0, 256, 0, 0);
+        if !keep {
+            params.destroy();
         }
-        shell.roundtrip(red);
-    }));
+    }
+    shell.roundtrip(red);
 }
 
 #[test]
 fn tp20_planes_of_buffers_that_are_never_made_are_cut_off_and_those_that_go_do_not_count() {
-    let attack = |keep: bool| {
-        beside_blue(|shell, red| {
-            let file = sealed(4096);
-            for _ in 0..=2 * quota::MAX_PLANES {
-                let params = params(red);
-                params.add(file.as_fd(), 0, 0, 256, 0, 0);
-                if !keep {
-                    params.destroy();
-                }
-            }
-            shell.roundtrip(red);
-        })
-    };
-    assert!(attack(true));
-    assert!(!attack(false));
+    assert!(beside_blue(|shell, red| planes(shell, red, true)));
+    assert!(!beside_blue(|shell, red| planes(shell, red, false)));
 }
 
 #[test]
@@ -404,35 +393,39 @@ fn tp20_a_flood_that_is_never_over_is_cut_off() {
     other_guest_works(&mut shell, &mut blue, &window.surface);
 }
 
+fn answers(shell: &mut Beside, red: &mut Client) {
+    // wl_display.sync is never seen by the shell.
+    for _ in 0..100 {
+        for _ in 0..1000 {
+            red.sync();
+        }
+        shell.roundtrip(red);
+        if red.is_cut() {
+            return;
+        }
+    }
+}
+
 #[test]
 fn tp20_answers_that_the_library_gives_by_itself_count_as_requests() {
-    assert!(beside_blue(|shell, red| {
-        // wl_display.sync is never seen by the shell.
-        for _ in 0..100 {
-            for _ in 0..1000 {
-                red.sync();
-            }
-            shell.roundtrip(red);
-            if red.is_cut() {
-                return;
-            }
+    assert!(beside_blue(answers));
+}
+
+fn registries(shell: &mut Beside, red: &mut Client) {
+    for _ in 0..2 * quota::MAX_OBJECTS / 256 {
+        for _ in 0..256 {
+            red.connection.display().get_registry(&red.handle, ());
         }
-    }));
+        shell.roundtrip(red);
+        if red.is_cut() {
+            return;
+        }
+    }
 }
 
 #[test]
 fn tp20_registries_without_end_are_cut_off() {
-    assert!(beside_blue(|shell, red| {
-        for _ in 0..2 * quota::MAX_OBJECTS / 256 {
-            for _ in 0..256 {
-                red.connection.display().get_registry(&red.handle, ());
-            }
-            shell.roundtrip(red);
-            if red.is_cut() {
-                return;
-            }
-        }
-    }));
+    assert!(beside_blue(registries));
 }
 
 #[test]
@@ -466,3 +459,17 @@ fn tp20_descriptors_that_no_request_is_for_are_cut_off_and_closed() {
     shell.wait("the descriptors to be closed", |_| descriptors::open() < before + 200);
     other_guest_works(&mut shell, &mut blue, &window.surface);
 }
+
+/// Every attack that is cut off for what it would make the shell keep.
+pub const ATTACKS: [(&str, Attack); 10] = [
+    ("surfaces", surfaces),
+    ("buffers", buffers),
+    ("pools", pools),
+    ("objects", objects),
+    ("commits", commits),
+    ("callbacks", callbacks),
+    ("refusals", refusals),
+    ("planes", |shell, red| planes(shell, red, true)),
+    ("answers", answers),
+    ("registries", registries),
+];

@@ -1,5 +1,6 @@
 //! The real shell in a test's own process, with real Wayland clients over socketpairs in place of phyllome-guest.
 
+mod beside;
 mod buffers;
 mod chords;
 mod client;
@@ -15,6 +16,7 @@ mod gles;
 mod hostile;
 mod idle;
 mod keyboard;
+mod memory;
 mod outputs;
 mod pointer;
 mod rotation;
