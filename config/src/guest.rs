@@ -1,5 +1,7 @@
 //! A guest's definition with every default filled in, as `guests/NAME.toml` describes it.
 
+pub use phyllome_trusted::frame::label::{Label, LabelColor, Pattern, Rgb};
+
 use phyllome_protocol::{GuestName, Slot};
 use std::path::PathBuf;
 
@@ -44,53 +46,6 @@ pub enum Profile {
     Uefi,
     Bios,
     HostApp,
-}
-
-/// How a guest is marked, everywhere the shell shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
-    /// Bounded and printable: checked when the file is read.
-    pub text: String,
-    /// The band's colour.
-    pub color: LabelColor,
-    /// The band's pattern.
-    pub pattern: Pattern,
-}
-
-/// A colour of the frame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs, reason = "the names are those of the file")]
-pub enum LabelColor {
-    Red,
-    Orange,
-    Yellow,
-    Green,
-    Blue,
-    Purple,
-    Gray,
-    Black,
-    /// `#rrggbb`.
-    Custom(Rgb),
-}
-
-/// Eight bits each of red, green and blue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Rgb(pub u8, pub u8, pub u8);
-
-impl std::fmt::Display for Rgb {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
-    }
-}
-
-/// A pattern of the frame, for people who don't see colours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[allow(missing_docs, reason = "the names are those of the file")]
-pub enum Pattern {
-    Solid,
-    Stripes,
-    Dots,
-    Checks,
 }
 
 /// The machine.

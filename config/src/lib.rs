@@ -4,7 +4,6 @@
 //! values are errors that name file, line, key and what is allowed. One bad guest file never hides the others.
 
 pub mod chords;
-mod color;
 mod document;
 mod error;
 pub mod firmware;

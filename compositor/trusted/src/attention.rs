@@ -19,9 +19,9 @@
 //! A chord works even while the host key is lent (its key still does not reach the guest): reaching the shell goes
 //! before all else.
 
+use crate::chord_keys::Begins;
 use crate::chords::{Chord, Chords, Down};
 use crate::codes;
-use phyllome_config::chords::Begins;
 
 /// Most keys that can be down at once; further presses are eaten.
 const MAX_DOWN: usize = 64;
@@ -205,8 +205,9 @@ impl Attention {
 
     /// Whether one more key can be down.
     fn has_room(&self, code: u32) -> bool {
-        let of_chord =
-            self.is_modifier(code) || self.host_is_held() || (self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt));
+        let of_chord = self.is_modifier(code)
+            || self.host_is_held()
+            || (self.is_down(codes::is_ctrl) && self.is_down(codes::is_alt));
         self.down.len() < if of_chord { MAX_DOWN + MAX_OF_CHORDS } else { MAX_DOWN }
     }
 

@@ -1,9 +1,9 @@
 //! What the chord machine promises, for any table of chords and any sequence of keys.
 
-use super::tests::{A, L, TWO, chords_of};
+use super::tests::{D, L, TWO, chords_of};
 use super::*;
+use crate::chord_keys::{ChordConfig, HostPart, Keys};
 use codes::*;
-use phyllome_config::chords::{ChordConfig, HostPart, Keys};
 use proptest::prelude::*;
 
 /// A guest's own view of its keyboard.
@@ -50,6 +50,7 @@ fn step() -> impl Strategy<Value = Step> {
         ONE,
         TWO,
         A,
+        D,
         L,
         DOWN,
         F1,
@@ -75,7 +76,7 @@ fn table() -> impl Strategy<Value = ChordConfig> {
         (HostPart::RightAlt, Some(HostPart::Super)),
         (HostPart::Menu, Some(HostPart::RightCtrl)),
     ];
-    let keys = (any::<bool>(), any::<bool>(), proptest::sample::select(vec![TAB, ESC, ONE, TWO, A, L, F1]));
+    let keys = (any::<bool>(), any::<bool>(), proptest::sample::select(vec![TAB, ESC, ONE, TWO, A, D, L, F1]));
     let changes = proptest::collection::vec((0usize..15, keys), 0..4);
     (proptest::sample::select(hosts.to_vec()), changes).prop_map(|((first, second), changes)| {
         let mut config = chords_of(first, second);
@@ -93,8 +94,9 @@ fn table() -> impl Strategy<Value = ChordConfig> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// Two guests, a panel and a switcher under any table of chords and any sequence of keys: no guest sees an unmatched
-    /// press or release, none sees any event of a chord, none keeps anything when the keyboard goes elsewhere.
+    /// Two guests, a panel and a switcher under any table of chords and any sequence of keys: no guest sees an
+    /// unmatched press or release, none sees any event of a chord, none keeps anything when the keyboard goes
+    /// elsewhere.
     #[test]
     fn tp09_tp10_hold_for_any_table_and_sequence(
         config in table(),

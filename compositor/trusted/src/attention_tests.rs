@@ -1,11 +1,11 @@
 //! What the chord machine promises, in stories.
 
 use super::*;
+use crate::chord_keys::{ChordConfig, ChordName, HostKey, HostPart, Keys};
 use codes::*;
-use phyllome_config::chords::{ChordConfig, ChordName, HostKey, HostPart, Keys};
 use phyllome_protocol::Slot;
 
-pub(super) const A: u32 = 30;
+pub(super) const D: u32 = 32;
 pub(super) const L: u32 = 38;
 pub(super) const TWO: u32 = 3;
 
@@ -45,7 +45,7 @@ fn slot(number: i64) -> Chord {
 
 #[test]
 fn plain_keys_pass_at_once() {
-    let keys = [press(A), press(LEFT_SHIFT), release(A), release(LEFT_SHIFT)];
+    let keys = [press(D), press(LEFT_SHIFT), release(D), release(LEFT_SHIFT)];
     assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
 }
 
@@ -92,9 +92,9 @@ fn tp09_a_chord_after_a_shortcut_finds_super_withheld_again() {
 
 #[test]
 fn a_second_shortcut_under_the_same_super_works_and_leaves_no_tap() {
-    let keys = [press(LEFT_META), press(L), release(L), press(A), release(A), release(LEFT_META)];
+    let keys = [press(LEFT_META), press(L), release(L), press(D), release(D), release(LEFT_META)];
     let once = |key| [press(LEFT_META), press(key), release(key), release(LEFT_META)];
-    assert_eq!(guest_sees(&keys).0, [once(L), once(A)].concat());
+    assert_eq!(guest_sees(&keys).0, [once(L), once(D)].concat());
 }
 
 #[test]
@@ -108,16 +108,16 @@ fn a_modifier_that_is_tapped_after_a_shortcut_is_given_once() {
 
 #[test]
 fn tp08_a_chord_works_while_the_guest_holds_keys_and_super() {
-    let keys = [press(A), press(LEFT_META), press(L), press(TWO)];
+    let keys = [press(D), press(LEFT_META), press(L), press(TWO)];
     let (seen, chords) = guest_sees(&keys);
     assert_eq!(chords, [slot(2)]);
-    assert_eq!(seen, [press(A), press(LEFT_META), press(L), release(L), release(LEFT_META)]);
+    assert_eq!(seen, [press(D), press(LEFT_META), press(L), release(L), release(LEFT_META)]);
 }
 
 #[test]
 fn repeats_are_passed_over() {
-    let keys = [press(A), press(A), release(A), release(A), press(LEFT_META), press(TAB), press(TAB), press(LEFT_META)];
-    assert_eq!(guest_sees(&keys), (vec![press(A), release(A)], vec![Chord::Next]));
+    let keys = [press(D), press(D), release(D), release(D), press(LEFT_META), press(TAB), press(TAB), press(LEFT_META)];
+    assert_eq!(guest_sees(&keys), (vec![press(D), release(D)], vec![Chord::Next]));
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn the_switcher_ends_when_the_last_super_key_is_released() {
 #[test]
 fn tp10_a_switch_releases_what_the_old_guest_holds_and_gives_the_new_one_nothing() {
     let mut machine = Attention::default();
-    run(&mut machine, KeyOwner::Guest, &[press(LEFT_SHIFT), press(A), press(LEFT_META), press(TWO)]);
+    run(&mut machine, KeyOwner::Guest, &[press(LEFT_SHIFT), press(D), press(LEFT_META), press(TWO)]);
     let (seen, _) = split(&machine.owner_changed(0));
-    assert_eq!(seen, [release(A), release(LEFT_SHIFT)]);
-    let later = [release(A), release(TWO), release(LEFT_META), release(LEFT_SHIFT)];
+    assert_eq!(seen, [release(D), release(LEFT_SHIFT)]);
+    let later = [release(D), release(TWO), release(LEFT_META), release(LEFT_SHIFT)];
     assert_eq!(run(&mut machine, KeyOwner::Guest, &later), []);
-    assert_eq!(run(&mut machine, KeyOwner::Guest, &[press(A)]).len(), 1);
+    assert_eq!(run(&mut machine, KeyOwner::Guest, &[press(D)]).len(), 1);
 }
 
 #[test]
@@ -178,9 +178,9 @@ fn super_with_a_pointer_button_belongs_to_the_guest_until_the_button_is_up() {
 #[test]
 fn lost_keyboards_release_everything_and_end_the_switcher() {
     let mut machine = Attention::default();
-    run(&mut machine, KeyOwner::Guest, &[press(A), press(LEFT_META), press(TAB)]);
+    run(&mut machine, KeyOwner::Guest, &[press(D), press(LEFT_META), press(TAB)]);
     let (seen, chords) = split(&machine.lost(0));
-    assert_eq!((seen, chords), (vec![release(A)], vec![Chord::Chosen]));
+    assert_eq!((seen, chords), (vec![release(D)], vec![Chord::Chosen]));
     assert!(!machine.host_is_held());
 }
 
@@ -207,8 +207,8 @@ fn tp09_a_terminals_chord_is_a_tapped_modifier_to_the_guest() {
                 press(second),
                 press(code),
                 release(code),
-                press(A),
-                release(A),
+                press(D),
+                release(D),
                 release(second),
                 release(first),
             ];
@@ -223,8 +223,8 @@ fn ctrl_alt_with_any_other_key_is_the_guests_and_can_be_held_over_several() {
         press(LEFT_CTRL),
         press(LEFT_ALT),
         press(LEFT_SHIFT),
-        press(A),
-        release(A),
+        press(D),
+        release(D),
         press(L),
         release(L),
         release(LEFT_SHIFT),
@@ -237,8 +237,8 @@ fn ctrl_alt_with_any_other_key_is_the_guests_and_can_be_held_over_several() {
 
 #[test]
 fn ctrl_alt_without_another_key_arrives_whole_when_one_of_the_two_is_released() {
-    let keys = [press(LEFT_CTRL), press(LEFT_ALT), release(LEFT_CTRL), press(A), release(A), release(LEFT_ALT)];
-    let expected = [press(LEFT_CTRL), release(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), release(LEFT_ALT)];
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), release(LEFT_CTRL), press(D), release(D), release(LEFT_ALT)];
+    let expected = [press(LEFT_CTRL), release(LEFT_CTRL), press(LEFT_ALT), press(D), release(D), release(LEFT_ALT)];
     assert_eq!(guest_sees(&keys), (expected.to_vec(), vec![]));
     let keys = [press(LEFT_ALT), press(LEFT_CTRL), release(LEFT_CTRL), release(LEFT_ALT)];
     assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
@@ -246,7 +246,7 @@ fn ctrl_alt_without_another_key_arrives_whole_when_one_of_the_two_is_released() 
 
 #[test]
 fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
-    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), press(F1), release(F1), press(F1)];
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(D), release(D), press(F1), release(F1), press(F1)];
     let (seen, chords) = guest_sees(&keys);
     assert_eq!(seen, [&keys[..4], &[release(LEFT_ALT), release(LEFT_CTRL)]].concat());
     assert_eq!(chords, [Chord::Terminal(1), Chord::Terminal(1)]);
@@ -255,7 +255,7 @@ fn tp09_a_terminals_chord_after_a_shortcut_takes_the_modifiers_back() {
 #[test]
 fn tp08_chords_work_however_many_keys_are_stuck() {
     for owner in [KeyOwner::Guest, KeyOwner::Shell, KeyOwner::Nobody] {
-        let mut machine = Attention::new();
+        let mut machine = Attention::default();
         let stuck: Vec<_> =
             (TWO + 1..=LAST).filter(|code| !is_modifier(*code) && ![ESC, TAB, F1].contains(code)).collect();
         run(&mut machine, owner, &stuck.iter().copied().map(press).collect::<Vec<_>>());
@@ -329,7 +329,7 @@ fn tp09_another_host_key_works_as_super_does_and_super_is_an_ordinary_key() {
         assert_eq!(sees(&[press(code), press(TWO), release(TWO), release(code)]), (vec![], vec![slot(2)]));
         let tap = [press(code), release(code)];
         assert_eq!(sees(&tap), (tap.to_vec(), vec![]));
-        let shortcut = [press(code), press(A), release(A)];
+        let shortcut = [press(code), press(D), release(D)];
         assert_eq!(sees(&shortcut), ([&shortcut[..], &[release(code)]].concat(), vec![]));
         assert_eq!(sees(&[release(code)]), (vec![], vec![]));
         let with_super = [press(LEFT_META), press(TWO), release(TWO), release(LEFT_META)];
@@ -344,7 +344,7 @@ fn tp09_of_two_host_keys_nothing_reaches_a_guest_when_they_make_a_chord_and_all_
     for (first, second) in [(LEFT_CTRL, LEFT_ALT), (LEFT_ALT, LEFT_CTRL)] {
         let chord = [press(first), press(second), press(TWO), release(TWO), release(second), release(first)];
         assert_eq!(sees(&chord), (vec![], vec![slot(2)]));
-        let other = [press(first), press(second), press(A), release(A), release(second), release(first)];
+        let other = [press(first), press(second), press(D), release(D), release(second), release(first)];
         let (seen, made) = sees(&other);
         assert_eq!((&seen[..4], made), (&other[..4], vec![]));
         let one = [press(first), press(TWO), release(TWO), release(first)];
@@ -357,15 +357,15 @@ fn tp08_a_chord_without_a_host_key_works_and_leaves_the_guest_no_modifier() {
     let mut config = ChordConfig::default();
     for (name, keys) in &mut config.chords {
         if *name == ChordName::Panel {
-            *keys = Keys { begins: Begins::CtrlAlt, shift: true, code: A };
+            *keys = Keys { begins: Begins::CtrlAlt, shift: true, code: D };
         }
     }
     let mut machine = Attention::new(Chords::new(&config));
-    let keys = [press(LEFT_CTRL), press(LEFT_SHIFT), press(LEFT_ALT), press(A), release(A)];
+    let keys = [press(LEFT_CTRL), press(LEFT_SHIFT), press(LEFT_ALT), press(D), release(D)];
     let (seen, made) = split(&run(&mut machine, KeyOwner::Guest, &keys));
     let tapped = [press(LEFT_CTRL), press(LEFT_SHIFT), release(LEFT_SHIFT), release(LEFT_CTRL)];
     assert_eq!((seen, made), (tapped.to_vec(), vec![Chord::Panel]));
-    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(A), release(A), release(LEFT_ALT), release(LEFT_CTRL)];
+    let keys = [press(LEFT_CTRL), press(LEFT_ALT), press(D), release(D), release(LEFT_ALT), release(LEFT_CTRL)];
     assert_eq!(
         run(&mut Attention::new(Chords::new(&config)), KeyOwner::Guest, &keys).len(),
         6,

@@ -1,5 +1,5 @@
 //! The chords: which keys make one, what it asks for, and what a person is told of it. To add one: a variant, its name
-//! in `phyllome_config::chords`, and its row.
+//! in [`crate::chord_keys`], and its row.
 //!
 //! Chords follow physical keys, whatever the layout prints on them. Which keys are whose is data, given at the start
 //! ([`Chords::new`]): most are made while the host key is down, some while Ctrl and Alt are; other modifiers but Shift
@@ -7,9 +7,9 @@
 //! it is the way out. [`crate::attention`] sees to it that no part of a chord reaches a guest. Nothing here acts: a
 //! chord is a [`Verb`], and whether it may be is the gate's to say ([`crate::gate`]).
 
-use crate::codes::{self, function_key};
+use crate::chord_keys::{Begins, ChordConfig, ChordName, HostKey, Keys};
+use crate::codes::function_key;
 use crate::gate::Verb;
-use phyllome_config::chords::{Begins, ChordConfig, ChordName, HostKey, Keys};
 use phyllome_protocol::Slot;
 
 /// A trusted chord.
@@ -174,7 +174,8 @@ impl Chord {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phyllome_config::chords::HostPart;
+    use crate::chord_keys::HostPart;
+    use crate::codes;
 
     const HOST: Down = Down { host: true, ctrl_alt: false, shift: false };
     const CTRL_ALT: Down = Down { host: false, ctrl_alt: true, shift: false };
@@ -217,8 +218,8 @@ mod tests {
 
     #[test]
     fn people_are_told_the_keys_that_are_set() {
-        let mut config = ChordConfig::default();
-        config.host = HostKey { first: HostPart::RightCtrl, second: None };
+        let host = HostKey { first: HostPart::RightCtrl, second: None };
+        let mut config = ChordConfig { host, ..ChordConfig::default() };
         config.chords.retain(|(name, _)| !matches!(name, ChordName::Slot(2..) | ChordName::Next));
         let told = Chords::new(&config).told();
         let keys: Vec<_> = told.iter().map(|(keys, _)| keys.as_str()).collect();

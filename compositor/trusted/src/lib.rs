@@ -7,6 +7,7 @@
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
 pub mod attention;
+pub mod chord_keys;
 pub mod chords;
 pub mod codes;
 pub mod focus;

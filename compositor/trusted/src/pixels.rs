@@ -2,7 +2,7 @@
 //!
 //! Shared as `Rc<Pixels>`: it changes in place only where nobody else has it, and otherwise in a copy.
 
-use phyllome_config::guest::Rgb;
+use crate::frame::label::Rgb;
 use phyllome_protocol::status::Area;
 use std::collections::VecDeque;
 use std::rc::Rc;

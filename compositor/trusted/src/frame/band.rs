@@ -5,8 +5,8 @@
 //! lie in the bar and nowhere else, and never on the outermost pixels, which only ever have the owner's own colours.
 
 use super::{Owner, colors, geometry, pattern};
+use crate::frame::label::{Pattern, Rgb};
 use crate::pixels::{Pixels, over};
-use phyllome_config::guest::{Pattern, Rgb};
 use phyllome_protocol::status::Area;
 use std::rc::Rc;
 
@@ -147,7 +147,7 @@ fn with_full_edge(strips: Vec<Strip>, owner: &Owner, output_w: u32, output_h: u3
 mod tests {
     use super::*;
     use crate::frame::LabelView;
-    use phyllome_config::guest::{Label, LabelColor};
+    use crate::frame::label::{Label, LabelColor};
     use phyllome_protocol::Slot;
 
     const SCALES: [f64; 3] = [1.0, 1.5, 2.0];

@@ -1,7 +1,7 @@
-//! The frame's colours beside the guests' own (which `phyllome_config` defines): the host's, the mix for a guest
+//! The frame's colours beside the guests' own ([`super::label`]): the host's, the mix for a guest
 //! without focus, the contrast rule. Pure.
 
-use phyllome_config::guest::Rgb;
+use crate::frame::label::Rgb;
 
 /// Contrast that text has at least on its ground.
 pub const MIN_CONTRAST: f64 = 4.5;
@@ -62,7 +62,7 @@ pub fn contrast(a: Rgb, b: Rgb) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use phyllome_config::guest::LabelColor;
+    use crate::frame::label::LabelColor;
     use proptest::prelude::*;
 
     #[test]

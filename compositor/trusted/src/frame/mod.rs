@@ -1,14 +1,15 @@
 //! The trusted frame: whose picture this is, said by label, colour and pattern around it, always.
 //!
 //! What is decorated and how is decided here and nowhere else. Everything is computed from the host's own definitions
-//! (`phyllome_config`), never from anything that a guest says; nothing here touches Wayland or a display.
+//! ([`label`]), never from anything that a guest says; nothing here touches Wayland or a display.
 
 pub mod band;
 pub mod colors;
 pub mod geometry;
+pub mod label;
 pub mod pattern;
 
-use phyllome_config::guest::{Label, Pattern, Rgb};
+use label::{Label, Pattern, Rgb};
 use phyllome_protocol::Slot;
 
 /// How a guest is marked, with its colours worked out: what bar, band, flash, switcher and panel draw.

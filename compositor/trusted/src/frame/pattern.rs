@@ -1,7 +1,7 @@
 //! The frame's patterns, for people who don't see colours. Pure: a place goes in, one of two colours comes out, and
 //! the same place has the same colour in every strip, so that a pattern runs around the whole band unbroken.
 
-use phyllome_config::guest::Pattern;
+use crate::frame::label::Pattern;
 
 /// Whether the physical pixel at `x`, `y` of the output has the pattern's second colour. `scale` is the output's.
 pub fn is_second(pattern: Pattern, x: u32, y: u32, scale: f64) -> bool {

@@ -1,10 +1,58 @@
-//! The colours of guests: names, values, second colours for patterns, and black or white text by contrast.
+//! What a guest is marked by: words, a colour, a pattern. Colours have names and values, second colours for patterns,
+//! and black or white text by contrast.
+//!
+//! A person gives a guest its label in a file; whoever reads that has these types from here, so that nothing that
+//! reads files comes along with what is trusted.
 
-use crate::guest::{Label, LabelColor, Pattern, Rgb};
+use super::colors;
 use phyllome_protocol::status::LabelStatus;
 
-const WHITE: Rgb = Rgb(255, 255, 255);
-const BLACK: Rgb = Rgb(0, 0, 0);
+/// How a guest is marked, everywhere the shell shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// Bounded and printable: checked when the definition is read.
+    pub text: String,
+    /// The band's colour.
+    pub color: LabelColor,
+    /// The band's pattern.
+    pub pattern: Pattern,
+}
+
+/// A colour of the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum LabelColor {
+    Red,
+    Orange,
+    Yellow,
+    Green,
+    Blue,
+    Purple,
+    Gray,
+    Black,
+    /// `#rrggbb`.
+    Custom(Rgb),
+}
+
+/// Eight bits each of red, green and blue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rgb(pub u8, pub u8, pub u8);
+
+impl std::fmt::Display for Rgb {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "#{:02x}{:02x}{:02x}", self.0, self.1, self.2)
+    }
+}
+
+/// A pattern of the frame, for people who don't see colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum Pattern {
+    Solid,
+    Stripes,
+    Dots,
+    Checks,
+}
 
 impl LabelColor {
     /// The named colours, in the order in which people meet them.
@@ -21,7 +69,7 @@ impl LabelColor {
             Self::Blue => Rgb(0x15, 0x65, 0xc0),
             Self::Purple => Rgb(0x6a, 0x1b, 0x9a),
             Self::Gray => Rgb(0x75, 0x75, 0x75),
-            Self::Black => BLACK,
+            Self::Black => Rgb(0, 0, 0),
             Self::Custom(rgb) => rgb,
         }
     }
@@ -37,15 +85,14 @@ impl LabelColor {
             Self::Purple => Rgb(0x3d, 0x0b, 0x5c),
             Self::Gray => Rgb(0x42, 0x42, 0x42),
             Self::Black => Rgb(0x3a, 0x3a, 0x3a),
-            Self::Custom(rgb) if luminance(rgb) < 0.06 => each(rgb, |v| v + (255 - v) * 58 / 255),
+            Self::Custom(rgb) if colors::luminance(rgb) < 0.06 => each(rgb, |v| v + (255 - v) * 58 / 255),
             Self::Custom(rgb) => each(rgb, |v| v * 6 / 10),
         }
     }
 
     /// Black or white, whichever is easier to read on the colour; the contrast is at least 4.5 : 1.
     pub fn text(self) -> Rgb {
-        let rgb = self.rgb();
-        if contrast(rgb, WHITE) >= contrast(rgb, BLACK) { WHITE } else { BLACK }
+        colors::text_on(self.rgb())
     }
 
     /// The colour's name as in the file, or `#rrggbb`.
@@ -64,13 +111,13 @@ impl LabelColor {
     }
 
     /// Whether a person could take one for the other.
-    pub(crate) fn looks_like(self, other: Self) -> bool {
+    pub fn looks_like(self, other: Self) -> bool {
         distance(self.rgb(), other.rgb()) < 64
     }
 
     /// Whether a person could take it for the white of the shell's own bar.
-    pub(crate) fn looks_like_the_host(self) -> bool {
-        distance(self.rgb(), WHITE) < 96
+    pub fn looks_like_the_host(self) -> bool {
+        distance(self.rgb(), colors::HOST) < 96
     }
 }
 
@@ -110,24 +157,12 @@ fn distance(a: Rgb, b: Rgb) -> u32 {
     u32::from(a.0.abs_diff(b.0)) + u32::from(a.1.abs_diff(b.1)) + u32::from(a.2.abs_diff(b.2))
 }
 
-/// Relative luminance, 0 to 1 (WCAG 2.2).
-fn luminance(rgb: Rgb) -> f64 {
-    let linear = |v: u8| {
-        let v = f64::from(v) / 255.0;
-        if v <= 0.04045 { v / 12.92 } else { ((v + 0.055) / 1.055).powf(2.4) }
-    };
-    0.2126 * linear(rgb.0) + 0.7152 * linear(rgb.1) + 0.0722 * linear(rgb.2)
-}
-
-/// Contrast of two colours, 1 to 21 (WCAG 2.2).
-fn contrast(a: Rgb, b: Rgb) -> f64 {
-    let (a, b) = (luminance(a), luminance(b));
-    (a.max(b) + 0.05) / (a.min(b) + 0.05)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::frame::colors::contrast;
+
+    const BLACK: Rgb = Rgb(0, 0, 0);
 
     #[test]
     fn text_on_every_named_colour_is_as_the_table_says_and_readable() {
