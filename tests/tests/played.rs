@@ -9,7 +9,9 @@ use phyllome_test_guests::words::color;
 use phyllome_test_guests::{Mode, ready_line};
 use phyllome_tests::host::{Host, HostOptions};
 use phyllome_tests::picture::Picture;
+use phyllome_tests::played::options::PLAYED;
 use phyllome_tests::played::pattern::Pattern;
+use phyllome_tests::played::pointer;
 use phyllome_tests::played_guest_file;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
@@ -51,6 +53,48 @@ fn the_picture_is_exact_and_keys_arrive() -> Result<()> {
     ensure!(!serial.contains("EV key 125") && !serial.contains("EV key 2 "), "a chord reached the guest: {serial}");
     host.run(&["shutdown", "work"])?;
     host.wait_state("work", GuestState::Stopped, SOON)?;
+    Ok(())
+}
+
+/// Where a picture differs from the guest's own with its pointer over it, by more than rounding: the pointer's top left
+/// pixel is at `at`, in the guest's pixels.
+fn pointer_differs(shown: &Picture, ground: &Pattern, at: (i64, i64)) -> Option<(u32, u32, [u8; 3], [u8; 3])> {
+    let pixels = ground.pixels();
+    (0..shown.height).flat_map(|y| (0..shown.width).map(move |x| (x, y))).find_map(|(x, y)| {
+        let [_, red, green, blue] = pixels[y as usize * ground.width + x as usize].to_be_bytes();
+        let inside = |at: i64| u32::try_from(at).ok().filter(|&at| at < pointer::SIDE);
+        let own = inside(i64::from(x) - at.0).zip(inside(i64::from(y) - at.1));
+        let wanted = own.map_or([red, green, blue], |(px, py)| pointer::over(px, py, [red, green, blue]));
+        let there = shown.at(x, y);
+        let close = there.iter().zip(wanted).all(|(there, wanted)| there.abs_diff(wanted) <= 1);
+        (!close).then_some((x, y, there, wanted))
+    })
+}
+
+#[test]
+fn a_guest_s_pointer_lets_light_and_dark_through_and_points_with_its_hot_spot() -> Result<()> {
+    // The ground's colour and the hot spot: all four corners of the pointer, and beyond its edge.
+    for (hue, hot) in [("#101010", (0, 0)), ("yellow", (63, 63)), ("yellow", (0, 63)), ("#101010", (90, 0))] {
+        let (name, text) = played_guest_file("work", 1, hue, Mode::Quiet, "");
+        let text = text.replace(PLAYED, &format!("{PLAYED} phyllome.pointer={},{}", hot.0, hot.1));
+        let mut host = host(&[(name, text)])?;
+        host.run(&["start", "work"])?;
+        host.wait_serial("work", &ready_line("work"), SOON)?;
+        let area = area(&host.wait_state("work", GuestState::Running, SOON)?)?;
+        let ground = pattern("work", hue, area, None)?;
+        let name_at = (area.width / 2, area.height / 4 + 10);
+        // Over the ground, over the name (white on black), and cut off at the edges of the guest's area.
+        for (x, y) in [(200, 500), name_at, (0, 0), (area.width - 1, area.height - 1)] {
+            host.run(&["input", "move", &(area.x + x).to_string(), &(area.y + y).to_string()])?;
+            let at = (i64::from(x) - i64::from(hot.0.min(63u32)), i64::from(y) - i64::from(hot.1.min(63u32)));
+            let right = |picture: &Picture| pointer_differs(&picture.crop(area), &ground, at).is_none();
+            let waited = host.wait_picture("the pointer as the guest drew it", SOON, right);
+            waited.with_context(|| {
+                let differs = host.screenshot().map(|shot| pointer_differs(&shot.crop(area), &ground, at));
+                format!("ground {hue}, hot spot {hot:?}, pointing at {x}, {y}: {differs:?}")
+            })?;
+        }
+    }
     Ok(())
 }
 

@@ -112,7 +112,7 @@ impl Class {
             Self::BlobImage => ("blob-image", "a picture that does not fit into its blob"),
             Self::Window => ("window", "a mapping outside the window, over another one, or that is not there"),
             Self::TransferBox => ("transfer-box", "a transfer outside its resource"),
-            Self::CursorSize => ("cursor-size", "a cursor that is not 64×64"),
+            Self::CursorSize => ("cursor-size", "a cursor larger than 64×64, or a blob too small for one"),
             Self::Quota => ("quota", "more resources, memory or entries than one guest may have"),
             Self::ContextId => ("context-id", "a 3D context that does not exist or is there already"),
             Self::Capset => ("capset", "a capset that does not exist"),

@@ -317,6 +317,29 @@ fn a_screen_that_comes_later_is_told_everything() {
 }
 
 #[test]
+fn a_cursor_stays_as_it_was_given_until_the_guest_gives_another_or_none() {
+    let mut bench = bench();
+    bench.memory.map().write_slice(&[0x40; 64 * 64 * 4], GuestAddress(PIXELS)).unwrap();
+    // What Linux makes every dumb buffer as.
+    bench.image(1, Format::B8G8R8X8.number(), 64, 64);
+    bench.ok(cmd::TRANSFER_TO_HOST_2D, &[0, 0, 64, 64, 0, 0, 1, 0]);
+    bench.ok(cmd::UPDATE_CURSOR, &[0, 0, 0, 0, 1, 5, 6, 0]);
+    bench.memory.map().write_slice(&[0x99; 64 * 64 * 4], GuestAddress(PIXELS)).unwrap();
+    bench.ok(cmd::TRANSFER_TO_HOST_2D, &[0, 0, 64, 64, 0, 0, 1, 0]);
+    bench.ok(cmd::RESOURCE_UNREF, &[1, 0]);
+    // Refused, and so without effect.
+    bench.image(2, 2, 65, 64);
+    assert_eq!(bench.status(cmd::UPDATE_CURSOR, &[0, 0, 0, 0, 2, 0, 0, 0]), Status::ErrInvalidParameter as u32);
+    assert_eq!(bench.status(cmd::UPDATE_CURSOR, &[0, 0, 0, 0, 1, 0, 0, 0]), Status::ErrInvalidResourceId as u32);
+    bench.ok(cmd::MOVE_CURSOR, &[0, u32::MAX, 7, 0, 1, 0, 0, 0]);
+    let messages = bench.messages();
+    let [ToScreen::Cursor { image: Some(image), .. }] = &messages[..] else { panic!("{messages:?}") };
+    assert_eq!((image.pixels.iter().all(|&byte| byte == 0x40), image.hot_x, image.hot_y), (true, 5, 6));
+    bench.ok(cmd::UPDATE_CURSOR, &[0; 8]);
+    assert!(matches!(bench.messages()[..], [ToScreen::Cursor { image: None, .. }]));
+}
+
+#[test]
 fn another_driver_finds_nothing_of_the_last_one() {
     let mut bench = bench();
     bench.image(1, 2, 64, 64);

@@ -76,6 +76,7 @@ impl Format {
     }
 
     /// A pixel as B, G, R, A; opaque where the format has no alpha.
+    #[cfg(any(test, feature = "device-server"))]
     pub fn to_bgra(self, [p, q, r, s]: [u8; 4]) -> [u8; 4] {
         match self {
             Self::B8G8R8A8 => [p, q, r, s],

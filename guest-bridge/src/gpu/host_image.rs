@@ -159,17 +159,12 @@ impl HostImage {
         dmabuf.planes.iter().for_each(|plane| udmabuf::written(&plane.file));
     }
 
-    /// One row's pixels, as B, G, R, A, into `row`; what lies outside the image stays as it was.
+    /// One row's bytes, whatever its format, into `row`; what lies outside the image stays as it was.
     pub fn read_row(&self, y: u32, row: &mut [u8]) {
         let start = y as usize * self.layout.pitch as usize;
         let count = row.len().min((self.layout.width * BYTES_PER_PIXEL) as usize);
         let (Ok(source), Some(row)) = (self.map.get_slice(start, count), row.get_mut(..count)) else { return };
         source.copy_to(row);
-        for pixel in row.chunks_exact_mut(4) {
-            if let Ok(bytes) = <[u8; 4]>::try_from(&*pixel) {
-                pixel.copy_from_slice(&self.format.to_bgra(bytes));
-            }
-        }
     }
 }
 

@@ -129,11 +129,10 @@ impl Device {
                     }
                 }
                 ThreeDEvent::Unshowable(resource) => self.unshowable.push(resource),
-                ThreeDEvent::Cursor(index) => {
-                    let read = three_d.cursor(index);
-                    if let (Some(scanout), Some((memory, hot_x, hot_y))) = (self.scanouts.get_mut(index as usize), read)
-                    {
-                        scanout.cursor.show(memory, hot_x, hot_y);
+                ThreeDEvent::Cursor { scanout: index, read } => {
+                    let read = three_d.cursor(index, read);
+                    if let (Some(scanout), Some((memory, size, hot))) = (self.scanouts.get_mut(index as usize), read) {
+                        scanout.cursor.show(memory, size, hot);
                     }
                 }
                 ThreeDEvent::Died(reason) => {

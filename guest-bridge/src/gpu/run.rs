@@ -2,11 +2,12 @@
 //!
 //! It listens on a path like QEMU's contrib `vhost-user-gpu --socket-path` and serves one frontend after another.
 //! Standard input takes lines: `report` answers with one JSON line, `dump SCANOUT FILE` writes what a scanout shows as
-//! a PPM image and answers `dumped` or a reason, `quit` ends. It never shows anything.
+//! a PPM image, `cursor SCANOUT FILE` its cursor's bytes as the screen got them, and both answer `dumped` or a reason;
+//! `quit` ends. It never shows anything.
 
 use super::formats::Format;
 use super::{DeviceConfig, DeviceSender, spawn};
-use crate::frames::{GpuReport, Picture, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
+use crate::frames::{CursorImage, GpuReport, Picture, SharedGpuReport, TO_SCREEN_DEPTH, ToDevice, ToScreen};
 use crate::renderer::client::Client;
 use crate::renderer::launch::Launch;
 use anyhow::Context;
@@ -15,7 +16,7 @@ use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 /// What stands in for a screen.
@@ -35,7 +36,13 @@ pub struct ThreeDOptions {
     pub capset: Option<u32>,
 }
 
-type Pictures = Arc<Mutex<BTreeMap<ScanoutId, Picture>>>;
+#[derive(Default)]
+struct Shown {
+    pictures: BTreeMap<ScanoutId, Picture>,
+    cursors: BTreeMap<ScanoutId, CursorImage>,
+}
+
+type SharedShown = Arc<Mutex<Shown>>;
 
 /// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`), with 3D by a renderer of
 /// its own for each frontend if there is a `three_d` (`--3d`, `--capset`), until standard input says `quit` or the
@@ -57,11 +64,11 @@ pub fn run_device(
     let listener =
         UnixListener::bind(socket_path).with_context(|| format!("cannot listen on {}", socket_path.display()))?;
     let report = SharedGpuReport::default();
-    let pictures = Pictures::default();
-    let words = (report.clone(), pictures.clone(), socket_path.to_owned());
+    let shown = SharedShown::default();
+    let words = (report.clone(), shown.clone(), socket_path.to_owned());
     std::thread::Builder::new().name("words".to_owned()).spawn(move || {
-        let (report, pictures, path) = words;
-        if converse(&report, &pictures) {
+        let (report, shown, path) = words;
+        if converse(&report, &shown) {
             let _ = std::fs::remove_file(path);
             std::process::exit(0);
         }
@@ -69,7 +76,7 @@ pub fn run_device(
     for connection in listener.incoming() {
         let connection = connection.context("cannot accept a frontend")?;
         let renderer = three_d.map(renderer).transpose()?;
-        serve(config, renderer, connection, screen, &report, &pictures)?;
+        serve(config, renderer, connection, screen, &report, &shown)?;
     }
     Ok(())
 }
@@ -92,49 +99,53 @@ fn serve(
     connection: UnixStream,
     screen: NullScreen,
     report: &SharedGpuReport,
-    pictures: &Pictures,
+    shown: &SharedShown,
 ) -> anyhow::Result<()> {
     let (to_screen, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
     let device = spawn(config, renderer, connection, to_screen, report.clone()).context("cannot start the device")?;
-    let (sender, shown) = (device.sender(), pictures.clone());
-    let thread = std::thread::spawn(move || watch(from_device, &sender, screen, &shown));
+    let (sender, seen) = (device.sender(), shown.clone());
+    let thread = std::thread::spawn(move || watch(from_device, &sender, screen, &seen));
     let end = device.join();
     tracing::info!(?end, "the frontend has gone");
     // The thread ends with the channel, which has ended with the device.
     let _ = thread.join();
-    pictures.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    *lock(shown) = Shown::default();
     Ok(())
 }
 
-/// The screen that shows nothing: remembers pictures, and answers flushes if it is to.
-fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: NullScreen, pictures: &Pictures) {
+fn lock(shown: &SharedShown) -> MutexGuard<'_, Shown> {
+    shown.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The screen that shows nothing: remembers pictures and cursors, and answers flushes if it is to.
+fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: NullScreen, shown: &SharedShown) {
     while let Some(message) = messages.blocking_recv() {
-        let mut pictures = pictures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut shown = lock(shown);
         match message {
-            ToScreen::Scanout { id, picture: Some(picture) } => drop(pictures.insert(id, picture)),
-            ToScreen::Scanout { id, picture: None } => drop(pictures.remove(&id)),
-            ToScreen::Reset => pictures.clear(),
+            ToScreen::Scanout { id, picture: Some(picture) } => drop(shown.pictures.insert(id, picture)),
+            ToScreen::Scanout { id, picture: None } => drop(shown.pictures.remove(&id)),
+            ToScreen::Cursor { id, image: Some(image) } => drop(shown.cursors.insert(id, image)),
+            ToScreen::Cursor { id, image: None } => drop(shown.cursors.remove(&id)),
+            ToScreen::Reset => *shown = Shown::default(),
             ToScreen::Flush { id, serial, .. } if screen == NullScreen::PresentAtOnce => {
                 device.send(ToDevice::Presented { id, serial });
             }
-            ToScreen::Flush { .. } | ToScreen::Cursor { .. } => {}
+            ToScreen::Flush { .. } => {}
         }
     }
 }
 
 /// Answers standard input's lines; `true` when it says `quit`.
-fn converse(report: &SharedGpuReport, pictures: &Pictures) -> bool {
+fn converse(report: &SharedGpuReport, shown: &SharedShown) -> bool {
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return false };
         let words: Vec<&str> = line.split_whitespace().collect();
         let answer = match words.as_slice() {
             ["report"] => json(&report.lock().unwrap_or_else(PoisonError::into_inner)),
-            ["dump", scanout, file] => match dump(scanout, Path::new(file), pictures) {
-                Ok(()) => "dumped".to_owned(),
-                Err(error) => format!("{error:#}"),
-            },
+            ["dump", scanout, file] => said(dump(scanout, Path::new(file), shown)),
+            ["cursor", scanout, file] => said(dump_cursor(scanout, Path::new(file), shown)),
             ["quit"] => return true,
-            _ => "use report, dump SCANOUT FILE or quit".to_owned(),
+            _ => "use report, dump SCANOUT FILE, cursor SCANOUT FILE or quit".to_owned(),
         };
         let mut out = std::io::stdout().lock();
         if writeln!(out, "{answer}").and_then(|()| out.flush()).is_err() {
@@ -152,9 +163,26 @@ fn json(report: &GpuReport) -> String {
     .to_string()
 }
 
-fn dump(scanout: &str, path: &Path, pictures: &Pictures) -> anyhow::Result<()> {
-    let id = scanout.parse().ok().and_then(ScanoutId::new).context("a scanout is a number from 0 to 15")?;
-    let picture = pictures.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
+fn said(dumped: anyhow::Result<()>) -> String {
+    match dumped {
+        Ok(()) => "dumped".to_owned(),
+        Err(error) => format!("{error:#}"),
+    }
+}
+
+fn scanout_id(text: &str) -> anyhow::Result<ScanoutId> {
+    text.parse().ok().and_then(ScanoutId::new).context("a scanout is a number from 0 to 15")
+}
+
+fn dump_cursor(scanout: &str, path: &Path, shown: &SharedShown) -> anyhow::Result<()> {
+    let id = scanout_id(scanout)?;
+    let image = lock(shown).cursors.get(&id).cloned().with_context(|| format!("scanout {id:?} has no cursor"))?;
+    std::fs::write(path, &*image.pixels).with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn dump(scanout: &str, path: &Path, shown: &SharedShown) -> anyhow::Result<()> {
+    let id = scanout_id(scanout)?;
+    let picture = lock(shown).pictures.get(&id).cloned();
     let Picture { buffer, source } = picture.with_context(|| format!("scanout {id:?} shows nothing"))?;
     let format = Format::from_fourcc(buffer.fourcc).context("the picture's format is unknown")?;
     let reader = buffer.reader().context("cannot read the picture")?;

@@ -9,7 +9,7 @@
 
 use super::blob::Image;
 use super::class::Class;
-use super::cursor::SIDE;
+use super::cursor::{self, SIDE};
 use super::device::Device;
 use super::formats::Format;
 use super::host_image::{HostImage, Layout};
@@ -210,21 +210,28 @@ impl Device {
         Ok(())
     }
 
-    /// UPDATE_CURSOR. Of a blob of guest memory the first 64×64 pixels are the cursor, which have alpha.
+    /// UPDATE_CURSOR. Of a blob of guest memory, which has no width, the first 64×64 pixels are the cursor. It is
+    /// copied now: what the guest does with the resource later is not seen before the next one.
     pub(super) fn update_cursor(&mut self, memory: &Memory, place: CursorPlace, id: u32, hot: (u32, u32)) -> Done {
         let scanout = self.scanouts.get_mut(place.scanout as usize).ok_or(NO_SCANOUT)?;
         if id == 0 {
             scanout.cursor.hide();
+            self.await_no_cursor(place.scanout);
             return Ok(Outcome::Answer);
         }
-        let small = (Status::ErrInvalidParameter, Class::CursorSize);
+        let unfit = (Status::ErrInvalidParameter, Class::CursorSize);
         match self.resources.get_mut(id)? {
             Resource::Classic(classic) => {
-                let fits = scanout.cursor.show(&classic.image, hot.0, hot.1);
-                if fits { Ok(Outcome::Answer) } else { Err(small) }
+                let Layout { width, height, .. } = classic.image.layout;
+                if !cursor::fits(width, height) {
+                    return Err(unfit);
+                }
+                scanout.cursor.show(&classic.image, (width, height), hot);
+                self.await_no_cursor(place.scanout);
+                Ok(Outcome::Answer)
             }
             Resource::GuestBlob(blob) => {
-                let layout = Layout::new(SIDE, SIDE).filter(|layout| layout.bytes <= blob.size).ok_or(small)?;
+                let layout = Layout::new(SIDE, SIDE).filter(|layout| layout.bytes <= blob.size).ok_or(unfit)?;
                 let made = match self.cursor_copy.take() {
                     Some(copy) => Ok(copy),
                     None => HostImage::new(layout, Format::B8G8R8A8),
@@ -232,16 +239,25 @@ impl Device {
                 let copy = made.map_err(|_| refused(Class::HostMemory))?;
                 let read = blob.read(memory, &copy);
                 if read.is_ok() {
-                    scanout.cursor.show(&copy, hot.0, hot.1);
+                    scanout.cursor.show(&copy, (SIDE, SIDE), hot);
                 }
                 self.cursor_copy = Some(copy);
-                read.map(|()| Outcome::Answer).map_err(refused)
+                read.map_err(refused)?;
+                self.await_no_cursor(place.scanout);
+                Ok(Outcome::Answer)
             }
             Resource::Texture(_) => {
                 let texture = self.resources.texture(id)?;
                 self.three_d.as_mut().ok_or(NO_RESOURCE)?.read_cursor(place.scanout, id, hot, texture)
             }
             Resource::HostBlob(_) => Err(NO_RESOURCE),
+        }
+    }
+
+    /// The scanout has another cursor now than the one that the renderer may still be asked for.
+    fn await_no_cursor(&mut self, scanout: u32) {
+        if let Some(three_d) = &mut self.three_d {
+            three_d.await_no_cursor(scanout);
         }
     }
 }

@@ -121,6 +121,22 @@ impl DeviceProcess {
         }
     }
 
+    /// Waits until a scanout of our device has exactly this cursor: 64×64 pixels of B, G, R, A; `None`: no cursor.
+    pub fn cursor_is(&mut self, scanout: u32, wanted: Option<&[u8]>) -> Result<()> {
+        let file = self.folder.path().join("cursor");
+        let mut last = String::new();
+        let there = wait::value("the cursor", Duration::from_secs(10), || {
+            last = self.say(&format!("cursor {scanout} {}", file.display()))?;
+            let found = if last.trim() == "dumped" { Some(std::fs::read(&file)?) } else { None };
+            if let (Some(found), Some(wanted)) = (&found, wanted) {
+                let at = found.iter().zip(wanted).position(|(found, wanted)| found != wanted);
+                last = at.map_or_else(String::new, |at| format!("byte {at} of {} is {}", found.len(), found[at]));
+            }
+            Ok((found.as_deref() == wanted).then_some(()))
+        });
+        there.with_context(|| format!("scanout {scanout} has another cursor: {}", last.trim()))
+    }
+
     /// Our device's report as JSON.
     pub fn report(&mut self) -> Result<serde_json::Value> {
         serde_json::from_str(&self.say("report")?).context("the device's report is not JSON")

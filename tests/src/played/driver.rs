@@ -9,6 +9,7 @@ mod place;
 
 use super::options::{Memory, Options};
 use super::pattern::{Part, Pattern};
+use super::pointer;
 use super::qmp::Monitor;
 use super::{News, Serial};
 use crate::frontend::session::{F_BLOB, layout};
@@ -31,6 +32,8 @@ const FIRMWARE: Duration = Duration::from_millis(300);
 /// How long [`Mode::Reboot`] waits.
 const BETWEEN_RESTARTS: Duration = Duration::from_secs(2);
 
+/// Bytes of a pointer, which lies behind a scanout's first picture.
+const POINTER: u64 = pointer::SIDE as u64 * pointer::SIDE as u64 * 4;
 /// The context that textures are cleared by.
 const CONTEXT: u32 = 1;
 /// How often a guest looks at its monitors that nobody tells of their changes.
@@ -64,6 +67,8 @@ struct Screen {
     /// Two where pages are flipped; the first is shown at first.
     pages: Vec<Page>,
     shown: usize,
+    /// The resource of its pointer.
+    pointer: Option<u32>,
 }
 
 /// One resource with its pixels in guest memory, and the same here.
@@ -198,8 +203,10 @@ impl Driver {
         } else {
             self.done(frontend::set_scanout(scanout, 0, Rect::default()))?;
         }
-        for page in former.into_iter().flat_map(|screen| screen.pages) {
-            self.done(frontend::unref(page.resource))?;
+        if let Some(screen) = former {
+            for resource in screen.pages.iter().map(|page| page.resource).chain(screen.pointer) {
+                self.done(frontend::unref(resource))?;
+            }
         }
         Ok(())
     }
@@ -229,11 +236,10 @@ impl Driver {
         let whole = frontend::full(width, height);
         let mut pages = Vec::new();
         for page in 0..count {
-            let resource = self.next_resource;
-            self.next_resource = self.next_resource.wrapping_add(1).max(1);
+            let resource = self.new_resource();
             let base = layout::PIXELS + u64::from(scanout) * PIXELS_PER_SCANOUT + page * (PIXELS_PER_SCANOUT / 2);
             let place = Place::new(self.options.memory, width, height, base);
-            let fits = place.end() - base <= PIXELS_PER_SCANOUT / 2;
+            let fits = place.end() - base <= PIXELS_PER_SCANOUT / 2 - POINTER;
             ensure!(fits, "a monitor of {width}x{height} is too large for a played guest");
             let page = Page { resource, place, pixels: pattern.pixels(), counter: 0 };
             self.create(&page, whole)?;
@@ -245,7 +251,28 @@ impl Driver {
         self.show(scanout, first, whole)?;
         // Not fenced: a guest is ready though nobody looks at it.
         self.done(frontend::flush(first.resource, whole))?;
-        Ok(Screen { scanout, pattern, pages, shown: 0 })
+        let pointer = self.options.pointer.map(|hot| self.make_pointer(scanout, hot)).transpose()?;
+        Ok(Screen { scanout, pattern, pages, shown: 0, pointer })
+    }
+
+    fn new_resource(&mut self) -> u32 {
+        let resource = self.next_resource;
+        self.next_resource = self.next_resource.wrapping_add(1).max(1);
+        resource
+    }
+
+    /// As Linux does it: a dumb buffer is B8G8R8X8, whatever is drawn into it; of blobs, one in a piece.
+    fn make_pointer(&mut self, scanout: u32, hot: (u32, u32)) -> Result<u32> {
+        let resource = self.new_resource();
+        let base = layout::PIXELS + u64::from(scanout) * PIXELS_PER_SCANOUT + PIXELS_PER_SCANOUT / 2 - POINTER;
+        let place = Place::new(Memory::Classic, pointer::SIDE, pointer::SIDE, base);
+        self.session.memory.write(base, &pointer::bytes())?;
+        let whole = frontend::full(pointer::SIDE, pointer::SIDE);
+        let page = Page { resource, place, pixels: Vec::new(), counter: 0 };
+        self.create(&page, whole)?;
+        self.transfer(&page, whole)?;
+        self.session.call_cursor(&frontend::update_cursor(scanout, 0, 0, resource, hot.0, hot.1).build())?;
+        Ok(resource)
     }
 
     fn create(&mut self, page: &Page, whole: Rect) -> Result<()> {

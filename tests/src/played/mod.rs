@@ -12,6 +12,7 @@ pub mod keys;
 pub mod options;
 pub mod orders;
 pub mod pattern;
+pub mod pointer;
 pub mod qmp;
 
 use std::fs::File;

@@ -59,6 +59,8 @@ pub struct Options {
     pub memory: Memory,
     /// The FIFO of [`super::orders`]: `phyllome.orders=`.
     pub orders: Option<PathBuf>,
+    /// The pixel that points of the pointer of [`super::pointer`] that each scanout has: `phyllome.pointer=X,Y`.
+    pub pointer: Option<(u32, u32)>,
     /// Number of scanouts.
     pub scanouts: u32,
     /// Whether there is a D-Bus display.
@@ -95,6 +97,9 @@ impl Options {
             pace: Duration::from_millis(word("phyllome.pace").and_then(|ms| ms.parse().ok()).unwrap_or(33)),
             memory: word("phyllome.memory").and_then(Memory::from_word).unwrap_or_default(),
             orders: word("phyllome.orders").map(PathBuf::from),
+            pointer: word("phyllome.pointer")
+                .and_then(|hot| hot.split_once(','))
+                .and_then(|(x, y)| Some((x.parse().ok()?, y.parse().ok()?))),
             scanouts: outputs.unwrap_or(1).clamp(1, 16),
             dbus: after("-display").is_some_and(|display| display.starts_with("dbus")),
             gpu: socket("gpu0").ok_or_else(|| missing("gpu0"))?,
@@ -130,7 +135,8 @@ mod tests {
 
     #[test]
     fn what_concerns_the_guest_is_found_among_qemus_arguments() {
-        let line = "console=ttyS0 phyllome.name=work phyllome.color=blue phyllome.mode=animate phyllome.played=1";
+        let line = "console=ttyS0 phyllome.name=work phyllome.color=blue phyllome.mode=animate \
+                    phyllome.pointer=3,60 phyllome.played=1";
         let options = Options::parse(&arguments(line)).unwrap().unwrap();
         let expected = Options {
             name: "work".into(),
@@ -139,6 +145,7 @@ mod tests {
             pace: Duration::from_millis(33),
             memory: Memory::Classic,
             orders: None,
+            pointer: Some((3, 60)),
             scanouts: 2,
             dbus: true,
             gpu: 100,

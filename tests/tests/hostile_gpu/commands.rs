@@ -128,34 +128,6 @@ fn a_resource_that_is_gone_stays_gone() -> Result<()> {
 }
 
 #[test]
-fn cursors_of_bad_resources_hot_spots_and_scanouts_do_no_harm() -> Result<()> {
-    let (mut device, mut session) = serving()?;
-    session.create(3, B8G8R8A8, 64, 64, PIXELS)?;
-    session.create(4, B8G8R8A8, 65, 3, PIXELS)?;
-    for request in [
-        update_cursor(0, 5, 5, 3, 4, 4),
-        update_cursor(0, 5, 5, 3, 64, u32::MAX),
-        update_cursor(0, 5, 5, 4, 0, 0),
-        update_cursor(0, 5, 5, 99, 0, 0),
-        update_cursor(16, 5, 5, 3, 0, 0),
-        update_cursor(u32::MAX, u32::MAX, u32::MAX, 3, 0, 0),
-        move_cursor(0, u32::MAX, u32::MAX),
-        move_cursor(77, 0, 0),
-        update_cursor(0, 0, 0, 0, 0, 0),
-    ] {
-        session.call_cursor(&request.build())?;
-    }
-    session.call_cursor(&[0x00, 0x03])?;
-    session.assert_serves()?;
-    let errors = device.report()?["gpu"]["errors"].clone();
-    for (class, count) in [("cursor-size", 1), ("resource-id", 1), ("scanout-id", 3), ("short-request", 1)] {
-        ensure!(errors[class] == count, "{count} of {class}: {errors}");
-    }
-    ensure!(device.is_alive());
-    Ok(())
-}
-
-#[test]
 fn commands_of_features_that_were_not_negotiated_are_refused() -> Result<()> {
     let kinds = [
         GET_CAPSET_INFO,

@@ -4,6 +4,7 @@
 mod blobs;
 mod commands;
 mod connection;
+mod cursors;
 mod limits;
 mod queues;
 mod three_d;

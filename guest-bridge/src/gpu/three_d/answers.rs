@@ -37,7 +37,12 @@ pub(super) enum Purpose {
         epoch: u64,
     },
     /// A cursor's pixels.
-    Cursor(u32),
+    Cursor {
+        /// Of which scanout.
+        scanout: u32,
+        /// Which of all reads of cursors.
+        read: u64,
+    },
     /// A texture as dmabufs.
     Export(u32),
     /// The guest's command that shows a host blob.
@@ -73,7 +78,12 @@ pub enum ThreeDEvent {
         epoch: u64,
     },
     /// A scanout's cursor is there.
-    Cursor(u32),
+    Cursor {
+        /// Which scanout.
+        scanout: u32,
+        /// Which of all reads of cursors.
+        read: u64,
+    },
     /// This blob cannot be shown after all.
     Unshowable(u32),
     /// Another renderer is ready.
@@ -178,9 +188,9 @@ impl Answers {
         match purpose {
             Purpose::Silent | Purpose::Export(_) => {}
             Purpose::Fetch { scanout, epoch } => self.events.push(ThreeDEvent::Fetched { scanout, epoch }),
-            Purpose::Cursor(scanout) => {
+            Purpose::Cursor { scanout, read } => {
                 if status == Status::OkNoData {
-                    self.events.push(ThreeDEvent::Cursor(scanout));
+                    self.events.push(ThreeDEvent::Cursor { scanout, read });
                 }
             }
             Purpose::Plain | Purpose::Context(_) | Purpose::Resource(_) | Purpose::Map(_) | Purpose::Picture(_) => {
@@ -333,7 +343,7 @@ impl ThreeD {
             }
             Purpose::Resource(id) => resources.not_made(id, token),
             Purpose::Export(id) | Purpose::Picture(id) => self.export_refused(id, token, resources),
-            Purpose::Plain | Purpose::Map(_) | Purpose::Fetch { .. } | Purpose::Cursor(_) | Purpose::Silent => {}
+            Purpose::Plain | Purpose::Map(_) | Purpose::Fetch { .. } | Purpose::Cursor { .. } | Purpose::Silent => {}
         }
     }
 

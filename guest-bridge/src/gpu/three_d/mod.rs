@@ -81,6 +81,8 @@ pub struct ThreeD {
     /// What the renderer gave out of what was shown.
     exports: Exports,
     cursors: HashMap<u32, pictures::CursorTarget>,
+    /// Counts reads of cursors.
+    cursor_reads: u64,
 }
 
 impl ThreeD {
@@ -100,6 +102,7 @@ impl ThreeD {
             next_target: 0,
             exports: Exports::default(),
             cursors: HashMap::new(),
+            cursor_reads: 0,
         }
     }
 

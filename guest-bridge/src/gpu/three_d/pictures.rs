@@ -15,7 +15,7 @@ use crate::gpu::cursor;
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
 use crate::gpu::host_image::{HostImage, Layout};
 use crate::gpu::memory::Memory;
-use crate::gpu::outcome::{Done, LOST_RESOURCE, Outcome, Refused};
+use crate::gpu::outcome::{Done, LOST_RESOURCE, OVER, Outcome, Refused};
 use crate::gpu::resources::{Resource, Resources};
 use crate::gpu::texture::Texture;
 use crate::gpu::wire::{CreateBlob, Status};
@@ -48,9 +48,16 @@ pub struct ReadTarget {
 /// The same for a scanout's cursor.
 #[derive(Debug)]
 pub struct CursorTarget {
-    memory: HostImage,
+    /// Its pixels.
+    pub(in crate::gpu) memory: HostImage,
     id: u32,
-    hot: (u32, u32),
+    /// In pixels.
+    pub(in crate::gpu) size: (u32, u32),
+    /// The pixel that points.
+    pub(in crate::gpu) hot: (u32, u32),
+    /// The read whose answer brings the cursor; that of one before it finds half of another in the memory, or comes
+    /// after the guest has hidden it.
+    awaited: Option<u64>,
 }
 
 impl CursorTarget {
@@ -202,7 +209,8 @@ impl ThreeD {
     pub fn read_cursor(&mut self, scanout: u32, id: u32, hot: (u32, u32), texture: &Texture) -> Done {
         let bad = (Status::ErrInvalidParameter, Class::CursorSize);
         texture.shown_format().ok_or(bad)?;
-        if (texture.what.width, texture.what.height) != (cursor::SIDE, cursor::SIDE) {
+        let (width, height) = (texture.what.width, texture.what.height);
+        if !cursor::fits(width, height) {
             return Err(bad);
         }
         if !self.cursors.contains_key(&scanout) {
@@ -210,25 +218,31 @@ impl ThreeD {
             let id = self.next_target;
             self.next_target = id.wrapping_add(1);
             let request = Request::Target { target: id, length: memory.layout.bytes };
-            self.tell(&request, &[memory.memfd().as_fd()], Purpose::Silent);
-            self.cursors.insert(scanout, CursorTarget { memory, id, hot });
+            if !self.tell(&request, &[memory.memfd().as_fd()], Purpose::Silent) {
+                return Err(OVER);
+            }
+            self.cursors.insert(scanout, CursorTarget { memory, id, size: (0, 0), hot, awaited: None });
         }
+        self.cursor_reads += 1;
+        let read = self.cursor_reads;
         let target = self.cursors.get_mut(&scanout).ok_or(LOST_RESOURCE)?;
-        target.hot = hot;
-        let part = ReadBack {
-            width: cursor::SIDE,
-            height: cursor::SIDE,
-            stride: target.memory.layout.pitch,
-            ..ReadBack::default()
-        };
+        (target.size, target.hot, target.awaited) = ((width, height), hot, Some(read));
+        let part = ReadBack { width, height, stride: target.memory.layout.pitch, ..ReadBack::default() };
         let target = target.id;
-        self.tell(&Request::ReadBack { resource: id, target, part }, &[], Purpose::Cursor(scanout));
+        self.tell(&Request::ReadBack { resource: id, target, part }, &[], Purpose::Cursor { scanout, read });
         Ok(Outcome::Answer)
     }
 
-    /// The memory that a scanout's cursor was read into, and the pixel that points.
-    pub fn cursor(&self, scanout: u32) -> Option<(&HostImage, u32, u32)> {
-        self.cursors.get(&scanout).map(|target| (&target.memory, target.hot.0, target.hot.1))
+    /// The guest shows another cursor on this scanout, or none: what is still being read is not to be seen.
+    pub fn await_no_cursor(&mut self, scanout: u32) {
+        if let Some(target) = self.cursors.get_mut(&scanout) {
+            target.awaited = None;
+        }
+    }
+
+    /// What a scanout's cursor was read into; `None` if it is not the one that is to be seen.
+    pub fn cursor(&self, scanout: u32, read: u64) -> Option<&CursorTarget> {
+        self.cursors.get(&scanout).filter(|target| target.awaited == Some(read))
     }
 
     pub(super) fn drop_target(&mut self, resource: u32) {

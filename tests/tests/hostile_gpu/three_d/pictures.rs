@@ -1,6 +1,7 @@
 //! Pictures of 3D resources: what is shown, and that a guest which shows or flushes without end is bounded.
 
 use super::*;
+use phyllome_tests::played::pointer;
 
 #[test]
 fn what_3d_draws_is_shown_and_a_new_picture_is_black() -> Result<()> {
@@ -101,6 +102,29 @@ fn hundreds_of_3d_scanouts_are_bounded_and_the_last_is_right() -> Result<()> {
         rig.ok(unref(id))?;
     }
     rig.has_not_grown(Used { device: (used.device.0 + 512, used.device.1), ..used })?;
+    rig.serves()
+}
+
+#[test]
+fn a_texture_s_cursor_is_the_right_way_up_and_keeps_its_alpha() -> Result<()> {
+    const B8G8R8A8_AND_X8: [u32; 2] = [B8G8R8A8, B8G8R8X8];
+    let mut rig = Rig::new()?;
+    rig.session.memory.write(PIXELS, &pointer::bytes())?;
+    for format in B8G8R8A8_AND_X8 {
+        // 1: the renderer keeps it upside down (VIRTIO_GPU_RESOURCE_FLAG_Y_0_TOP).
+        for flags in [0, 1] {
+            let side = pointer::SIDE;
+            rig.ok(create_3d(1, Create3d { format, flags, ..texture(side, side) }))?;
+            rig.ok(attach_backing(1, &[(PIXELS, side * side * 4)]))?;
+            rig.ok(transfer_to(0, 1, whole(side, side)))?;
+            rig.session.call_cursor(&update_cursor(0, 0, 0, 1, 0, 0).build())?;
+            let right = rig.device.cursor_is(0, Some(&pointer::bytes()));
+            right.with_context(|| format!("format {format}, flags {flags}"))?;
+            rig.session.call_cursor(&update_cursor(0, 0, 0, 0, 0, 0).build())?;
+            rig.device.cursor_is(0, None)?;
+            rig.ok(unref(1))?;
+        }
+    }
     rig.serves()
 }
 
