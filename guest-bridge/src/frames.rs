@@ -287,6 +287,8 @@ pub type SharedGpuReport = Arc<std::sync::Mutex<GpuReport>>;
 /// What the device reports; locked only to copy.
 #[derive(Clone, Debug, Default)]
 pub struct GpuReport {
+    /// The device whose report it is: of several that come one after the other, only the newest writes here.
+    pub device: u64,
     /// For `status`.
     pub gpu: phyllome_protocol::status::GpuStatus,
     /// Scanouts that are on.

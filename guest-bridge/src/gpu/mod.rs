@@ -27,6 +27,7 @@ mod outcome;
 mod pacing;
 mod publish;
 pub mod quota;
+mod reporting;
 mod requests;
 mod resource_commands;
 mod resources;

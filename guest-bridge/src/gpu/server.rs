@@ -9,9 +9,10 @@
 //! socket, has two threads and a lock around every request, ends its worker for good at the first error, and leaves
 //! descriptors open.
 
+use super::reporting::Reporting;
 use super::service::{CHANNEL, KICK, Service};
 use super::{DeviceConfig, Transport};
-use crate::frames::{GpuReport, SharedGpuReport, ToDevice, ToScreen};
+use crate::frames::{SharedGpuReport, ToDevice, ToScreen};
 use crate::halt_poll::HaltPoll;
 use crate::renderer::client::Client;
 use rustix::event::{EventfdFlags, epoll};
@@ -175,8 +176,8 @@ pub fn spawn(
     if let Some(renderer) = &renderer {
         epoll::add(&*epoll, renderer.fd(), epoll::EventData::new_u64(RENDERER), epoll::EventFlags::IN)?;
     }
+    let report = Reporting::begin(report);
     let service = Service::new(&config, renderer, epoll.clone(), to_screen.clone(), report.clone())?;
-    *lock(&report) = GpuReport::default();
 
     let (messages, inbox) = mpsc::channel();
     let wake = Arc::new(eventfd);
@@ -197,9 +198,7 @@ pub fn spawn(
     let thread = std::thread::Builder::new().name("virtio-gpu".to_owned()).spawn(move || {
         let end = looper.run(reader);
         tracing::debug!(?end, "the virtio-gpu device ended");
-        let mut last = lock(&report);
-        (last.scanouts, last.resource_bytes) = (Vec::new(), 0);
-        drop(last);
+        report.write(|last| (last.scanouts, last.resource_bytes) = (Vec::new(), 0));
         // A full channel has a reader who will see it closed.
         let _ = to_screen.try_send(ToScreen::Reset);
         end_sender.send_replace(Some(end));

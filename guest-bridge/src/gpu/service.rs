@@ -13,16 +13,17 @@ use super::device::Device;
 use super::memory::Memory;
 use super::outcome::{Outcome, Token};
 use super::pacing::{Held, SLOW, Waits};
+use super::reporting::Reporting;
 use super::ring::{Ring, RingError};
 use super::shmem::{Answered, Channel};
 use super::wire::{HEADER, Header, QueueKind, Response, Status};
-use crate::frames::{SharedGpuReport, ToDevice, ToScreen};
+use crate::frames::{ToDevice, ToScreen};
 use crate::renderer::client::Client;
 use rustix::event::epoll;
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use vhost::vhost_user::GpuBackend;
@@ -88,7 +89,7 @@ pub struct Service {
     response: Box<Response>,
     epoll: Arc<OwnedFd>,
     to_screen: Sender<ToScreen>,
-    report: SharedGpuReport,
+    report: Reporting,
     /// The channel to the screen was full.
     unsaid: bool,
 }
@@ -100,7 +101,7 @@ impl Service {
         renderer: Option<Client>,
         epoll: Arc<OwnedFd>,
         to_screen: Sender<ToScreen>,
-        report: SharedGpuReport,
+        report: Reporting,
     ) -> io::Result<Self> {
         let ring = || Ring::new().map_err(io::Error::other);
         Ok(Self {
@@ -358,7 +359,8 @@ impl Service {
 
     fn tell_report(&mut self) {
         if self.device.report_changed() {
-            self.device.report(&mut self.report.lock().unwrap_or_else(PoisonError::into_inner));
+            let device = &mut self.device;
+            self.report.write(|report| device.report(report));
         }
     }
 
