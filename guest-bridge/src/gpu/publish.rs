@@ -131,8 +131,8 @@ impl Device {
                 ThreeDEvent::Unshowable(resource) => self.unshowable.push(resource),
                 ThreeDEvent::Cursor { scanout: index, read } => {
                     let read = three_d.cursor(index, read);
-                    if let (Some(scanout), Some((memory, size, hot))) = (self.scanouts.get_mut(index as usize), read) {
-                        scanout.cursor.show(memory, size, hot);
+                    if let (Some(scanout), Some(target)) = (self.scanouts.get_mut(index as usize), read) {
+                        scanout.cursor.show(&target.memory, target.size, target.hot);
                     }
                 }
                 ThreeDEvent::Died(reason) => {
@@ -152,6 +152,13 @@ impl Device {
     pub fn tell_renderer(&mut self, now: Instant) {
         if let Some(three_d) = &mut self.three_d {
             three_d.flush(now);
+        }
+    }
+
+    /// The renderer is not waited for any longer: with the next [`Self::renderer_turn`] it has died.
+    pub fn give_up_renderer(&mut self, now: Instant, why: &str) {
+        if let Some(three_d) = &mut self.three_d {
+            three_d.give_up(now, why);
         }
     }
 

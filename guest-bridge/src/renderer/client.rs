@@ -445,6 +445,13 @@ impl Client {
         events.push(RendererEvent::Died { why, tickets, fences });
     }
 
+    /// It is not waited for any longer, for this reason: the next [`Self::turn`] ends it.
+    pub fn give_up(&mut self, now: Instant, why: &str) {
+        if self.link.is_some() {
+            self.untold.get_or_insert_with(|| (now, format!("{why}, so it was ended")));
+        }
+    }
+
     /// Starts a renderer again after [`RendererEvent::Died`]; [`RendererEvent::Ready`] comes once it is ready, and
     /// requests wait for that. With a renderer that lives nothing is done. A start that fails is a death.
     pub fn restart(&mut self, now: Instant) -> Result<(), Off> {

@@ -104,8 +104,8 @@ pub(super) enum Until {
 #[derive(Debug, Default)]
 pub(super) struct Answers {
     waiting: HashMap<Ticket, (Token, Purpose)>,
-    /// Fences that have not signalled, and the commands that they end.
-    fences: BTreeMap<u64, Token>,
+    /// Fences that have not signalled, the commands that they end, and what these wait for.
+    fences: BTreeMap<u64, (Token, Until)>,
     /// Fences of commands that have them.
     fenced: HashMap<Token, u64>,
     /// What commands get when their fences signal, if they were refused.
@@ -138,9 +138,9 @@ impl Answers {
     }
 
     /// A fence that ends this command.
-    pub fn fence(&mut self, token: Token) -> u64 {
+    pub fn fence(&mut self, token: Token, until: Until) -> u64 {
         self.next_fence += 1;
-        self.fences.insert(self.next_fence, token);
+        self.fences.insert(self.next_fence, (token, until));
         self.fenced.insert(token, self.next_fence);
         self.next_fence
     }
@@ -159,7 +159,7 @@ impl Answers {
 
     /// That fence was not sent after all.
     pub fn unfence(&mut self, fence: u64) {
-        if let Some(token) = self.fences.remove(&fence) {
+        if let Some((token, _)) = self.fences.remove(&fence) {
             self.fenced.remove(&token);
         }
     }
@@ -213,13 +213,13 @@ impl Answers {
             self.events.push(ThreeDEvent::Fetched { scanout, epoch });
         }
         // An invented one was never in.
-        if let Some(token) = self.fences.remove(&fence) {
+        if let Some((token, _)) = self.fences.remove(&fence) {
             self.fenced.remove(&token);
             self.end(token);
         }
     }
 
-    /// A command's fence has signalled, or never will.
+    /// A command's fence has signalled, or nothing waits for it any more.
     fn end(&mut self, token: Token) {
         let status = self.refusals.remove(&token).unwrap_or(Status::OkNoData);
         self.events.push(ThreeDEvent::Answer(token, status));
@@ -261,7 +261,7 @@ impl ThreeD {
         let ring = (header.flags & FLAG_INFO_RING_IDX != 0).then_some(header.ring_idx);
         // Without a ring the fence is on the device's one timeline, whatever the context.
         let context = if ring.is_some() { header.ctx_id } else { 0 };
-        let fence = self.answers.fence(token);
+        let fence = self.answers.fence(token, until);
         let sent = match until {
             Until::Answered => self.client.follow(context, ring, fence),
             Until::Drawn => self.client.fence(context, ring, fence),
@@ -349,24 +349,24 @@ impl ThreeD {
 
     fn died(&mut self, reason: String, now: Instant, resources: &mut Resources) {
         let waiting: Vec<_> = self.answers.waiting.drain().map(|(_, waiting)| waiting).collect();
-        let fences: Vec<_> = std::mem::take(&mut self.answers.fences).into_keys().collect();
+        let fences = std::mem::take(&mut self.answers.fences);
         self.lose_everything(resources);
         self.answers.events.push(ThreeDEvent::Died(reason));
         let drawn = std::mem::take(&mut self.answers.drawn).into_values();
         self.answers.events.extend(drawn.map(|(scanout, epoch)| ThreeDEvent::Fetched { scanout, epoch }));
-        let tokens: HashMap<Token, u64> = std::mem::take(&mut self.answers.fenced);
+        self.answers.fenced.clear();
         let open: Vec<Token> = waiting.iter().map(|&(token, _)| token).collect();
         for (token, purpose) in waiting {
             self.answers.answered(token, purpose, Status::ErrUnspec);
         }
-        // Commands that were done and only waited for their fences.
-        let mut done: Vec<(u64, Token)> = tokens
-            .into_iter()
-            .filter(|(token, fence)| fences.contains(fence) && !open.contains(token))
-            .map(|(t, f)| (f, t))
-            .collect();
-        done.sort_unstable();
-        done.into_iter().for_each(|(_, token)| self.answers.end(token));
+        // Commands that were carried out and only waited for their fences, in their order. What was to be drawn by then
+        // has not been: nobody is told that it was.
+        for (token, until) in fences.into_values().filter(|(token, _)| !open.contains(token)) {
+            if until == Until::Drawn {
+                self.answers.refusals.entry(token).or_insert(Status::ErrUnspec);
+            }
+            self.answers.end(token);
+        }
         self.answers.refusals.clear();
         if let Err(off) = self.client.restart(now) {
             tracing::warn!(target: "guest", "{off}");

@@ -391,6 +391,11 @@ impl ThreeD {
         self.answers.take_events()
     }
 
+    /// The renderer is not waited for any longer: the next [`Self::turn`] ends it.
+    pub fn give_up(&mut self, now: Instant, why: &str) {
+        self.client.give_up(now, why);
+    }
+
     /// Sends what the renderer was asked.
     pub fn flush(&mut self, now: Instant) {
         self.client.flush(now);
