@@ -29,7 +29,7 @@ fn a_flood_of_flushes_is_answered_and_bounded() -> Result<()> {
     session.assert_serves()?;
     device.settled(|d| Ok(d.descriptors()? <= before.1))?;
     let after = device.rss_anon_kib()?;
-    ensure!(after <= before.0 + 256, "memory grew from {} to {after} KiB", before.0);
+    ensure!(after <= before.0 + soak::times(32, 256), "memory grew from {} to {after} KiB", before.0);
     ensure!(device.is_alive());
     Ok(())
 }
@@ -105,7 +105,8 @@ fn rounds_of_all_kinds_grow_nothing() -> Result<()> {
     println!("resident KiB and descriptors before {before:?}, after {after:?}");
     // Whoever looks at the last picture may let go of it a moment after the guest has.
     device.settled(|d| Ok(d.descriptors()? <= before.1))?;
-    ensure!(after.0 <= before.0 + 256, "memory grew from {} to {} KiB", before.0, after.0);
+    // As little for each round as in the long run.
+    ensure!(after.0 <= before.0 + soak::times(32, 256), "memory grew from {} to {} KiB", before.0, after.0);
     session.assert_serves()?;
     let errors = device.report()?["gpu"]["errors"].clone();
     ensure!(errors.as_object().is_some_and(|o| !o.is_empty()), "errors are not counted: {errors}");

@@ -151,10 +151,15 @@ impl Rig {
 
     /// Waits until no more is used than before, but for what allocators keep.
     fn has_not_grown(&mut self, before: Used) -> Result<()> {
+        self.has_grown_at_most(before, (1024, 16384))
+    }
+
+    /// The same with how many KiB allocators may keep of the device and the renderer.
+    fn has_grown_at_most(&mut self, before: Used, (device, renderer): (u64, u64)) -> Result<()> {
         let fits = |now: (u64, usize), then: (u64, usize), more| now.0 <= then.0 + more && now.1 <= then.1;
         self.until(&format!("as much as {before:?}"), |rig| {
             let now = rig.used()?;
-            let small = fits(now.device, before.device, 1024) && fits(now.renderer, before.renderer, 16384);
+            let small = fits(now.device, before.device, device) && fits(now.renderer, before.renderer, renderer);
             if !small {
                 // The last to be asked for may still be on its way back.
                 rig.session.assert_serves()?;
