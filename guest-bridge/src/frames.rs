@@ -249,7 +249,8 @@ pub enum ToDevice {
         /// Its serial.
         serial: u64,
     },
-    /// The screen for this scanout has this size: what the guest's EDID is to prefer. The device clamps it.
+    /// The screen for this scanout has this size: what the guest's EDID is to prefer. The device clamps it. With
+    /// [`PreferredMode::NO_DISPLAY`] the scanout is disconnected until another comes, but for the first one.
     Mode {
         /// Which scanout.
         id: ScanoutId,
@@ -279,6 +280,16 @@ pub struct PreferredMode {
     pub width_mm: u32,
     /// Millimetres.
     pub height_mm: u32,
+}
+
+impl PreferredMode {
+    /// The scanout lies on no display.
+    pub const NO_DISPLAY: Self = Self { width: 0, height: 0, refresh_mhz: 0, width_mm: 0, height_mm: 0 };
+
+    /// Whether it is the mode of a display.
+    pub fn has_display(&self) -> bool {
+        self.width != 0 && self.height != 0
+    }
 }
 
 /// Counters and facts of the device for [`phyllome_protocol::status`], shared between the threads.

@@ -99,6 +99,36 @@ fn a_guest_s_pointer_lets_light_and_dark_through_and_points_with_its_hot_spot() 
 }
 
 #[test]
+fn a_second_monitor_is_plugged_in_while_there_is_a_display_for_it() -> Result<()> {
+    let mut host = host(&[played_guest_file("work", 1, "red", Mode::Quiet, "[gpu]\nscanouts = 2\n")])?;
+    let size = |area: Area| format!("connected {}x{}", area.width, area.height);
+    let first = |host: &mut Host| -> Result<Area> { area(&host.wait_state("work", GuestState::Running, SOON)?) };
+    host.run(&["start", "work"])?;
+    host.wait_serial("work", &ready_line("work"), SOON)?;
+    let one = first(&mut host)?;
+    let said = host.wait_serial("work", &format!("Virtual-1 {}", size(one)), SOON)?;
+    ensure!(!said.contains("Virtual-2"), "there is one display: {said}");
+    // Another shell finds the guest running, each time with other displays.
+    for _ in 0..2 {
+        host.kill_shell()?;
+        host.set_sizes(&["1280x800", "1024x600"]);
+        host.start_shell()?;
+        let status = host.wait_state("work", GuestState::Running, SOON)?;
+        let two = status.outputs.get(1).context("there is one output")?.guest_area;
+        let wanted = Pattern { name: "work 1".into(), ..pattern("work", "red", two, None)? };
+        let right = |picture: &Picture| wanted.first_difference(&picture.crop(two)).is_none();
+        host.wait_capture("the second picture", &["--output", "HEADLESS-2"], SOON, right)?;
+        ensure!(host.serial("work").contains(&format!("Virtual-2 {}", size(two))));
+        host.kill_shell()?;
+        host.set_sizes(&["1280x800"]);
+        host.start_shell()?;
+        let said = host.wait_serial("work", "Virtual-2 off", SOON)?;
+        ensure!(!said.contains("Virtual-1 off"), "the first is there, whoever looks: {said}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_moves_is_presented_frame_by_frame_until_it_is_paused() -> Result<()> {
     for mode in [Mode::Animate, Mode::Flip] {
         let mut host = host(&[played_guest_file("play", 1, "blue", mode, "")])?;

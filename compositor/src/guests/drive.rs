@@ -268,7 +268,7 @@ impl State {
         if let Some(timer) = attached.and_then(|attached| attached.greeting.take()) {
             self.loop_handle.remove(timer);
         }
-        let (width, height) = self.protocols.screens.area(name, None);
+        let (width, height) = self.protocols.screens.area(name);
         let attached = UnixStream::pair().and_then(|(ours, theirs)| {
             self.attach_guest_client(name, ours)?;
             Ok(OwnedFd::from(theirs))

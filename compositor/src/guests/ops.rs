@@ -154,7 +154,7 @@ impl State {
 
     /// Starts phyllome-guest for a guest that does not run. The first guest that is started is shown.
     pub(super) fn spawn_guest(&mut self, name: &GuestName) -> Result<Awaited, String> {
-        let (width, height) = self.protocols.screens.area(name, None);
+        let (width, height) = self.protocols.screens.area(name);
         let Some(entry) = self.guests.entries.get_mut(name) else { return Err(self.guests.why_not(name)) };
         if entry.process.is_some() {
             return Err(format!("{name} is still ending; try again in a moment"));
@@ -230,7 +230,7 @@ impl State {
         let why =
             words.map_or_else(|| "systemd's user manager does not answer".to_owned(), |words| printable(&words, 300));
         tracing::warn!(guest = %name, "it gets no systemd unit of its own and may end with the session: {why}");
-        let size = self.protocols.screens.area(name, None);
+        let size = self.protocols.screens.area(name);
         let launched = self.launch(name, size, None);
         if let (Err(sentence), Some(entry)) = (&launched, self.guests.entries.get_mut(name)) {
             entry.life.could_not_start(sentence);

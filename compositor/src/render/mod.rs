@@ -324,7 +324,7 @@ impl State {
         let surface =
             ScanoutId::new(0).and_then(|id| self.protocols.screens.scanout(name, id)).ok_or_else(none)?.clone();
         let wanted = self.protocols.screens.content(&surface).ok_or_else(none)?.wanted;
-        let (width, height) = self.protocols.screens.area(name, None);
+        let (width, height) = self.protocols.screens.area(name);
         let area = Area { x: 0, y: 0, width, height };
         let scene = Scene::of_surface(&surface, wanted, &area).ok_or_else(none)?;
         self.backend.offscreen((width, height), &scene, &mut self.protocols.screens)

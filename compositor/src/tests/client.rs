@@ -33,6 +33,8 @@ pub struct Events {
     pub released: u32,
     /// The last size of each toplevel's configure, and the serial to acknowledge.
     pub configured: Option<(i32, i32)>,
+    /// Whether the last configure said that nobody sees it.
+    pub suspended: bool,
     pub serial: Option<u32>,
     /// `enter`, `leave`, keys, modifiers in the order in which they came.
     pub keyboard: Vec<Keyboard>,
@@ -154,7 +156,7 @@ impl Client {
     /// A toplevel with this app_id that has been committed once.
     pub fn window(&self, app_id: &str) -> Window {
         let surface = self.surface();
-        let xdg = self.bind::<xdg_wm_base::XdgWmBase>(2).get_xdg_surface(&surface, &self.handle, ());
+        let xdg = self.bind::<xdg_wm_base::XdgWmBase>(6).get_xdg_surface(&surface, &self.handle, ());
         let toplevel = xdg.get_toplevel(&self.handle, ());
         toplevel.set_app_id(app_id.to_owned());
         surface.commit();
@@ -321,8 +323,10 @@ hear!(xdg_surface::XdgSurface, |state, event, _proxy, _handle| {
     }
 });
 hear!(xdg_toplevel::XdgToplevel, |state, event, _proxy, _handle| {
-    if let xdg_toplevel::Event::Configure { width, height, .. } = event {
+    if let xdg_toplevel::Event::Configure { width, height, states } = event {
         state.configured = Some((width, height));
+        let suspended = u32::from(xdg_toplevel::State::Suspended).to_ne_bytes();
+        state.suspended = states.chunks_exact(4).any(|state| state == suspended);
     }
 });
 hear!(wl_keyboard::WlKeyboard, |state, event, _proxy, _handle| {

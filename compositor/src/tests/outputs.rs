@@ -263,6 +263,37 @@ fn one_guests_screens_lie_on_all_free_displays_in_order() {
 }
 
 #[test]
+fn a_screen_without_a_display_is_told_so_and_comes_and_goes_with_it() {
+    let mut shell = Fixture::with(&[BIG, SMALL], RendererKind::Pixman).unwrap();
+    // The second window's events come last, so what was told last is about it.
+    let mut red = Guest::new(&mut shell, "red", &[GREEN, MAGENTA]);
+    for _ in 0..2 {
+        shell.unplug(TWO);
+        shell.settle();
+        shell.roundtrip(&mut red.client);
+        assert_eq!((red.client.events.configured, red.client.events.suspended), (Some((0, 0)), true));
+        red.screens[1].0.acknowledge(&red.client);
+        shell.plug(info(1, SMALL));
+        shell.settle();
+        shell.roundtrip(&mut red.client);
+        assert_eq!((red.client.events.configured, red.client.events.suspended), (Some((632, 448)), false));
+        red.screens[1].0.acknowledge(&red.client);
+    }
+    // One that starts while there is one display.
+    shell.unplug(TWO);
+    let mut blue = shell.attach("blue");
+    let windows = ["phyllome.scanout.0", "phyllome.scanout.1"].map(|app_id| {
+        let window = blue.window(app_id);
+        shell.roundtrip(&mut blue);
+        (window, blue.events.configured, blue.events.suspended)
+    });
+    assert_eq!(
+        windows.map(|(_, size, suspended)| (size, suspended)),
+        [(Some((792, 568)), false), (Some((0, 0)), true)]
+    );
+}
+
+#[test]
 fn tp18_a_display_for_a_screen_that_the_guest_has_not_shows_a_message_and_no_old_pixel() {
     let mut shell = Fixture::with(&[BIG, SMALL], RendererKind::Pixman).unwrap();
     let _blue = Guest::new(&mut shell, "blue", &[CYAN, MAGENTA]);

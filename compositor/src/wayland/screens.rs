@@ -42,12 +42,11 @@ pub struct Areas {
 }
 
 impl Areas {
-    /// The size for a scanout of `guest`; for a toplevel that is none, or one that lies on no output, that of the
-    /// first.
-    pub fn of(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> (u32, u32) {
+    /// The size for a scanout of `guest`; `None` if it lies on no output. That of a toplevel that is none is the
+    /// first's.
+    pub fn of(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> Option<(u32, u32)> {
         let areas = self.owned.get(guest).unwrap_or(&self.free);
-        let index = scanout.map_or(0, |scanout| scanout.get() as usize);
-        areas.get(index).or_else(|| areas.first()).copied().unwrap_or((0, 0))
+        areas.get(scanout.map_or(0, |scanout| scanout.get() as usize)).copied()
     }
 }
 
@@ -66,7 +65,7 @@ fn scanout_of(app_id: &str) -> Option<ScanoutId> {
 }
 
 impl Screens {
-    /// Tells every scanout the size of the guest's area on its output.
+    /// Tells every scanout the size of the guest's area on its output, or that it has none.
     pub fn set_areas(&mut self, areas: Areas) {
         if self.areas == areas {
             return;
@@ -80,9 +79,9 @@ impl Screens {
         }
     }
 
-    /// The size for a scanout of `guest`, in physical pixels.
-    pub fn area(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> (u32, u32) {
-        self.areas.of(guest, scanout)
+    /// The size for the first scanout of `guest`, in physical pixels.
+    pub fn area(&self, guest: &GuestName) -> (u32, u32) {
+        self.areas.of(guest, None).unwrap_or((0, 0))
     }
 
     /// A guest made a toplevel.
@@ -234,12 +233,20 @@ impl Screens {
     }
 }
 
-fn prepare_configure(surface: &ToplevelSurface, (width, height): (u32, u32)) {
+/// A scanout without an output has no size and is suspended: so phyllome-guest knows that no monitor is plugged in
+/// there.
+fn prepare_configure(surface: &ToplevelSurface, area: Option<(u32, u32)>) {
+    use xdg_toplevel::State::{Activated, Fullscreen, Suspended};
     let extent = |value: u32| i32::try_from(value).unwrap_or(i32::MAX).max(1);
     surface.with_pending_state(|state| {
-        state.size = Some((extent(width), extent(height)).into());
-        state.states.set(xdg_toplevel::State::Fullscreen);
-        state.states.set(xdg_toplevel::State::Activated);
+        state.size = area.map(|(width, height)| (extent(width), extent(height)).into());
+        for (which, shown) in [(Fullscreen, true), (Activated, true), (Suspended, false)] {
+            if shown == area.is_some() {
+                state.states.set(which);
+            } else {
+                state.states.unset(which);
+            }
+        }
     });
 }
 

@@ -171,13 +171,11 @@ impl Device {
                 }
             }
             ToDevice::Mode { id, mode } => {
-                if let Some(scanout) = self.scanouts.get_mut(id.get() as usize) {
-                    let mode = clamp(mode);
-                    let changed = std::mem::replace(&mut scanout.mode, mode) != mode;
-                    if changed && self.transport == Transport::Generic {
-                        self.events |= EVENT_DISPLAY;
-                        self.config_changed = true;
-                    }
+                let scanout = self.scanouts.get_mut(id.get() as usize);
+                let changed = scanout.is_some_and(|scanout| scanout.set_mode(mode));
+                if changed && self.transport == Transport::Generic {
+                    self.events |= EVENT_DISPLAY;
+                    self.config_changed = true;
                 }
             }
             ToDevice::Refused { buffer } => self.refused(buffer),
@@ -336,12 +334,15 @@ impl Device {
         }
     }
 
-    /// Where the scanouts are: side by side.
-    fn places(&self) -> impl Iterator<Item = Rect> + '_ {
-        self.scanouts.iter().scan(0u32, |x, scanout| {
-            let rect = Rect { x: *x, y: 0, width: scanout.mode.width, height: scanout.mode.height };
-            *x = x.saturating_add(scanout.mode.width);
-            Some(rect)
+    /// Where the scanouts are: side by side, but for those that are disconnected.
+    fn places(&self) -> impl Iterator<Item = Option<Rect>> + '_ {
+        let mut x = 0u32;
+        self.scanouts.iter().map(move |scanout| {
+            scanout.connected.then(|| {
+                let rect = Rect { x, y: 0, width: scanout.mode.width, height: scanout.mode.height };
+                x = x.saturating_add(scanout.mode.width);
+                rect
+            })
         })
     }
 }

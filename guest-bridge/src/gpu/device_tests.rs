@@ -365,6 +365,23 @@ fn display_info_edid_and_uuid_follow_the_screen_s_mode_and_stay_the_same() {
     assert_eq!(words[..14], [0, 0, 1280, 800, 1, 0, 1280, 0, 1912, 1048, 1, 0, 0, 0]);
     assert_eq!(bench.status(cmd::GET_EDID, &[1, 0]), Status::OkEdid as u32);
     assert_eq!(bench.response.bytes()[32..160], edid(mode, 1)[..]);
+    // It comes and goes with its display; what is to its right moves.
+    let info = |bench: &mut Bench| {
+        bench.status(cmd::GET_DISPLAY_INFO, &[]);
+        let words = bench.response.bytes()[24..].chunks_exact(4);
+        words.map(|word| u32::from_le_bytes(word.try_into().unwrap())).take(12).collect::<Vec<_>>()
+    };
+    for id in [0, 1] {
+        let mode = PreferredMode::NO_DISPLAY;
+        bench.device.message(ToDevice::Mode { id: ScanoutId::new(id).unwrap(), mode });
+    }
+    assert_eq!(info(&mut bench), [0, 0, 1280, 800, 1, 0, 0, 0, 0, 0, 0, 0], "the first is always there");
+    assert_eq!(bench.status(cmd::GET_EDID, &[1, 0]), Status::OkEdid as u32);
+    bench.device.message(ToDevice::Mode { id: ScanoutId::new(1).unwrap(), mode });
+    assert_eq!(info(&mut bench), [0, 0, 1280, 800, 1, 0, 1280, 0, 1912, 1048, 1, 0]);
+    bench.device.reset();
+    assert_eq!(info(&mut bench)[10], 1, "another driver finds the same displays");
+    assert_eq!(info(&mut Bench::new(2, Quota::default()))[10], 0, "before anybody has said that there is one");
     bench.image(3, 2, 8, 8);
     bench.status(cmd::RESOURCE_ASSIGN_UUID, &[3, 0]);
     let first = bench.response.bytes().to_vec();

@@ -5,6 +5,7 @@
 
 use super::blob::Image;
 use super::cursor::Cursor;
+use super::edid::clamp;
 use super::formats::Format;
 use super::pacing::Lane;
 use crate::frames::{Dmabuf, Picture, PreferredMode, Rect, SharedBuffer, ToScreen};
@@ -36,6 +37,8 @@ pub struct Scanout {
     pub staged: Option<(u32, Picture)>,
     /// What its EDID prefers.
     pub mode: PreferredMode,
+    /// It lies on a display, or is the first one, which is there before anybody looks.
+    pub connected: bool,
     /// Its hardware cursor.
     pub cursor: Cursor,
     /// Buffer and part that the screen was told of last.
@@ -45,7 +48,18 @@ pub struct Scanout {
 impl Scanout {
     /// A scanout that is off.
     pub fn new(id: ScanoutId, mode: PreferredMode) -> Self {
-        Self { id, shown: None, staged: None, mode, cursor: Cursor::default(), announced: None }
+        let (connected, cursor) = (id.get() == 0, Cursor::default());
+        Self { id, shown: None, staged: None, mode, connected, cursor, announced: None }
+    }
+
+    /// Its display has this mode, or it has none. Whether the guest would see a difference.
+    pub fn set_mode(&mut self, mode: PreferredMode) -> bool {
+        let before = (self.mode, self.connected);
+        self.connected = mode.has_display() || self.id.get() == 0;
+        if mode.has_display() {
+            self.mode = clamp(mode);
+        }
+        (self.mode, self.connected) != before
     }
 
     /// The part of a flush of `resource` that this scanout shows, in the scanout's own pixels; `None` if it shows

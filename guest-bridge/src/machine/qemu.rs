@@ -74,12 +74,10 @@ pub struct Qemu {
 }
 
 impl Qemu {
-    /// A scanout's monitor is to have this mode until a screen says what it has. Where one has said so before, the
-    /// guest keeps that: a screen that comes back would otherwise change every monitor twice.
-    pub fn suggest_mode(&self, id: ScanoutId, mode: PreferredMode) {
-        if self.screen_told.load(Ordering::Relaxed) {
-            return;
-        }
+    /// The first monitor is to have this mode until a screen says what it has, and whether there are others. Where one
+    /// has said so before, the guest keeps that: a screen that comes back would otherwise change every monitor twice.
+    pub fn suggest_mode(&self, mode: PreferredMode) {
+        let Some(id) = ScanoutId::new(0).filter(|_| !self.screen_told.load(Ordering::Relaxed)) else { return };
         self.device.sender().send(ToDevice::Mode { id, mode });
         want(&self.modes, id, mode);
     }
@@ -157,7 +155,10 @@ impl Recipe<'_> {
     fn modes(&self) -> Modes {
         let mut modes = Modes::default();
         for mode in modes.iter_mut().take(usize::try_from(self.definition.gpu.scanouts).unwrap_or(1)) {
-            *mode = Some(self.mode);
+            *mode = Some(PreferredMode::NO_DISPLAY);
+        }
+        if let Some(first) = modes.first_mut() {
+            *first = Some(self.mode);
         }
         modes
     }

@@ -14,6 +14,16 @@ pub(super) struct Configured {
     pub maximized: bool,
     /// The surface must not be larger.
     pub fullscreen: bool,
+    /// Nobody sees the surface.
+    pub suspended: bool,
+}
+
+impl Configured {
+    /// The shell has no output for it: it is seen nowhere, and nothing is to have a size. Other desktops suspend a
+    /// window that has one, or let the client of one that is seen decide.
+    pub fn has_no_output(&self) -> bool {
+        self.suspended && self.width == 0 && self.height == 0
+    }
 }
 
 /// The size of the surface for a picture. Other sizes than the picture's need a viewport, and are a protocol error

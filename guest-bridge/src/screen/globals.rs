@@ -199,7 +199,7 @@ impl Dispatch<wl_registry::WlRegistry, ()> for LinkState {
             }
             "wl_shm" if globals.shm.is_none() => globals.shm = Some(registry.bind(name, 1, qh, ())),
             "xdg_wm_base" if globals.wm_base.is_none() => {
-                globals.wm_base = Some(registry.bind(name, version.min(5), qh, ()));
+                globals.wm_base = Some(registry.bind(name, version.min(6), qh, ()));
             }
             "wp_viewporter" if globals.viewporter.is_none() => {
                 globals.viewporter = Some(registry.bind(name, 1, qh, ()));

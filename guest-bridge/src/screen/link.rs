@@ -279,11 +279,10 @@ impl Link {
         let mut report = report.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for (id, surface) in surfaces.iter_mut() {
             surface.show(model.get_mut(*id), globals, buffers, &qh, report.scanouts.entry(*id).or_default());
-            if let Some((size, output)) = surface.wanted() {
-                let mode = globals.mode(size, output);
-                if modes.insert(*id, mode) != Some(mode) {
-                    events.push_back(LinkEvent::Mode { id: *id, mode });
-                }
+            if let Some(mode) = surface.wanted(globals)
+                && modes.insert(*id, mode) != Some(mode)
+            {
+                events.push_back(LinkEvent::Mode { id: *id, mode });
             }
         }
         while let Some(buffer) = buffers.next_never() {

@@ -10,7 +10,7 @@ use super::globals::Globals;
 use super::link::LinkState;
 use super::model::Scanout;
 use crate::damage::Damage;
-use crate::frames::{Picture, Rect, SharedBuffer};
+use crate::frames::{Picture, PreferredMode, Rect, SharedBuffer};
 use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -161,11 +161,14 @@ impl Surface {
         self.wl == *surface
     }
 
-    /// The size that the compositor wants, and the output that it is shown on.
-    pub fn wanted(&self) -> Option<((u32, u32), Option<u32>)> {
+    /// The mode that the guest's scanout should have, as far as the compositor has said so.
+    pub fn wanted(&self, globals: &Globals) -> Option<PreferredMode> {
         let configured = self.configured?;
-        (configured.width != 0 && configured.height != 0)
-            .then_some(((configured.width, configured.height), self.output))
+        if configured.has_no_output() {
+            return Some(PreferredMode::NO_DISPLAY);
+        }
+        let size = (configured.width, configured.height);
+        (size.0 != 0 && size.1 != 0).then(|| globals.mode(size, self.output))
     }
 
     /// The serial of the flush whose commit the compositor has not answered.

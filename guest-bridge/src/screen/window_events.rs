@@ -32,6 +32,7 @@ impl Dispatch<xdg_toplevel::XdgToplevel, ScanoutId> for LinkState {
                     height: u32::try_from(height).unwrap_or(0),
                     maximized: has(xdg_toplevel::State::Maximized),
                     fullscreen: has(xdg_toplevel::State::Fullscreen),
+                    suspended: has(xdg_toplevel::State::Suspended),
                 });
             }
             xdg_toplevel::Event::Close => state.events.push_back(LinkEvent::Close),

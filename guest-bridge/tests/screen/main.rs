@@ -26,7 +26,12 @@ struct Stage {
 impl Stage {
     /// Connected; the first window is there.
     async fn new(offer: Offer) -> Self {
-        let rig = Rig::new();
+        Self::with_scanouts(offer, 1).await
+    }
+
+    /// The same for a guest with several scanouts.
+    async fn with_scanouts(offer: Offer, scanouts: u32) -> Self {
+        let rig = Rig::with_scanouts(scanouts);
         let (compositor, stream) = Compositor::new(offer);
         rig.handle.attach(stream);
         let mut stage = Self { rig, compositor };

@@ -2,11 +2,13 @@
 
 use super::Stage;
 use super::compositor::{Offer, OutputFacts};
-use super::rig::scanout;
+use super::rig::{XR24, memory, scanout, whole};
 use phyllome_guest_bridge::frames::{PreferredMode, ToDevice};
+use wayland_protocols::xdg::shell::server::xdg_toplevel::State::{Fullscreen, Suspended};
 use wayland_server::protocol::wl_output::{Mode, Transform};
 
 const AREA: (u32, u32) = (1272, 768);
+const AREA_SIGNED: (i32, i32) = (1272, 768);
 
 /// Waits for a mode of the first scanout with these millimetres and this refresh rate.
 async fn becomes(stage: &mut Stage, (width_mm, height_mm): (u32, u32), refresh_mhz: u32) {
@@ -83,4 +85,46 @@ async fn sizes_that_no_display_has_are_unknown() {
     }
     say(&mut stage, 0, OutputFacts { size: (0, 0), ..OutputFacts::FIRST });
     becomes(&mut stage, (0, 0), 75_000).await;
+}
+
+#[tokio::test]
+async fn a_scanout_that_the_shell_has_no_output_for_is_unplugged_until_there_is_one() {
+    let mut stage = Stage::with_scanouts(Offer::default(), 2).await;
+    let has = |stage: &mut Stage, id: u32| {
+        let modes = stage.rig.answers.iter().rev().find_map(|answer| match answer {
+            ToDevice::Mode { id: of, mode } if *of == scanout(id) => Some(*mode),
+            _ => None,
+        });
+        modes.map(|mode| mode.has_display())
+    };
+    stage.until("two windows", |_, compositor| compositor.state.windows.len() == 2).await;
+    stage.quiet().await;
+    assert_eq!((has(&mut stage, 0), has(&mut stage, 1)), (Some(true), Some(true)));
+    let buffer = memory(100, 100, XR24, [0; 4], false);
+    stage.rig.set(1, Some(whole(&buffer))).await;
+    stage.show(1, &[]).await;
+    for _ in 0..2 {
+        stage.compositor.configure(1, (0, 0), &[Suspended]);
+        stage.quiet().await;
+        assert_eq!((has(&mut stage, 0), has(&mut stage, 1)), (Some(true), Some(false)));
+        stage.compositor.configure(1, AREA_SIGNED, &[Fullscreen]);
+        stage.quiet().await;
+        assert_eq!(has(&mut stage, 1), Some(true));
+    }
+    // The guest takes its picture off the monitor that has gone, and its window waits for another.
+    stage.compositor.configure(1, (0, 0), &[Suspended]);
+    stage.rig.set(1, None).await;
+    let made = stage.compositor.state.windows_made;
+    stage
+        .until("another window", |_, compositor| {
+            compositor.frame();
+            compositor.state.windows_made > made
+        })
+        .await;
+    // Other desktops suspend what is minimised, and say no size of what its client may choose.
+    for (size, states) in [(AREA_SIGNED, &[Suspended][..]), ((0, 0), &[])] {
+        stage.compositor.configure(0, size, states);
+        stage.quiet().await;
+        assert_eq!(has(&mut stage, 0), Some(true), "{states:?}");
+    }
 }

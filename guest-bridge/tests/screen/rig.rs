@@ -93,8 +93,13 @@ pub struct Rig {
 impl Rig {
     /// A hub on this loop, without a compositor.
     pub fn new() -> Self {
+        Self::with_scanouts(1)
+    }
+
+    /// The same for a guest with several scanouts.
+    pub fn with_scanouts(scanouts: u32) -> Self {
         let (events, event_receiver) = mpsc::channel(64);
-        let (hub, handle) = Hub::new("work".into(), 1, events);
+        let (hub, handle) = Hub::new("work".into(), scanouts, events);
         let polls = Arc::new(AtomicU64::new(0));
         tokio::spawn(Counted { future: Box::pin(hub.run()), polls: polls.clone() });
         let (device, answer_receiver) = connect_device(&handle);

@@ -41,12 +41,13 @@ impl Response {
         self.put(&[if fenced && flags & FLAG_INFO_RING_IDX != 0 { request.ring_idx } else { 0 }, 0, 0, 0]);
     }
 
-    /// `virtio_gpu_resp_display_info`: where each scanout is; those beyond `places` are off.
-    pub fn display_info(&mut self, request: &Header, places: impl Iterator<Item = Rect>) {
+    /// `virtio_gpu_resp_display_info`: where each scanout is; those that are nowhere, and those beyond `places`, are
+    /// disconnected.
+    pub fn display_info(&mut self, request: &Header, places: impl Iterator<Item = Option<Rect>>) {
         self.status(request, Status::OkDisplayInfo);
         let mut places = places.fuse();
         for _ in 0..MAX_SCANOUTS {
-            let place = places.next();
+            let place = places.next().flatten();
             let rect = place.unwrap_or_default();
             for word in [rect.x, rect.y, rect.width, rect.height, u32::from(place.is_some()), 0] {
                 self.u32(word);
@@ -128,7 +129,7 @@ mod tests {
     #[test]
     fn sizes_are_the_specification_s() {
         let mut response = Response::default();
-        response.display_info(&FENCED, (0..2).map(|x| Rect { x, y: 0, width: 8, height: 9 }));
+        response.display_info(&FENCED, (0..2).map(|x| Some(Rect { x, y: 0, width: 8, height: 9 })));
         assert_eq!(response.bytes().len(), 408);
         assert_eq!(response.bytes()[24 + 24..24 + 28], 1u32.to_le_bytes());
         assert_eq!(response.bytes()[24 + 48 + 16], 0, "the third is off");

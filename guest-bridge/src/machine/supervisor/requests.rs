@@ -12,7 +12,7 @@ use crate::machine::lifecycle::Carry;
 use crate::screen::InputEvent;
 use phyllome_protocol::control::{FromGuest, Request, ToGuest};
 use phyllome_protocol::status::GuestState;
-use phyllome_protocol::{GuestVerb, ScanoutId, keys};
+use phyllome_protocol::{GuestVerb, keys};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
@@ -114,9 +114,7 @@ impl Supervisor {
         }
         self.mode = mode(width, height);
         if let Some(qemu) = &self.qemu {
-            for id in (0..self.definition.gpu.scanouts).filter_map(ScanoutId::new) {
-                qemu.suggest_mode(id, self.mode);
-            }
+            qemu.suggest_mode(self.mode);
         }
         self.input.push(InputEvent::ReleaseAll);
         self.screen.attach(UnixStream::from(fd));
