@@ -297,9 +297,14 @@ impl OwnBuffer {
         Ok(Self { memory: File::from(memfd), buffer, size })
     }
 
-    /// Replaces all of it.
-    pub fn write(&self, pixels: &[u8]) -> io::Result<()> {
-        self.memory.write_all_at(pixels, 0)
+    /// Writes an image of this width to the top left of the buffer, which is at least as wide.
+    pub fn write_rows(&self, pixels: &[u8], width: u32) -> io::Result<()> {
+        if width == self.size.0 {
+            return self.memory.write_all_at(pixels, 0);
+        }
+        let rows = pixels.chunks((width as usize).saturating_mul(4).max(1));
+        let stride = u64::from(self.size.0) * 4;
+        (0..).zip(rows).try_for_each(|(y, row): (u64, _)| self.memory.write_all_at(row, y * stride))
     }
 
     /// Converts these parts of a picture of this buffer's size. Returns the number of pixels.

@@ -3,6 +3,7 @@
 //! wl_compositor, wl_shm and xdg_wm_base are necessary; everything else is used where it is there.
 
 use super::formats::{self, MODIFIER_INVALID, MODIFIER_LINEAR};
+use super::geometry::Scale;
 use super::link::LinkState;
 use crate::frames::PreferredMode;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use wayland_client::protocol::{wl_compositor, wl_output, wl_registry, wl_shm};
 use wayland_client::{Connection, Dispatch, Proxy, QueueHandle, WEnum, delegate_noop};
+use wayland_protocols::wp::fractional_scale::v1::client::wp_fractional_scale_manager_v1;
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_dmabuf_feedback_v1, zwp_linux_dmabuf_v1};
 use wayland_protocols::wp::presentation_time::client::wp_presentation;
 use wayland_protocols::wp::viewporter::client::wp_viewporter;
@@ -37,6 +39,7 @@ pub(super) struct Globals {
     pub viewporter: Option<wp_viewporter::WpViewporter>,
     pub presentation: Option<wp_presentation::WpPresentation>,
     pub decorations: Option<zxdg_decoration_manager_v1::ZxdgDecorationManagerV1>,
+    pub scales: Option<wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1>,
     pub dmabuf: Option<zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1>,
     /// Fourccs that wl_shm takes.
     pub shm_formats: BTreeSet<u32>,
@@ -105,6 +108,8 @@ struct Facts {
     size: (u32, u32),
     refresh_mhz: u32,
     rotated: bool,
+    /// 0 where it says none.
+    scale: u32,
 }
 
 impl Globals {
@@ -122,7 +127,7 @@ impl Globals {
             .then(|| format!("The compositor does not offer {}, so it cannot show a guest.", missing.join(", ")))
     }
 
-    /// The mode that a surface of this size, on this output (or any), asks the guest for.
+    /// The mode that a surface of this size in the display's pixels, on this output (or any), asks the guest for.
     pub fn mode(&self, size: (u32, u32), output: Option<u32>) -> PreferredMode {
         let output = output.and_then(|id| self.outputs.get(&id)).or_else(|| self.outputs.values().next());
         let mut mode = PreferredMode {
@@ -138,6 +143,12 @@ impl Globals {
         }
         (mode.width_mm, mode.height_mm) = facts.millimetres(size);
         mode
+    }
+
+    /// The scale of this output (or any), in whole numbers: what compositors say that know of no others.
+    pub fn output_scale(&self, output: Option<u32>) -> Scale {
+        let output = output.and_then(|id| self.outputs.get(&id)).or_else(|| self.outputs.values().next());
+        Scale::whole(output.map_or(1, |output| output.facts.scale.max(1)))
     }
 
     /// Which of the outputs this is.
@@ -210,6 +221,9 @@ impl Dispatch<wl_registry::WlRegistry, ()> for LinkState {
             "zxdg_decoration_manager_v1" if globals.decorations.is_none() => {
                 globals.decorations = Some(registry.bind(name, 1, qh, ()));
             }
+            "wp_fractional_scale_manager_v1" if globals.scales.is_none() => {
+                globals.scales = Some(registry.bind(name, 1, qh, ()));
+            }
             "zwp_linux_dmabuf_v1" if globals.dmabuf.is_none() && version >= 3 => {
                 let dmabuf: zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1 = registry.bind(name, version.min(4), qh, ());
                 if version >= 4 {
@@ -257,6 +271,7 @@ impl Dispatch<wl_output::WlOutput, u32> for LinkState {
                 output.next.size = (positive(width), positive(height));
                 output.next.refresh_mhz = positive(refresh);
             }
+            wl_output::Event::Scale { factor } => output.next.scale = positive(factor),
             wl_output::Event::Done => output.facts = output.next,
             _ => {}
         }
@@ -369,6 +384,7 @@ delegate_noop!(LinkState: ignore wl_compositor::WlCompositor);
 delegate_noop!(LinkState: ignore wp_presentation::WpPresentation);
 delegate_noop!(LinkState: wp_viewporter::WpViewporter);
 delegate_noop!(LinkState: zxdg_decoration_manager_v1::ZxdgDecorationManagerV1);
+delegate_noop!(LinkState: wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1);
 
 #[cfg(test)]
 mod tests {
@@ -384,7 +400,7 @@ mod tests {
 
     #[test]
     fn an_area_has_its_share_of_a_credible_display_only() {
-        let display = Facts { size_mm: (600, 340), size: (1920, 1080), refresh_mhz: 60_000, rotated: false };
+        let display = Facts { size_mm: (600, 340), size: (1920, 1080), refresh_mhz: 60_000, ..Facts::default() };
         assert_eq!(display.millimetres((1912, 1048)), (597, 329));
         let turned = Facts { rotated: true, ..display };
         assert_eq!(turned.millimetres((1072, 1888)), (337, 590));

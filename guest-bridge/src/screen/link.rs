@@ -5,6 +5,7 @@
 //! sends, ends the connection and nothing else.
 
 use super::buffers::Buffers;
+use super::geometry::Scale;
 use super::globals::Globals;
 use super::model::Model;
 use super::seat::Seat;
@@ -243,7 +244,9 @@ impl Link {
             if link.writable.is_none() && link.is_ready() {
                 link.show_surfaces(model);
                 let qh = link.queue.handle();
-                link.state.seat.show_cursor(model, &link.state.globals, &qh);
+                let LinkState { seat, surfaces, globals, .. } = &mut link.state;
+                let scale = seat.over().and_then(|id| surfaces.get(&id)).map_or(Scale::ONE, Surface::scale);
+                seat.show_cursor(model, scale, globals, &qh);
             }
             link.flush()
         })

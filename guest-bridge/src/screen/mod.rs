@@ -20,6 +20,7 @@ mod link;
 mod model;
 mod seat;
 mod surface;
+mod view;
 mod window_events;
 
 use crate::frames::{ToDevice, ToScreen};

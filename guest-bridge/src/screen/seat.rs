@@ -4,7 +4,7 @@
 //! the first seat is used.
 
 use super::buffers::OwnBuffer;
-use super::geometry::absolute;
+use super::geometry::{Scale, absolute};
 use super::globals::Globals;
 use super::input::{Held, Wheel};
 use super::link::{LinkEvent, LinkState};
@@ -15,6 +15,7 @@ use phyllome_protocol::ScanoutId;
 use std::time::{Duration, Instant};
 use wayland_client::protocol::{wl_keyboard, wl_pointer, wl_registry, wl_seat, wl_surface};
 use wayland_client::{Connection, Dispatch, Proxy, QueueHandle, WEnum};
+use wayland_protocols::wp::viewporter::client::wp_viewport;
 
 /// Width and height of a virtio-gpu cursor.
 const CURSOR_SIZE: u32 = 64;
@@ -41,12 +42,15 @@ pub(super) struct Seat {
 #[derive(Default)]
 struct Cursor {
     surface: Option<wl_surface::WlSurface>,
+    /// Made when the pointer is first over a window whose pixels are not the display's.
+    viewport: Option<wp_viewport::WpViewport>,
     /// Two, so that the one on the screen is not written into.
     buffers: [Option<OwnBuffer>; 2],
     next: usize,
     stale: bool,
     entered: bool,
     changed: Option<Instant>,
+    scale: Option<Scale>,
 }
 
 impl Seat {
@@ -79,8 +83,14 @@ impl Seat {
         self.held.release_all()
     }
 
-    /// Shows the guest's cursor, if another one is due.
-    pub fn show_cursor(&mut self, model: &Model, globals: &Globals, qh: &QueueHandle<LinkState>) {
+    /// The scanout that the pointer is over.
+    pub fn over(&self) -> Option<ScanoutId> {
+        self.over.map(|(id, _)| id)
+    }
+
+    /// Shows the guest's cursor, if another one is due, at the scale of the window that it is over.
+    pub fn show_cursor(&mut self, model: &Model, scale: Scale, globals: &Globals, qh: &QueueHandle<LinkState>) {
+        self.cursor.stale |= self.cursor.scale.replace(scale) != Some(scale);
         let (Some(pointer), Some((id, serial))) = (&self.pointer, self.over) else { return };
         let now = Instant::now();
         let early = self.cursor.changed.is_some_and(|changed| now < changed + CURSOR_PACE);
@@ -91,10 +101,11 @@ impl Seat {
         self.cursor.entered = false;
         self.cursor.changed = Some(now);
         let image = model.get(id).and_then(|scanout| scanout.cursor.as_ref());
-        match image.and_then(|image| Some((image, self.cursor.draw(image, globals, qh)?))) {
+        match image.and_then(|image| Some((image, self.cursor.draw(image, scale, globals, qh)?))) {
             Some((image, surface)) => {
-                let [x, y] = [image.hot_x, image.hot_y].map(|hot| hot.min(CURSOR_SIZE - 1) as i32);
-                pointer.set_cursor(serial, Some(surface), x, y);
+                let (side, pixels) = scale.square(CURSOR_SIZE);
+                let hot = |hot: u32| (hot.min(CURSOR_SIZE - 1) * side / pixels.max(1)) as i32;
+                pointer.set_cursor(serial, Some(surface), hot(image.hot_x), hot(image.hot_y));
             }
             None => pointer.set_cursor(serial, None, 0, 0),
         }
@@ -110,15 +121,19 @@ impl Cursor {
     fn draw(
         &mut self,
         image: &CursorImage,
+        scale: Scale,
         globals: &Globals,
         qh: &QueueHandle<LinkState>,
     ) -> Option<&wl_surface::WlSurface> {
+        let (side, pixels) = scale.square(CURSOR_SIZE);
         let slot = self.buffers.get_mut(self.next)?;
-        if slot.is_none() {
-            *slot = OwnBuffer::new((CURSOR_SIZE, CURSOR_SIZE), true, globals, qh).ok();
+        if slot.as_ref().is_none_or(|buffer| buffer.size != (pixels, pixels)) {
+            // The rest of one that is larger than the image stays transparent.
+            *slot = OwnBuffer::new((pixels, pixels), true, globals, qh).ok();
         }
         let buffer = slot.as_ref()?;
-        if image.pixels.len() != (CURSOR_SIZE * CURSOR_SIZE * 4) as usize || buffer.write(&image.pixels).is_err() {
+        let whole = image.pixels.len() == (CURSOR_SIZE * CURSOR_SIZE * 4) as usize;
+        if !whole || buffer.write_rows(&image.pixels, CURSOR_SIZE).is_err() {
             return None;
         }
         self.next ^= 1;
@@ -126,8 +141,14 @@ impl Cursor {
             self.surface = Some(globals.compositor.as_ref()?.create_surface(qh, None));
         }
         let surface = self.surface.as_ref()?;
+        if self.viewport.is_none() && scale != Scale::ONE {
+            self.viewport = globals.viewporter.as_ref().map(|viewporter| viewporter.get_viewport(surface, qh, ()));
+        }
+        if let Some(viewport) = &self.viewport {
+            viewport.set_destination(side as i32, side as i32);
+        }
         surface.attach(Some(&buffer.buffer), 0, 0);
-        surface.damage_buffer(0, 0, CURSOR_SIZE as i32, CURSOR_SIZE as i32);
+        surface.damage_buffer(0, 0, pixels as i32, pixels as i32);
         surface.commit();
         Some(surface)
     }
@@ -144,7 +165,8 @@ impl LinkState {
 
     fn moved(&mut self, x: f64, y: f64) {
         let Some((id, _)) = self.seat.over else { return };
-        let Some((width, height)) = self.surfaces.get(&id).map(|surface| surface.size()) else { return };
+        let place = self.surfaces.get(&id).map(|surface| surface.in_picture((x, y)));
+        let Some(((x, y), (width, height))) = place else { return };
         self.events.push_back(LinkEvent::Pointed { id, at: (absolute(x, width), absolute(y, height)) });
     }
 

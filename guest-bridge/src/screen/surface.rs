@@ -5,10 +5,11 @@
 
 use super::ScanoutReport;
 use super::buffers::{Buffers, OwnBuffer, Shown};
-use super::geometry::{Configured, surface_size};
+use super::geometry::{Configured, Scale, in_picture, surface_size};
 use super::globals::Globals;
 use super::link::LinkState;
 use super::model::Scanout;
+use super::view::{View, Viewport, upside_down};
 use crate::damage::Damage;
 use crate::frames::{Picture, PreferredMode, Rect, SharedBuffer};
 use phyllome_protocol::ScanoutId;
@@ -16,7 +17,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wayland_client::QueueHandle;
 use wayland_client::protocol::{wl_buffer, wl_output, wl_surface};
-use wayland_protocols::wp::viewporter::client::wp_viewport;
+use wayland_protocols::wp::fractional_scale::v1::client::wp_fractional_scale_v1;
 use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
 use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
 
@@ -40,13 +41,6 @@ struct Attached {
     source: Rect,
 }
 
-/// What a viewport was told last; `None` is its initial state.
-#[derive(Default, PartialEq)]
-struct View {
-    crop: Option<Rect>,
-    size: Option<(u32, u32)>,
-}
-
 /// The window of one scanout.
 pub(super) struct Surface {
     id: ScanoutId,
@@ -54,7 +48,11 @@ pub(super) struct Surface {
     xdg: xdg_surface::XdgSurface,
     toplevel: xdg_toplevel::XdgToplevel,
     decoration: Option<zxdg_toplevel_decoration_v1::ZxdgToplevelDecorationV1>,
-    viewport: Option<wp_viewport::WpViewport>,
+    viewport: Option<Viewport>,
+    fractional: Option<wp_fractional_scale_v1::WpFractionalScaleV1>,
+    /// What the compositor prefers of all scales, if it has said so.
+    preferred: Option<Scale>,
+    scale: Scale,
     proposed: Configured,
     unacked: Option<u32>,
     configured: Option<Configured>,
@@ -67,7 +65,8 @@ pub(super) struct Surface {
     /// Attached until the next commit.
     retired: Option<OwnBuffer>,
     size: (u32, u32),
-    view: View,
+    /// The picture's size, in its own pixels.
+    picture: (u32, u32),
     /// What is attached is shown with its last row first.
     bottom_up: bool,
     output: Option<u32>,
@@ -88,7 +87,9 @@ impl Surface {
             decoration.set_mode(zxdg_toplevel_decoration_v1::Mode::ServerSide);
             decoration
         });
-        let viewport = globals.viewporter.as_ref().map(|viewporter| viewporter.get_viewport(&wl, qh, ()));
+        let viewport =
+            globals.viewporter.as_ref().map(|viewporter| Viewport::new(viewporter.get_viewport(&wl, qh, ())));
+        let fractional = globals.scales.as_ref().map(|manager| manager.get_fractional_scale(&wl, qh, id));
         wl.commit();
         let mut damage = Damage::default();
         damage.add_all();
@@ -99,6 +100,9 @@ impl Surface {
             toplevel,
             decoration,
             viewport,
+            fractional,
+            preferred: None,
+            scale: Scale::ONE,
             proposed: Configured::default(),
             unacked: None,
             configured: None,
@@ -110,7 +114,7 @@ impl Surface {
             own: None,
             retired: None,
             size: (0, 0),
-            view: View::default(),
+            picture: (0, 0),
             bottom_up: false,
             output: None,
             broken: false,
@@ -121,6 +125,16 @@ impl Surface {
     /// xdg_toplevel.configure: counts from the next [`Surface::configure`] on.
     pub fn propose(&mut self, proposed: Configured) {
         self.proposed = proposed;
+    }
+
+    /// wp_fractional_scale_v1.preferred_scale.
+    pub fn prefer_scale(&mut self, scale: Scale) {
+        self.preferred = Some(scale);
+    }
+
+    /// How many pixels of its display one of the surface's has.
+    pub fn scale(&self) -> Scale {
+        self.scale
     }
 
     /// xdg_surface.configure.
@@ -151,9 +165,10 @@ impl Surface {
         self.broken = false;
     }
 
-    /// The surface's size: what pointer positions are relative to.
-    pub fn size(&self) -> (u32, u32) {
-        self.size
+    /// A position on the surface in pixels of the picture, and the picture's size.
+    pub fn in_picture(&self, (x, y): (f64, f64)) -> ((f64, f64), (u32, u32)) {
+        let (size, picture) = (self.size, self.picture);
+        ((in_picture(x, size.0, picture.0), in_picture(y, size.1, picture.1)), picture)
     }
 
     /// The wl_surface, to know it in events.
@@ -168,7 +183,7 @@ impl Surface {
             return Some(PreferredMode::NO_DISPLAY);
         }
         let size = (configured.width, configured.height);
-        (size.0 != 0 && size.1 != 0).then(|| globals.mode(size, self.output))
+        (size.0 != 0 && size.1 != 0).then(|| globals.mode(self.scale.physical(size), self.output))
     }
 
     /// The serial of the flush whose commit the compositor has not answered.
@@ -204,7 +219,7 @@ impl Surface {
         qh: &QueueHandle<LinkState>,
         report: &mut ScanoutReport,
     ) {
-        let reconfigured = self.take_configure();
+        let reconfigured = self.take_configure() | self.take_scale(globals);
         if self.configured.is_none() {
             return;
         }
@@ -230,10 +245,18 @@ impl Surface {
         true
     }
 
+    /// Only where a viewport can give the surface another size than its buffer's.
+    fn take_scale(&mut self, globals: &Globals) -> bool {
+        let whole = || if globals.scales.is_some() { Scale::ONE } else { globals.output_scale(self.output) };
+        let wanted = self.preferred.unwrap_or_else(whole);
+        let scale = if self.viewport.is_some() { wanted } else { Scale::ONE };
+        std::mem::replace(&mut self.scale, scale) != scale
+    }
+
     /// The size that the compositor has asked for may change how the picture that is already there is scaled.
     fn apply_configure(&mut self) {
         let Some(attached) = &self.attached else { return };
-        let (source, crop) = (attached.source, self.view.crop);
+        let (source, crop) = (attached.source, self.viewport.as_ref().and_then(Viewport::crop));
         let black = attached.memory.is_none();
         self.set_view((source.width, source.height), crop, black);
         self.wl.commit();
@@ -414,44 +437,15 @@ impl Surface {
 
     /// `stretched`: the buffer is a single pixel.
     fn set_view(&mut self, picture: (u32, u32), crop: Option<Rect>, stretched: bool) {
-        if self.viewport.is_none() {
+        self.picture = picture;
+        let Some(viewport) = &mut self.viewport else {
             self.size = picture;
             return;
-        }
-        let size = surface_size(picture, self.configured.unwrap_or_default());
-        self.update_view(View { crop, size: (size != picture || stretched).then_some(size) });
+        };
+        let size = surface_size(picture, self.configured.unwrap_or_default(), self.scale);
+        viewport.tell(View { crop, size: (size != picture || stretched).then_some(size) });
         self.size = size;
     }
-
-    fn update_view(&mut self, view: View) {
-        let Some(viewport) = &self.viewport else { return };
-        if view == self.view {
-            return;
-        }
-        // A buffer's size is at most 2^23 here: beyond, no compositor would have taken it.
-        match view.crop {
-            Some(Rect { x, y, width, height }) => {
-                viewport.set_source(f64::from(x), f64::from(y), f64::from(width), f64::from(height));
-            }
-            None => viewport.set_source(-1.0, -1.0, -1.0, -1.0),
-        }
-        let [width, height] = match view.size {
-            Some((width, height)) => [width, height].map(|value| i32::try_from(value).unwrap_or(i32::MAX)),
-            None => [-1, -1],
-        };
-        viewport.set_destination(width, height);
-        self.view = view;
-    }
-}
-
-/// Rectangles of a picture that begins at row `top` of a buffer whose last row in memory is its first one, as they lie
-/// in memory.
-fn upside_down(damage: &[Rect], top: u32, height: u32) -> Vec<Rect> {
-    let turned = |rect: &Rect| {
-        let end = top.saturating_add(rect.y).saturating_add(rect.height);
-        Rect { y: height.saturating_sub(end), ..*rect }
-    };
-    damage.iter().map(turned).collect()
 }
 
 impl Drop for Surface {
@@ -459,24 +453,13 @@ impl Drop for Surface {
         if let Some(decoration) = &self.decoration {
             decoration.destroy();
         }
-        if let Some(viewport) = &self.viewport {
-            viewport.destroy();
+        // Before its surface.
+        self.viewport = None;
+        if let Some(fractional) = &self.fractional {
+            fractional.destroy();
         }
         self.toplevel.destroy();
         self.xdg.destroy();
         self.wl.destroy();
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_has_changed_lies_where_the_rows_are() {
-        let rect = |y, height| Rect { x: 3, y, width: 4, height };
-        assert_eq!(upside_down(&[rect(0, 1), rect(10, 20)], 0, 100), [rect(99, 1), rect(70, 20)]);
-        assert_eq!(upside_down(&[rect(0, 5)], 90, 100), [rect(5, 5)]);
-        assert_eq!(upside_down(&[rect(u32::MAX, 5)], 1, 100), [rect(0, 5)]);
     }
 }

@@ -1,12 +1,13 @@
 //! What the compositor says about a scanout's window: passed on to its [`Surface`](super::surface::Surface), where it
 //! is acted on later.
 
-use super::geometry::Configured;
+use super::geometry::{Configured, Scale};
 use super::link::{LinkEvent, LinkState};
 use super::surface::FrameOf;
 use phyllome_protocol::ScanoutId;
 use wayland_client::protocol::{wl_callback, wl_surface};
 use wayland_client::{Connection, Dispatch, QueueHandle, WEnum, delegate_noop};
+use wayland_protocols::wp::fractional_scale::v1::client::wp_fractional_scale_v1;
 use wayland_protocols::wp::presentation_time::client::wp_presentation_feedback;
 use wayland_protocols::wp::viewporter::client::wp_viewport;
 use wayland_protocols::xdg::decoration::zv1::client::zxdg_toplevel_decoration_v1;
@@ -54,6 +55,23 @@ impl Dispatch<xdg_surface::XdgSurface, ScanoutId> for LinkState {
             && let Some(surface) = state.surfaces.get_mut(id)
         {
             surface.configure(serial);
+        }
+    }
+}
+
+impl Dispatch<wp_fractional_scale_v1::WpFractionalScaleV1, ScanoutId> for LinkState {
+    fn event(
+        state: &mut Self,
+        _: &wp_fractional_scale_v1::WpFractionalScaleV1,
+        event: wp_fractional_scale_v1::Event,
+        id: &ScanoutId,
+        _: &Connection,
+        _: &QueueHandle<Self>,
+    ) {
+        if let wp_fractional_scale_v1::Event::PreferredScale { scale } = event
+            && let Some(surface) = state.surfaces.get_mut(id)
+        {
+            surface.prefer_scale(Scale::new(scale));
         }
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
+use wayland_protocols::wp::fractional_scale::v1::server::{wp_fractional_scale_manager_v1, wp_fractional_scale_v1};
 use wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1;
 use wayland_protocols::wp::viewporter::server::wp_viewporter;
 use wayland_protocols::xdg::shell::server::{xdg_surface, xdg_toplevel, xdg_wm_base};
@@ -25,6 +26,8 @@ pub struct Offer {
     pub dmabuf: Option<(u32, bool)>,
     /// Formats are told as feedback (version 4), not as events (version 3).
     pub feedback: bool,
+    /// The scale that is preferred for every surface, in 120ths.
+    pub fractional: Option<u32>,
     pub size: (i32, i32),
     pub states: Vec<xdg_toplevel::State>,
     /// Windows are configured by the test only.
@@ -39,6 +42,7 @@ impl Default for Offer {
             viewporter: true,
             dmabuf: None,
             feedback: false,
+            fractional: None,
             size: (1272, 768),
             states: vec![xdg_toplevel::State::Fullscreen, xdg_toplevel::State::Activated],
             lazy: false,
@@ -113,6 +117,8 @@ pub struct State {
     pub serial: u32,
     /// Outputs by the order in which they were bound.
     pub outputs: Vec<wl_output::WlOutput>,
+    /// By the order in which they were asked for.
+    pub scales: Vec<wp_fractional_scale_v1::WpFractionalScaleV1>,
 }
 
 /// What an output says of itself.
@@ -166,6 +172,9 @@ impl Compositor {
         }
         if offer.viewporter {
             handle.create_global::<State, wp_viewporter::WpViewporter, _>(1, ());
+        }
+        if offer.fractional.is_some() {
+            handle.create_global::<State, wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1, _>(1, ());
         }
         if offer.dmabuf.is_some() {
             let version = if offer.feedback { 4 } else { 3 };

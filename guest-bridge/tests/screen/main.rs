@@ -9,6 +9,7 @@ mod monitor;
 mod picture;
 mod protocol;
 mod rig;
+mod scale;
 mod seat;
 mod trouble;
 mod weston;

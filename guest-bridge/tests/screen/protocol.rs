@@ -3,6 +3,7 @@
 use super::compositor::{BufferInfo, Commit, OutputFacts, State, SurfaceState, Window};
 use phyllome_guest_bridge::frames::Rect;
 use std::sync::Arc;
+use wayland_protocols::wp::fractional_scale::v1::server::{wp_fractional_scale_manager_v1, wp_fractional_scale_v1};
 use wayland_protocols::wp::viewporter::server::{wp_viewport, wp_viewporter};
 use wayland_protocols::xdg::shell::server::{xdg_surface, xdg_toplevel, xdg_wm_base};
 use wayland_server::backend::ObjectId;
@@ -286,6 +287,50 @@ impl Dispatch<wl_output::WlOutput, ()> for State {
         _: &Client,
         _: &wl_output::WlOutput,
         _: wl_output::Request,
+        _: &(),
+        _: &DisplayHandle,
+        _: &mut DataInit<'_, Self>,
+    ) {
+    }
+}
+
+impl GlobalDispatch<wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1, ()> for State {
+    fn bind(
+        _: &mut Self,
+        _: &DisplayHandle,
+        _: &Client,
+        new: New<wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1>,
+        _: &(),
+        init: &mut DataInit<'_, Self>,
+    ) {
+        init.init(new, ());
+    }
+}
+
+impl Dispatch<wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1, ()> for State {
+    fn request(
+        state: &mut Self,
+        _: &Client,
+        _: &wp_fractional_scale_manager_v1::WpFractionalScaleManagerV1,
+        request: wp_fractional_scale_manager_v1::Request,
+        _: &(),
+        _: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        if let wp_fractional_scale_manager_v1::Request::GetFractionalScale { id, .. } = request {
+            let scale = init.init(id, ());
+            scale.preferred_scale(state.offer.fractional.unwrap());
+            state.scales.push(scale);
+        }
+    }
+}
+
+impl Dispatch<wp_fractional_scale_v1::WpFractionalScaleV1, ()> for State {
+    fn request(
+        _: &mut Self,
+        _: &Client,
+        _: &wp_fractional_scale_v1::WpFractionalScaleV1,
+        _: wp_fractional_scale_v1::Request,
         _: &(),
         _: &DisplayHandle,
         _: &mut DataInit<'_, Self>,

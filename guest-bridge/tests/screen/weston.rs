@@ -14,6 +14,7 @@ const SIZE: (u32, u32) = (640, 400);
 struct Weston {
     folder: TempDir,
     process: Child,
+    scale: u32,
 }
 
 impl Drop for Weston {
@@ -26,11 +27,16 @@ impl Drop for Weston {
 impl Weston {
     /// `None`, and the test counted as skipped, where there is no weston that draws.
     async fn start(test: &str) -> Option<Self> {
+        Self::start_at(test, 1).await
+    }
+
+    /// The same with a display of this scale, which has so many times as many pixels.
+    async fn start_at(test: &str, scale: u32) -> Option<Self> {
         let folder = tempfile::Builder::new().prefix("w").tempdir().unwrap();
         let started = Command::new("weston")
             .args(["--backend=headless-backend.so", "--shell=kiosk-shell.so", "--use-pixman", "--no-config", "--debug"])
             .args(["--socket=wayland-9"])
-            .args([format!("--width={}", SIZE.0), format!("--height={}", SIZE.1)])
+            .args([format!("--width={}", SIZE.0), format!("--height={}", SIZE.1), format!("--scale={scale}")])
             .env("XDG_RUNTIME_DIR", folder.path())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -42,7 +48,7 @@ impl Weston {
                 return None;
             }
         };
-        let mut weston = Self { folder, process };
+        let mut weston = Self { folder, process, scale };
         let begin = Instant::now();
         while UnixStream::connect(weston.socket()).is_err() {
             assert!(
@@ -104,16 +110,16 @@ impl Weston {
         let status = tokio::time::timeout(DEADLINE, status).await.unwrap().unwrap();
         assert!(status.success());
         let file = std::fs::read_dir(&shots).unwrap().next().unwrap().unwrap().path();
-        read_png(&file)
+        read_png(&file, (SIZE.0 * self.scale, SIZE.1 * self.scale))
     }
 }
 
-fn read_png(path: &Path) -> Vec<[u8; 3]> {
+fn read_png(path: &Path, size: (u32, u32)) -> Vec<[u8; 3]> {
     let decoder = png::Decoder::new(std::io::BufReader::new(std::fs::File::open(path).unwrap()));
     let mut reader = decoder.read_info().unwrap();
     let mut bytes = vec![0; reader.output_buffer_size().unwrap()];
     let info = reader.next_frame(&mut bytes).unwrap();
-    assert_eq!((info.width, info.height), SIZE);
+    assert_eq!((info.width, info.height), size);
     let samples = info.color_type.samples();
     bytes.chunks_exact(samples).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect()
 }
@@ -153,6 +159,30 @@ async fn weston_shows_exactly_the_guests_pixels_and_paces_it() {
         rig.until("a frame", |rig| rig.presented(serial)).await;
     }
     assert!(begin.elapsed().as_millis() >= 300, "{:?}", begin.elapsed());
+    assert_eq!(rig.detached(), None);
+}
+
+#[tokio::test]
+async fn a_desktop_of_scale_two_shows_every_pixel_of_the_guest() {
+    let test = "a_desktop_of_scale_two_shows_every_pixel_of_the_guest";
+    let Some(weston) = Weston::start_at(test, 2).await else { return };
+    let size = (SIZE.0 * 2, SIZE.1 * 2);
+    let mut rig = Rig::new();
+    rig.handle.attach(UnixStream::connect(weston.socket()).unwrap());
+    let wanted = |answer: &ToDevice| matches!(answer, ToDevice::Mode { mode, .. } if (mode.width, mode.height) == size);
+    rig.until("the mode", |rig| rig.answers.iter().any(wanted)).await;
+    // Columns of one pixel each: blurred they would be grey.
+    let buffer = memory(size.0, size.1, XR24, [0; 4], false);
+    for x in (0..size.0).step_by(2) {
+        paint(&buffer, rect(x, 0, 1, size.1), [255, 255, 255, 0]);
+    }
+    rig.set(0, Some(whole(&buffer))).await;
+    let serial = rig.flush(0, &[]).await;
+    rig.until("the picture", |rig| rig.presented(serial)).await;
+    for (i, pixel) in weston.screenshot().await.iter().enumerate() {
+        let (x, y) = (i as u32 % size.0, i as u32 / size.0);
+        assert_eq!(*pixel, if x % 2 == 0 { [255; 3] } else { [0; 3] }, "at {x}, {y}");
+    }
     assert_eq!(rig.detached(), None);
 }
 
