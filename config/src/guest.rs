@@ -28,6 +28,8 @@ pub struct GuestDefinition {
     pub machine: Machine,
     /// Direct kernel boot.
     pub boot: Option<Boot>,
+    /// How it draws while nobody sees it.
+    pub background: Background,
     /// The virtio-gpu device.
     pub gpu: Gpu,
     /// Disks in order.
@@ -87,6 +89,26 @@ pub struct Boot {
     pub initrd: Option<PathBuf>,
     /// The kernel's command line.
     pub cmdline: String,
+}
+
+/// How a guest draws while nobody sees it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Background {
+    /// Ten pictures a second: whatever waits for its pictures is slow.
+    #[default]
+    Slow,
+    /// As many as its display would show: calls and games go on.
+    Full,
+}
+
+impl Background {
+    /// The word of the file.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Slow => "slow",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// The virtio-gpu device.

@@ -4,8 +4,8 @@
 
 use crate::document::{Source, Table, Value};
 use crate::guest::{
-    Accel, Boot, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode,
-    Pattern, Profile, Rgb, Transport,
+    Accel, Background, Boot, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine,
+    NetworkMode, Pattern, Profile, Rgb, Transport,
 };
 use crate::{ConfigError, Places, label};
 use phyllome_protocol::ids::MAX_SCANOUTS;
@@ -36,6 +36,7 @@ const ROOT: &[&str] = &[
     "keep_awake",
     "memory",
     "cpus",
+    "background",
     "label",
     "machine",
     "boot",
@@ -62,6 +63,7 @@ const FIRMWARES: &[(&str, Firmware)] = &[
 ];
 const GPU_MODES: &[(&str, GpuMode)] =
     &[("auto", GpuMode::Auto), ("3d", GpuMode::ThreeD), ("2d", GpuMode::TwoD), ("vga", GpuMode::Vga)];
+const BACKGROUNDS: &[(&str, Background)] = &[("slow", Background::Slow), ("full", Background::Full)];
 const TRANSPORTS: &[(&str, Transport)] =
     &[("auto", Transport::Auto), ("vhost-user-gpu", Transport::VhostUserGpu), ("generic", Transport::Generic)];
 const BUSES: &[(&str, DiskBus)] = &[
@@ -122,6 +124,8 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
     let memory = root.get("memory").map(|v| memory(&v)).transpose()?.unwrap_or(defaults.memory);
     let cpus = root.get("cpus").map(|v| v.integer(1..=MAX_CPUS)).transpose()?.unwrap_or(defaults.cpus);
 
+    let background = root.get("background").map(|v| v.word(BACKGROUNDS)).transpose()?.unwrap_or_default();
+
     let table = root.table("label", &["text", "color", "pattern"])?;
     let get = |key| table.as_ref().and_then(|table| table.get(key));
     let (text, color, pattern) = (get("text"), get("color"), get("pattern"));
@@ -151,6 +155,7 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
         label,
         machine,
         boot,
+        background,
         gpu,
         disks,
         network,

@@ -3,7 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use phyllome_config::guest::{
-    Accel, DiskBus, Firmware, GpuMode, GuestDefinition, LabelColor, NetworkMode, Pattern, Profile, Rgb, Transport,
+    Accel, Background, DiskBus, Firmware, GpuMode, GuestDefinition, LabelColor, NetworkMode, Pattern, Profile, Rgb,
+    Transport,
 };
 use phyllome_config::{ConfigError, Places, load_guest};
 use phyllome_protocol::GuestName;
@@ -153,7 +154,7 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
     for (rest, wanted) in [
         (
             "memroy = 1",
-            "line 2, memroy: this key is unknown; allowed here: profile, slot, autostart, keep_awake, memory, cpus, label, machine, boot, gpu, disk, network",
+            "line 2, memroy: this key is unknown; allowed here: profile, slot, autostart, keep_awake, memory, cpus, background, label, machine, boot, gpu, disk, network",
         ),
         (
             "[label]\n\ncolour = \"red\"",
@@ -309,4 +310,13 @@ fn the_largest_nested_file_is_refused_without_harm() {
         refusal(&text);
     }
     assert!(start.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_hidden_guest_is_slow_unless_it_is_to_draw_on() {
+    assert_eq!(load("profile = \"linux\"").background, Background::Slow);
+    for (word, background) in [("slow", Background::Slow), ("full", Background::Full)] {
+        assert_eq!(load(&format!("profile = \"linux\"\nbackground = \"{word}\"")).background, background);
+        assert_eq!(background.word(), word);
+    }
 }

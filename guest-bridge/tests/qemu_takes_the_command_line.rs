@@ -7,8 +7,8 @@
 
 use phyllome_config::firmware;
 use phyllome_config::guest::{
-    self, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode, Pattern,
-    Profile, Transport,
+    self, Background, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode,
+    Pattern, Profile, Transport,
 };
 use phyllome_guest_bridge::machine::command_line::{Accel, CommandLine, GPU_FD, command_line};
 use phyllome_guest_bridge::machine::host::{FirmwareFiles, HostFacts, QemuVersion, SerialSink};
@@ -119,6 +119,7 @@ fn definition(profile: Profile, firmware: Firmware) -> GuestDefinition {
         label: Label { text: "work".to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },
         machine: Machine { accel: guest::Accel::Tcg, firmware, tpm: false },
         boot: None,
+        background: Background::Slow,
         gpu: Gpu { mode: GpuMode::Auto, transport: Transport::Auto, scanouts: 2 },
         disks: Vec::new(),
         network: NetworkMode::User,

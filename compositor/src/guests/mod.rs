@@ -215,6 +215,7 @@ impl Entry {
             accel: report.and_then(|report| report.accel.clone()),
             pid: report.map(|report| report.pid),
             qemu_pid: report.and_then(|report| report.qemu_pid),
+            background: self.definition.as_ref().map(|d| d.background).unwrap_or_default().word().to_owned(),
             uptime_s: self.life.uptime(now).map(|uptime| uptime.as_secs_f64()),
             gpu: report.map_or_else(GpuStatus::default, |report| report.gpu.clone()),
             scanouts: report.map_or_else(Vec::new, |report| report.scanouts.clone()),

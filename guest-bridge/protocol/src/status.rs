@@ -109,6 +109,9 @@ pub struct GuestStatus {
     pub uptime_s: Option<f64>,
     /// How the guest is marked.
     pub label: LabelStatus,
+    /// How it draws while nobody sees it: `slow` or `full`.
+    #[serde(default)]
+    pub background: String,
     /// Its virtio-gpu device.
     pub gpu: GpuStatus,
     /// Its scanouts that are on.

@@ -17,7 +17,7 @@ use super::edid::{clamp, edid};
 use super::host_image::HostImage;
 use super::memory::Memory;
 use super::outcome::{Done, LOST_RESOURCE, NO_SCANOUT, Outcome, Refused};
-use super::pacing::Lane;
+use super::pacing::{Lane, Waits};
 use super::quota::{Quota, Usage};
 use super::resources::{AtRenderer, Resources};
 use super::scanout::{Scanout, scanout_status};
@@ -28,9 +28,11 @@ use super::wire::{Command, Command3d, Header, QueueKind, Refusal, Response, Stat
 use super::{DeviceConfig, Transport};
 use crate::frames::{GpuReport, Rect, ToDevice};
 use crate::renderer::client::Client;
+use phyllome_config::guest::Background;
 use phyllome_protocol::ScanoutId;
 use phyllome_protocol::ids::MAX_SCANOUTS;
 use std::fs::File;
+use std::time::Duration;
 
 /// `VIRTIO_GPU_EVENT_DISPLAY`.
 const EVENT_DISPLAY: u32 = 1;
@@ -55,6 +57,7 @@ pub struct Device {
     pub(super) lanes: Vec<Lane>,
     pub(super) three_d: Option<ThreeD>,
     pub(super) udmabuf: Option<File>,
+    background: Background,
     pub(super) errors: Errors,
     pub(super) copied_bytes: u64,
     /// [`ToScreen::Reset`] is still to be said.
@@ -89,6 +92,7 @@ impl Device {
             scanouts,
             three_d: renderer.map(|client| ThreeD::new(client, &config.quota)),
             udmabuf: udmabuf::open(),
+            background: config.background,
             errors: Errors::default(),
             copied_bytes: 0,
             reset_due: false,
@@ -137,6 +141,21 @@ impl Device {
     /// Scanouts' batches, for fences that wait.
     pub fn lanes(&self) -> &[Lane] {
         &self.lanes
+    }
+
+    /// The same, for fences that nobody waits for any more.
+    pub fn lanes_mut(&mut self) -> &mut [Lane] {
+        &mut self.lanes
+    }
+
+    /// How long one picture of these scanouts lasts, where those that nobody sees are to be drawn so fast.
+    pub fn hidden_period(&self, waits: &Waits) -> Option<Duration> {
+        if self.background == Background::Slow {
+            return None;
+        }
+        let rates = waits.scanouts().filter_map(|scanout| Some(self.scanouts.get(scanout)?.mode.refresh_mhz));
+        // Thousandths of a hertz, and nanoseconds.
+        rates.max().and_then(|rate| 1_000_000_000_000u64.checked_div(rate.into())).map(Duration::from_nanos)
     }
 
     /// Counts something wrong that is not a command's.

@@ -51,6 +51,7 @@ pub use run::{NullScreen, ThreeDOptions, run_device};
 pub use server::{DeviceEnd, DeviceHandle, DeviceSender, spawn};
 
 use crate::frames::PreferredMode;
+use phyllome_config::guest::Background;
 
 /// How a device is attached to QEMU.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -81,6 +82,8 @@ pub struct DeviceConfig {
     pub scanouts: u32,
     /// The mode that every scanout's EDID prefers until [`crate::frames::ToDevice::Mode`] says otherwise.
     pub mode: PreferredMode,
+    /// How it draws while nobody sees it.
+    pub background: Background,
     /// How much of the host one guest may use.
     pub quota: Quota,
 }
@@ -88,6 +91,7 @@ pub struct DeviceConfig {
 impl Default for DeviceConfig {
     fn default() -> Self {
         let mode = PreferredMode { width: 1280, height: 800, refresh_mhz: 60_000, width_mm: 0, height_mm: 0 };
-        Self { transport: Transport::default(), scanouts: 1, mode, quota: Quota::default() }
+        let (transport, background, quota) = (Transport::default(), Background::default(), Quota::default());
+        Self { transport, scanouts: 1, mode, background, quota }
     }
 }

@@ -7,7 +7,8 @@
 //!                        └────┘                                   │ 100 ms pass → fences answered all the same
 //! ```
 //! A fence never waits longer than [`SLOW`], whether a screen answers or not, and at most [`MAX_HELD`] wait at one
-//! time.
+//! time. Of a picture that nobody sees, which is one that was not presented in that time, it may be given a shorter
+//! time: that of one picture of its display.
 
 use crate::damage::Damage;
 use crate::frames::Rect;
@@ -46,6 +47,8 @@ pub struct Lane {
     sent: u64,
     /// All batches up to this one are done.
     done: u64,
+    /// A fence waited in vain for what is under way: nobody sees it.
+    unseen: bool,
     /// Guest's flushes in `damage` and in the batch that is under way.
     gathered: u64,
     under_way: u64,
@@ -119,6 +122,7 @@ impl Lane {
 
     /// Something else is to be shown (a new screen, a picture again): as a flush that the guest did not ask for.
     pub fn redraw(&mut self, rect: Rect) {
+        self.unseen = false;
         self.done = self.sent;
         self.under_way = 0;
         self.damage.add(rect);
@@ -171,6 +175,7 @@ impl Lane {
     /// due.
     pub fn presented(&mut self, serial: u64) {
         if serial >= self.sent && self.done < self.sent {
+            self.unseen = false;
             self.done = self.sent;
             self.presented += std::mem::take(&mut self.under_way);
         }
@@ -181,6 +186,7 @@ impl Lane {
         self.damage.clear();
         self.fetch_state = FetchState::Empty;
         self.epoch += 1;
+        self.unseen = false;
         self.gathered = 0;
         self.under_way = 0;
         self.sent += 1;
@@ -216,34 +222,71 @@ impl Waits {
     fn over(&self, lanes: &[Lane]) -> bool {
         lanes.iter().zip(self.0).all(|(lane, serial)| lane.done >= serial)
     }
+
+    /// Whether nobody sees any of what it still waits for.
+    fn unseen(&self, lanes: &[Lane]) -> bool {
+        lanes.iter().zip(self.0).all(|(lane, serial)| lane.done >= serial || lane.unseen)
+    }
+
+    /// The scanouts that it waits for.
+    pub fn scanouts(&self) -> impl Iterator<Item = usize> + '_ {
+        self.0.iter().enumerate().filter(|(_, serial)| **serial != 0).map(|(scanout, _)| scanout)
+    }
 }
 
 /// Fences that wait; `T` is what answers one.
 #[derive(Debug)]
 pub struct Held<T> {
     fences: Vec<(T, Waits, Instant)>,
+    /// When the last one of a picture that nobody sees is due.
+    last_unseen: Option<Instant>,
 }
 
 impl<T> Default for Held<T> {
     fn default() -> Self {
-        Self { fences: Vec::new() }
+        Self { fences: Vec::new(), last_unseen: None }
     }
 }
 
 impl<T> Held<T> {
-    /// Holds a fence from now on, or gives it back to be answered at once.
-    pub fn hold(&mut self, fence: T, waits: Waits, lanes: &[Lane], now: Instant) -> Option<T> {
+    /// Holds a fence from now on, or gives it back to be answered at once. `period` is the time of one picture, if what
+    /// nobody sees is to be drawn as fast as what is seen.
+    pub fn hold(
+        &mut self,
+        fence: T,
+        waits: Waits,
+        lanes: &[Lane],
+        now: Instant,
+        period: Option<Duration>,
+    ) -> Option<T> {
         if waits.over(lanes) || self.fences.len() >= MAX_HELD {
             return Some(fence);
         }
-        self.fences.push((fence, waits, now + SLOW));
+        let due = match period.filter(|_| waits.unseen(lanes)) {
+            Some(period) => {
+                // The time that the guest takes to draw is part of a picture's.
+                let due = self.last_unseen.map_or(now, |last| (last + period.min(SLOW)).max(now));
+                self.last_unseen = Some(due);
+                due.min(now + SLOW)
+            }
+            None => now + SLOW,
+        };
+        self.fences.push((fence, waits, due));
         None
     }
 
     /// Takes every fence whose batches are done or that has waited long enough, in the order in which they came.
-    pub fn release(&mut self, lanes: &[Lane], now: Instant) -> impl Iterator<Item = T> {
-        let over = move |(_, waits, deadline): &mut (T, Waits, Instant)| waits.over(lanes) || *deadline <= now;
-        self.fences.extract_if(.., over).map(|(fence, ..)| fence)
+    pub fn release(&mut self, lanes: &mut [Lane], now: Instant) -> Vec<T> {
+        let late = self.fences.iter().filter(|(_, waits, due)| *due <= now && !waits.over(lanes));
+        let late: Vec<Waits> = late.map(|(_, waits, _)| *waits).collect();
+        for waits in late {
+            for (lane, serial) in lanes.iter_mut().zip(waits.0) {
+                lane.unseen |= lane.done < serial;
+            }
+        }
+        let lanes = &*lanes;
+        let over = move |(_, waits, due): &mut (T, Waits, Instant)| waits.over(lanes) || *due <= now;
+        self.fences.extract_if(.., over).map(|(fence, ..)| fence).collect()
     }
 
     /// Takes all of them.
@@ -253,7 +296,7 @@ impl<T> Held<T> {
 
     /// When the slow timer is due; `None` while nothing waits.
     pub fn deadline(&self) -> Option<Instant> {
-        self.fences.first().map(|&(.., deadline)| deadline)
+        self.fences.iter().map(|&(.., due)| due).min()
     }
 }
 
@@ -299,15 +342,15 @@ mod tests {
         let mut held = Held::default();
         let first = lanes[0].flush(WHOLE);
         lanes[0].take();
-        assert_eq!(held.hold('a', wait_for(first), &lanes, now), None);
+        assert_eq!(held.hold('a', wait_for(first), &lanes, now, None), None);
         let second = lanes[0].flush(WHOLE);
-        assert_eq!(held.hold('b', wait_for(second), &lanes, now), None);
-        assert_eq!(held.release(&lanes, now).next(), None);
+        assert_eq!(held.hold('b', wait_for(second), &lanes, now, None), None);
+        assert!(held.release(&mut lanes, now).is_empty());
         lanes[0].presented(first);
-        assert_eq!(held.release(&lanes, now).collect::<String>(), "a");
+        assert_eq!(held.release(&mut lanes, now), ['a']);
         lanes[0].take();
         lanes[0].presented(second);
-        assert_eq!(held.release(&lanes, now).collect::<String>(), "b");
+        assert_eq!(held.release(&mut lanes, now), ['b']);
         assert_eq!(held.deadline(), None);
     }
 
@@ -317,10 +360,46 @@ mod tests {
         let mut lanes = [Lane::default()];
         let mut held = Held::default();
         let serial = lanes[0].flush(WHOLE);
-        held.hold('a', wait_for(serial), &lanes, now);
+        held.hold('a', wait_for(serial), &lanes, now, None);
         assert_eq!(held.deadline(), Some(now + SLOW));
-        assert_eq!(held.release(&lanes, now + SLOW - Duration::from_nanos(1)).next(), None);
-        assert_eq!(held.release(&lanes, now + SLOW).collect::<String>(), "a");
+        assert!(held.release(&mut lanes, now + SLOW - Duration::from_nanos(1)).is_empty());
+        assert_eq!(held.release(&mut lanes, now + SLOW), ['a']);
+    }
+
+    #[test]
+    fn what_nobody_sees_is_paced_by_its_display_where_that_is_wanted_until_somebody_looks() {
+        let period = Duration::from_micros(16_667);
+        for (wanted, least, most) in [(Some(period), 58, 62), (None, 9, 11)] {
+            let mut now = Instant::now();
+            let mut lanes = [Lane::default()];
+            let mut held = Held::default();
+            let frame = |lanes: &mut [Lane; 1], held: &mut Held<char>, now: &mut Instant| {
+                let serial = lanes[0].flush(WHOLE);
+                lanes[0].take();
+                // The guest's own time, which is no longer than a picture's.
+                *now += Duration::from_millis(5);
+                assert_eq!(held.hold('a', wait_for(serial), &*lanes, *now, wanted), None);
+                *now = held.deadline().unwrap().max(*now);
+                assert_eq!(held.release(lanes, *now), ['a']);
+            };
+            // It takes as long as ever to find out that nobody looks.
+            let start = now;
+            frame(&mut lanes, &mut held, &mut now);
+            assert_eq!(now - start, SLOW + Duration::from_millis(5));
+            let start = now;
+            let mut frames = 0;
+            while now < start + Duration::from_secs(1) {
+                frame(&mut lanes, &mut held, &mut now);
+                frames += 1;
+            }
+            assert!((least..=most).contains(&frames), "{frames} pictures in a second");
+            // Somebody looks: the screen sets the pace.
+            lanes[0].presented(lanes[0].sent);
+            let serial = lanes[0].flush(WHOLE);
+            lanes[0].take();
+            assert_eq!(held.hold('b', wait_for(serial), &lanes, now, wanted), None);
+            assert_eq!(held.deadline(), Some(now + SLOW));
+        }
     }
 
     #[test]
@@ -329,11 +408,11 @@ mod tests {
         let mut lanes = [Lane::default()];
         let mut held = Held::default();
         let serial = lanes[0].flush(WHOLE);
-        held.hold('a', wait_for(serial), &lanes, now);
+        held.hold('a', wait_for(serial), &lanes, now, None);
         lanes[0].presented(u64::MAX);
-        assert_eq!(held.release(&lanes, now).next(), None, "nothing was under way");
+        assert!(held.release(&mut lanes, now).is_empty(), "nothing was under way");
         lanes[0].abandon();
-        assert_eq!(held.release(&lanes, now).collect::<String>(), "a");
+        assert_eq!(held.release(&mut lanes, now), ['a']);
     }
 
     #[test]
@@ -343,9 +422,9 @@ mod tests {
         let mut held = Held::default();
         let serial = lanes[0].flush(WHOLE);
         for fence in 0..MAX_HELD {
-            assert_eq!(held.hold(fence, wait_for(serial), &lanes, now), None);
+            assert_eq!(held.hold(fence, wait_for(serial), &lanes, now, None), None);
         }
-        assert_eq!(held.hold(MAX_HELD, wait_for(serial), &lanes, now), Some(MAX_HELD));
+        assert_eq!(held.hold(MAX_HELD, wait_for(serial), &lanes, now, None), Some(MAX_HELD));
     }
 
     #[test]

@@ -223,7 +223,8 @@ impl Service {
         match outcome {
             Outcome::Answer => self.give_back(index, fence),
             Outcome::Hold(waits) => {
-                if let Some(fence) = self.held.hold(fence, waits, self.device.lanes(), Instant::now()) {
+                let period = self.device.hidden_period(&waits);
+                if let Some(fence) = self.held.hold(fence, waits, self.device.lanes(), Instant::now(), period) {
                     self.give_back(index, fence);
                 }
             }
@@ -258,7 +259,8 @@ impl Service {
         let Some(Forwarded { mut fence, header, place, then }) = self.forwarded.remove(&token) else { return };
         match answered {
             Answered::Status(Status::OkNoData) => {
-                if let Some(fence) = self.held.hold(fence, then, self.device.lanes(), now) {
+                let period = self.device.hidden_period(&then);
+                if let Some(fence) = self.held.hold(fence, then, self.device.lanes(), now, period) {
                     self.give_back(0, fence);
                 }
                 return;
@@ -350,7 +352,7 @@ impl Service {
         // round.
         self.unsaid |= self.device.publish(&self.to_screen);
         self.device.tell_renderer(now);
-        let due: Vec<Fence> = self.held.release(self.device.lanes(), now).collect();
+        let due = self.held.release(self.device.lanes_mut(), now);
         if !due.is_empty() {
             for fence in due {
                 self.give_back(0, fence);

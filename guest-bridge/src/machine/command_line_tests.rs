@@ -2,7 +2,7 @@
 
 use super::super::host::FirmwareFiles;
 use super::*;
-use phyllome_config::guest::{Boot, Gpu, Label, LabelColor, Machine, Pattern, Transport as Wish};
+use phyllome_config::guest::{Background, Boot, Gpu, Label, LabelColor, Machine, Pattern, Transport as Wish};
 use phyllome_config::{Places, firmware, guest};
 use phyllome_protocol::GuestName;
 
@@ -37,6 +37,7 @@ fn guest() -> GuestDefinition {
         label: Label { text: "work".to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },
         machine: Machine { accel: guest::Accel::Auto, firmware: Firmware::Bios, tpm: false },
         boot: None,
+        background: Background::Slow,
         gpu: Gpu { mode: GpuMode::Auto, transport: Wish::Auto, scanouts: 1 },
         disks: Vec::new(),
         network: NetworkMode::User,

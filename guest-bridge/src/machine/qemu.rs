@@ -175,6 +175,7 @@ impl Recipe<'_> {
             transport,
             scanouts: self.definition.gpu.scanouts,
             mode: self.mode,
+            background: self.definition.background,
             ..DeviceConfig::default()
         };
         let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);

@@ -93,6 +93,9 @@ pub fn guests(guests: &[GuestStatus]) -> String {
     }));
     let mut text = table(&rows);
     for guest in guests {
+        if guest.background == "full" {
+            text.push_str(&format!("{}: draws as fast as its display shows pictures, hidden or not\n", guest.name));
+        }
         if let Some(message) = &guest.message {
             text.push_str(&format!("{}: {message}\n", guest.name));
         }
