@@ -19,6 +19,8 @@ pub const PEER: &str = "vhost-device-gpu 0.2.0";
 const CRATE: &str = "vhost-device-gpu@0.2.0";
 /// Where cargo installs it, seen from inside.
 const INSTALLED: &str = "/opt/peer";
+/// Where programs are looked for; `chroot` itself, which is run before anything inside is, lies in an `sbin`.
+const PATH: &str = "/usr/sbin:/usr/bin:/sbin:/bin";
 /// Mounts what is named by pairs of a folder outside and its place inside, and becomes the program after `--`.
 const ENTER: &str = r#"root=$1; shift
 for folder in proc dev sys; do mount --rbind "/$folder" "$root/$folder"; done
@@ -97,7 +99,7 @@ impl Root {
                 build.env(name, value);
             }
         }
-        build.env("PATH", "/opt/toolchain/bin:/usr/bin:/bin").env("CARGO_HOME", "/opt/cargo").env("HOME", "/root");
+        build.env("PATH", format!("/opt/toolchain/bin:{PATH}")).env("CARGO_HOME", "/opt/cargo").env("HOME", "/root");
         build.env("CARGO_TARGET_DIR", "/opt/target").env("SSL_CERT_FILE", "/etc/ssl/certs/ca-certificates.crt");
         let log = self.folder.with_extension("log");
         run(&mut build, &log).with_context(|| format!("{PEER} cannot be built"))?;
@@ -116,7 +118,7 @@ impl Root {
             command.arg(outside).arg(inside);
         }
         command.arg("--").arg(program);
-        command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
+        command.env_clear().env("PATH", PATH);
         command
     }
 
@@ -135,8 +137,40 @@ fn run(command: &mut Command, log: &Path) -> Result<()> {
     let ended = command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).status().context("cannot start")?;
     if !ended.success() {
         let text = fs::read_to_string(log).unwrap_or_default();
-        let last = text.lines().rev().find(|line| line.contains("rror") || line.starts_with("E: "));
-        bail!("{}; all of it is in {}", last.unwrap_or("it says no reason"), log.display());
+        bail!("{}; all of it is in {}", reason(&text).unwrap_or("it says nothing"), log.display());
     }
     Ok(())
+}
+
+/// The last line that is called an error, or else the last line: a shell that does not find a program calls it nothing.
+fn reason(log: &str) -> Option<&str> {
+    let lines = || log.lines().rev().map(str::trim).filter(|line| !line.is_empty());
+    lines().find(|line| line.contains("rror") || line.starts_with("E: ")).or_else(|| lines().next())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fails_is_told_with_its_last_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("build.log");
+        for (script, says) in [
+            (
+                "echo begun; echo 'enter: 5: exec: chroot: not found' >&2; echo; exit 127",
+                "enter: 5: exec: chroot: not found",
+            ),
+            ("echo 'error: no such crate'; echo 'a hint'; exit 101", "error: no such crate"),
+            ("exit 1", "it says nothing"),
+        ] {
+            let error = run(Command::new("sh").args(["-c", script]), &log).unwrap_err().to_string();
+            assert_eq!(error, format!("{says}; all of it is in {}", log.display()));
+        }
+    }
+
+    #[test]
+    fn the_program_that_enters_the_folder_is_found_where_it_is_looked_for() {
+        assert!(std::env::split_paths(PATH).any(|folder| folder.join("chroot").is_file()));
+    }
 }
