@@ -187,6 +187,20 @@ impl<'d> Value<'d> {
         }
     }
 
+    /// One string or a list of at most `most`, each as a value of its own.
+    pub(crate) fn one_or_more(&self, most: usize, allowed: &str) -> Result<Vec<Value<'d>>, ConfigError> {
+        let value = |value, at| Value { source: self.source, key: self.key.clone(), at, value };
+        let values: Vec<_> = match self.value {
+            DeValue::Array(array) if array.len() > most => {
+                return Err(self.bad(format!("there are {}; use at most {most}", array.len())));
+            }
+            DeValue::Array(array) => array.iter().map(|item| value(item.get_ref(), item.span().start)).collect(),
+            other => vec![value(other, self.at)],
+        };
+        values.iter().try_for_each(|value| value.string(allowed).map(drop))?;
+        Ok(values)
+    }
+
     /// A boolean.
     pub(crate) fn boolean(&self) -> Result<bool, ConfigError> {
         match self.value {

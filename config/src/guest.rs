@@ -3,7 +3,7 @@
 pub use phyllome_trusted::frame::label::{Label, LabelColor, Pattern, Rgb};
 
 use phyllome_protocol::{GuestName, Slot};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One guest, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -146,10 +146,44 @@ pub enum Transport {
 pub struct Disk {
     /// Absolute, or below `$XDG_DATA_HOME/phyllome/disks`; resolved when the file is read.
     pub path: PathBuf,
+    /// What the file says that the image is; `None`: its name decides.
+    pub format: Option<DiskFormat>,
+    /// The images that it stands on, the nearest first. No other is opened, whatever an image itself names.
+    pub backing: Vec<PathBuf>,
+    /// Further files that the image is made of: a qcow2's data file, a vmdk's extents.
+    pub parts: Vec<PathBuf>,
     /// What it hangs on.
     pub bus: DiskBus,
     /// Read-only, removable.
     pub cdrom: bool,
+}
+
+/// How an image holds its disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are those of the file")]
+pub enum DiskFormat {
+    Qcow2,
+    Raw,
+    Vmdk,
+    Vdi,
+    Vhdx,
+}
+
+impl DiskFormat {
+    /// All, with their words in the file, which are QEMU's too.
+    pub const ALL: &[(&str, Self)] =
+        &[("qcow2", Self::Qcow2), ("raw", Self::Raw), ("vmdk", Self::Vmdk), ("vdi", Self::Vdi), ("vhdx", Self::Vhdx)];
+
+    /// Its word in the file.
+    pub fn word(self) -> &'static str {
+        Self::ALL.iter().find(|(_, format)| *format == self).map_or("raw", |(word, _)| word)
+    }
+
+    /// What the ending of a file's name stands for, in small letters or large ones; raw, where it stands for none.
+    pub fn of_name(path: &Path) -> Self {
+        let ending = path.extension().map(|ending| ending.to_string_lossy().to_ascii_lowercase()).unwrap_or_default();
+        Self::ALL.iter().find(|(word, _)| *word == ending).map_or(Self::Raw, |(_, format)| *format)
+    }
 }
 
 /// What a disk hangs on.

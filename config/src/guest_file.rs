@@ -4,8 +4,8 @@
 
 use crate::document::{Source, Table, Value};
 use crate::guest::{
-    Accel, Background, Boot, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine,
-    NetworkMode, Pattern, Profile, Rgb, Transport,
+    Accel, Background, Boot, Disk, DiskBus, DiskFormat, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor,
+    Machine, NetworkMode, Pattern, Profile, Rgb, Transport,
 };
 use crate::{ConfigError, Places, label};
 use phyllome_protocol::ids::MAX_SCANOUTS;
@@ -24,6 +24,8 @@ pub const MAX_CPUS: u32 = 255;
 pub const MAX_DISKS: usize = 16;
 /// Most of them on SATA: the ports of the q35 machine's controller.
 pub const MAX_SATA: usize = 6;
+/// Most images that one stands on, and most files that one is made of.
+pub const MAX_CHAIN: usize = 16;
 /// Longest kernel command line, in bytes (Linux on x86: COMMAND_LINE_SIZE, with its end).
 const MAX_CMDLINE: usize = 2047;
 /// Longest path, in bytes (Linux: PATH_MAX, with its end).
@@ -286,12 +288,16 @@ fn gpu(root: &Table) -> Result<Gpu, ConfigError> {
 
 fn disks(root: &Table, default_bus: DiskBus, places: &Places) -> Result<Vec<Disk>, ConfigError> {
     let mut disks: Vec<Disk> = Vec::new();
-    for table in root.tables("disk", &["path", "bus", "cdrom"], MAX_DISKS)? {
+    for table in root.tables("disk", &["path", "format", "backing", "parts", "bus", "cdrom"], MAX_DISKS)? {
         let path_value = table.need("path", "the path of a disk or an ISO image")?;
         let path = path(&path_value, places)?;
         if disks.iter().any(|other| other.path == path) {
             return Err(path_value.bad("an earlier [[disk]] has this path; use each image once"));
         }
+        let format_value = table.get("format");
+        let format = format_value.as_ref().map(|v| v.word(DiskFormat::ALL)).transpose()?;
+        let backing = paths(table.get("backing"), &path, places)?;
+        let parts = paths(table.get("parts"), &path, places)?;
         let cdrom = table.get("cdrom").map(|v| v.boolean()).transpose()?.unwrap_or(false);
         let default = if cdrom { DiskBus::Sata } else { default_bus };
         let bus_value = table.get("bus");
@@ -299,7 +305,7 @@ fn disks(root: &Table, default_bus: DiskBus, places: &Places) -> Result<Vec<Disk
         if let (true, DiskBus::Virtio | DiskBus::Nvme, Some(value)) = (cdrom, bus, &bus_value) {
             return Err(value.bad("this bus has no CD-ROMs; use sata, scsi or usb"));
         }
-        disks.push(Disk { path, bus, cdrom });
+        disks.push(Disk { path, format, backing, parts, bus, cdrom });
         if disks.iter().filter(|disk| disk.bus == DiskBus::Sata).count() > MAX_SATA {
             return Err(
                 table.bad("the machine has 6 SATA ports; use bus = \"virtio\", \"scsi\" or \"usb\" for the others")
@@ -307,6 +313,21 @@ fn disks(root: &Table, default_bus: DiskBus, places: &Places) -> Result<Vec<Disk
         }
     }
     Ok(disks)
+}
+
+/// The files beside the image `of`, each once.
+fn paths(value: Option<Value>, of: &Path, places: &Places) -> Result<Vec<PathBuf>, ConfigError> {
+    const ALLOWED: &str = "the path of an image, or a list of at most 16";
+    let mut found: Vec<PathBuf> = Vec::new();
+    let values = value.map(|value| value.one_or_more(MAX_CHAIN, ALLOWED)).transpose()?;
+    for value in values.unwrap_or_default() {
+        let path = path(&value, places)?;
+        if path == of || found.contains(&path) {
+            return Err(value.bad("this image is named twice; name each of the images once"));
+        }
+        found.push(path);
+    }
+    Ok(found)
 }
 
 /// A path made absolute: `~/` is the home folder, anything else that is relative stands below the disks folder.

@@ -3,8 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use phyllome_config::guest::{
-    Accel, Background, DiskBus, Firmware, GpuMode, GuestDefinition, LabelColor, NetworkMode, Pattern, Profile, Rgb,
-    Transport,
+    Accel, Background, DiskBus, DiskFormat, Firmware, GpuMode, GuestDefinition, LabelColor, NetworkMode, Pattern,
+    Profile, Rgb, Transport,
 };
 use phyllome_config::{ConfigError, Places, load_guest};
 use phyllome_protocol::GuestName;
@@ -62,7 +62,10 @@ fn every_key_is_taken() {
         transport = "vhost-user-gpu"
         scanouts = 16
         [[disk]]
-        path = "~/a,b.qcow2"
+        path = "~/a,b.img"
+        format = "qcow2"
+        backing = ["mid.qcow2", "/b/base.img"]
+        parts = "a.raw"
         bus = "nvme"
         [[disk]]
         path = "c.iso"
@@ -83,7 +86,11 @@ fn every_key_is_taken() {
     assert_eq!(boot.cmdline, "console=ttyS0, quiet");
     assert_eq!((guest.gpu.mode, guest.gpu.transport, guest.gpu.scanouts), (GpuMode::TwoD, Transport::VhostUserGpu, 16));
     let disks: Vec<_> = guest.disks.iter().map(|d| (d.path.to_str().unwrap(), d.bus, d.cdrom)).collect();
-    assert_eq!(disks, [("/home/a/a,b.qcow2", DiskBus::Nvme, false), ("/data/disks/c.iso", DiskBus::Sata, true)]);
+    assert_eq!(disks, [("/home/a/a,b.img", DiskBus::Nvme, false), ("/data/disks/c.iso", DiskBus::Sata, true)]);
+    let first = &guest.disks[0];
+    assert_eq!(first.format, Some(DiskFormat::Qcow2));
+    assert_eq!(first.backing, [PathBuf::from("/data/disks/mid.qcow2"), "/b/base.img".into()]);
+    assert_eq!(first.parts, [PathBuf::from("/data/disks/a.raw")]);
     assert_eq!(guest.network, NetworkMode::None);
 }
 
@@ -199,6 +206,18 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             "[[disk]]\npath = \"/a\"\ncdrom = true\nbus = \"virtio\"",
             "line 5, disk[1].bus: this bus has no CD-ROMs; use sata, scsi or usb",
+        ),
+        (
+            "[[disk]]\npath = \"/a\"\nformat = \"qcow\"",
+            "line 4, disk[1].format: “qcow” is not possible; use one of qcow2, raw, vmdk, vdi, vhdx",
+        ),
+        (
+            "[[disk]]\npath = \"/a\"\nbacking = [\"/b\", 3]",
+            "line 4, disk[1].backing: this is an integer; use the path of an image, or a list of at most 16",
+        ),
+        (
+            "[[disk]]\npath = \"/a\"\nbacking = \"/a\"",
+            "line 4, disk[1].backing: this image is named twice; name each of the images once",
         ),
         (
             "[[disk]]\npath = \"../../x\"",
@@ -318,5 +337,19 @@ fn a_hidden_guest_is_slow_unless_it_is_to_draw_on() {
     for (word, background) in [("slow", Background::Slow), ("full", Background::Full)] {
         assert_eq!(load(&format!("profile = \"linux\"\nbackground = \"{word}\"")).background, background);
         assert_eq!(background.word(), word);
+    }
+}
+
+#[test]
+fn the_name_of_an_image_tells_its_format_in_small_letters_or_large() {
+    for (name, format) in [
+        ("a.qcow2", DiskFormat::Qcow2),
+        ("a.QCOW2", DiskFormat::Qcow2),
+        ("a.Vmdk", DiskFormat::Vmdk),
+        ("a.img", DiskFormat::Raw),
+        ("qcow2", DiskFormat::Raw),
+        ("a.qcow2.bak", DiskFormat::Raw),
+    ] {
+        assert_eq!(DiskFormat::of_name(Path::new(name)), format, "{name}");
     }
 }

@@ -7,10 +7,11 @@
 
 use phyllome_config::firmware;
 use phyllome_config::guest::{
-    self, Background, Disk, DiskBus, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine, NetworkMode,
-    Pattern, Profile, Transport,
+    self, Background, Disk, DiskBus, DiskFormat, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor, Machine,
+    NetworkMode, Pattern, Profile, Transport,
 };
 use phyllome_guest_bridge::machine::command_line::{Accel, CommandLine, GPU_FD, command_line};
+use phyllome_guest_bridge::machine::disks::{self, Image};
 use phyllome_guest_bridge::machine::host::{FirmwareFiles, HostFacts, QemuVersion, SerialSink};
 use phyllome_protocol::GuestName;
 use serde_json::{Value, json};
@@ -126,8 +127,16 @@ fn definition(profile: Profile, firmware: Firmware) -> GuestDefinition {
     }
 }
 
+fn disk(path: PathBuf, bus: DiskBus, cdrom: bool) -> Disk {
+    Disk { path, format: None, backing: Vec::new(), parts: Vec::new(), bus, cdrom }
+}
+
 /// Starts `definition` with its files in `dir` and hands it on once QMP answers.
 fn started(definition: &GuestDefinition, dir: &Path) -> Qemu {
+    started_on(definition, dir, disks::look(definition).unwrap())
+}
+
+fn started_on(definition: &GuestDefinition, dir: &Path, images: Vec<Image>) -> Qemu {
     let (ours, theirs) = UnixStream::pair().unwrap();
     let find = |places| FirmwareFiles::find(places, Path::exists);
     let host = HostFacts {
@@ -136,6 +145,7 @@ fn started(definition: &GuestDefinition, dir: &Path) -> Qemu {
         uefi: find(firmware::UEFI),
         uefi_secure: find(firmware::UEFI_SECURE),
         vars: dir.join("vars.fd"),
+        images,
         gpu_fd: GPU_FD,
         dbus_display: true,
         three_d: false,
@@ -193,7 +203,7 @@ fn every_bus_takes_its_disks_and_commas_stay_in_their_paths() {
     ]
     .into_iter()
     .enumerate()
-    .map(|(index, (bus, cdrom))| Disk { path: image(&format!("{index},x.img")), bus, cdrom })
+    .map(|(index, (bus, cdrom))| disk(image(&format!("{index},x.img")), bus, cdrom))
     .collect();
 
     let mut qemu = started(&definition, &dir);
@@ -218,10 +228,62 @@ fn the_most_disks_and_scanouts_start() {
         .map(|index| {
             let path = dir.path().join(format!("{index}.img"));
             std::fs::File::create(&path).unwrap().set_len(1 << 20).unwrap();
-            Disk { path, bus: DiskBus::Virtio, cdrom: false }
+            disk(path, DiskBus::Virtio, false)
         })
         .collect();
     started(&definition, dir.path()).quit();
+}
+
+fn run(program: &str, args: &[&str], dir: &Path) {
+    let output = Command::new(program).args(args).current_dir(dir).output().expect("qemu-img is installed");
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// The files that a process has open.
+fn open_files(process: u32) -> Vec<PathBuf> {
+    let descriptors = std::fs::read_dir(format!("/proc/{process}/fd")).unwrap();
+    descriptors.flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect()
+}
+
+#[test]
+fn qemu_opens_what_the_definition_names_and_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = dir.path();
+    let secret = dir.join("secret.raw");
+    std::fs::write(&secret, [b'x'; 65536]).unwrap();
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "base.img", "1M"], dir);
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "base.img", "mid.qcow2"], dir);
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "mid.qcow2", "top.img"], dir);
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "-o", "data_file=data.raw", "split.qcow2", "1M"], dir);
+    run("qemu-img", &["create", "-q", "-f", "vmdk", "-o", "subformat=monolithicFlat", "flat.vmdk", "1M"], dir);
+    run("qemu-img", &["create", "-q", "-f", "vdi", "a.vdi", "1M"], dir);
+    run("qemu-img", &["create", "-q", "-f", "vhdx", "a.vhdx", "8M"], dir);
+    let mut definition = definition(Profile::Linux, Firmware::Bios);
+    let named = |path: &str, backing: &[&str], parts: &[&str]| Disk {
+        backing: backing.iter().map(|name| dir.join(name)).collect(),
+        parts: parts.iter().map(|name| dir.join(name)).collect(),
+        ..disk(dir.join(path), DiskBus::Virtio, false)
+    };
+    let top = Disk { format: Some(DiskFormat::Qcow2), ..named("top.img", &["mid.qcow2", "base.img"], &[]) };
+    let split = named("split.qcow2", &[], &["data.raw"]);
+    let flat = named("flat.vmdk", &[], &["flat-flat.vmdk"]);
+    definition.disks = vec![top, split, flat, named("a.vdi", &[], &[]), named("a.vhdx", &[], &[])];
+    let qemu = started(&definition, dir);
+    let open = open_files(qemu.child.id());
+    for file in ["top.img", "mid.qcow2", "base.img", "split.qcow2", "data.raw", "flat.vmdk", "flat-flat.vmdk", "a.vdi"]
+    {
+        assert!(open.contains(&dir.join(file)), "{file}: {open:?}");
+    }
+    qemu.quit();
+
+    // What was written into the image since it was looked at is not opened either.
+    definition.disks = vec![named("a.qcow2", &[], &[])];
+    run("qemu-img", &["create", "-q", "-f", "qcow2", "-F", "raw", "-b", "secret.raw", "a.qcow2"], dir);
+    let why = disks::look(&definition).unwrap_err();
+    assert!(why.contains("a.qcow2 wants to open “secret.raw”, which its [[disk]] does not name"), "{why}");
+    let qemu = started_on(&definition, dir, Vec::new());
+    assert!(!open_files(qemu.child.id()).contains(&secret));
+    qemu.quit();
 }
 
 #[test]

@@ -9,6 +9,7 @@ use phyllome_config::guest::{Accel as Wish, Transport as Attached};
 use phyllome_config::{GuestDefinition, Places, load_guest};
 use phyllome_guest_bridge::machine::checks;
 use phyllome_guest_bridge::machine::command_line::{Accel, command_line};
+use phyllome_guest_bridge::machine::disks;
 use phyllome_guest_bridge::machine::graphics;
 use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
 use phyllome_guest_bridge::machine::supervisor::{self, Options};
@@ -193,7 +194,12 @@ fn start_log(path: &Path) {
 fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
     let (definition, places) = load(which)?;
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
-    let host = executor.block_on(checks::host_facts(&definition, &places, None)).map_err(|why| anyhow!(why))?;
+    let mut host = executor.block_on(checks::host_facts(&definition, &places, None)).map_err(|why| anyhow!(why))?;
+    match disks::look(&definition) {
+        Ok(images) => host.images = images,
+        // Where the images lie on another computer, or are still to be made, the line is wanted all the same.
+        Err(why) => eprintln!("note: {why}"),
+    }
     let accel = if definition.machine.accel == Wish::Tcg { Accel::Tcg } else { Accel::Kvm };
     let line = command_line(&definition, &host, accel)?;
     println!("{line}");

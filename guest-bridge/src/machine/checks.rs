@@ -205,40 +205,37 @@ pub async fn host_facts(
         dbus_display,
         three_d: false,
         generic_device,
+        images: Vec::new(),
         serial: SerialSink::File(places.logs_dir(&definition.name).join("serial.log")),
         tpm_socket: None,
         passt_socket: None,
     })
 }
 
-/// Opens every file that the definition names, as QEMU will. The error is one sentence.
-pub fn files(definition: &GuestDefinition) -> Result<(), String> {
-    if let Some(boot) = &definition.boot {
-        readable("kernel", &boot.kernel, false)?;
-        if let Some(initrd) = &boot.initrd {
-            readable("initrd", initrd, false)?;
+/// Opens a file that the definition names, as QEMU will. The error is one sentence.
+pub(super) fn open(what: &str, path: &Path, write: bool) -> Result<File, String> {
+    let kind = |meta: std::fs::Metadata| meta.file_type().is_file() || meta.file_type().is_block_device();
+    // A pipe of that name must not block us, and merely opening a device can do something; so it is asked before what
+    // it is, and again of the open file, because it may be another by then.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let flags = i32::try_from(flags.bits()).unwrap_or_default();
+    let opened = path.metadata().map(kind).and_then(|served| {
+        if !served {
+            return Ok(None);
         }
-    }
-    for disk in &definition.disks {
-        readable(if disk.cdrom { "ISO image" } else { "disk" }, &disk.path, !disk.cdrom)?;
-    }
-    Ok(())
-}
-
-fn readable(what: &str, path: &Path, write: bool) -> Result<(), String> {
-    // A pipe of that name must not block us.
-    let flags = i32::try_from(rustix::fs::OFlags::NONBLOCK.bits()).unwrap_or_default();
-    let opened = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path);
-    let kind = opened.and_then(|file| file.metadata()).map(|meta| meta.file_type());
+        let file = OpenOptions::new().read(true).write(write).custom_flags(flags).open(path)?;
+        let served = file.metadata().map(kind)?;
+        Ok(Some(file).filter(|_| served))
+    });
     let shown = path.display();
-    match kind {
-        Ok(kind) if kind.is_file() || kind.is_block_device() => Ok(()),
-        Ok(_) => Err(format!("the {what} {shown} is not a file; mend its path in the guest's definition")),
+    match opened {
+        Ok(Some(file)) => Ok(file),
+        Ok(None) if path.is_dir() => {
+            Err(format!("the {what} {shown} is a folder; mend its path in the guest's definition"))
+        }
+        Ok(None) => Err(format!("the {what} {shown} is not a file; mend its path in the guest's definition")),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             Err(format!("the {what} {shown} does not exist; mend its path in the guest's definition"))
-        }
-        Err(error) if error.kind() == io::ErrorKind::IsADirectory => {
-            Err(format!("the {what} {shown} is a folder; mend its path in the guest's definition"))
         }
         Err(error) => Err(format!("the {what} {shown} cannot be opened ({error}); mend its permissions or its path")),
     }
@@ -270,13 +267,14 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let good = dir.path().join("vmlinuz");
         std::fs::write(&good, "x").unwrap();
-        assert_eq!(readable("kernel", &good, true), Ok(()));
-        let missing = readable("kernel", &dir.path().join("none"), false).unwrap_err();
+        assert!(open("kernel", &good, true).is_ok());
+        let missing = open("kernel", &dir.path().join("none"), false).unwrap_err();
         assert!(missing.contains("the kernel") && missing.contains("none does not exist"), "{missing}");
-        assert!(readable("disk", dir.path(), true).unwrap_err().contains("is a folder"));
-        assert!(readable("disk", dir.path(), false).unwrap_err().contains("is not a file"));
+        for write in [true, false] {
+            assert!(open("disk", dir.path(), write).unwrap_err().contains("is a folder"));
+        }
         let pipe = dir.path().join("pipe");
         rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, rustix::fs::Mode::RUSR, 0).unwrap();
-        assert!(readable("initrd", &pipe, false).unwrap_err().contains("is not a file"));
+        assert!(open("initrd", &pipe, false).unwrap_err().contains("is not a file"));
     }
 }

@@ -5,6 +5,7 @@
 //! checked by the `config` crate, but no path or text may become an option of its own: commas are doubled wherever QEMU
 //! splits at them, and every value stands behind the option that it belongs to.
 
+use super::disks::{Access, Image};
 use super::host::{HostFacts, NoFirmware, QemuVersion, SerialSink};
 use super::transport::{self, GENERIC_DEVICE, NoGeneric};
 use crate::gpu::Transport;
@@ -65,6 +66,9 @@ pub enum CommandLineError {
     /// There is no such firmware on this host.
     #[error(transparent)]
     NoFirmware(#[from] NoFirmware),
+    /// An image cannot be told to QEMU: one sentence.
+    #[error("{0}")]
+    Image(String),
     /// swtpm does not run for this guest.
     #[error("machine.tpm is not supported yet; set machine.tpm = false")]
     NoTpm,
@@ -97,7 +101,7 @@ pub fn command_line(
     control(&mut line, host);
     gpu(&mut line, definition, host, transport);
     input(&mut line, definition);
-    disks(&mut line, definition);
+    disks(&mut line, definition, host)?;
     network(&mut line, definition, host, windows)?;
     line.option("-object", "rng-builtin,id=rng0").option("-device", "virtio-rng-pci,rng=rng0");
     tpm(&mut line, definition, host)?;
@@ -135,11 +139,8 @@ fn machine(
     let secure = definition.machine.firmware == Firmware::UefiSecure;
     let firmware = host.firmware(definition.machine.firmware)?;
     if let Some(files) = firmware {
-        let mut code = Value::new("node-name=fw-code,read-only=on,driver=");
-        code.raw(image_format(&files.code)).raw(",file.driver=file,file.filename=").path(&files.code);
-        let mut vars = Value::new("node-name=fw-vars,driver=");
-        vars.raw(image_format(&host.vars)).raw(",file.driver=file,file.filename=").path(&host.vars);
-        line.option("-blockdev", code).option("-blockdev", vars);
+        block(line, "fw-code", &Image::unseen(&files.code, None), Access::Read)?;
+        block(line, "fw-vars", &Image::unseen(&host.vars, None), Access::Write)?;
     }
     let mut machine = Value::new("q35,memory-backend=ram0");
     if firmware.is_some() {
@@ -237,21 +238,34 @@ fn input(line: &mut Args, definition: &GuestDefinition) {
     }
 }
 
-fn disks(line: &mut Args, definition: &GuestDefinition) {
+fn disks(line: &mut Args, definition: &GuestDefinition, host: &HostFacts) -> Result<(), CommandLineError> {
     if definition.disks.iter().any(|disk| disk.bus == DiskBus::Scsi) {
         line.option("-device", "virtio-scsi-pci,id=scsi");
     }
     let mut sata_ports = 0..;
     for (index, disk) in definition.disks.iter().enumerate() {
-        let mut node = Value::new(&format!("node-name=disk{index},driver={}", image_format(&disk.path)));
-        node.raw(if disk.cdrom { ",read-only=on" } else { ",discard=unmap" });
-        node.raw(",file.driver=file,file.filename=").path(&disk.path);
-        line.option("-blockdev", node);
+        let unseen;
+        let image = match host.images.get(index) {
+            Some(image) => image,
+            None => {
+                unseen = Image::unseen(&disk.path, disk.format);
+                &unseen
+            }
+        };
+        let access = if disk.cdrom { Access::Read } else { Access::WriteAndDiscard };
+        block(line, &format!("disk{index}"), image, access)?;
         let sata_port: u32 = if disk.bus == DiskBus::Sata { sata_ports.next().unwrap_or(0) } else { 0 };
         let device = disk_device(disk, index, sata_port, line);
         // Disks are tried in their order.
         line.option("-device", format!("{device},drive=disk{index},bootindex={}", index.saturating_add(1)));
     }
+    Ok(())
+}
+
+fn block(line: &mut Args, name: &str, image: &Image, access: Access) -> Result<(), CommandLineError> {
+    let node = image.node(name, access).map_err(CommandLineError::Image)?;
+    line.option("-blockdev", node.to_string());
+    Ok(())
 }
 
 fn disk_device(disk: &Disk, index: usize, sata_port: u32, line: &mut Args) -> String {
@@ -267,18 +281,6 @@ fn disk_device(disk: &Disk, index: usize, sata_port: u32, line: &mut Args) -> St
             line.option("-device", format!("usb-bot,id=usb{index},bus=xhci.0"));
             format!("scsi-cd,bus=usb{index}.0")
         }
-    }
-}
-
-/// The format of an image, by its name alone: a guest that could choose it by what it writes would read the host's
-/// files through a backing file.
-fn image_format(path: &Path) -> &'static str {
-    match path.extension().and_then(OsStr::to_str) {
-        Some("qcow2") => "qcow2",
-        Some("vmdk") => "vmdk",
-        Some("vdi") => "vdi",
-        Some("vhdx") => "vhdx",
-        _ => "raw",
     }
 }
 

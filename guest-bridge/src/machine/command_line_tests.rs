@@ -14,6 +14,7 @@ fn host() -> HostFacts {
         uefi: find(firmware::UEFI),
         uefi_secure: find(firmware::UEFI_SECURE),
         vars: "/state/work/vars.fd".into(),
+        images: Vec::new(),
         gpu_fd: GPU_FD,
         qmp_fd: QMP_FD,
         dbus_display: true,
@@ -45,7 +46,7 @@ fn guest() -> GuestDefinition {
 }
 
 fn disk(path: &str, bus: DiskBus, cdrom: bool) -> Disk {
-    Disk { path: path.into(), bus, cdrom }
+    Disk { path: path.into(), format: None, backing: Vec::new(), parts: Vec::new(), bus, cdrom }
 }
 
 /// A definition as its file gives it, with the profile's defaults.
@@ -77,7 +78,7 @@ fn words_survive_a_shell() {
 fn linux_by_direct_boot() {
     let text = "profile = \"linux\"\nmemory = \"512MiB\"\ncpus = 1\n[boot]\nkernel = \"/boot/vmlinuz\"\ninitrd = \"i.img\"\n\
                 cmdline = \"console=ttyS0,115200 quiet\"\n[network]\nmode = \"none\"\n";
-    insta::assert_snapshot!(shown(&from_file(text), Accel::Tcg), @r"
+    insta::assert_snapshot!(shown(&from_file(text), Accel::Tcg), @r#"
     /usr/bin/qemu-system-x86_64 \
       -no-user-config \
       -nodefaults \
@@ -105,21 +106,21 @@ fn linux_by_direct_boot() {
       -device virtio-tablet-pci \
       -object rng-builtin,id=rng0 \
       -device virtio-rng-pci,rng=rng0
-    ");
+    "#);
 }
 
 #[test]
 fn linux_on_a_disk_with_uefi() {
     let text = "profile = \"linux\"\n[[disk]]\npath = \"work.qcow2\"\n[[disk]]\npath = \"/iso/a.iso\"\ncdrom = true\n";
-    insta::assert_snapshot!(shown(&from_file(text), Accel::Kvm), @r"
+    insta::assert_snapshot!(shown(&from_file(text), Accel::Kvm), @r#"
     /usr/bin/qemu-system-x86_64 \
       -no-user-config \
       -nodefaults \
       -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
       -vga none \
       -display dbus,p2p=yes \
-      -blockdev node-name=fw-code,read-only=on,driver=raw,file.driver=file,file.filename=/usr/share/OVMF/OVMF_CODE_4M.fd \
-      -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/state/work/vars.fd \
+      -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/usr/share/OVMF/OVMF_CODE_4M.fd"},"node-name":"fw-code","read-only":true}' \
+      -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/state/work/vars.fd"},"node-name":"fw-vars"}' \
       -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars \
       -global ICH9-LPC.disable_s3=1 \
       -accel kvm \
@@ -136,30 +137,30 @@ fn linux_on_a_disk_with_uefi() {
       -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
       -device virtio-keyboard-pci,id=keyboard \
       -device virtio-tablet-pci \
-      -blockdev node-name=disk0,driver=qcow2,discard=unmap,file.driver=file,file.filename=/data/disks/work.qcow2 \
+      -blockdev '{"backing":null,"discard":"unmap","driver":"qcow2","file":{"driver":"file","filename":"/data/disks/work.qcow2"},"node-name":"disk0"}' \
       -device virtio-blk-pci,drive=disk0,bootindex=1 \
-      -blockdev node-name=disk1,driver=raw,read-only=on,file.driver=file,file.filename=/iso/a.iso \
+      -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/iso/a.iso"},"node-name":"disk1","read-only":true}' \
       -device ide-cd,bus=ide.0,drive=disk1,bootindex=2 \
       -netdev user,id=net0 \
       -device virtio-net-pci,netdev=net0,mac=52:54:00:70:58:ed,romfile= \
       -object rng-builtin,id=rng0 \
       -device virtio-rng-pci,rng=rng0
-    ");
+    "#);
 }
 
 #[test]
 fn windows_11_with_secure_boot_and_tpm() {
     let definition = from_file("profile = \"windows-11\"\n[[disk]]\npath = \"w.qcow2\"\n");
     let host = HostFacts { tpm_socket: Some("/run/tpm.sock".into()), ..host() };
-    insta::assert_snapshot!(folded(&command_line(&definition, &host, Accel::Kvm).unwrap()), @r"
+    insta::assert_snapshot!(folded(&command_line(&definition, &host, Accel::Kvm).unwrap()), @r#"
     /usr/bin/qemu-system-x86_64 \
       -no-user-config \
       -nodefaults \
       -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
       -vga none \
       -display dbus,p2p=yes \
-      -blockdev node-name=fw-code,read-only=on,driver=raw,file.driver=file,file.filename=/usr/share/OVMF/OVMF_CODE_4M.secboot.fd \
-      -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/state/work/vars.fd \
+      -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"},"node-name":"fw-code","read-only":true}' \
+      -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/state/work/vars.fd"},"node-name":"fw-vars"}' \
       -global driver=cfi.pflash01,property=secure,value=on \
       -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars,smm=on \
       -global ICH9-LPC.disable_s3=1 \
@@ -177,7 +178,7 @@ fn windows_11_with_secure_boot_and_tpm() {
       -device vhost-user-gpu-pci,id=gpu,chardev=gpu0,max_outputs=1 \
       -device qemu-xhci,id=xhci,p2=15,p3=15 \
       -device usb-tablet,bus=xhci.0 \
-      -blockdev node-name=disk0,driver=qcow2,discard=unmap,file.driver=file,file.filename=/data/disks/w.qcow2 \
+      -blockdev '{"backing":null,"discard":"unmap","driver":"qcow2","file":{"driver":"file","filename":"/data/disks/w.qcow2"},"node-name":"disk0"}' \
       -device ide-hd,bus=ide.0,drive=disk0,bootindex=1 \
       -netdev user,id=net0 \
       -device e1000e,netdev=net0,mac=52:54:00:70:58:ed,romfile= \
@@ -186,7 +187,7 @@ fn windows_11_with_secure_boot_and_tpm() {
       -chardev socket,id=tpm0,path=/run/tpm.sock \
       -tpmdev emulator,id=tpm,chardev=tpm0 \
       -device tpm-crb,tpmdev=tpm
-    ");
+    "#);
 }
 
 #[test]
@@ -212,14 +213,15 @@ fn a_comma_in_a_path_starts_no_option() {
         .lines()
         .filter(|line| line.contains("/s,") || line.contains('\'') || line.contains("/k") || line.contains("/i,"))
         .collect();
-    insta::assert_snapshot!(lines.join("\n"), @r"
-    -blockdev node-name=fw-vars,driver=raw,file.driver=file,file.filename=/s,,1/vars.fd \
+    insta::assert_snapshot!(lines.join("\n"), @r#"
+    -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/usr/share/OVMF/OVMF_CODE_4M.fd"},"node-name":"fw-code","read-only":true}' \
+    -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/s,1/vars.fd"},"node-name":"fw-vars"}' \
     -kernel /k,1 \
     -initrd /i,2 \
     -append 'a=b,c '\''d'\''' \
     -chardev file,id=serial0,append=on,path=/s,,1/serial.log \
-    -blockdev 'node-name=disk0,driver=raw,discard=unmap,file.driver=file,file.filename=/d/a,,readonly=on,,b c.img' \
-    ");
+    -blockdev '{"discard":"unmap","driver":"raw","file":{"driver":"file","filename":"/d/a,readonly=on,b c.img"},"node-name":"disk0"}' \
+    "#);
 }
 
 #[test]
@@ -238,27 +240,27 @@ fn every_bus_has_its_device() {
     let line = shown(&definition, Accel::Tcg);
     let wanted = ["disk", "xhci", "scsi"];
     let lines: Vec<_> = line.lines().filter(|line| wanted.iter().any(|word| line.contains(word))).collect();
-    insta::assert_snapshot!(lines.join("\n"), @r"
+    insta::assert_snapshot!(lines.join("\n"), @r#"
     -device qemu-xhci,id=xhci,p2=15,p3=15 \
     -device virtio-scsi-pci,id=scsi \
-    -blockdev node-name=disk0,driver=raw,discard=unmap,file.driver=file,file.filename=/0.img \
+    -blockdev '{"discard":"unmap","driver":"raw","file":{"driver":"file","filename":"/0.img"},"node-name":"disk0"}' \
     -device virtio-blk-pci,drive=disk0,bootindex=1 \
-    -blockdev node-name=disk1,driver=vmdk,discard=unmap,file.driver=file,file.filename=/1.vmdk \
+    -blockdev '{"backing":null,"discard":"unmap","driver":"vmdk","file":{"driver":"file","filename":"/1.vmdk"},"node-name":"disk1"}' \
     -device ide-hd,bus=ide.0,drive=disk1,bootindex=2 \
-    -blockdev node-name=disk2,driver=raw,read-only=on,file.driver=file,file.filename=/2.iso \
+    -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/2.iso"},"node-name":"disk2","read-only":true}' \
     -device ide-cd,bus=ide.1,drive=disk2,bootindex=3 \
-    -blockdev node-name=disk3,driver=vdi,discard=unmap,file.driver=file,file.filename=/3.vdi \
+    -blockdev '{"discard":"unmap","driver":"vdi","file":{"driver":"file","filename":"/3.vdi"},"node-name":"disk3"}' \
     -device scsi-hd,bus=scsi.0,drive=disk3,bootindex=4 \
-    -blockdev node-name=disk4,driver=raw,read-only=on,file.driver=file,file.filename=/4.iso \
+    -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/4.iso"},"node-name":"disk4","read-only":true}' \
     -device scsi-cd,bus=scsi.0,drive=disk4,bootindex=5 \
-    -blockdev node-name=disk5,driver=vhdx,discard=unmap,file.driver=file,file.filename=/5.vhdx \
+    -blockdev '{"discard":"unmap","driver":"vhdx","file":{"driver":"file","filename":"/5.vhdx"},"node-name":"disk5"}' \
     -device nvme,serial=disk5,drive=disk5,bootindex=6 \
-    -blockdev node-name=disk6,driver=raw,discard=unmap,file.driver=file,file.filename=/6.raw \
+    -blockdev '{"discard":"unmap","driver":"raw","file":{"driver":"file","filename":"/6.raw"},"node-name":"disk6"}' \
     -device usb-storage,bus=xhci.0,removable=on,drive=disk6,bootindex=7 \
-    -blockdev node-name=disk7,driver=raw,read-only=on,file.driver=file,file.filename=/7.iso \
+    -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/7.iso"},"node-name":"disk7","read-only":true}' \
     -device usb-bot,id=usb7,bus=xhci.0 \
     -device scsi-cd,bus=usb7.0,drive=disk7,bootindex=8 \
-    ");
+    "#);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! Found out by [`super::checks`], read by what makes a command line and by what chooses a transport. Nothing is looked
 //! up here.
 
+use super::disks::Image;
 use crate::gpu::Transport;
 use phyllome_config::guest::Firmware;
 use std::fmt;
@@ -80,6 +81,8 @@ pub struct HostFacts {
     pub uefi_secure: Option<FirmwareFiles>,
     /// This guest's own copy of the variables (made by the caller before the start, in the template's format).
     pub vars: PathBuf,
+    /// The definition's disks, as they were found; one that is not here is taken as its name says.
+    pub images: Vec<Image>,
     /// The inherited socket of the vhost-user-gpu device.
     pub gpu_fd: RawFd,
     /// The inherited socket of QMP.

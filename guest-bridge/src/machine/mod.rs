@@ -11,11 +11,13 @@
 pub mod checks;
 pub mod command_line;
 pub mod control;
+pub mod disks;
 pub mod display;
 pub mod events;
 pub mod folder;
 pub mod graphics;
 pub mod host;
+pub mod image;
 pub mod input;
 pub mod keys;
 pub mod lifecycle;

@@ -28,6 +28,8 @@ pub struct Parts {
     pub initrd: PathBuf,
     /// A qcow2 image in the folder that was asked for; what the guest writes stays in it.
     pub disk: PathBuf,
+    /// The image that it stands on.
+    pub backing: PathBuf,
 }
 
 /// Waits for a guest's agent.
@@ -52,7 +54,7 @@ impl Listener {
         let image = image::ensure()?;
         let disk = folder.join("root.qcow2");
         overlay(&image, &disk)?;
-        Ok(Parts { kernel: image.kernel(), initrd: initrd::ensure(&image)?, disk })
+        Ok(Parts { kernel: image.kernel(), initrd: initrd::ensure(&image)?, disk, backing: image.disk() })
     }
 
     /// The kernel's command line that leads the guest's agent here.

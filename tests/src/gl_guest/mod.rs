@@ -100,13 +100,14 @@ impl GlGuest {
             "profile = \"linux\"\nslot = 1\nmemory = \"{}MiB\"\ncpus = {}\n[label]\ncolor = \"blue\"\n\
              [machine]\naccel = \"tcg\"\nfirmware = \"none\"\n\
              [boot]\nkernel = \"{}\"\ninitrd = \"{}\"\ncmdline = \"{}\"\n\
-             [[disk]]\npath = \"{}\"\n[network]\nmode = \"user\"\n[gpu]\nmode = \"{}\"\ntransport = \"{}\"\n",
+             [[disk]]\npath = \"{}\"\nbacking = \"{}\"\n[network]\nmode = \"user\"\n[gpu]\nmode = \"{}\"\ntransport = \"{}\"\n",
             options.memory_mib,
             options.cpus,
             parts.kernel.display(),
             parts.initrd.display(),
             listener.cmdline()?,
             parts.disk.display(),
+            parts.backing.display(),
             options.mode,
             options.transport,
         );

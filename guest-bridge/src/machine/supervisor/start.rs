@@ -3,6 +3,7 @@
 
 use super::{Supervisor, checks};
 use crate::machine::command_line::{Accel, has_virtio_keyboard};
+use crate::machine::disks;
 use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::graphics::{self, Wish};
 use crate::machine::host::HostFacts;
@@ -110,11 +111,13 @@ impl Supervisor {
     }
 
     fn start_on(&mut self, host: &HostFacts, accel: Accel, renderer: Option<Client>) -> Result<(), String> {
-        checks::files(&self.definition)?;
+        let images = disks::look(&self.definition)?;
         let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
         if let Some(files) = firmware {
             checks::make_vars(files, &host.vars)?;
+            disks::look_alone("file of the firmware's variables", &host.vars, true)?;
         }
+        let host = &HostFacts { images, ..host.clone() };
         self.generation = self.generation.wrapping_add(1);
         let recipe = Recipe {
             definition: &self.definition,
