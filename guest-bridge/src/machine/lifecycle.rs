@@ -8,6 +8,7 @@
 use super::command_line::Accel;
 use super::qmp::QmpEvent;
 use super::verdict::Verdict;
+use super::words::Words;
 use phyllome_config::guest::Accel as Wish;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState;
@@ -18,6 +19,8 @@ const FIRMWARE_TIME: Duration = Duration::from_secs(30);
 /// The message while a guest has time to power off because this process is to end.
 const LEAVING: &str =
     "the guest was asked to power off, and is ended if it takes too long; a second signal ends it at once";
+/// Said of a KVM that opens and runs nothing; how it failed is in the log.
+const BROKEN: &str = "does not work on this computer";
 /// The power button, for a guest that may be paused and would never see it.
 const POWER_BUTTON: &[&str] = &["cont", "system_powerdown"];
 
@@ -49,15 +52,15 @@ pub enum Event {
         pictured: bool,
         /// Time since QEMU started.
         age: Duration,
-        /// The line in which QEMU explained itself, if it did.
-        words: Option<String>,
+        /// How QEMU explained itself, if it did.
+        words: Option<Words>,
     },
     /// QEMU's process has ended.
     Exited {
         /// How.
         how: Exit,
-        /// The line in which QEMU explained itself, if it did.
-        words: Option<String>,
+        /// How QEMU explained itself, if it did.
+        words: Option<Words>,
         /// Whether the guest had flushed a picture.
         pictured: bool,
     },
@@ -123,6 +126,8 @@ pub enum Carry {
 pub struct Lifecycle {
     state: GuestState,
     message: Option<String>,
+    /// The guest's name, for sentences.
+    name: String,
     accel: Accel,
     /// KVM was chosen by `auto` and has not yet shown that it works.
     on_trial: bool,
@@ -149,7 +154,7 @@ enum Ending {
 
 impl Lifecycle {
     /// Decides what runs the guest. The error is one sentence.
-    pub fn new(wish: Wish, kvm: &KvmFact) -> Result<Self, String> {
+    pub fn new(name: &str, wish: Wish, kvm: &KvmFact) -> Result<Self, String> {
         let (accel, on_trial, notice) = match (wish, kvm) {
             (Wish::Tcg, _) => (Accel::Tcg, false, None),
             (Wish::Kvm, KvmFact::Closed(why)) => {
@@ -157,14 +162,15 @@ impl Lifecycle {
             }
             (Wish::Kvm, _) => (Accel::Kvm, false, None),
             (Wish::Auto, KvmFact::Offered) => (Accel::Kvm, true, None),
-            (Wish::Auto, KvmFact::Closed(why)) => (Accel::Tcg, false, Some(slow(&format!("is not available ({why})")))),
-            (Wish::Auto, KvmFact::Failed(why)) => {
-                (Accel::Tcg, false, Some(slow(&format!("does not work here ({why})"))))
+            (Wish::Auto, KvmFact::Closed(why)) => {
+                (Accel::Tcg, false, Some(slow(name, &format!("is not available ({why})"))))
             }
+            (Wish::Auto, KvmFact::Failed(_)) => (Accel::Tcg, false, Some(slow(name, BROKEN))),
         };
         Ok(Self {
             state: GuestState::Starting,
             message: notice.clone(),
+            name: name.to_owned(),
             accel,
             on_trial,
             notice,
@@ -177,10 +183,11 @@ impl Lifecycle {
     }
 
     /// A life that ends before it began, because nothing can run the guest.
-    pub fn without_kvm() -> Self {
+    pub fn without_kvm(name: &str) -> Self {
         Self {
             state: GuestState::Starting,
             message: None,
+            name: name.to_owned(),
             accel: Accel::Kvm,
             on_trial: false,
             notice: None,
@@ -316,7 +323,7 @@ impl Lifecycle {
         }
     }
 
-    fn handle_status(&mut self, word: &str, pictured: bool, age: Duration, words: Option<String>) -> Vec<Action> {
+    fn handle_status(&mut self, word: &str, pictured: bool, age: Duration, words: Option<Words>) -> Vec<Action> {
         if self.falling_back.is_some() || self.ending.is_some() || self.shutdown.is_some() {
             return Vec::new();
         }
@@ -329,13 +336,13 @@ impl Lifecycle {
             "running" | "suspended" if self.state == GuestState::Stopping => {}
             "running" | "suspended" => self.enter(GuestState::Running, None),
             "internal-error" if self.on_trial && (!pictured || age < FIRMWARE_TIME) => {
-                let why = words.unwrap_or_else(|| "it stopped the guest with an internal error".into());
-                self.falling_back = Some(why);
+                let why = words.map(|words| words.text);
+                self.falling_back = Some(why.unwrap_or_else(|| "it stopped the guest with an internal error".into()));
                 self.enter(GuestState::Starting, None);
                 return vec![Action::KillNow];
             }
             "internal-error" => {
-                let why = words.map(|words| format!(" ({words})")).unwrap_or_default();
+                let why = words.map(|words| format!(" ({})", words.text)).unwrap_or_default();
                 let help = if self.accel == Accel::Kvm { "; set accel = \"tcg\" if it happens again" } else { "" };
                 self.enter(GuestState::InternalError, Some(format!("QEMU met an internal error{why}{help}")));
             }
@@ -350,15 +357,14 @@ impl Lifecycle {
         Vec::new()
     }
 
-    fn handle_exit(&mut self, how: Exit, words: Option<String>, pictured: bool) -> Vec<Action> {
+    fn handle_exit(&mut self, how: Exit, words: Option<Words>, pictured: bool) -> Vec<Action> {
         if let Some(why) = self.falling_back.take() {
             return self.fall_back(why);
         }
         let unasked = self.ending.is_none() && self.shutdown.is_none();
-        if let (true, true, GuestState::Starting, Some(line)) = (self.on_trial, unasked, self.state, &words)
-            && line.to_ascii_lowercase().contains("kvm")
-        {
-            return self.fall_back(line.clone());
+        let early = unasked && self.state == GuestState::Starting && words.as_ref().is_some_and(Words::blame_kvm);
+        if early && self.on_trial {
+            return self.fall_back(words.map(|words| words.text).unwrap_or_default());
         }
         let mut actions = Vec::new();
         if self.accel == Accel::Kvm && pictured && self.state != GuestState::InternalError {
@@ -372,6 +378,10 @@ impl Lifecycle {
             (Some(Ending::Failed(why)), _, _) => (GuestState::Crashed, Some(why)),
             (None, Some((_, reason)), Exit::Code(0)) => ended_with(&reason),
             (None, None, Exit::Code(0)) if self.state == GuestState::Stopping => (GuestState::Stopped, None),
+            (None, _, _) if early && self.accel == Accel::Kvm => {
+                let sentence = format!("KVM {BROKEN}; set accel = \"auto\" and {} runs without it, slowly", self.name);
+                (GuestState::Crashed, Some(sentence))
+            }
             (None, _, how) => (GuestState::Crashed, Some(describe(how, self.suspicion.take(), words))),
         };
         actions.extend(self.finish(state, message));
@@ -383,14 +393,14 @@ impl Lifecycle {
         self.on_trial = false;
         self.shutdown = None;
         self.suspicion = None;
-        self.notice = Some(slow(&format!("does not work here ({why})")));
+        self.notice = Some(slow(&self.name, BROKEN));
         self.enter(GuestState::Starting, None);
         vec![Action::Remember(Verdict::Broken(why)), Action::Start(Accel::Tcg)]
     }
 }
 
-fn slow(what: &str) -> String {
-    format!("KVM {what}; the guest runs without it, many times slower")
+fn slow(name: &str, what: &str) -> String {
+    format!("KVM {what}; {name} runs without it, slowly")
 }
 
 fn ended_with(reason: &str) -> (GuestState, Option<String>) {
@@ -402,7 +412,11 @@ fn ended_with(reason: &str) -> (GuestState, Option<String>) {
     }
 }
 
-fn describe(how: Exit, suspicion: Option<String>, words: Option<String>) -> String {
+fn describe(how: Exit, suspicion: Option<String>, words: Option<Words>) -> String {
+    if let Some(words) = words.as_ref().filter(|words| words.whole && how != Exit::Overdue) {
+        return words.text.clone();
+    }
+    let words = words.map(|words| words.text);
     let mut sentence = match how {
         Exit::Code(0) => "QEMU ended by itself".to_owned(),
         Exit::Code(code) => format!("QEMU ended with status {code}"),

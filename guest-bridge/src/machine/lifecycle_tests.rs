@@ -4,7 +4,7 @@ use super::*;
 use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
 
 fn started(wish: Wish, kvm: KvmFact) -> Lifecycle {
-    Lifecycle::new(wish, &kvm).unwrap()
+    Lifecycle::new("work", wish, &kvm).unwrap()
 }
 
 fn running(wish: Wish) -> Lifecycle {
@@ -36,7 +36,12 @@ fn auto_tries_kvm_only_where_it_may_work() {
     for (wish, kvm, accel, says) in [
         (Wish::Auto, KvmFact::Offered, Accel::Kvm, None),
         (Wish::Auto, KvmFact::Closed("no such file".into()), Accel::Tcg, Some("no such file")),
-        (Wish::Auto, KvmFact::Failed("emulation failure".into()), Accel::Tcg, Some("emulation failure")),
+        (
+            Wish::Auto,
+            KvmFact::Failed("emulation failure".into()),
+            Accel::Tcg,
+            Some("KVM does not work on this computer; work runs without it, slowly"),
+        ),
         (Wish::Kvm, KvmFact::Failed("emulation failure".into()), Accel::Kvm, None),
         (Wish::Tcg, KvmFact::Closed("no such file".into()), Accel::Tcg, None),
     ] {
@@ -45,7 +50,9 @@ fn auto_tries_kvm_only_where_it_may_work() {
         assert_eq!(life.message().is_some(), says.is_some());
         assert!(life.message().unwrap_or_default().contains(says.unwrap_or_default()));
     }
-    assert!(Lifecycle::new(Wish::Kvm, &KvmFact::Closed("permission denied".into())).unwrap_err().contains("auto"));
+    assert!(
+        Lifecycle::new("work", Wish::Kvm, &KvmFact::Closed("permission denied".into())).unwrap_err().contains("auto")
+    );
 }
 
 #[test]
@@ -66,7 +73,7 @@ fn an_internal_error_before_the_first_picture_starts_again_under_tcg() {
     life.handle(Event::QmpReady);
     life.handle(status("running"));
     assert_eq!(life.state(), Running);
-    assert!(life.message().unwrap().contains("Suberror: 1"));
+    assert_eq!(life.message(), Some("KVM does not work on this computer; work runs without it, slowly"));
     // Once only: under TCG the same is an internal error.
     life.handle(status("internal-error"));
     assert_eq!(life.state(), InternalError);
@@ -117,6 +124,29 @@ fn qemu_that_fails_for_another_reason_is_a_crash() {
     let actions = life.handle(exit(Exit::Code(1), Some("could not load kernel 'x'")));
     assert_eq!(actions, [Action::Finish]);
     assert_eq!(life.message(), Some("QEMU ended with status 1: could not load kernel 'x'"));
+}
+
+#[test]
+fn no_line_of_qemus_source_is_shown_where_kvm_breaks() {
+    let line = "target/i386/kvm/kvm.c:3849: kvm_buf_set_msrs: Assertion `ret == cpu->kvm_msr_buf->nmsrs' failed.";
+    let mut life = started(Wish::Auto, KvmFact::Offered);
+    let broken = Verdict::Broken(line.into());
+    let actions = life.handle(exit(Exit::Signal(6), Some(line)));
+    assert_eq!(actions, [Action::Remember(broken), Action::Start(Accel::Tcg)]);
+    assert_eq!(life.message(), Some("KVM does not work on this computer; work runs without it, slowly"));
+    let mut life = started(Wish::Kvm, KvmFact::Offered);
+    assert_eq!(life.handle(exit(Exit::Signal(6), Some(line))), [Action::Finish]);
+    let says = "KVM does not work on this computer; set accel = \"auto\" and work runs without it, slowly";
+    assert_eq!(life.message(), Some(says));
+}
+
+#[test]
+fn a_disk_of_that_name_is_not_kvm() {
+    let why = "the disk /kvm/a.qcow2 is in use by another program or guest; end that one first";
+    let mut life = started(Wish::Auto, KvmFact::Offered);
+    let words = Some(Words { text: why.into(), whole: true });
+    assert_eq!(life.handle(Event::Exited { how: Exit::Code(1), words, pictured: false }), [Action::Finish]);
+    assert_eq!((life.state(), life.message()), (Crashed, Some(why)));
 }
 
 #[test]

@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex};
 pub const MAX_LOG: u64 = 1024 * 1024;
 /// How many of QEMU's last lines are kept to explain its end.
 pub const LAST_LINES: usize = 20;
-/// Longest line that is kept, in bytes.
-const MAX_KEPT_LINE: usize = 400;
+/// Longest line that is kept, in bytes: QEMU repeats a whole option, with paths of 4095 bytes each, before it says what
+/// is wrong with it.
+const MAX_KEPT_LINE: usize = 16 * 1024;
 
 /// One log file.
 #[derive(Debug)]

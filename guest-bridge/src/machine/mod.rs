@@ -31,3 +31,4 @@ pub mod supervisor;
 pub mod transport;
 pub mod typematic;
 pub mod verdict;
+pub mod words;

@@ -7,7 +7,8 @@
 
 use super::command_line::CommandLine;
 use super::lifecycle::Exit;
-use super::logs::{BoundedLog, LastLines};
+use super::logs::BoundedLog;
+use super::words::LastWords;
 use crate::child;
 use rustix::process::{Pid, PidfdFlags, Signal};
 use std::io::{self, Write};
@@ -16,7 +17,6 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -149,41 +149,6 @@ fn exit(status: ExitStatus) -> Exit {
     status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
 }
 
-/// QEMU's last words, shared with the task that reads them.
-#[derive(Clone, Debug, Default)]
-pub struct LastWords(Arc<Mutex<LastLines>>);
-
-impl LastWords {
-    /// The last lines, oldest first.
-    pub fn lines(&self) -> Vec<String> {
-        self.0.lock().map(|lines| lines.lines()).unwrap_or_default()
-    }
-
-    /// The line that explains an end best, without the program's name.
-    pub fn explanation(&self) -> Option<String> {
-        let (lines, kvm) = self.0.lock().map(|last| (last.lines(), last.kvm_error().map(str::to_owned))).ok()?;
-        explain(kvm.as_deref(), &lines)
-    }
-
-    fn push(&self, bytes: &[u8]) {
-        if let Ok(mut lines) = self.0.lock() {
-            lines.push(bytes);
-        }
-    }
-}
-
-/// Out of QEMU's words the line for a person: KVM's own complaint before all, else the last line that is signed by QEMU
-/// and no warning, else the last line.
-fn explain(kvm: Option<&str>, lines: &[String]) -> Option<String> {
-    let signed = || lines.iter().rev().find(|line| line.starts_with("qemu") && !line.contains(": warning: "));
-    let line = kvm.or_else(|| signed().or(lines.last()).map(String::as_str))?;
-    let text = match line.split_once(": ") {
-        Some((program, rest)) if program.starts_with("qemu") => rest,
-        _ => line,
-    };
-    Some(text.trim().chars().take(200).collect())
-}
-
 /// Reads `from` to its end into a bounded log, and into `words` if there are any to keep.
 pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option<LastWords>) {
     let mut log = match BoundedLog::open(log) {
@@ -268,7 +233,7 @@ mod tests {
             let both = async { tokio::join!(reader, wait) };
             let ((), end) = tokio::time::timeout(Duration::from_secs(20), both).await.unwrap();
             assert_eq!(end, Exit::Signal(9));
-            assert_eq!(words.explanation().as_deref(), Some("could not find it"));
+            assert_eq!(words.explanation(), Some("could not find it".into()));
             assert!(std::fs::read_to_string(&log).unwrap().contains("could not find it"));
             // A second kill harms nobody.
             killer.kill();
@@ -281,18 +246,5 @@ mod tests {
             let line = CommandLine { program: "/nowhere/qemu".into(), args: Vec::new() };
             assert!(start(&line, Sockets::new().unwrap()).unwrap_err().contains("/nowhere/qemu"));
         });
-    }
-
-    #[test]
-    fn the_line_that_explains_an_end_is_found() {
-        let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
-        for (text, line) in [
-            ("qemu-system-x86_64: bad kernel\nqemu-system-x86_64: warning: old cpu\n", "bad kernel"),
-            ("something", "something"),
-        ] {
-            assert_eq!(explain(None, &lines(text)).as_deref(), Some(line));
-        }
-        assert_eq!(explain(None, &[]), None);
-        assert_eq!(explain(Some("KVM internal error"), &lines("qemu: x")).as_deref(), Some("KVM internal error"));
     }
 }

@@ -14,11 +14,11 @@ use super::events::{Generation, MachineEvent};
 use super::folder::GuestFolder;
 use super::host::HostFacts;
 use super::input::InputQueue;
-use super::lifecycle::{Action, Event, Exit, Lifecycle};
+use super::lifecycle::{Action, Event, Exit, KvmFact, Lifecycle};
 use super::peers::Peers;
 use super::qemu::Qemu;
 use super::qmp::Qmp;
-use super::verdict::Verdicts;
+use super::verdict::{Verdict, Verdicts};
 use crate::frames::{PreferredMode, SharedGpuReport};
 use crate::screen::{self, FromScreen};
 use phyllome_config::{GuestDefinition, Places};
@@ -87,11 +87,16 @@ pub async fn run(options: Options) -> Result<Ending, String> {
     }
     let mode = options.size.map(|(width, height)| mode(width, height)).unwrap_or_else(|| mode(1280, 800));
     let verdicts = Verdicts::new(options.runtime.path());
-    let life = Lifecycle::new(options.definition.machine.accel, &checks::kvm(&verdicts));
+    let kvm = checks::kvm(&verdicts);
+    if let KvmFact::Failed(why) = &kvm {
+        tracing::warn!(why, "KVM has failed a guest since this computer was started");
+    }
+    let name = options.definition.name.as_str();
+    let life = Lifecycle::new(name, options.definition.machine.accel, &kvm);
     let (life, cannot_start) = match life {
         Ok(life) => (life, None),
         // The state machine is needed all the same, to say how it ended.
-        Err(why) => (Lifecycle::without_kvm(), Some(why)),
+        Err(why) => (Lifecycle::without_kvm(name), Some(why)),
     };
     let mut supervisor = Supervisor {
         logs: options.places.logs_dir(&options.definition.name),
@@ -335,7 +340,12 @@ impl Supervisor {
             Action::KillSoon => {
                 self.kill_at.get_or_insert(Instant::now() + END_TIME);
             }
-            Action::Remember(verdict) => self.verdicts.remember(&verdict),
+            Action::Remember(verdict) => {
+                if let Verdict::Broken(why) = &verdict {
+                    tracing::warn!(why, "KVM failed the guest");
+                }
+                self.verdicts.remember(&verdict);
+            }
             Action::Finish => self.finished = true,
         }
     }
