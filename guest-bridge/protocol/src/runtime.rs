@@ -8,6 +8,9 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+/// Longest path of a socket, in bytes (Linux: `sun_path`, with its end).
+const MAX_SOCKET: usize = 107;
+
 /// Why the runtime folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum RuntimeError {
@@ -40,6 +43,15 @@ pub enum RuntimeError {
         /// The path.
         path: PathBuf,
     },
+    /// The kernel takes no socket there.
+    #[error(
+        "{} is longer than the {MAX_SOCKET} bytes that a socket's path may have; give the guest a shorter name, or set \
+         XDG_RUNTIME_DIR to a shorter path", path.display()
+    )]
+    TooLong {
+        /// The path of the socket.
+        path: PathBuf,
+    },
     /// The system refused.
     #[error("cannot use {}: {source}", path.display())]
     Io {
@@ -70,6 +82,8 @@ impl RuntimeDir {
     pub fn open_in(base: &Path) -> Result<Self, RuntimeError> {
         check_private(base)?;
         let path = base.join("phyllome");
+        let shell = Self { path: path.clone() }.shell_socket();
+        check_socket(&shell)?;
         make_private(&path)?;
         make_private(&path.join("guests"))?;
         Ok(Self { path })
@@ -90,8 +104,14 @@ impl RuntimeDir {
         self.path.join("guests").join(name.as_str())
     }
 
+    /// Whether a guest of this name can have a socket here.
+    pub fn check_guest(&self, name: &GuestName) -> Result<(), RuntimeError> {
+        check_socket(&self.control_socket(name))
+    }
+
     /// The folder of one guest, made and checked.
     pub fn make_guest_dir(&self, name: &GuestName) -> Result<PathBuf, RuntimeError> {
+        self.check_guest(name)?;
         let dir = self.guest_dir(name);
         make_private(&dir)?;
         Ok(dir)
@@ -109,6 +129,13 @@ impl RuntimeDir {
             entries.flatten().filter_map(|e| GuestName::new(e.file_name().to_str()?).ok()).collect();
         names.sort();
         names
+    }
+}
+
+fn check_socket(path: &Path) -> Result<(), RuntimeError> {
+    match path.as_os_str().len() {
+        0..=MAX_SOCKET => Ok(()),
+        _ => Err(RuntimeError::TooLong { path: path.to_owned() }),
     }
 }
 
@@ -166,6 +193,23 @@ mod tests {
         std::fs::create_dir(&open).unwrap();
         std::fs::set_permissions(&open, std::fs::Permissions::from_mode(0o755)).unwrap();
         assert!(matches!(RuntimeDir::open_in(base.path()), Err(RuntimeError::Mode { mode: 0o755, .. })));
+    }
+
+    #[test]
+    fn a_guest_whose_socket_would_have_too_long_a_path_is_refused_before_anything_is_made() {
+        let base = private_tempdir();
+        let runtime = RuntimeDir::open_in(base.path()).unwrap();
+        let rest = runtime.control_socket(&GuestName::new("a").unwrap()).as_os_str().len() - 1;
+        let fits = GuestName::new(&"a".repeat((MAX_SOCKET - rest).min(crate::ids::MAX_NAME))).unwrap();
+        runtime.make_guest_dir(&fits).unwrap();
+        let deep = base.path().join("d".repeat(MAX_SOCKET - base.path().as_os_str().len() - 30));
+        std::fs::create_dir(&deep).unwrap();
+        std::fs::set_permissions(&deep, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let runtime = RuntimeDir::open_in(&deep).unwrap();
+        let long = GuestName::new("a-long-name").unwrap();
+        let error = runtime.make_guest_dir(&long).unwrap_err();
+        assert!(error.to_string().contains("a shorter name"), "{error}");
+        assert!(!runtime.guest_dir(&long).exists());
     }
 
     #[test]

@@ -143,6 +143,7 @@ fn find(guest: &Path, places: &Places) -> anyhow::Result<(GuestName, PathBuf)> {
 fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Duration) -> anyhow::Result<ExitCode> {
     let (definition, places) = load(which)?;
     let runtime = RuntimeDir::open()?;
+    runtime.check_guest(&definition.name)?;
     let window = if control_only { None } else { wayland_display()? };
     let name = definition.name.clone();
     start_log(&places.logs_dir(&name).join("bridge.log"));
