@@ -2,6 +2,7 @@
 
 pub use phyllome_trusted::frame::label::{Label, LabelColor, Pattern, Rgb};
 
+use crate::GuestId;
 use phyllome_protocol::{GuestName, Slot};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +11,8 @@ use std::path::{Path, PathBuf};
 pub struct GuestDefinition {
     /// From the file's name.
     pub name: GuestName,
+    /// What its address, firmware settings and SMBIOS data come from; `None` until it is made.
+    pub id: Option<GuestId>,
     /// What the defaults are chosen for.
     pub profile: Profile,
     /// Super+1 to Super+9.

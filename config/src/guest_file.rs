@@ -7,7 +7,7 @@ use crate::guest::{
     Accel, Background, Boot, Disk, DiskBus, DiskFormat, Firmware, Gpu, GpuMode, GuestDefinition, Label, LabelColor,
     Machine, NetworkMode, Pattern, Profile, Rgb, Transport,
 };
-use crate::{ConfigError, Places, label};
+use crate::{ConfigError, GuestId, Places, label};
 use phyllome_protocol::ids::MAX_SCANOUTS;
 use phyllome_protocol::{GuestName, Slot};
 use std::path::{Component, Path, PathBuf};
@@ -32,6 +32,7 @@ const MAX_CMDLINE: usize = 2047;
 const MAX_PATH: usize = 4095;
 
 const ROOT: &[&str] = &[
+    "id",
     "profile",
     "slot",
     "autostart",
@@ -82,6 +83,7 @@ const NETWORKS: &[(&str, NetworkMode)] =
 #[derive(Debug)]
 pub(crate) struct GuestFile {
     pub(crate) definition: GuestDefinition,
+    pub(crate) id_line: Option<usize>,
     pub(crate) slot_line: Option<usize>,
     pub(crate) text_line: Option<usize>,
     pub(crate) color_line: Option<usize>,
@@ -119,6 +121,8 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
 
     let profile = root.need("profile", "one of linux, windows-11, windows-10, uefi, bios, host-app")?.word(PROFILES)?;
     let defaults = profile.defaults();
+    let id_value = root.get("id");
+    let id = id_value.as_ref().map(id).transpose()?;
     let slot_value = root.get("slot");
     let slot = slot_value.as_ref().map(|v| v.integer(1..=9)).transpose()?.and_then(|n| Slot::new(i64::from(n)));
     let autostart = root.get("autostart").map(|v| v.boolean()).transpose()?.unwrap_or(false);
@@ -148,6 +152,7 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
 
     let definition = GuestDefinition {
         name: name.clone(),
+        id,
         profile,
         slot,
         autostart,
@@ -165,11 +170,18 @@ pub(crate) fn decode(text: &str, path: &Path, name: &GuestName, places: &Places)
     let line = |value: Option<Value>| value.map(|v| v.line());
     Ok(GuestFile {
         definition,
+        id_line: line(id_value),
         slot_line: line(slot_value),
         text_line: line(text),
         color_line: line(color),
         pattern_line: line(pattern),
     })
+}
+
+fn id(value: &Value) -> Result<GuestId, ConfigError> {
+    const ALLOWED: &str = "a UUID, or leave it out and it is made at the first start";
+    let text = value.string(ALLOWED)?;
+    text.parse().map_err(|()| value.unknown_word(text, ALLOWED))
 }
 
 fn memory(value: &Value) -> Result<u64, ConfigError> {

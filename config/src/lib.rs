@@ -9,6 +9,7 @@ mod error;
 pub mod firmware;
 pub mod guest;
 mod guest_file;
+pub mod identity;
 pub mod input;
 pub mod label;
 mod load;
@@ -21,6 +22,8 @@ pub mod shell;
 
 pub use error::ConfigError;
 pub use guest::GuestDefinition;
-pub use load::{Loaded, load_all, load_guest};
+pub use identity::GuestId;
+pub use load::{Loaded, load_all, load_guest, shared_id};
+pub use looks::are_alike;
 pub use places::Places;
 pub use shell::ShellConfig;

@@ -1,9 +1,11 @@
 //! Files become definitions: one guest, or a whole folder in which one bad file never hides the others.
 
+use crate::error::printable;
 use crate::guest_file::{self, GuestFile};
+use crate::identity::keeps_id;
 use crate::read::{ReadError, read_text};
 use crate::shell::{Mention, ShellFile};
-use crate::{ConfigError, GuestDefinition, Places, ShellConfig, looks, shell};
+use crate::{ConfigError, GuestDefinition, GuestId, Places, ShellConfig, looks, shell};
 use phyllome_protocol::GuestName;
 use std::ffi::OsStr;
 use std::io;
@@ -52,6 +54,7 @@ pub fn load_all(places: &Places) -> Loaded {
         }
     }
     loaded.problems.extend(mentions.iter().map(|mention| mention.unknown(&shell_file)));
+    refuse_twins(&mut files, &mut loaded.problems);
     looks::tell_apart(&mut files, &mut loaded.problems);
     loaded.guests = files.into_iter().map(|(_, file)| file.definition).collect();
     loaded.guests.sort_by(|a, b| {
@@ -59,6 +62,31 @@ pub fn load_all(places: &Places) -> Loaded {
         key(a).cmp(&key(b)).then_with(|| a.name.cmp(&b.name))
     });
     loaded
+}
+
+/// Of two files with one id only one is taken: the two would share an address and firmware settings.
+fn refuse_twins(files: &mut Vec<(PathBuf, GuestFile)>, problems: &mut Vec<ConfigError>) {
+    let ids: Vec<(GuestId, PathBuf)> =
+        files.iter().filter_map(|(path, file)| Some((file.definition.id?, path.clone()))).collect();
+    files.retain(|(path, file)| {
+        let Some(id) = file.definition.id else { return true };
+        let keeper = |(taken, other): &&(GuestId, PathBuf)| *taken == id && other != path && keeps_id(other, path);
+        let Some((_, other)) = ids.iter().find(keeper) else { return true };
+        problems.push(ConfigError {
+            path: path.clone(),
+            guest: Some(file.definition.name.clone()),
+            line: file.id_line,
+            key: Some("id".to_owned()),
+            message: shared_id(other),
+        });
+        false
+    });
+}
+
+/// The sentence about an id that another file has too.
+pub fn shared_id(other: &Path) -> String {
+    let other = printable(&other.to_string_lossy());
+    format!("{other} has this id too; remove the line from the file that is the copy, and it gets an id of its own")
 }
 
 fn load_file(path: &Path, name: &GuestName, places: &Places) -> Result<GuestFile, ConfigError> {
@@ -78,7 +106,7 @@ fn load_shell(path: &Path) -> Result<ShellFile, ConfigError> {
 }
 
 /// The guests' files of `folder` in order of name.
-fn guest_files(folder: &Path, problems: &mut Vec<ConfigError>) -> Vec<(GuestName, PathBuf)> {
+pub(crate) fn guest_files(folder: &Path, problems: &mut Vec<ConfigError>) -> Vec<(GuestName, PathBuf)> {
     let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) => {

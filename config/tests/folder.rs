@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use phyllome_config::guest::{LabelColor, Pattern};
+use phyllome_config::identity::{ids, keep_id};
 use phyllome_config::shell::{ModeRequest, Rotation, Side, Theme};
 use phyllome_config::{Loaded, Places, load_all};
+use phyllome_protocol::GuestName;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 struct Folder {
     dir: tempfile::TempDir,
@@ -363,15 +367,89 @@ fn the_shipped_examples_load_without_a_problem() {
     assert_eq!(loaded.shell, phyllome_config::ShellConfig::default());
 }
 
-#[test]
-fn what_the_shipped_shell_toml_shows_in_comments_can_be_used() {
-    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/shell.toml");
+/// A shipped example with everything that it shows in comments.
+fn example_in_full(name: &str) -> String {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(name);
     let text = std::fs::read_to_string(example).unwrap();
     let shown =
         |line: &&str| line.starts_with("# [") || line.split_once(" = ").is_some_and(|(key, _)| key.starts_with("# "));
-    assert!(text.lines().filter(shown).count() > 5);
+    assert!(text.lines().filter(shown).count() > 3);
     let used: Vec<_> = text.lines().map(|line| if shown(&line) { &line[2..] } else { line }).collect();
+    used.join("\n")
+}
+
+#[test]
+fn what_the_shipped_examples_show_in_comments_can_be_used() {
     let folder = Folder::new(&[("mail", LINUX)]);
-    folder.write("shell.toml", &used.join("\n"));
+    folder.write("shell.toml", &example_in_full("shell.toml"));
+    folder.write("guests/work.toml", &example_in_full("linux.toml"));
     assert_eq!(problems(&folder, &folder.load()), [""; 0]);
+}
+
+const ID: &str = "6f0c2a5e-0001-4bcd-8eff-0123456789ab";
+
+#[test]
+fn of_two_files_with_one_id_the_copy_is_refused_and_both_are_named() {
+    for (original, copy) in [("play", "work"), ("work", "play")] {
+        let folder = Folder::new(&[]);
+        let made = |name: &str| {
+            let file = format!("guests/{name}.toml");
+            folder.write(&file, &format!("# of {original}\nid = \"{ID}\"\nprofile = \"linux\"\n"));
+            let metadata = std::fs::metadata(folder.dir.path().join(file)).unwrap();
+            metadata.created().or_else(|_| metadata.modified()).unwrap()
+        };
+        let first = made(original);
+        // The clock of a file system is coarse.
+        let end = Instant::now() + Duration::from_secs(10);
+        while made(copy) <= first {
+            assert!(Instant::now() < end, "the clock of the file system stands still");
+            std::fs::remove_file(folder.dir.path().join(format!("guests/{copy}.toml"))).unwrap();
+        }
+        let loaded = folder.load();
+        assert_eq!(names(&loaded), [original]);
+        let told = problems(&folder, &loaded);
+        assert_eq!(told.len(), 1);
+        let wanted = [format!("guests/{copy}.toml, line 2, id: "), format!("{original}.toml has this id too")];
+        assert!(wanted.iter().all(|part| told[0].contains(part)), "{told:?}");
+    }
+}
+
+#[test]
+fn an_id_is_kept_in_the_file_and_nothing_else_changes() {
+    let folder = Folder::new(&[]);
+    let dir = folder.dir.path().to_owned();
+    let places = Places { config: dir.clone(), data: dir.clone(), state: dir.clone(), home: None };
+    let (name, id) = (GuestName::new("work").unwrap(), ID.parse().unwrap());
+    for (start, rest, end) in [
+        ("# mine\n\n", "profile = \"linux\" # what it is\n[label]\ncolor = \"red\"\n", "\n"),
+        ("", "slot   = 1\r\nprofile = \"linux\"\r\n", "\r\n"),
+        ("memory = \"\"\"1GiB\"\"\"\n", "profile = 'linux'", "\n"),
+    ] {
+        let (before, profile) = rest.split_at(rest.find("profile").unwrap());
+        let start = format!("{start}{before}");
+        folder.write("guests/work.toml", &format!("{start}{profile}"));
+        let path = dir.join("guests/work.toml");
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        keep_id(&path, &name, &places, id).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let added = text.strip_prefix(&start).unwrap().strip_suffix(profile).unwrap();
+        assert!(added.starts_with(&format!("id = \"{ID}\"  # ")) && added.ends_with(end), "{added:?}");
+        assert_eq!(added.lines().count(), 1);
+        assert_eq!(path.metadata().unwrap().mode() & 0o777, 0o640);
+        assert_eq!(folder.load().guests[0].id, Some(id));
+        assert_eq!(std::fs::read_dir(dir.join("guests")).unwrap().count(), 1, "nothing is left beside it");
+    }
+    // A link, as those have who keep their files elsewhere, stays one.
+    folder.write("real.toml", "profile = \"linux\"\n");
+    let link = dir.join("guests/play.toml");
+    std::os::unix::fs::symlink(dir.join("real.toml"), &link).unwrap();
+    let other = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+    keep_id(&link, &GuestName::new("play").unwrap(), &places, other).unwrap();
+    assert!(link.symlink_metadata().unwrap().is_symlink());
+    assert!(std::fs::read_to_string(dir.join("real.toml")).unwrap().contains("-000000000001\""));
+    let ids = ids(&places);
+    assert_eq!(
+        ids.iter().map(|(name, _, id)| (name.as_str(), *id)).collect::<Vec<_>>(),
+        [("play", other), ("work", id)]
+    );
 }

@@ -39,6 +39,7 @@ fn refusal(text: impl AsRef<[u8]>) -> String {
 fn every_key_is_taken() {
     let guest = load(
         r##"
+        id = "6F0C2A5E-0001-4bcd-8eff-0123456789ab"
         profile = "uefi"
         slot = 9
         autostart = true
@@ -75,6 +76,7 @@ fn every_key_is_taken() {
         "##,
     );
     assert_eq!((guest.name.as_str(), guest.profile), ("work", Profile::Uefi));
+    assert_eq!(guest.id.unwrap().to_string(), "6f0c2a5e-0001-4bcd-8eff-0123456789ab");
     assert_eq!((guest.slot.unwrap().number(), guest.autostart, guest.memory, guest.cpus), (9, true, 512 << 20, 3));
     assert!(guest.keep_awake);
     assert_eq!((guest.label.text.as_str(), guest.label.pattern), ("Büro", Pattern::Checks));
@@ -161,7 +163,7 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
     for (rest, wanted) in [
         (
             "memroy = 1",
-            "line 2, memroy: this key is unknown; allowed here: profile, slot, autostart, keep_awake, memory, cpus, background, label, machine, boot, gpu, disk, network",
+            "line 2, memroy: this key is unknown; allowed here: id, profile, slot, autostart, keep_awake, memory, cpus, background, label, machine, boot, gpu, disk, network",
         ),
         (
             "[label]\n\ncolour = \"red\"",
@@ -195,6 +197,10 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         (
             "[boot]\nkernel = \"/k\"\ncmdline = \"a\\nb\"",
             "line 4, boot.cmdline: the kernel cannot be given this; use one line of at most 2047 bytes",
+        ),
+        (
+            "id = \"work\"",
+            "line 2, id: “work” is not possible; use a UUID, or leave it out and it is made at the first start",
         ),
         ("disk = 1", "line 2, disk: this is an integer; use [[disk]]"),
         ("disk = [1]", "line 2, disk[1]: this is an integer; use [disk[1]]"),

@@ -111,6 +111,7 @@ fn version() -> QemuVersion {
 fn definition(profile: Profile, firmware: Firmware) -> GuestDefinition {
     GuestDefinition {
         name: GuestName::new("work").unwrap(),
+        id: None,
         profile,
         slot: None,
         autostart: false,

@@ -29,6 +29,7 @@ fn host() -> HostFacts {
 fn guest() -> GuestDefinition {
     GuestDefinition {
         name: GuestName::new("work").unwrap(),
+        id: None,
         profile: Profile::Linux,
         slot: None,
         autostart: false,
