@@ -124,11 +124,11 @@ fn execute(task: Task) -> anyhow::Result<ExitCode> {
     }
 }
 
-fn load(which: &Which) -> anyhow::Result<(GuestDefinition, Places)> {
+fn load(which: &Which) -> anyhow::Result<(GuestDefinition, PathBuf, Places)> {
     let places = Places::from_env(which.config.as_deref())?;
     let (name, file) = find(&which.guest, &places)?;
     let definition = load_guest(&file, &name, &places)?;
-    Ok((definition, places))
+    Ok((definition, file, places))
 }
 
 /// A path has a separator or ends in `.toml`; all else is a name.
@@ -141,7 +141,7 @@ fn find(guest: &Path, places: &Places) -> anyhow::Result<(GuestName, PathBuf)> {
 }
 
 fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Duration) -> anyhow::Result<ExitCode> {
-    let (definition, places) = load(which)?;
+    let (definition, file, places) = load(which)?;
     let runtime = RuntimeDir::open()?;
     runtime.check_guest(&definition.name)?;
     let window = if control_only { None } else { wayland_display()? };
@@ -150,7 +150,7 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Du
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     // A shell reads it from the control socket.
     let notice: fn(&str) = if control_only { |_| {} } else { |sentence| eprintln!("note: {sentence}") };
-    let options = Options { definition, places, runtime, size, window, patience, awaited: control_only, notice };
+    let options = Options { definition, file, places, runtime, size, window, patience, awaited: control_only, notice };
     let work = tokio::task::LocalSet::new();
     let ending = executor.block_on(work.run_until(supervisor::run(options)));
     // Tasks that still wait for a peer end with the process.
@@ -193,7 +193,7 @@ fn start_log(path: &Path) {
 }
 
 fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
-    let (definition, places) = load(which)?;
+    let (definition, _, places) = load(which)?;
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     let mut host = executor.block_on(checks::host_facts(&definition, &places, None)).map_err(|why| anyhow!(why))?;
     match disks::look(&definition) {

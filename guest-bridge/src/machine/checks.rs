@@ -1,19 +1,18 @@
 //! What is looked at before QEMU starts, so that a person reads one sentence instead of QEMU's words: QEMU itself,
-//! /dev/kvm, firmware, and every file that the definition names.
+//! /dev/kvm, and the files that the definition names.
 //!
-//! Two things are written and nothing else: a guest with UEFI firmware gets its own copy of the firmware's variables,
-//! and QEMU's version is remembered in the runtime folder.
+//! One thing is written and nothing else: QEMU's version is remembered in the runtime folder.
 
 use super::command_line::{GPU_FD, QMP_FD};
-use super::host::{FirmwareFiles, HostFacts, QemuVersion, SerialSink};
+use super::host::{HostFacts, QemuVersion, SerialSink};
 use super::lifecycle::KvmFact;
 use super::transport::GENERIC_DEVICE;
 use super::verdict::{Verdict, Verdicts};
+use super::{firmware, identity};
 use phyllome_config::guest::Firmware;
 use phyllome_config::{GuestDefinition, Places};
-use std::ffi::{OsStr, OsString};
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -138,44 +137,6 @@ pub fn kvm(verdicts: &Verdicts) -> KvmFact {
     }
 }
 
-/// The firmware that this guest needs, if the host has it.
-pub fn firmware(wanted: Firmware) -> Option<FirmwareFiles> {
-    let places = match wanted {
-        Firmware::Uefi => phyllome_config::firmware::UEFI,
-        Firmware::UefiSecure => phyllome_config::firmware::UEFI_SECURE,
-        Firmware::Bios | Firmware::None => return None,
-    };
-    FirmwareFiles::find(places, Path::is_file)
-}
-
-/// Where this guest's own firmware variables lie; in the format of the template, which the extension tells.
-pub fn vars_file(places: &Places, definition: &GuestDefinition, files: Option<&FirmwareFiles>) -> PathBuf {
-    let template = files.and_then(|files| files.vars_template.extension()).unwrap_or(OsStr::new("fd"));
-    let mut name = OsString::from(definition.name.as_str());
-    name.push(if definition.machine.firmware == Firmware::UefiSecure { ".secure." } else { "." });
-    name.push(template);
-    places.data.join("firmware").join(name)
-}
-
-/// Makes this guest's own copy of the firmware's variables, unless it has one.
-pub fn make_vars(files: &FirmwareFiles, vars: &Path) -> Result<(), String> {
-    if vars.is_file() {
-        return Ok(());
-    }
-    let copy = || -> io::Result<()> {
-        if let Some(folder) = vars.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        let mut new = vars.as_os_str().to_owned();
-        new.push(format!(".new-{}", std::process::id()));
-        let mut out = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&new)?;
-        io::copy(&mut File::open(&files.vars_template)?, &mut out)?;
-        out.flush()?;
-        std::fs::rename(new, vars)
-    };
-    copy().map_err(|error| format!("cannot make the firmware's variables {}: {error}", vars.display()))
-}
-
 /// What this host offers to `definition`. Reads, asks QEMU's version, changes nothing but the memory of that version.
 pub async fn host_facts(
     definition: &GuestDefinition,
@@ -191,8 +152,8 @@ pub async fn host_facts(
         );
     }
     let wanted = definition.machine.firmware;
-    let files = firmware(wanted);
-    let vars = vars_file(places, definition, files.as_ref());
+    let folder = firmware::folder(places);
+    let (files, vars) = firmware::choose(wanted, &folder, &identity::stem(definition));
     let secure = wanted == Firmware::UefiSecure;
     Ok(HostFacts {
         qemu,

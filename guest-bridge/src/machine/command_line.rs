@@ -7,6 +7,7 @@
 
 use super::disks::{Access, Image};
 use super::host::{HostFacts, NoFirmware, QemuVersion, SerialSink};
+use super::identity;
 use super::transport::{self, GENERIC_DEVICE, NoGeneric};
 use crate::gpu::Transport;
 use phyllome_config::GuestDefinition;
@@ -150,7 +151,7 @@ fn machine(
         machine.raw(",smm=on");
         line.option("-global", "driver=cfi.pflash01,property=secure,value=on");
     }
-    line.option("-machine", machine);
+    line.option("-machine", machine).option("-uuid", identity::uuid(definition).to_string());
     // A suspended guest's device models are reset when it wakes; OVMF with SMM does not support it at all.
     line.option("-global", "ICH9-LPC.disable_s3=1");
 
@@ -304,19 +305,10 @@ fn network(
         }
     }
     let model = if windows { "e1000e" } else { "virtio-net-pci" };
-    let mac = mac_address(definition.name.as_str());
+    let mac = identity::mac_address(definition);
     // No option ROM: nothing boots from this network, and the ROM's file may not be installed.
     line.option("-device", format!("{model},netdev=net0,mac={mac},romfile="));
     Ok(())
-}
-
-/// An address in QEMU's range, always the same for the same guest.
-fn mac_address(name: &str) -> String {
-    let hash = name
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
-    let [a, b, c, ..] = hash.to_be_bytes();
-    format!("52:54:00:{a:02x}:{b:02x}:{c:02x}")
 }
 
 fn tpm(line: &mut Args, definition: &GuestDefinition, host: &HostFacts) -> Result<(), CommandLineError> {

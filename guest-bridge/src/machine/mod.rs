@@ -1,7 +1,8 @@
 //! The machine: QEMU's process, QMP, lifecycle, and the control socket that the shell dials.
 //!
-//! QEMU is hostile once its guest has broken out of it: what it says is bounded, and what it leaves unsaid runs into
-//! a timeout. What decides ([`lifecycle`], [`input`], [`typematic`], [`keys`], [`command_line`]) is pure; what acts is [`supervisor`].
+//! QEMU is hostile once its guest has broken out of it: what it says is bounded, and what it leaves unsaid runs into a
+//! timeout. What decides ([`lifecycle`], [`input`], [`typematic`], [`keys`], [`command_line`]) is pure; what acts is
+//! [`supervisor`].
 
 #![cfg_attr(
     not(test),
@@ -14,9 +15,11 @@ pub mod control;
 pub mod disks;
 pub mod display;
 pub mod events;
+pub mod firmware;
 pub mod folder;
 pub mod graphics;
 pub mod host;
+pub mod identity;
 pub mod image;
 pub mod input;
 pub mod keys;
@@ -27,6 +30,7 @@ pub mod peers;
 pub mod process;
 pub mod qemu;
 pub mod qmp;
+pub mod room;
 pub mod supervisor;
 pub mod transport;
 pub mod typematic;

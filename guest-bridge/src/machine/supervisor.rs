@@ -13,6 +13,7 @@ use super::control::{Asked, Listener};
 use super::events::{Generation, MachineEvent};
 use super::folder::GuestFolder;
 use super::host::HostFacts;
+use super::identity;
 use super::input::InputQueue;
 use super::lifecycle::{Action, Event, Exit, KvmFact, Lifecycle};
 use super::peers::Peers;
@@ -43,6 +44,8 @@ const LINGER: Duration = Duration::from_secs(3);
 pub struct Options {
     /// The guest.
     pub definition: GuestDefinition,
+    /// The file that it comes from.
+    pub file: PathBuf,
     /// The user's folders.
     pub places: Places,
     /// The runtime folder.
@@ -70,8 +73,9 @@ pub struct Ending {
 
 /// Runs the guest to its end. Must be called inside a tokio runtime with a `LocalSet`. The error is one sentence: the
 /// guest was never supervised at all (it runs already, or the system refused).
-pub async fn run(options: Options) -> Result<Ending, String> {
+pub async fn run(mut options: Options) -> Result<Ending, String> {
     let folder = GuestFolder::take(&options.runtime, &options.definition.name).map_err(|e| e.to_string())?;
+    identity::settle(&mut options.definition, &options.file, &options.places)?;
     let socket = folder.path().join("control.sock");
     let listener = Listener::bind(&socket).map_err(|e| format!("cannot listen at {}: {e}", socket.display()))?;
     let signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;

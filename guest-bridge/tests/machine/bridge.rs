@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
+use phyllome_guest_bridge::machine::host::FirmwareFiles;
 use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest};
 use phyllome_protocol::framing::{Decoder, receive_blocking, send_blocking};
 use phyllome_protocol::status::GuestState;
@@ -33,20 +34,22 @@ pub fn kill(pid: u32, signal: Signal) {
     rustix::process::kill_process(Pid::from_raw(pid.try_into().unwrap()).unwrap(), signal).unwrap();
 }
 
+fn uefi() -> Option<FirmwareFiles> {
+    FirmwareFiles::find(phyllome_config::firmware::UEFI, Path::is_file)
+}
+
 /// Whether OVMF is installed.
 pub fn has_uefi() -> bool {
-    use phyllome_config::guest::Firmware;
-    phyllome_guest_bridge::machine::checks::firmware(Firmware::Uefi).is_some()
+    uefi().is_some()
 }
 
 /// Why the fall-back from KVM cannot be seen on this host, if it cannot: asks a QEMU that runs OVMF under KVM for a few
 /// seconds.
 pub fn kvm_works_or_is_absent() -> Option<String> {
-    use phyllome_config::guest::Firmware;
     if let Err(error) = std::fs::OpenOptions::new().read(true).write(true).open("/dev/kvm") {
         return Some(format!("/dev/kvm does not open: {error}"));
     }
-    let files = phyllome_guest_bridge::machine::checks::firmware(Firmware::Uefi)?;
+    let files = uefi()?;
     let mut command = Command::new("qemu-system-x86_64");
     command.args("-M q35 -accel kvm -cpu host -m 128 -nodefaults -vga none -display none -qmp stdio".split(' '));
     command.arg("-drive").arg(format!("if=pflash,format=raw,readonly=on,file={}", files.code.display()));
@@ -105,6 +108,20 @@ impl Bridge {
         std::fs::set_permissions(folder.path().join("run"), std::fs::Permissions::from_mode(0o700)).unwrap();
         std::fs::write(folder.path().join(format!("config/guests/{name}.toml")), text).unwrap();
         Self { folder, name: name.to_owned(), child: None, control: None, next_id: 1, told: None }
+    }
+
+    fn file(&self) -> PathBuf {
+        self.path().join(format!("config/guests/{}.toml", self.name))
+    }
+
+    /// What the guest's file says.
+    pub fn text(&self) -> String {
+        std::fs::read_to_string(self.file()).unwrap()
+    }
+
+    /// Writes the guest's file anew.
+    pub fn write(&self, text: &str) {
+        std::fs::write(self.file(), text).unwrap();
     }
 
     /// The same, started and connected.

@@ -8,6 +8,7 @@ mod generic;
 mod leaving;
 mod linux;
 mod live_resize;
+mod refused;
 
 use bridge::{Bridge, alive, eventually};
 use phyllome_protocol::GuestVerb;

@@ -3,13 +3,13 @@
 
 use super::{Supervisor, checks};
 use crate::machine::command_line::{Accel, has_virtio_keyboard};
-use crate::machine::disks;
 use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::graphics::{self, Wish};
 use crate::machine::host::HostFacts;
 use crate::machine::lifecycle::Event;
 use crate::machine::qemu::Recipe;
 use crate::machine::transport;
+use crate::machine::{disks, firmware, room};
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
 
@@ -112,10 +112,10 @@ impl Supervisor {
 
     fn start_on(&mut self, host: &HostFacts, accel: Accel, renderer: Option<Client>) -> Result<(), String> {
         let images = disks::look(&self.definition)?;
-        let firmware = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
-        if let Some(files) = firmware {
-            checks::make_vars(files, &host.vars)?;
-            disks::look_alone("file of the firmware's variables", &host.vars, true)?;
+        let files = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
+        room::check(&self.definition)?;
+        if let Some(files) = files {
+            firmware::ready(files, &host.vars)?;
         }
         let host = &HostFacts { images, ..host.clone() };
         self.generation = self.generation.wrapping_add(1);
