@@ -119,6 +119,10 @@ impl Life {
     /// It said how it is.
     pub fn reported(&mut self, report: Report, now: Instant) {
         let report = clean(report);
+        // It is anew: a guest that was reset, or has reset itself, has forgotten the wish.
+        if self.state == GuestState::Stopping && report.state == GuestState::Running && !report.unheeded {
+            self.not_asked();
+        }
         self.state = report.state;
         self.message = report.message.clone();
         self.report = Some((report, now));
@@ -218,6 +222,7 @@ pub(crate) mod tests {
             gpu: GpuStatus::default(),
             scanouts: vec![],
             leds: None,
+            unheeded: false,
         }
     }
 

@@ -145,6 +145,10 @@ pub struct Report {
     /// and where QEMU cannot tell. Sent as soon as one of them changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub leds: Option<Leds>,
+    /// The guest runs on though its power button was pressed half a minute ago or more: worth asking whether it is to
+    /// be forced off. Ends with a reset, a pause and another press.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unheeded: bool,
 }
 
 /// The lights of a keyboard (QEMU's `org.qemu.Display1.Keyboard.Modifiers`).

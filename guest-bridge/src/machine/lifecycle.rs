@@ -21,6 +21,12 @@ const LEAVING: &str =
     "the guest was asked to power off, and is ended if it takes too long; a second signal ends it at once";
 /// Said of a KVM that opens and runs nothing; how it failed is in the log.
 const BROKEN: &str = "does not work on this computer";
+/// How long a guest may take to power off before it counts as running on.
+pub const REACTION: Duration = Duration::from_secs(30);
+/// How long it is said that a guest's clock is late: until then, one that asks the network has set it right.
+const CLOCK_TOLD: Duration = Duration::from_secs(60);
+/// A clock that is so little late is not worth a word.
+const CLOCK_LATE: Duration = Duration::from_secs(2);
 /// The power button, for a guest that may be paused and would never see it.
 const POWER_BUTTON: &[&str] = &["cont", "system_powerdown"];
 
@@ -74,6 +80,10 @@ pub enum Event {
     Terminate,
     /// The time of [`Action::EndLater`] is over.
     TimeIsUp,
+    /// The guest's processors, and its clock with them, have stood still for so long.
+    StoodStill(Duration),
+    /// The time of the last [`Action::LookLater`] or [`Carry::Press`] is over.
+    Look,
 }
 
 /// How a process ended.
@@ -100,6 +110,10 @@ pub enum Action {
     PowerOff(&'static [&'static str]),
     /// Say [`Event::TimeIsUp`] if QEMU has not ended after the time that a guest has to power off.
     EndLater,
+    /// Say [`Event::Look`] after this time, and not at an earlier one.
+    LookLater(Duration),
+    /// Let what ticks the guest has missed be forgotten: the QMP command, which not every machine has.
+    ForgetTicks(&'static str),
     /// End QEMU by a signal at once.
     KillNow,
     /// End QEMU by a signal if it does not end by itself soon.
@@ -115,6 +129,8 @@ pub enum Action {
 pub enum Carry {
     /// These QMP commands in order; the request is done when all have been answered.
     Qmp(&'static [&'static str]),
+    /// The same, and then say [`Event::Look`] after [`REACTION`].
+    Press(&'static [&'static str]),
     /// These actions; the request is done.
     Act(Vec<Action>),
     /// It is as asked already.
@@ -139,6 +155,10 @@ pub struct Lifecycle {
     /// This process is to end once the guest is off.
     leaving: bool,
     shutdown: Option<(bool, String)>,
+    /// The power button was pressed, and the guest has run on for longer than [`REACTION`].
+    unheeded: bool,
+    /// The message says that the clock is late.
+    clock_told: bool,
     /// Why something looked wrong shortly before the end.
     suspicion: Option<String>,
 }
@@ -178,6 +198,8 @@ impl Lifecycle {
             ending: None,
             leaving: false,
             shutdown: None,
+            unheeded: false,
+            clock_told: false,
             suspicion: None,
         })
     }
@@ -195,6 +217,8 @@ impl Lifecycle {
             ending: None,
             leaving: false,
             shutdown: None,
+            unheeded: false,
+            clock_told: false,
             suspicion: None,
         }
     }
@@ -214,6 +238,11 @@ impl Lifecycle {
         self.accel
     }
 
+    /// Whether the guest runs on though its power button was pressed a while ago.
+    pub fn unheeded(&self) -> bool {
+        self.unheeded
+    }
+
     /// Takes what happened.
     pub fn handle(&mut self, event: Event) -> Vec<Action> {
         match event {
@@ -226,6 +255,11 @@ impl Lifecycle {
             }
             Event::Terminate => self.leave(),
             Event::TimeIsUp => self.end_now(Ending::Late),
+            Event::StoodStill(time) => self.stood_still(time),
+            Event::Look => {
+                self.look();
+                Vec::new()
+            }
             Event::Qmp(event) => self.handle_qmp(event),
             Event::Status { word, pictured, age, words } => self.handle_status(&word, pictured, age, words),
             Event::CannotStart(why) => self.finish(GuestState::Crashed, Some(why)),
@@ -253,11 +287,14 @@ impl Lifecycle {
             (Shutdown, state) => {
                 self.enter(Stopping, None);
                 // A paused guest would never see its power button.
-                Ok(Carry::Qmp(if state == Paused { POWER_BUTTON } else { &["system_powerdown"] }))
+                Ok(Carry::Press(if state == Paused { POWER_BUTTON } else { &["system_powerdown"] }))
             }
             // QEMU does not go on by itself after an internal error.
             (Restart, InternalError | Paused) => Ok(Carry::Qmp(&["system_reset", "cont"])),
-            (Restart, Running | Stopping) => Ok(Carry::Qmp(&["system_reset"])),
+            (Restart, Running | Stopping) => {
+                self.begin_anew();
+                Ok(Carry::Qmp(&["system_reset"]))
+            }
             (Pause, _) if self.leaving => {
                 Err("the guest has to power off, because its process was asked to end; it cannot pause now".into())
             }
@@ -270,8 +307,49 @@ impl Lifecycle {
 
     fn enter(&mut self, state: GuestState, message: Option<String>) {
         self.state = state;
+        (self.unheeded, self.clock_told) = (false, false);
         // That KVM does not work stays worth saying as long as there is nothing more urgent.
         self.message = message.or_else(|| if state.is_alive() { self.notice.clone() } else { None });
+    }
+
+    /// A machine that is reset knows nothing of its power button, whoever reset it.
+    fn begin_anew(&mut self) {
+        let wished = self.state == GuestState::Stopping || self.unheeded;
+        if wished && !self.leaving && self.ending.is_none() && self.shutdown.is_none() && self.falling_back.is_none() {
+            self.enter(GuestState::Running, None);
+        }
+    }
+
+    /// The time in which something should have come of what was asked is over.
+    fn look(&mut self) {
+        let ends = self.leaving || self.ending.is_some() || self.shutdown.is_some() || self.falling_back.is_some();
+        if self.state == GuestState::Stopping && !ends {
+            let name = &self.name;
+            let sentence = format!(
+                "{name} did not react to its power button; try again, or force it off (K in the list of guests)"
+            );
+            self.enter(GuestState::Running, Some(sentence));
+            self.unheeded = true;
+        } else if self.clock_told {
+            self.enter(self.state, None);
+        }
+    }
+
+    /// QEMU has no way to set a running guest's clock; it can only keep the guest from making up for what it has missed
+    /// by running fast.
+    fn stood_still(&mut self, time: Duration) -> Vec<Action> {
+        let forget = Action::ForgetTicks("rtc-reset-reinjection");
+        if time < CLOCK_LATE || self.state != GuestState::Running || self.message != self.notice {
+            return vec![forget];
+        }
+        let seconds = time.as_secs();
+        let sentence = format!(
+            "{}’s clock stood still for {seconds} s, and is late until it asks the network for the time",
+            self.name
+        );
+        self.message = Some(sentence);
+        self.clock_told = true;
+        vec![forget, Action::LookLater(CLOCK_TOLD)]
     }
 
     fn suspect(&mut self, why: String) -> Vec<Action> {
@@ -308,7 +386,9 @@ impl Lifecycle {
 
     fn handle_qmp(&mut self, event: QmpEvent) -> Vec<Action> {
         match event {
-            QmpEvent::Stop | QmpEvent::Resume | QmpEvent::Panicked | QmpEvent::Reset { .. } => {
+            QmpEvent::Stop | QmpEvent::Resume | QmpEvent::Panicked => vec![Action::QueryStatus],
+            QmpEvent::Reset { .. } => {
+                self.begin_anew();
                 vec![Action::QueryStatus]
             }
             QmpEvent::Powerdown => Vec::new(),
@@ -334,6 +414,8 @@ impl Lifecycle {
             _ if self.leaving => {}
             // A guest that was asked to shut down runs on for a while.
             "running" | "suspended" if self.state == GuestState::Stopping => {}
+            // What is said of a guest that runs on stays said.
+            "running" | "suspended" if self.state == GuestState::Running && (self.unheeded || self.clock_told) => {}
             "running" | "suspended" => self.enter(GuestState::Running, None),
             "internal-error" if self.on_trial && (!pictured || age < FIRMWARE_TIME) => {
                 let why = words.map(|words| words.text);

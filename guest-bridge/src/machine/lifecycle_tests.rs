@@ -191,10 +191,10 @@ fn requests_depend_on_the_state() {
     assert_eq!(life.state(), Paused);
     assert_eq!(life.request(GuestVerb::Pause), Ok(Carry::Nothing));
     assert_eq!(life.request(GuestVerb::Resume), Ok(Carry::Qmp(&["cont"])));
-    assert_eq!(life.request(GuestVerb::Shutdown), Ok(Carry::Qmp(&["cont", "system_powerdown"])));
+    assert_eq!(life.request(GuestVerb::Shutdown), Ok(Carry::Press(&["cont", "system_powerdown"])));
     life.handle(late_status("running"));
     assert_eq!(life.state(), Stopping, "a guest that shuts down still runs");
-    assert_eq!(life.request(GuestVerb::Shutdown), Ok(Carry::Qmp(&["system_powerdown"])));
+    assert_eq!(life.request(GuestVerb::Shutdown), Ok(Carry::Press(&["system_powerdown"])));
     assert_eq!(life.request(GuestVerb::Kill), Ok(Carry::Act(vec![Action::End])));
     assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
     assert_eq!((life.state(), life.message()), (Stopped, None));
@@ -279,4 +279,71 @@ fn a_guest_that_was_started_is_not_started_again() {
     assert!(life.request(GuestVerb::Start).unwrap_err().contains("already"));
     life.handle(exit(Exit::Code(1), None));
     assert!(life.request(GuestVerb::Start).is_err(), "what has ended starts as another process");
+}
+
+#[test]
+fn a_guest_that_ignores_its_power_button_runs_on_and_says_so() {
+    let mut life = running(Wish::Tcg);
+    life.request(GuestVerb::Shutdown).unwrap();
+    assert_eq!(life.handle(status("running")), []);
+    assert_eq!((life.state(), life.unheeded()), (Stopping, false));
+    assert_eq!(life.handle(Event::Look), []);
+    let says = "work did not react to its power button; try again, or force it off (K in the list of guests)";
+    assert_eq!((life.state(), life.message(), life.unheeded()), (Running, Some(says), true));
+    life.handle(status("running"));
+    assert_eq!(life.message(), Some(says), "QEMU's answers do not take it back");
+    // It may only have been slow.
+    life.handle(shutdown("guest-shutdown"));
+    assert_eq!((life.state(), life.message(), life.unheeded()), (Stopping, None, false));
+    assert_eq!(life.handle(exit(Exit::Code(0), None)), [Action::Finish]);
+    assert_eq!(life.state(), Stopped);
+}
+
+#[test]
+fn a_reset_and_a_pause_end_the_wish_that_a_guest_powers_off() {
+    let wished = |unheeded| {
+        let mut life = running(Wish::Tcg);
+        life.request(GuestVerb::Shutdown).unwrap();
+        if unheeded {
+            life.handle(Event::Look);
+        }
+        life
+    };
+    for unheeded in [false, true] {
+        let mut life = wished(unheeded);
+        assert_eq!(life.request(GuestVerb::Restart), Ok(Carry::Qmp(&["system_reset"])));
+        assert_eq!((life.state(), life.message(), life.unheeded()), (Running, None, false));
+        let mut life = wished(unheeded);
+        assert_eq!(life.handle(Event::Qmp(QmpEvent::Reset { guest: true })), [Action::QueryStatus]);
+        assert_eq!((life.state(), life.message()), (Running, None));
+        let mut life = wished(unheeded);
+        assert_eq!(life.request(GuestVerb::Pause), Ok(Carry::Qmp(&["stop"])));
+        life.handle(late_status("paused"));
+        life.handle(Event::Look);
+        assert_eq!((life.state(), life.unheeded()), (Paused, false));
+        life.handle(late_status("running"));
+        assert_eq!((life.state(), life.message()), (Running, None));
+    }
+    // One that has to go because its process goes is not kept by a reset, nor by looking too early.
+    let mut life = wished(false);
+    life.handle(Event::Terminate);
+    life.handle(Event::Qmp(QmpEvent::Reset { guest: true }));
+    life.handle(Event::Look);
+    assert_eq!(life.state(), Stopping);
+}
+
+#[test]
+fn a_clock_that_stood_still_is_told_for_a_while() {
+    let forget = Action::ForgetTicks("rtc-reset-reinjection");
+    let mut life = running(Wish::Tcg);
+    assert_eq!(life.handle(Event::StoodStill(Duration::from_millis(900))), std::slice::from_ref(&forget));
+    assert_eq!(life.message(), None);
+    let actions = life.handle(Event::StoodStill(Duration::from_secs(23)));
+    assert_eq!(actions, [forget, Action::LookLater(CLOCK_TOLD)]);
+    let says = "work’s clock stood still for 23 s, and is late until it asks the network for the time";
+    assert_eq!(life.message(), Some(says));
+    life.handle(status("running"));
+    assert_eq!(life.message(), Some(says));
+    life.handle(Event::Look);
+    assert_eq!((life.state(), life.message(), life.unheeded()), (Running, None, false));
 }

@@ -118,6 +118,8 @@ pub async fn run(mut options: Options) -> Result<Ending, String> {
         patience: options.patience,
         end_at: None,
         kill_at: None,
+        look_at: None,
+        paused_at: None,
         overdue: false,
         input: InputQueue::new(false),
         input_under_way: false,
@@ -210,6 +212,10 @@ struct Supervisor {
     /// The guest's time to power off is over then.
     end_at: Option<Instant>,
     kill_at: Option<Instant>,
+    /// The lifecycle wants to look again then.
+    look_at: Option<Instant>,
+    /// Since when the guest is paused.
+    paused_at: Option<Instant>,
     /// QEMU was killed because it had not ended by itself in time.
     overdue: bool,
     input: InputQueue,
@@ -238,7 +244,7 @@ impl Supervisor {
                 None => std::future::pending().await,
             }
         };
-        let (kill_time, end_time) = (until(self.kill_at), until(self.end_at));
+        let (kill_time, end_time, look_time) = (until(self.kill_at), until(self.end_at), until(self.look_at));
         let repeat_time = until(self.input.repeats_at());
         let report_time = async {
             if self.changed {
@@ -277,6 +283,10 @@ impl Supervisor {
                     self.ask_for_keyboard();
                 }
             }
+            () = look_time => {
+                self.look_at = None;
+                self.event(Event::Look);
+            }
             () = report_time => {}
             () = sources.signals.any() => self.event(Event::Terminate),
         }
@@ -308,6 +318,19 @@ impl Supervisor {
     }
 
     fn log_change(&mut self, before: &(GuestState, Option<String>)) {
+        self.tell_change(before);
+        match (before.0 == GuestState::Paused, self.life.state() == GuestState::Paused) {
+            (false, true) => self.paused_at = Some(Instant::now()),
+            (true, false) => {
+                if let Some(since) = self.paused_at.take().filter(|_| self.life.state() == GuestState::Running) {
+                    self.event(Event::StoodStill(since.elapsed()));
+                }
+            }
+            (false, false) | (true, true) => {}
+        }
+    }
+
+    fn tell_change(&mut self, before: &(GuestState, Option<String>)) {
         let (state, message) = (self.life.state(), self.life.message());
         if before.0 != state || before.1.as_deref() != message {
             self.changed = true;
@@ -337,6 +360,16 @@ impl Supervisor {
                 // Nobody can tell a guest whose QEMU does not answer: as if asked twice.
                 if self.tell_qemu(commands, None).is_err() {
                     self.event(Event::Terminate);
+                }
+            }
+            Action::LookLater(time) => self.look_at = Some(Instant::now() + time),
+            Action::ForgetTicks(command) => {
+                if let Some((_, qmp)) = self.present_qmp() {
+                    tokio::spawn(async move {
+                        if let Err(error) = qmp.execute(command, None).await {
+                            tracing::debug!(%error, "the guest may run fast for a while");
+                        }
+                    });
                 }
             }
             Action::EndLater => self.end_at = Some(Instant::now() + self.patience),
@@ -442,6 +475,7 @@ impl Supervisor {
             gpu: GpuStatus { reason: self.no_3d.clone().or(device.gpu.reason), copied_bytes, ..device.gpu },
             scanouts: if qemu.is_some() { scanouts } else { Vec::new() },
             leds: qemu.and_then(|qemu| qemu.leds),
+            unheeded: self.life.unheeded(),
         }
     }
 

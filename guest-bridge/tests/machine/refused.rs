@@ -1,17 +1,18 @@
 //! What cannot start, or not well, is one sentence with the file and the cause; and nothing half-made stays.
 
-use crate::bridge::Bridge;
+use crate::bridge::{self, Bridge};
 use crate::{QUIET, running, uefi};
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::Request;
 use phyllome_protocol::status::GuestState;
 use std::process::Command;
+use std::time::Duration;
 
 /// The sentence of a guest that does not start, without the folder's path.
 fn refusal(bridge: &mut Bridge) -> String {
     let last = bridge.last_report();
     assert_eq!(last.state, GuestState::Crashed);
-    let message = last.message.unwrap();
+    let message = last.message.expect("a sentence");
     assert_eq!(bridge.wait(), (Some(1), format!("error: {message}\n")));
     message.replace(&format!("{}/", bridge.path().display()), "")
 }
@@ -115,4 +116,25 @@ fn a_guest_is_given_an_id_once_and_a_copy_of_its_file_is_refused() {
     bridge.restart();
     running(&mut bridge);
     assert_eq!(bridge.text(), text);
+}
+
+#[test]
+fn a_guest_that_ignores_its_power_button_is_said_to_and_a_late_clock_is_told() {
+    // SeaBIOS does not listen to it.
+    let mut bridge = Bridge::start("work", QUIET);
+    running(&mut bridge);
+    bridge.ask(Request::Verb(GuestVerb::Shutdown)).unwrap();
+    let asked = std::time::Instant::now();
+    let told = bridge.report_until("it runs on", |report| report.state == GuestState::Running);
+    assert!(told.unheeded && told.message.unwrap().starts_with("work did not react to its power button"));
+    assert!(asked.elapsed() > Duration::from_secs(25));
+    bridge.ask(Request::Verb(GuestVerb::Restart)).unwrap();
+    bridge.report_until("a reset mends it", |report| !report.unheeded && report.message.is_none());
+    bridge.ask(Request::Verb(GuestVerb::Pause)).unwrap();
+    std::thread::sleep(Duration::from_millis(2500));
+    bridge.ask(Request::Verb(GuestVerb::Resume)).unwrap();
+    bridge.report_until("its clock is late", |report| {
+        report.message.as_deref().is_some_and(|message| message.starts_with("work’s clock stood still for "))
+    });
+    assert!(bridge::alive(bridge.pid()));
 }

@@ -100,7 +100,7 @@ impl Supervisor {
 
     fn exited(&mut self, exit: Exit) {
         let Some(qemu) = self.qemu.take() else { return };
-        (self.kill_at, self.end_at) = (None, None);
+        (self.kill_at, self.end_at, self.look_at, self.paused_at) = (None, None, None, None);
         let how = if self.overdue && exit == Exit::Signal(9) { Exit::Overdue } else { exit };
         tracing::info!(?how, "QEMU has ended");
         let (words, pictured) = (qemu.words.explanation(), self.pictured());

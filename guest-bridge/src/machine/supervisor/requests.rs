@@ -8,7 +8,7 @@ use super::{Supervisor, mode};
 use crate::machine::control::Asked;
 use crate::machine::events::MachineEvent;
 use crate::machine::keys::qcode;
-use crate::machine::lifecycle::Carry;
+use crate::machine::lifecycle::{Action, Carry, REACTION};
 use crate::screen::InputEvent;
 use phyllome_protocol::control::{FromGuest, Request, ToGuest};
 use phyllome_protocol::status::GuestState;
@@ -64,9 +64,13 @@ impl Supervisor {
     }
 
     pub(super) fn ask(&mut self, verb: GuestVerb, asker: Option<(u64, u64)>) -> Result<Answered, String> {
+        if self.requests_under_way >= MAX_REQUESTS {
+            return Err("QEMU is still busy with earlier requests; wait a moment".into());
+        }
         let before = (self.life.state(), self.life.message().map(str::to_owned));
         let carry = self.life.request(verb)?;
         self.log_change(&before);
+        let pressed = matches!(carry, Carry::Press(_));
         let commands = match carry {
             Carry::Nothing => return Ok(Answered::Now),
             Carry::Act(actions) => {
@@ -75,10 +79,10 @@ impl Supervisor {
                 }
                 return Ok(Answered::Now);
             }
-            Carry::Qmp(commands) => commands,
+            Carry::Qmp(commands) | Carry::Press(commands) => commands,
         };
-        if self.requests_under_way >= MAX_REQUESTS {
-            return Err("QEMU is still busy with earlier requests; wait a moment".into());
+        if pressed {
+            self.act(Action::LookLater(REACTION));
         }
         self.tell_qemu(commands, asker)?;
         Ok(Answered::Later)
