@@ -8,7 +8,7 @@
 use super::command_line::Accel;
 use super::qmp::QmpEvent;
 use super::verdict::Verdict;
-use super::words::Words;
+use super::words::{Words, describe, ended_with};
 use phyllome_config::guest::Accel as Wish;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState;
@@ -483,35 +483,6 @@ impl Lifecycle {
 
 fn slow(name: &str, what: &str) -> String {
     format!("KVM {what}; {name} runs without it, slowly")
-}
-
-fn ended_with(reason: &str) -> (GuestState, Option<String>) {
-    match reason {
-        "guest-panic" => (GuestState::Crashed, Some("the guest's kernel panicked".into())),
-        "host-signal" => (GuestState::Crashed, Some("QEMU was asked to end by a signal from outside".into())),
-        "host-error" => (GuestState::Crashed, Some("QEMU ended because the host failed it".into())),
-        _ => (GuestState::Stopped, None),
-    }
-}
-
-fn describe(how: Exit, suspicion: Option<String>, words: Option<Words>) -> String {
-    if let Some(words) = words.as_ref().filter(|words| words.whole && how != Exit::Overdue) {
-        return words.text.clone();
-    }
-    let words = words.map(|words| words.text);
-    let mut sentence = match how {
-        Exit::Code(0) => "QEMU ended by itself".to_owned(),
-        Exit::Code(code) => format!("QEMU ended with status {code}"),
-        Exit::Signal(signal) => format!("QEMU was ended by signal {signal}"),
-        Exit::Overdue => "QEMU hung and was ended".to_owned(),
-    };
-    // That connections close is what every end looks like; it explains only an end that had to be forced.
-    let why = if how == Exit::Overdue { suspicion.or(words) } else { words };
-    if let Some(why) = why {
-        sentence.push_str(": ");
-        sentence.push_str(&why);
-    }
-    sentence
 }
 
 #[cfg(test)]

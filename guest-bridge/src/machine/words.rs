@@ -1,11 +1,13 @@
 //! QEMU's own words made a sentence to a person: the cause first, about a file by its name, with what to do.
 //!
 //! QEMU says what is wrong behind a copy of the option that it read, which may be thousands of characters long. The
-//! options are ours, so that copy is known to the letter and is left out. What QEMU says is a stranger's text: lines and
-//! their number are bounded, and nothing unprintable is shown.
+//! options are ours, so that copy is known to the letter and is left out. What QEMU says is a stranger's text: lines
+//! and their number are bounded, and nothing unprintable is shown.
 
 use super::command_line::CommandLine;
+use super::lifecycle::Exit;
 use super::logs::LastLines;
+use phyllome_protocol::status::GuestState;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
 
@@ -166,6 +168,37 @@ fn of_machine(cause: &str) -> Option<String> {
         return Some("a bug in QEMU ended it; what it said of that is in qemu.log".to_owned());
     }
     None
+}
+
+/// How a guest is after QEMU ended in order, by QEMU's word for the reason.
+pub fn ended_with(reason: &str) -> (GuestState, Option<String>) {
+    match reason {
+        "guest-panic" => (GuestState::Crashed, Some("the guest's kernel panicked".into())),
+        "host-signal" => (GuestState::Crashed, Some("QEMU was asked to end by a signal from outside".into())),
+        "host-error" => (GuestState::Crashed, Some("QEMU ended because the host failed it".into())),
+        _ => (GuestState::Stopped, None),
+    }
+}
+
+/// The sentence about an end that was not in order.
+pub fn describe(how: Exit, suspicion: Option<String>, words: Option<Words>) -> String {
+    if let Some(words) = words.as_ref().filter(|words| words.whole && how != Exit::Overdue) {
+        return words.text.clone();
+    }
+    let words = words.map(|words| words.text);
+    let mut sentence = match how {
+        Exit::Code(0) => "QEMU ended by itself".to_owned(),
+        Exit::Code(code) => format!("QEMU ended with status {code}"),
+        Exit::Signal(signal) => format!("QEMU was ended by signal {signal}"),
+        Exit::Overdue => "QEMU hung and was ended".to_owned(),
+    };
+    // That connections close is what every end looks like; it explains only an end that had to be forced.
+    let why = if how == Exit::Overdue { suspicion.or(words) } else { words };
+    if let Some(why) = why {
+        sentence.push_str(": ");
+        sentence.push_str(&why);
+    }
+    sentence
 }
 
 #[cfg(test)]
