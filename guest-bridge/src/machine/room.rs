@@ -1,6 +1,7 @@
-//! Whether this host has room for a guest: memory, and the file systems that its disks and settings lie on. Asked before
-//! anything is made, so that what cannot go well is one sentence and not a guest that fails an hour later.
+//! Whether this host has room for a guest: memory, and the file systems that its disks and settings lie on. Asked
+//! before anything is made, so that what cannot go well is one sentence and not a guest that fails an hour later.
 
+use super::logs::MAX_LOG;
 use phyllome_config::GuestDefinition;
 use phyllome_config::guest::{Disk, DiskFormat};
 use std::io::Read;
@@ -40,6 +41,12 @@ fn memory(wanted: u64, has: u64) -> Result<(), String> {
     ))
 }
 
+/// Whether there is room for the logs of a guest in their folder. A guest runs without them, and is told so: the error
+/// is one sentence.
+pub fn check_logs(folder: &Path) -> Result<(), String> {
+    check_folder("the guest's logs, which end here", folder, MAX_LOG)
+}
+
 /// Whether writing to the disk takes more of its file system than it has now.
 fn grows(disk: &Disk) -> bool {
     let Ok(meta) = disk.path.metadata() else { return false };
@@ -60,7 +67,7 @@ fn room(what: &str, path: &Path, bytes: u64, free: u64) -> Result<(), String> {
     if bytes <= free {
         return Ok(());
     }
-    let folder = path.parent().unwrap_or(path).display();
+    let folder = if path.is_file() { path.parent().unwrap_or(path) } else { path }.display();
     Err(format!(
         "there is no room for {what} ({} KiB are free in {folder}); delete or move something there",
         free / 1024
@@ -85,7 +92,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_named_with_what_lies_there() {
-        let why = room("the disk /d/a.qcow2 to grow", Path::new("/d/a.qcow2"), LEAST, 4096).unwrap_err();
+        let why = room("the disk /d/a.qcow2 to grow", Path::new("/d"), LEAST, 4096).unwrap_err();
         let says =
             "there is no room for the disk /d/a.qcow2 to grow (4 KiB are free in /d); delete or move something there";
         assert_eq!(why, says);

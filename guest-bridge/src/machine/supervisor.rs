@@ -114,6 +114,7 @@ pub async fn run(mut options: Options) -> Result<Ending, String> {
         qemu: None,
         preparing: None,
         no_3d: None,
+        no_logs: None,
         generation: 0,
         patience: options.patience,
         end_at: None,
@@ -207,6 +208,8 @@ struct Supervisor {
     preparing: Option<start::Preparing>,
     /// Why the guest has no 3D: one sentence.
     no_3d: Option<String>,
+    /// Why it has no logs: one sentence.
+    no_logs: Option<String>,
     generation: Generation,
     patience: Duration,
     /// The guest's time to power off is over then.
@@ -467,7 +470,8 @@ impl Supervisor {
                 .life
                 .message()
                 .map(Into::into)
-                .or_else(|| device.gpu.reason.clone().filter(|_| device.gpu.renderer == "2d")),
+                .or_else(|| device.gpu.reason.clone().filter(|_| device.gpu.renderer == "2d"))
+                .or_else(|| self.no_logs.clone()),
             accel: qemu.map(|_| accel.into()),
             pid: std::process::id(),
             qemu_pid: qemu.map(|qemu| qemu.pid),

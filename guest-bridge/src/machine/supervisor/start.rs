@@ -114,6 +114,10 @@ impl Supervisor {
         let images = disks::look(&self.definition)?;
         let files = host.firmware(self.definition.machine.firmware).map_err(|error| error.to_string())?;
         room::check(&self.definition)?;
+        self.no_logs = room::check_logs(&self.logs).err();
+        if let Some(why) = &self.no_logs {
+            (self.notice)(why);
+        }
         if let Some(files) = files {
             firmware::ready(files, &host.vars)?;
         }
