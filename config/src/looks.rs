@@ -10,6 +10,12 @@ use crate::guest_file::GuestFile;
 use crate::label::{self, MAX_LABEL};
 use std::path::{Path, PathBuf};
 
+/// Whether a person could take one label for the other, by what they read or by what they see.
+pub fn are_alike(one: &Label, other: &Label) -> bool {
+    let looks = one.pattern == other.pattern && one.color.looks_like(other.color);
+    looks || label::fold(&one.text) == label::fold(&other.text)
+}
+
 type File = (PathBuf, GuestFile);
 
 /// Changes what must be changed in `files`, which are in order of name, and reports it.

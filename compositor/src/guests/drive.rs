@@ -55,6 +55,7 @@ impl State {
     }
 
     fn adopt_guests(&mut self, first: Option<&GuestName>) {
+        self.watch_files();
         self.watch_guests();
         for name in self.guests.options.runtime.guests() {
             self.found_folder(&name);
@@ -393,6 +394,8 @@ impl State {
         self.settle_started(name);
         self.settle(&Awaited::Ended(name.clone()), Ok(()));
         self.detach_guest_client(name);
+        // It, or one that would have looked like it, may have another file by now.
+        self.guests.settle_definitions();
     }
 
     fn fail_pending(&mut self, name: &GuestName, sentence: &str) {

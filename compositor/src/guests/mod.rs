@@ -6,7 +6,9 @@
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
 mod awaited;
+mod definitions;
 mod drive;
+mod files;
 pub mod life;
 pub mod link;
 mod ops;
@@ -93,6 +95,8 @@ struct Pending {
 #[derive(Debug)]
 struct Entry {
     definition: Option<GuestDefinition>,
+    /// Its file says something else than the definition that it runs with: one sentence.
+    stale: Option<&'static str>,
     life: Life,
     link: Option<Attached>,
     dial: Option<Dial>,
@@ -107,6 +111,7 @@ impl Entry {
     fn new(definition: Option<GuestDefinition>) -> Self {
         Self {
             definition,
+            stale: None,
             life: Life::default(),
             link: None,
             dial: None,
@@ -122,6 +127,8 @@ impl Entry {
 pub struct Guests {
     options: Options,
     entries: BTreeMap<GuestName, Entry>,
+    /// What the guests' files said last, once they were read while the shell runs.
+    latest: Option<Vec<GuestDefinition>>,
     problems: Vec<String>,
     watch: Option<FolderWatch>,
     /// How guests get a systemd unit of their own, where there are such units; `None` once it has not answered.
@@ -137,7 +144,7 @@ impl Guests {
     pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<String>) -> Self {
         let entries = definitions.into_iter().map(|d| (d.name.clone(), Entry::new(Some(d)))).collect();
         let launcher = Some(Launcher::default());
-        Self { options, entries, problems, watch: None, launcher, pending: BTreeMap::new(), last_id: 0 }
+        Self { options, entries, latest: None, problems, watch: None, launcher, pending: BTreeMap::new(), last_id: 0 }
     }
 
     /// Every known guest in order of slot (those without one last) and name.
@@ -198,7 +205,7 @@ impl Entry {
             label: definition.map_or_else(|| view::unknown_label(name), |definition| definition.label.clone()),
             known: definition.is_some(),
             state: self.life.state(),
-            message: self.life.message().map(str::to_owned),
+            message: self.life.message().or(self.stale).map(str::to_owned),
             silent: self.life.is_silent(),
             keep_awake: definition.is_some_and(|definition| definition.keep_awake),
         }

@@ -161,7 +161,7 @@ impl State {
         }
         if entry.definition.is_none() {
             let file = self.guests.options.places.guest_file(name);
-            return Err(format!("{name} has no definition; write {} and start the shell again", file.display()));
+            return Err(format!("{name} has no definition; write {}", file.display()));
         }
         entry.life.starting();
         let has_manager = self.guests.options.runtime.path().parent().is_some_and(Launcher::has_manager);

@@ -1,6 +1,7 @@
 //! The registry on a real loop, with tests in place of phyllome-guest and of the command-line tool.
 
 mod commands;
+mod files;
 
 use crate::State;
 use crate::control::Server;
