@@ -10,6 +10,7 @@ pub mod descriptors;
 pub mod event_loop;
 pub mod faces;
 pub mod guests;
+pub mod host;
 pub mod input;
 pub mod log_limit;
 pub mod monotonic;

@@ -9,6 +9,7 @@ use crate::backend::kms::Kms;
 use crate::backend::nested::{self, Nested};
 use crate::event_loop::{Served, Sources};
 use crate::faces::drawing::Ui;
+use crate::host::Host;
 use crate::outputs::{Displays, RendererKind};
 use crate::render::Render;
 use crate::wayland::Protocols;
@@ -35,6 +36,8 @@ pub struct State {
     pub ui: Ui,
     /// The guests.
     pub guests: guests::Guests,
+    /// The computer's own keys, battery and disk.
+    pub host: Host,
     /// Chords and pressed keys.
     pub input: input::Input,
     /// Focus, faces, and what is known of guests.
@@ -122,6 +125,7 @@ impl State {
             render: Render::new(),
             ui: Ui::new()?,
             guests,
+            host: Host::default(),
             input: input::Input::new(config.input.clone(), chords.clone(), config.session.new_keyboards),
             shell: shell::Shell::new(chords),
             idle: shell::idle::Idle::from_minutes(config.idle_minutes, std::time::Instant::now()),

@@ -159,6 +159,11 @@ impl Guests {
         self.entries.get(name)?.life.report()?.leds
     }
 
+    /// Where guests' disks are, unless their files say otherwise.
+    pub fn disks_dir(&self) -> PathBuf {
+        self.options.places.disks_dir()
+    }
+
     /// One sentence for each file that cannot be used.
     pub fn problems(&self) -> &[String] {
         &self.problems

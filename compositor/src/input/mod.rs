@@ -99,6 +99,13 @@ impl State {
             Typing::Asks => return self.keyboards_changed(),
             Typing::Nothing => return,
         }
+        if let Some(key) = self.host.key(code) {
+            self.note_activity();
+            if pressed {
+                self.host.press(key);
+            }
+            return;
+        }
         let wakes = self.note_activity();
         if self.input.keys.change(device, code, pressed) {
             self.key_changed(code, pressed, time_ms, wakes);
@@ -189,8 +196,8 @@ impl State {
     /// A key as a face hears of it.
     fn key_of_face(&mut self, code: u32, pressed: bool) -> faces::FaceInput {
         let down = self.input.keys.codes();
-        let text = self.type_key(code, pressed, down);
-        faces::FaceInput::Key { code: self.key_by_cap(code), pressed, modifiers: self.modifiers_of_face(), text }
+        let (code, text) = self.type_key(code, pressed, down);
+        faces::FaceInput::Key { code, pressed, modifiers: self.modifiers_of_face(), text }
     }
 
     /// There is nowhere to say why a chord or a click did nothing but the log.

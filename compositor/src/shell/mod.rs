@@ -7,6 +7,7 @@
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
+mod computer;
 pub mod gate;
 pub mod idle;
 mod outputs;
@@ -47,6 +48,8 @@ pub struct Shell {
     card_deaf: Option<Instant>,
     /// A keyboard that was plugged in presses keys, which count for nothing yet, and what it calls itself.
     keyboard: Option<(DeviceId, String)>,
+    /// What is said of the computer itself.
+    computer: computer::Computer,
     /// The person wants displays to stay on, until the next lock.
     awake: bool,
     /// Nothing sets it yet but tests: there is no lock screen.
@@ -245,6 +248,15 @@ impl Shell {
 
     /// The line in the bar of output number `index`: what a person has to know although a guest fills the screen.
     pub fn notice(&self, index: usize) -> Option<String> {
+        let of_computer = self.computer.notice().map(str::to_owned);
+        // No guest that does not power off hides that the battery is at its end.
+        let lasting = [self.waiting(index), self.computer.lasting().map(str::to_owned)];
+        let lasting = lasting.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
+        of_computer.or(lasting)
+    }
+
+    /// What waits for somebody to look into the list of guests.
+    fn waiting(&self, index: usize) -> Option<String> {
         if self.has_keys() {
             return None;
         }

@@ -34,10 +34,11 @@ impl State {
         asleep
     }
 
-    /// Notices from now on that nobody is there, and that the computer was suspended.
+    /// Notices from now on that nobody is there, that the computer was suspended, and what it has to say itself.
     pub fn watch_person(&mut self) {
         self.watch_idle();
         self.watch_suspend();
+        self.watch_computer();
     }
 
     /// Lets the timer run, where shell.toml asks for one. In a window it is the desktop around that switches displays

@@ -4,6 +4,7 @@ mod beside;
 mod buffers;
 mod chords;
 mod client;
+mod computer;
 mod devices;
 mod event_loop;
 mod faces;

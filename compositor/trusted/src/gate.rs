@@ -136,6 +136,8 @@ fn askers(verb: &Verb) -> &'static [Asker] {
         Verb::Lock => &[Chord, Face, Tool],
         // The shell starts those that are to start with it.
         Verb::Guest(_, GuestVerb::Start) => &[Face, Tool, Shell],
+        // It ends them when the battery does.
+        Verb::All(GuestVerb::Shutdown) => &[Face, Tool, Shell],
         Verb::Guest(..) | Verb::All(_) => &[Face, Tool],
         Verb::WaitLonger(_) | Verb::Keyboard { .. } => &[Face],
         Verb::SendKeys(..) | Verb::Capture(_) | Verb::Status | Verb::Events | Verb::TestInput => &[Tool],

@@ -20,6 +20,7 @@ const REACHED: &[(&str, &str)] = &[
     ("compositor/src/event_loop.rs", "hears of every connection and every device"),
     ("compositor/src/faces", "gets keys and shows guests' names and states"),
     ("compositor/src/guests", "speaks with each guest's supervisor"),
+    ("compositor/src/host", "does what the computer's own keys ask, and reads its battery"),
     ("compositor/src/input", "is where keys and pointers are"),
     ("compositor/src/lib.rs", "names the others"),
     ("compositor/src/log_limit.rs", "keeps guests from filling the log"),

@@ -1,0 +1,103 @@
+//! The computer itself, as far as a person has to do with it while a guest fills the screen: keys for volume,
+//! microphone and brightness, the battery, the room on the disk.
+//!
+//! All of it is read, and done, on one thread of its own, because files of the kernel and programs of the system may
+//! take their time; the loop hears of it by a channel. Without a battery the thread wakes every five minutes, and it
+//! tells only what has changed.
+
+pub mod keys;
+pub mod power;
+
+use keys::HostKey;
+use power::{Power, Readings};
+use smithay::reexports::calloop::channel;
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::Duration;
+
+/// Most keys that wait to be carried out; further ones are passed over.
+const MOST: usize = 8;
+/// How often a battery is looked at.
+const WITH_BATTERY: Duration = Duration::from_secs(30);
+/// How often the rest is.
+const WITHOUT: Duration = Duration::from_secs(300);
+
+/// What the thread tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum News {
+    /// What came of a key, to be seen for a moment.
+    Done(String),
+    /// How power and disk are, whenever that has changed.
+    Power(Power),
+}
+
+/// Where the thread looks.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `/sys`.
+    pub sys: PathBuf,
+    /// A folder on the disk that guests' disks are on.
+    pub disks: PathBuf,
+}
+
+/// The thread, for as long as this is kept.
+#[derive(Debug, Default)]
+pub struct Host {
+    keys: Option<SyncSender<HostKey>>,
+}
+
+impl Host {
+    /// Starts the thread, which tells `news`. The error is a sentence.
+    pub fn start(places: Places, news: channel::Sender<News>) -> Result<Self, String> {
+        let (keys, pressed) = sync_channel(MOST);
+        let thread = std::thread::Builder::new().name("host".to_owned()).stack_size(256 << 10);
+        let started = thread.spawn(move || run(&places, &news, &pressed));
+        started.map_err(|error| format!("keys of the computer and its battery are not heeded: {error}"))?;
+        Ok(Self { keys: Some(keys) })
+    }
+
+    /// Without a thread: what is pressed can be read from the other end.
+    #[cfg(test)]
+    pub(crate) fn fake() -> (Self, Receiver<HostKey>) {
+        let (keys, pressed) = sync_channel(MOST);
+        (Self { keys: Some(keys) }, pressed)
+    }
+
+    /// The key of this code (evdev), if there is a thread that heeds it.
+    pub fn key(&self, code: u32) -> Option<HostKey> {
+        self.keys.as_ref().and(HostKey::of(code))
+    }
+
+    /// Carries out a key, a little later.
+    pub fn press(&self, key: HostKey) {
+        if self.keys.as_ref().is_some_and(|keys| keys.try_send(key).is_err()) {
+            tracing::debug!("a key of the computer is passed over: earlier ones are still carried out");
+        }
+    }
+}
+
+fn run(places: &Places, news: &channel::Sender<News>, pressed: &Receiver<HostKey>) {
+    let mut last = Power::default();
+    loop {
+        let readings = Readings::of(&places.sys, &places.disks);
+        let power = readings.power();
+        if power != last {
+            last = power.clone();
+            if news.send(News::Power(power)).is_err() {
+                return;
+            }
+        }
+        let pause = if readings.has_battery() { WITH_BATTERY } else { WITHOUT };
+        match pressed.recv_timeout(pause) {
+            Ok(key) => {
+                if let Some(done) = key.carry_out(&places.sys)
+                    && news.send(News::Done(done)).is_err()
+                {
+                    return;
+                }
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+    }
+}

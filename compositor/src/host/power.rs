@@ -1,0 +1,142 @@
+//! The battery, and the room on the disk: what the kernel says in `/sys/class/power_supply` and by statvfs(2), and
+//! which of it a person has to know.
+//!
+//! What cannot be read is as if it were not there. Deciding is pure; nothing here acts.
+
+use std::path::Path;
+
+/// From which percents on the battery is said to be low, and the last ones: then guests are shut down.
+const LOW: u32 = 15;
+const LAST: u32 = 5;
+const OVER: u32 = 3;
+/// Less room than this, in bytes, is too little.
+const ROOM: u64 = 1 << 30;
+const MIB: u64 = 1 << 20;
+
+/// What a person has to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Power {
+    /// One sentence for the bar.
+    pub notice: Option<String>,
+    /// The battery is at its end: guests are to shut down.
+    pub over: bool,
+}
+
+/// What was read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Readings {
+    /// Percents of the fullest battery, and whether none is charged.
+    battery: Option<(u32, bool)>,
+    /// Bytes.
+    room: Option<u64>,
+}
+
+impl Readings {
+    /// Reads what there is.
+    pub(super) fn of(sys: &Path, disks: &Path) -> Self {
+        let room = rustix::fs::statvfs(disks).ok().map(|disk| disk.f_bavail.saturating_mul(disk.f_frsize));
+        Self { battery: battery(&sys.join("class/power_supply")), room }
+    }
+
+    pub(super) fn has_battery(&self) -> bool {
+        self.battery.is_some()
+    }
+
+    /// What of it a person has to know.
+    pub(super) fn power(&self) -> Power {
+        let notice = |text: String| Power { notice: Some(text), over: false };
+        match (self.battery, self.room) {
+            (Some((percent, true)), _) if percent <= OVER => {
+                Power { notice: Some(format!("Battery at {percent} %: guests are shut down")), over: true }
+            }
+            (Some((percent, true)), _) if percent <= LAST => notice(format!("Battery at {percent} %: plug it in now")),
+            (Some((percent, true)), _) if percent <= LOW => notice(format!("Battery at {percent} %")),
+            (_, Some(room)) if room < ROOM => notice(format!("The disk is nearly full: {} MiB are left", room / MIB)),
+            _ => Power::default(),
+        }
+    }
+}
+
+/// The fullest of the computer's own batteries (not those of mice), and whether none of them is charged.
+fn battery(folder: &Path) -> Option<(u32, bool)> {
+    let supplies = std::fs::read_dir(folder).ok()?.filter_map(|entry| Some(entry.ok()?.path()));
+    let own = supplies.filter(|path| word(&path.join("type")) == "Battery" && word(&path.join("scope")) != "Device");
+    let all: Vec<(u32, bool)> = own
+        .filter_map(|path| Some((number(&path.join("capacity"))?, word(&path.join("status")) == "Discharging")))
+        .collect();
+    let fullest = all.iter().map(|(percent, _)| *percent).max()?;
+    Some((fullest, all.iter().any(|(_, discharging)| *discharging)))
+}
+
+/// The one word in a file; empty if it cannot be read.
+fn word(path: &Path) -> String {
+    std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
+}
+
+/// The one number in a file.
+pub(super) fn number(path: &Path) -> Option<u32> {
+    word(path).parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A `/sys` with these supplies: name, and files with their texts.
+    fn sys(supplies: &[(&str, &[(&str, &str)])]) -> tempfile::TempDir {
+        let root = tempfile::tempdir().unwrap();
+        for (name, files) in supplies {
+            let folder = root.path().join("class/power_supply").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            for (file, text) in *files {
+                std::fs::write(folder.join(file), format!("{text}\n")).unwrap();
+            }
+        }
+        root
+    }
+
+    fn read(supplies: &[(&str, &[(&str, &str)])]) -> Option<(u32, bool)> {
+        Readings::of(sys(supplies).path(), Path::new("/")).battery
+    }
+
+    #[test]
+    fn the_computers_own_batteries_count_and_a_mouses_does_not() {
+        let own = |percent, status| [("type", "Battery"), ("capacity", percent), ("status", status)];
+        assert_eq!(read(&[]), None);
+        assert_eq!(read(&[("AC", &[("type", "Mains"), ("online", "1")])]), None);
+        let mouse = [("type", "Battery"), ("scope", "Device"), ("capacity", "2"), ("status", "Discharging")];
+        assert_eq!(read(&[("hid-1", &mouse), ("BAT0", &own("40", "Charging"))]), Some((40, false)));
+        assert_eq!(
+            read(&[("BAT0", &own("1", "Not charging")), ("BAT1", &own("14", "Discharging"))]),
+            Some((14, true)),
+            "one is empty, the other is used"
+        );
+        assert_eq!(read(&[("BAT0", &own("full", "Discharging"))]), None, "what is no number is none");
+    }
+
+    #[test]
+    fn a_person_hears_of_it_at_15_and_5_percent_and_at_3_guests_shut_down() {
+        let at = |percent, discharging| Readings { battery: Some((percent, discharging)), room: None }.power();
+        assert_eq!([16, 100].map(|percent| at(percent, true)), [Power::default(), Power::default()]);
+        let notices = [15, 6, 5, 4, 3, 0].map(|percent| at(percent, true).notice.unwrap());
+        let wanted = [
+            "Battery at 15 %",
+            "Battery at 6 %",
+            "Battery at 5 %: plug it in now",
+            "Battery at 4 %: plug it in now",
+            "Battery at 3 %: guests are shut down",
+            "Battery at 0 %: guests are shut down",
+        ];
+        assert_eq!(notices, wanted);
+        assert_eq!([5, 4, 3, 0].map(|percent| at(percent, true).over), [false, false, true, true]);
+        assert_eq!(at(2, false), Power::default(), "it is charged");
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_is_said_where_the_battery_is_not() {
+        let with = |battery, room| Readings { battery, room: Some(room) }.power().notice;
+        assert_eq!(with(None, 300 * MIB).as_deref(), Some("The disk is nearly full: 300 MiB are left"));
+        assert_eq!(with(None, ROOM), None);
+        assert_eq!(with(Some((15, true)), 0).as_deref(), Some("Battery at 15 %"));
+    }
+}

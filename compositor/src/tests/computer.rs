@@ -1,0 +1,55 @@
+//! Keys of the computer are the shell's, and what it has to say stands in the bar, wherever a guest fills the screen.
+
+use super::client::Keyboard;
+use super::fixture::Fixture;
+use super::show::shown;
+use crate::host::keys::HostKey;
+use crate::host::power::Power;
+use crate::host::{Host, News};
+
+const GREEN: u32 = 0x00_ff_00;
+const MIC_MUTE: u32 = 248;
+const VOLUME_UP: u32 = 115;
+const WLAN: u32 = 238;
+const A: u32 = 30;
+
+#[test]
+fn keys_of_the_computer_reach_no_guest_where_the_shell_heeds_them() {
+    let mut shell = Fixture::new();
+    let (mut red, _window, _pool) = shown!(shell, "red", GREEN);
+    red.seat().get_keyboard(&red.handle, ());
+    shell.roundtrip(&mut red);
+    let (host, pressed) = Host::fake();
+    shell.state.host = host;
+    for code in [MIC_MUTE, VOLUME_UP, WLAN, A] {
+        shell.state.handle_key(code, true, 1);
+        shell.state.handle_key(code, false, 2);
+    }
+    shell.roundtrip(&mut red);
+    let keys: Vec<_> = red.events.keyboard.iter().filter(|event| matches!(event, Keyboard::Key(..))).collect();
+    assert_eq!(keys, [&Keyboard::Key(A, true), &Keyboard::Key(A, false)]);
+    let heeded: Vec<_> = pressed.try_iter().collect();
+    assert_eq!(heeded, [HostKey::Microphone, HostKey::Volume { up: true }, HostKey::Radio]);
+}
+
+#[test]
+fn what_came_of_a_key_is_seen_for_a_moment_and_a_low_battery_as_long_as_it_is() {
+    let mut shell = Fixture::new();
+    let (_red, _window, _pool) = shown!(shell, "red", GREEN);
+    shell.settle();
+    let quiet = shell.shot("computer-quiet");
+    let low = Power { notice: Some("Battery at 14 %".to_owned()), over: false };
+    shell.state.hear_of_computer(News::Power(low));
+    shell.settle();
+    let battery = shell.shot("computer-battery");
+    let area = shell.area();
+    assert!(battery.differs_outside(&area, &quiet).is_some());
+    shell.state.hear_of_computer(News::Done("Volume 45 %".to_owned()));
+    shell.settle();
+    let volume = shell.shot("computer-volume");
+    assert!(volume.differs_outside(&area, &battery).is_some());
+    assert_eq!(shell.state.shell.notice(0).as_deref(), Some("Volume 45 %"));
+    shell.wait("the moment to pass", |shell| shell.state.shell.notice(0).as_deref() == Some("Battery at 14 %"));
+    shell.state.hear_of_computer(News::Power(Power::default()));
+    assert_eq!(shell.state.shell.notice(0), None);
+}
