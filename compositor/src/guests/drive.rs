@@ -265,8 +265,9 @@ impl State {
     }
 
     fn greeted(&mut self, name: &GuestName) {
-        let attached = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut());
-        if let Some(timer) = attached.and_then(|attached| attached.greeting.take()) {
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        let greeting = entry.link.as_mut().and_then(|attached| attached.greeting.take());
+        for timer in greeting.into_iter().chain(entry.launching.take()) {
             self.loop_handle.remove(timer);
         }
         let (width, height) = self.protocols.screens.area(name);
@@ -284,7 +285,12 @@ impl State {
 
     fn reported(&mut self, name: &GuestName, report: Report, now: Instant) {
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        let was_asked = entry.life.is_asked();
         entry.life.reported(report, now);
+        if was_asked && !entry.life.is_asked() {
+            self.set_timer(name, None, |entry| &mut entry.answer);
+        }
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
         // Somebody else has pressed its power button.
         if entry.life.state() == GuestState::Stopping && !entry.life.is_asked() {
             self.await_end(name);
@@ -385,7 +391,8 @@ impl State {
         entry.life.ended(exit, words.as_deref().filter(|_| exit != Exit::Unknown));
         let tokens = entry.link.take().map(|a| [Some(a.read), a.write, a.greeting]).into_iter().flatten().flatten();
         let dial = entry.dial.take().and_then(|dial| dial.timer);
-        for token in tokens.chain(dial).chain(entry.escalation.take()) {
+        let timers = [entry.escalation.take(), entry.launching.take(), entry.answer.take()];
+        for token in tokens.chain(dial).chain(timers.into_iter().flatten()) {
             self.loop_handle.remove(token);
         }
         let state = entry.life.state();

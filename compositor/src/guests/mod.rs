@@ -105,6 +105,10 @@ struct Entry {
     process: Option<(Process, RegistrationToken)>,
     /// Ends the process if it does not end by itself.
     escalation: Option<RegistrationToken>,
+    /// Ends the launcher if it does not become the guest.
+    launching: Option<RegistrationToken>,
+    /// Looks whether it has powered off.
+    answer: Option<RegistrationToken>,
 }
 
 impl Entry {
@@ -118,6 +122,8 @@ impl Entry {
             redial: None,
             process: None,
             escalation: None,
+            launching: None,
+            answer: None,
         }
     }
 }
@@ -164,9 +170,10 @@ impl Guests {
         self.options.places.disks_dir()
     }
 
-    /// One sentence for each file that cannot be used.
-    pub fn problems(&self) -> &[String] {
-        &self.problems
+    /// One sentence for each file that cannot be used, for a screen, which has no room for the folder that all are in.
+    pub fn problems(&self) -> Vec<String> {
+        let folder = format!("{}/", self.options.places.config.display());
+        self.problems.iter().map(|problem| problem.replace(&folder, "")).collect()
     }
 
     /// One sentence about a name that no usable guest has.

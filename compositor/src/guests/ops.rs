@@ -10,6 +10,7 @@ use phyllome_protocol::status::GuestState;
 use phyllome_protocol::text::printable;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::gate::Pass;
+use smithay::reexports::calloop::RegistrationToken;
 use std::time::{Duration, Instant};
 
 /// How long a guest may take to end after it was told to, before its phyllome-guest is killed.
@@ -90,6 +91,7 @@ impl State {
                 if let Some(entry) = self.guests.entries.get_mut(name) {
                     entry.life.not_asked();
                 }
+                self.set_timer(name, None, |entry| &mut entry.answer);
                 self.ask_guest(name, Request::Verb(verb), None).map(Awaited::Answer)
             }
         }
@@ -101,12 +103,31 @@ impl State {
         if let Some(entry) = self.guests.entries.get_mut(name) {
             entry.life.asked_to_power_off(Instant::now());
         }
-        self.after(answer, name, move |state, name| {
+        let timer = self.after(answer, name, move |state, name| {
             if let Some(entry) = state.guests.entries.get_mut(name) {
+                entry.answer = None;
                 entry.life.look(Instant::now(), answer);
             }
             state.guests_changed();
         });
+        self.set_timer(name, timer, |entry| &mut entry.answer);
+    }
+
+    /// Keeps a timer of a guest in the place of the former one, which is taken back: none wakes a shell that is at rest
+    /// for something that is over.
+    pub(super) fn set_timer(
+        &mut self,
+        name: &GuestName,
+        timer: Option<RegistrationToken>,
+        of: fn(&mut Entry) -> &mut Option<RegistrationToken>,
+    ) {
+        let former = match self.guests.entries.get_mut(name) {
+            Some(entry) => std::mem::replace(of(entry), timer),
+            None => timer,
+        };
+        if let Some(former) = former {
+            self.loop_handle.remove(former);
+        }
     }
 
     /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.
@@ -211,13 +232,15 @@ impl State {
 
     /// A launcher that waits too long is ended, and no later guest is given to one.
     fn watch_launcher(&mut self, name: &GuestName, patience: Duration) {
-        self.after(patience, name, |state, name| {
-            let process = state.guests.entries.get(name).and_then(|entry| entry.process.as_ref());
-            if let Some((process, _)) = process.filter(|(process, _)| process.is_launcher()) {
+        let timer = self.after(patience, name, |state, name| {
+            let Some(entry) = state.guests.entries.get_mut(name) else { return };
+            entry.launching = None;
+            if let Some((process, _)) = entry.process.as_ref().filter(|(process, _)| process.is_launcher()) {
                 let _ = process.kill();
                 state.guests.launcher = None;
             }
         });
+        self.set_timer(name, timer, |entry| &mut entry.launching);
     }
 
     /// The launcher has ended before it became the guest; whether the guest is started now all the same.
@@ -242,7 +265,10 @@ impl State {
     fn kill_guest(&mut self, name: &GuestName) -> Result<Awaited, String> {
         if let Some(entry) = self.guests.entries.get_mut(name) {
             entry.life.ending();
+            // It is not asked about any more.
+            entry.life.not_asked();
         }
+        self.set_timer(name, None, |entry| &mut entry.answer);
         let asked = self.ask_guest(name, Request::Verb(GuestVerb::Kill), None).is_ok();
         let grace = if asked { GRACE } else { Duration::ZERO };
         let timer = self.after(grace, name, |state, name| {
@@ -253,11 +279,7 @@ impl State {
                 let _ = process.kill();
             }
         });
-        let former =
-            self.guests.entries.get_mut(name).and_then(|entry| std::mem::replace(&mut entry.escalation, timer));
-        if let Some(former) = former {
-            self.loop_handle.remove(former);
-        }
+        self.set_timer(name, timer, |entry| &mut entry.escalation);
         Ok(Awaited::Ended(name.clone()))
     }
 }

@@ -1,8 +1,9 @@
 //! What is asked on the shell's control socket, and who hears the answer.
 
-use super::{Host, Line, Peer, name, refusal};
+use super::{Host, Line, PATIENCE, Peer, name, refusal, with_launcher};
+use crate::guests::life::tests::report;
 use phyllome_protocol::GuestVerb;
-use phyllome_protocol::control::{FromGuest, Request};
+use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::framing;
 use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
 use phyllome_protocol::status::{GuestState, Mode};
@@ -179,11 +180,51 @@ fn a_guest_that_ignores_its_power_button_is_silent_after_a_while_and_again_after
         assert!(!silent(&mut host), "not at once");
         let asked = work.asked(&mut host);
         work.line.send(&FromGuest::Done { id: asked.id });
-        work.report(state);
+        // As phyllome-guest says it of one that runs on.
+        let report = Report { unheeded: state == GuestState::Running, ..report(state) };
+        work.line.send(&FromGuest::Report(report));
         host.wait_state("work", state);
         host.wait("the shell to notice", silent);
         host.state.act(Verb::WaitLonger(name("work")), Asker::Face).unwrap();
         assert!(!silent(&mut host));
         host.wait("the shell to notice again", silent);
     }
+}
+
+#[test]
+fn a_guest_that_has_begun_anew_is_asked_about_no_more() {
+    let mut host = Host::new("exit 9");
+    host.start();
+    let mut work = Peer::of(&mut host, "work");
+    host.state.act(Verb::Guest(name("work"), GuestVerb::Shutdown), Asker::Face).unwrap();
+    let asked = work.asked(&mut host);
+    work.line.send(&FromGuest::Done { id: asked.id });
+    let entry = |host: &Host| {
+        let entry = &host.state.guests.entries[&name("work")];
+        (entry.life.is_asked(), entry.answer.is_some())
+    };
+    for (state, left) in [(GuestState::Stopping, (true, true)), (GuestState::Running, (false, false))] {
+        work.report(state);
+        host.wait_state("work", state);
+        assert_eq!(entry(&host), left);
+    }
+}
+
+#[test]
+fn no_timer_of_a_guest_outlives_what_it_was_set_for() {
+    let launcher = "while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"";
+    let mut host = with_launcher("exec sleep 100", launcher, PATIENCE);
+    let timers = |host: &Host| {
+        let entry = &host.state.guests.entries[&name("work")];
+        [entry.launching.is_some(), entry.answer.is_some(), entry.escalation.is_some()]
+    };
+    host.state.act(Verb::Guest(name("work"), GuestVerb::Start), Asker::Face).unwrap();
+    assert_eq!(timers(&host), [true, false, false]);
+    let _work = Peer::of(&mut host, "work");
+    assert_eq!(timers(&host), [false; 3], "it is no launcher any more");
+    host.state.await_end(&name("work"));
+    assert_eq!(timers(&host), [false, true, false]);
+    assert_eq!(host.ask(Command::Guest { verb: GuestVerb::Kill, name: name("work") }), Reply::Done);
+    host.wait_state("work", GuestState::Stopped);
+    assert_eq!(timers(&host), [false; 3]);
 }
