@@ -13,6 +13,8 @@
 //! and `class` decide purely.
 
 mod backing;
+#[cfg(feature = "test-doors")]
+pub mod bare;
 mod blob;
 mod blob_commands;
 mod chain;

@@ -8,6 +8,7 @@ mod compositor;
 mod monitor;
 mod picture;
 mod protocol;
+mod random;
 mod rig;
 mod scale;
 mod seat;

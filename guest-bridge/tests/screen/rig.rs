@@ -121,6 +121,11 @@ impl Rig {
         self.answers.clear();
     }
 
+    /// Where a device's words go.
+    pub fn to_screen(&self) -> mpsc::Sender<ToScreen> {
+        self.device.clone()
+    }
+
     pub async fn send(&self, message: ToScreen) {
         self.device.send(message).await.unwrap();
     }

@@ -42,6 +42,12 @@ pub const PARTS: &[Part] = &[
         ],
     },
     Part {
+        name: "pixels",
+        about: "thousands of guests that do anything in any order, seen pixel by pixel",
+        title: "guest-bridge (screen)",
+        tests: &["random::whatever_a_guest_does_no_stale_or_foreign_pixel_is_seen_and_none_outside"],
+    },
+    Part {
         name: "kills",
         about: "twenty deaths of the shell under drawing load",
         title: "kms",
