@@ -97,15 +97,15 @@ pub struct SharedBuffer {
 impl SharedBuffer {
     /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf
     /// cannot be mapped, or is not rows of pixels from the top.
-    pub fn reader(&self) -> io::Result<Reader<'_>> {
+    pub fn reader(&self) -> io::Result<PixelReader<'_>> {
         if let Some(memfd) = &self.memfd {
-            return Ok(Reader::File(memfd.as_fd()));
+            return Ok(PixelReader::File(memfd.as_fd()));
         }
         match self.dmabuf.as_ref().map(|dmabuf| (dmabuf.planes.as_slice(), dmabuf.modifier, dmabuf.bottom_up)) {
             Some(([plane], Dmabuf::LINEAR, false)) => {
                 let rows = u64::from(self.height.saturating_sub(1)) * u64::from(self.stride);
                 let bytes = rows + u64::from(self.width) * 4;
-                Mapping::new(plane.file.as_fd(), plane.offset.into(), bytes).map(Reader::Mapped)
+                DmabufMap::new(plane.file.as_fd(), plane.offset.into(), bytes).map(PixelReader::Mapped)
             }
             _ => Err(io::ErrorKind::Unsupported.into()),
         }
@@ -114,14 +114,14 @@ impl SharedBuffer {
 
 /// Reads a [`SharedBuffer`], which may change meanwhile.
 #[derive(Debug)]
-pub enum Reader<'a> {
+pub enum PixelReader<'a> {
     /// Through the kernel.
     File(BorrowedFd<'a>),
     /// A dmabuf, which can be read in no other way. Its pages stay there whatever the guest does.
-    Mapped(Mapping),
+    Mapped(DmabufMap),
 }
 
-impl Reader<'_> {
+impl PixelReader<'_> {
     /// Fills `bytes` from `offset` on.
     pub fn read_exact_at(&self, mut bytes: &mut [u8], mut offset: u64) -> io::Result<()> {
         let end = || io::Error::from(io::ErrorKind::UnexpectedEof);
@@ -152,14 +152,14 @@ impl Reader<'_> {
 
 /// A read-only map of a dmabuf, until it is dropped.
 #[derive(Debug)]
-pub struct Mapping {
+pub struct DmabufMap {
     start: NonNull<u8>,
     length: usize,
     /// Where the pixels begin.
     offset: usize,
 }
 
-impl Mapping {
+impl DmabufMap {
     fn new(file: BorrowedFd<'_>, offset: u64, bytes: u64) -> io::Result<Self> {
         let length = usize::try_from(offset.saturating_add(bytes)).map_err(io::Error::other)?;
         let offset = usize::try_from(offset).map_err(io::Error::other)?;
@@ -178,7 +178,7 @@ impl Mapping {
     }
 }
 
-impl Drop for Mapping {
+impl Drop for DmabufMap {
     fn drop(&mut self) {
         // SAFETY: exactly what `new` mapped; slices of it do not outlive `self`.
         let _ = unsafe { rustix::mm::munmap(self.start.as_ptr().cast(), self.length) };

@@ -236,19 +236,19 @@ impl Waits {
 
 /// Fences that wait; `T` is what answers one.
 #[derive(Debug)]
-pub struct Held<T> {
+pub struct HeldFences<T> {
     fences: Vec<(T, Waits, Instant)>,
     /// When the last one of a picture that nobody sees is due.
     last_unseen: Option<Instant>,
 }
 
-impl<T> Default for Held<T> {
+impl<T> Default for HeldFences<T> {
     fn default() -> Self {
         Self { fences: Vec::new(), last_unseen: None }
     }
 }
 
-impl<T> Held<T> {
+impl<T> HeldFences<T> {
     /// Holds a fence from now on, or gives it back to be answered at once. `period` is the time of one picture, if what
     /// nobody sees is to be drawn as fast as what is seen.
     pub fn hold(
@@ -265,9 +265,9 @@ impl<T> Held<T> {
         let due = match period.filter(|_| waits.unseen(lanes)) {
             Some(period) => {
                 // The time that the guest takes to draw is part of a picture's.
-                let due = self.last_unseen.map_or(now, |last| (last + period.min(SLOW)).max(now));
+                let due = self.last_unseen.map_or(now, |last| (last + period.min(SLOW)).max(now)).min(now + SLOW);
                 self.last_unseen = Some(due);
-                due.min(now + SLOW)
+                due
             }
             None => now + SLOW,
         };
@@ -339,7 +339,7 @@ mod tests {
     fn a_fence_is_answered_by_its_presentation_and_not_by_an_earlier_one() {
         let now = Instant::now();
         let mut lanes = [Lane::default()];
-        let mut held = Held::default();
+        let mut held = HeldFences::default();
         let first = lanes[0].flush(WHOLE);
         lanes[0].take();
         assert_eq!(held.hold('a', wait_for(first), &lanes, now, None), None);
@@ -358,7 +358,7 @@ mod tests {
     fn a_fence_that_nobody_presents_is_answered_by_the_slow_timer() {
         let now = Instant::now();
         let mut lanes = [Lane::default()];
-        let mut held = Held::default();
+        let mut held = HeldFences::default();
         let serial = lanes[0].flush(WHOLE);
         held.hold('a', wait_for(serial), &lanes, now, None);
         assert_eq!(held.deadline(), Some(now + SLOW));
@@ -372,8 +372,8 @@ mod tests {
         for (wanted, least, most) in [(Some(period), 58, 62), (None, 9, 11)] {
             let mut now = Instant::now();
             let mut lanes = [Lane::default()];
-            let mut held = Held::default();
-            let frame = |lanes: &mut [Lane; 1], held: &mut Held<char>, now: &mut Instant| {
+            let mut held = HeldFences::default();
+            let frame = |lanes: &mut [Lane; 1], held: &mut HeldFences<char>, now: &mut Instant| {
                 let serial = lanes[0].flush(WHOLE);
                 lanes[0].take();
                 // The guest's own time, which is no longer than a picture's.
@@ -406,7 +406,7 @@ mod tests {
     fn a_picture_that_goes_answers_its_fences_and_invented_serials_answer_none() {
         let now = Instant::now();
         let mut lanes = [Lane::default()];
-        let mut held = Held::default();
+        let mut held = HeldFences::default();
         let serial = lanes[0].flush(WHOLE);
         held.hold('a', wait_for(serial), &lanes, now, None);
         lanes[0].presented(u64::MAX);
@@ -419,7 +419,7 @@ mod tests {
     fn fences_beyond_the_bound_are_given_back() {
         let now = Instant::now();
         let mut lanes = [Lane::default()];
-        let mut held = Held::default();
+        let mut held = HeldFences::default();
         let serial = lanes[0].flush(WHOLE);
         for fence in 0..MAX_HELD {
             assert_eq!(held.hold(fence, wait_for(serial), &lanes, now, None), None);

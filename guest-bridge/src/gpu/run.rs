@@ -37,12 +37,12 @@ pub struct ThreeDOptions {
 }
 
 #[derive(Default)]
-struct Shown {
+struct Seen {
     pictures: BTreeMap<ScanoutId, Picture>,
     cursors: BTreeMap<ScanoutId, CursorImage>,
 }
 
-type SharedShown = Arc<Mutex<Shown>>;
+type SharedSeen = Arc<Mutex<Seen>>;
 
 /// Serves the device on `socket_path` (`--socket-path`, `--scanouts`, `--present-at-once`), with 3D by a renderer of
 /// its own for each frontend if there is a `three_d` (`--3d`, `--capset`), until standard input says `quit` or the
@@ -64,7 +64,7 @@ pub fn run_device(
     let listener =
         UnixListener::bind(socket_path).with_context(|| format!("cannot listen on {}", socket_path.display()))?;
     let report = SharedGpuReport::default();
-    let shown = SharedShown::default();
+    let shown = SharedSeen::default();
     let words = (report.clone(), shown.clone(), socket_path.to_owned());
     std::thread::Builder::new().name("words".to_owned()).spawn(move || {
         let (report, shown, path) = words;
@@ -99,7 +99,7 @@ fn serve(
     connection: UnixStream,
     screen: NullScreen,
     report: &SharedGpuReport,
-    shown: &SharedShown,
+    shown: &SharedSeen,
 ) -> anyhow::Result<()> {
     let (to_screen, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
     let device = spawn(config, renderer, connection, to_screen, report.clone()).context("cannot start the device")?;
@@ -109,16 +109,16 @@ fn serve(
     tracing::info!(?end, "the frontend has gone");
     // The thread ends with the channel, which has ended with the device.
     let _ = thread.join();
-    *lock(shown) = Shown::default();
+    *lock(shown) = Seen::default();
     Ok(())
 }
 
-fn lock(shown: &SharedShown) -> MutexGuard<'_, Shown> {
+fn lock(shown: &SharedSeen) -> MutexGuard<'_, Seen> {
     shown.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The screen that shows nothing: remembers pictures and cursors, and answers flushes if it is to.
-fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: NullScreen, shown: &SharedShown) {
+fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: NullScreen, shown: &SharedSeen) {
     while let Some(message) = messages.blocking_recv() {
         let mut shown = lock(shown);
         match message {
@@ -126,7 +126,7 @@ fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: 
             ToScreen::Scanout { id, picture: None } => drop(shown.pictures.remove(&id)),
             ToScreen::Cursor { id, image: Some(image) } => drop(shown.cursors.insert(id, image)),
             ToScreen::Cursor { id, image: None } => drop(shown.cursors.remove(&id)),
-            ToScreen::Reset => *shown = Shown::default(),
+            ToScreen::Reset => *shown = Seen::default(),
             ToScreen::Flush { id, serial, .. } if screen == NullScreen::PresentAtOnce => {
                 device.send(ToDevice::Presented { id, serial });
             }
@@ -136,7 +136,7 @@ fn watch(mut messages: mpsc::Receiver<ToScreen>, device: &DeviceSender, screen: 
 }
 
 /// Answers standard input's lines; `true` when it says `quit`.
-fn converse(report: &SharedGpuReport, shown: &SharedShown) -> bool {
+fn converse(report: &SharedGpuReport, shown: &SharedSeen) -> bool {
     for line in std::io::stdin().lock().lines() {
         let Ok(line) = line else { return false };
         let words: Vec<&str> = line.split_whitespace().collect();
@@ -174,13 +174,13 @@ fn scanout_id(text: &str) -> anyhow::Result<ScanoutId> {
     text.parse().ok().and_then(ScanoutId::new).context("a scanout is a number from 0 to 15")
 }
 
-fn dump_cursor(scanout: &str, path: &Path, shown: &SharedShown) -> anyhow::Result<()> {
+fn dump_cursor(scanout: &str, path: &Path, shown: &SharedSeen) -> anyhow::Result<()> {
     let id = scanout_id(scanout)?;
     let image = lock(shown).cursors.get(&id).cloned().with_context(|| format!("scanout {id:?} has no cursor"))?;
     std::fs::write(path, &*image.pixels).with_context(|| format!("cannot write {}", path.display()))
 }
 
-fn dump(scanout: &str, path: &Path, shown: &SharedShown) -> anyhow::Result<()> {
+fn dump(scanout: &str, path: &Path, shown: &SharedSeen) -> anyhow::Result<()> {
     let id = scanout_id(scanout)?;
     let picture = lock(shown).pictures.get(&id).cloned();
     let Picture { buffer, source } = picture.with_context(|| format!("scanout {id:?} shows nothing"))?;

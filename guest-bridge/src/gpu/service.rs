@@ -12,7 +12,7 @@ use super::class::Class;
 use super::device::Device;
 use super::memory::Memory;
 use super::outcome::{Outcome, Token};
-use super::pacing::{Held, SLOW, Waits};
+use super::pacing::{HeldFences, SLOW, Waits};
 use super::reporting::Reporting;
 use super::ring::{Ring, RingError};
 use super::shmem::{Answered, Channel};
@@ -79,7 +79,7 @@ pub struct Service {
     watched: [bool; QUEUES],
     pending: [bool; QUEUES],
     stopped: Option<Position>,
-    held: Held<Fence>,
+    held: HeldFences<Fence>,
     forwarded: HashMap<Token, Forwarded>,
     /// The control queue waits for the renderer to have room.
     blocked: bool,
@@ -115,7 +115,7 @@ impl Service {
             watched: [false; QUEUES],
             pending: [false; QUEUES],
             stopped: None,
-            held: Held::default(),
+            held: HeldFences::default(),
             forwarded: HashMap::new(),
             blocked: false,
             channel: None,

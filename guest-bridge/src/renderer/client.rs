@@ -74,7 +74,7 @@ pub enum Unsent {
 pub struct Off;
 
 /// Where renderers come from.
-enum Source {
+enum Origin {
     Launch(Launch),
     /// For tests: gives our end of a connection to a stand-in.
     Given(Box<dyn FnMut() -> io::Result<OwnedFd> + Send>),
@@ -95,7 +95,7 @@ struct Connection {
 
 /// Since when something is waited for; each begins anew when there is progress.
 #[derive(Debug, Default)]
-struct Waits {
+struct Clocks {
     start: Option<Instant>,
     answer: Option<Instant>,
     fence: Option<Instant>,
@@ -105,7 +105,7 @@ struct Waits {
 
 /// A renderer, from the holder's point of view the same one across restarts. Dropping it ends the process.
 pub struct Client {
-    source: Source,
+    source: Origin,
     patience: Patience,
     /// Holds what belongs to the present link.
     epoll: OwnedFd,
@@ -118,7 +118,7 @@ pub struct Client {
     driver: String,
     outgoing: Outgoing,
     incoming: Incoming,
-    waits: Waits,
+    waits: Clocks,
     /// A death that no turn has told yet.
     untold: Option<(Instant, String)>,
     deaths: Deaths,
@@ -172,7 +172,7 @@ impl Client {
 
     /// The same with other patience.
     pub fn start_with(launch: Launch, patience: Patience) -> io::Result<Starting> {
-        Self::from_source(Source::Launch(launch), patience)
+        Self::from_source(Origin::Launch(launch), patience)
     }
 
     /// For tests: a stand-in is the renderer. `connect` is called for each start and gives our end of a
@@ -181,10 +181,10 @@ impl Client {
         connect: impl FnMut() -> io::Result<OwnedFd> + Send + 'static,
         patience: Patience,
     ) -> io::Result<Starting> {
-        Self::from_source(Source::Given(Box::new(connect)), patience)
+        Self::from_source(Origin::Given(Box::new(connect)), patience)
     }
 
-    fn from_source(source: Source, patience: Patience) -> io::Result<Starting> {
+    fn from_source(source: Origin, patience: Patience) -> io::Result<Starting> {
         let mut client = Self {
             source,
             patience,
@@ -197,7 +197,7 @@ impl Client {
             driver: String::new(),
             outgoing: Outgoing::default(),
             incoming: Incoming::new(MAX_PLANES),
-            waits: Waits::default(),
+            waits: Clocks::default(),
             untold: None,
             deaths: Deaths::new(patience.deaths),
             tickets: 0,
@@ -210,8 +210,8 @@ impl Client {
 
     fn connect(&mut self, now: Instant) -> io::Result<()> {
         let (socket, process) = match &mut self.source {
-            Source::Given(connect) => (connect()?, None),
-            Source::Launch(launch) => {
+            Origin::Given(connect) => (connect()?, None),
+            Origin::Launch(launch) => {
                 let flags = SocketFlags::CLOEXEC;
                 let (here, there) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
                 (here, Some(Process::start(launch.clone(), there)?))
@@ -226,7 +226,7 @@ impl Client {
             None => epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?,
         }
         self.session = self.session.anew();
-        self.waits = Waits { start: Some(now), ..Waits::default() };
+        self.waits = Clocks { start: Some(now), ..Clocks::default() };
         self.link = Some(Connection { socket, begun: process.is_none(), process, blocked: false, closed: false });
         Ok(())
     }
@@ -439,7 +439,7 @@ impl Client {
         }
         self.deaths.record(now);
         self.outgoing.clear();
-        self.waits = Waits::default();
+        self.waits = Clocks::default();
         self.untold = None;
         let (tickets, fences) = self.session.abandon();
         events.push(RendererEvent::Died { why, tickets, fences });

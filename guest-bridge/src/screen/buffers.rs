@@ -29,7 +29,7 @@ const MAX_REFUSALS: u32 = 32;
 const KEPT_PER_SCANOUT: usize = 4;
 
 /// What a picture is shown with.
-pub(super) enum Shown {
+pub(super) enum BufferChoice {
     /// The guest's memory; the picture begins at this pixel of the buffer.
     Direct { buffer: wl_buffer::WlBuffer, at: (u32, u32), dmabuf: bool },
     /// The compositor has not answered yet.
@@ -49,7 +49,7 @@ enum Import {
     Refused,
 }
 
-struct Entry {
+struct Imported {
     shared: Weak<SharedBuffer>,
     import: Import,
     used: u64,
@@ -58,7 +58,7 @@ struct Entry {
 /// All that were made on one connection.
 #[derive(Default)]
 pub(super) struct Buffers {
-    entries: BTreeMap<Key, Entry>,
+    entries: BTreeMap<Key, Imported>,
     refusals: u32,
     refusals_in_a_row: u32,
     clock: u64,
@@ -80,7 +80,7 @@ const WAY_COPY: &str = "pictures are copied: the compositor does not know the gu
 
 impl Buffers {
     /// A buffer for this picture.
-    pub fn get(&mut self, picture: &Picture, globals: &Globals, qh: &QueueHandle<LinkState>) -> Shown {
+    pub fn get(&mut self, picture: &Picture, globals: &Globals, qh: &QueueHandle<LinkState>) -> BufferChoice {
         let (shown, way) = self.find(picture, globals, qh);
         if let Some(way) = way
             && self.told.insert(way)
@@ -96,10 +96,14 @@ impl Buffers {
         picture: &Picture,
         globals: &Globals,
         qh: &QueueHandle<LinkState>,
-    ) -> (Shown, Option<&'static str>) {
+    ) -> (BufferChoice, Option<&'static str>) {
         let shared = &picture.buffer;
         let whole = picture.source == (Rect { x: 0, y: 0, width: shared.width, height: shared.height });
-        let other = if shared.replaceable { (Shown::Never, Some(WAY_READ)) } else { (Shown::Copy, Some(WAY_COPY)) };
+        let other = if shared.replaceable {
+            (BufferChoice::Never, Some(WAY_READ))
+        } else {
+            (BufferChoice::Copy, Some(WAY_COPY))
+        };
         let Some(format) = formats::opaque(shared.fourcc) else { return self.other(shared, other) };
         let Some(part) = self.part(picture, whole || globals.viewporter.is_some()) else {
             return self.other(shared, other);
@@ -112,7 +116,7 @@ impl Buffers {
         let entry = self.entries.entry(key).or_insert_with(|| {
             let dmabuf = allow_dmabuf.then(|| import_dmabuf(shared, format, globals, key.0, qh)).flatten();
             let import = dmabuf.map_or(Import::Refused, Import::Waiting);
-            Entry { shared: Arc::downgrade(shared), import, used: 0 }
+            Imported { shared: Arc::downgrade(shared), import, used: 0 }
         });
         entry.used = self.clock;
         if let Import::Refused = entry.import {
@@ -133,16 +137,20 @@ impl Buffers {
         let shown = match &entry.import {
             Import::Ready { buffer, dmabuf } => {
                 let at = if part.is_none() { (picture.source.x, picture.source.y) } else { (0, 0) };
-                Shown::Direct { buffer: buffer.clone(), at, dmabuf: *dmabuf }
+                BufferChoice::Direct { buffer: buffer.clone(), at, dmabuf: *dmabuf }
             }
-            Import::Waiting(_) => Shown::Wait,
-            Import::Refused => Shown::Copy,
+            Import::Waiting(_) => BufferChoice::Wait,
+            Import::Refused => BufferChoice::Copy,
         };
         (shown, way)
     }
 
     /// What cannot be a buffer; the device hears of it.
-    fn other(&mut self, shared: &SharedBuffer, other: (Shown, Option<&'static str>)) -> (Shown, Option<&'static str>) {
+    fn other(
+        &mut self,
+        shared: &SharedBuffer,
+        other: (BufferChoice, Option<&'static str>),
+    ) -> (BufferChoice, Option<&'static str>) {
         if shared.replaceable {
             self.never.push_back(shared.id);
         }
@@ -209,7 +217,7 @@ impl Buffers {
     }
 }
 
-impl Entry {
+impl Imported {
     fn destroy(&self) {
         // An import under way destroys its params when the answer comes.
         if let Import::Ready { buffer, .. } = &self.import {

@@ -4,7 +4,7 @@
 //! surface is committed at most once per frame of its display, and a hidden one not at all.
 
 use super::ScanoutReport;
-use super::buffers::{Buffers, OwnBuffer, Shown};
+use super::buffers::{BufferChoice, Buffers, OwnBuffer};
 use super::geometry::{Configured, Scale, in_picture, surface_size};
 use super::globals::Globals;
 use super::link::LinkState;
@@ -279,17 +279,17 @@ impl Surface {
             self.damage.add_all();
         }
         let (buffer, at) = match buffers.get(&picture, globals, qh) {
-            Shown::Wait => return false,
-            Shown::Never => {
+            BufferChoice::Wait => return false,
+            BufferChoice::Never => {
                 // Until the next picture.
                 self.broken = true;
                 return false;
             }
-            Shown::Direct { buffer, at, dmabuf } => {
+            BufferChoice::Direct { buffer, at, dmabuf } => {
                 report.buffer = if dmabuf { "dmabuf" } else { "shm" };
                 (buffer, at)
             }
-            Shown::Copy => match self.copy_target((source.width, source.height), globals, qh) {
+            BufferChoice::Copy => match self.copy_target((source.width, source.height), globals, qh) {
                 Some(buffer) => (buffer, (0, 0)),
                 None => return false,
             },

@@ -31,7 +31,7 @@ const MAX_PICTURES: usize = 4;
 
 /// What is known of one resource.
 #[derive(Debug)]
-enum State {
+enum Given {
     /// The answer will be that to this.
     Asked(Token),
     /// A texture.
@@ -45,7 +45,7 @@ enum State {
 /// What is known of all that was shown.
 #[derive(Debug, Default)]
 pub(super) struct Exports {
-    known: HashMap<u32, (u64, State)>,
+    known: HashMap<u32, (u64, Given)>,
     next: u64,
 }
 
@@ -55,7 +55,7 @@ impl Exports {
         self.known.remove(&id);
     }
 
-    fn insert(&mut self, id: u32, state: State, shown: &[u32]) {
+    fn insert(&mut self, id: u32, state: Given, shown: &[u32]) {
         while self.known.len() >= MAX_EXPORTS {
             let idle = self.known.iter().filter(|(other, _)| !shown.contains(other));
             let Some(oldest) = idle.min_by_key(|(_, (order, _))| *order).map(|(&other, _)| other) else { break };
@@ -66,9 +66,9 @@ impl Exports {
     }
 
     /// Whether an answer to this was waited for.
-    fn awaits(&mut self, id: u32, token: Token) -> Option<&mut State> {
+    fn awaits(&mut self, id: u32, token: Token) -> Option<&mut Given> {
         let (_, state) = self.known.get_mut(&id)?;
-        matches!(state, State::Asked(asked) if *asked == token).then_some(state)
+        matches!(state, Given::Asked(asked) if *asked == token).then_some(state)
     }
 }
 
@@ -81,8 +81,8 @@ impl ThreeD {
             return Ok(());
         }
         let state = match self.client.send(&Request::Export(id), &[]) {
-            Ok(ticket) => State::Asked(self.answers.expect(ticket, Purpose::Export(id))),
-            Err(_) => State::Refused,
+            Ok(ticket) => Given::Asked(self.answers.expect(ticket, Purpose::Export(id))),
+            Err(_) => Given::Refused,
         };
         self.exports.insert(id, state, shown);
         Ok(())
@@ -94,12 +94,12 @@ impl ThreeD {
             return Err((Status::ErrInvalidParameter, Class::BlobImage));
         }
         match self.exports.known.get(&id) {
-            Some((_, State::Refused)) => Err((Status::ErrUnspec, Class::BlobKind)),
+            Some((_, Given::Refused)) => Err((Status::ErrUnspec, Class::BlobKind)),
             Some(_) => Ok(Outcome::Answer),
             None => {
                 let ticket = self.client.send(&Request::Map(id), &[]).map_err(unsent)?;
                 let (outcome, token) = self.expect(header, ticket, Purpose::Picture(id));
-                self.exports.insert(id, State::Asked(token), shown);
+                self.exports.insert(id, Given::Asked(token), shown);
                 Ok(outcome)
             }
         }
@@ -112,14 +112,14 @@ impl ThreeD {
 
     /// Whether it is not known yet what a resource can be shown with.
     pub fn is_asked(&self, id: u32) -> bool {
-        matches!(self.exports.known.get(&id), Some((_, State::Asked(_))))
+        matches!(self.exports.known.get(&id), Some((_, Given::Asked(_))))
     }
 
     /// What a resource is shown with, if the renderer has given it out.
     pub(super) fn given(&mut self, id: u32, image: Option<&Image>) -> Option<Arc<SharedBuffer>> {
         match (self.exports.known.get_mut(&id), image) {
-            (Some((_, State::Texture(buffer))), None) => Some(buffer.clone()),
-            (Some((_, State::Blob { file, size, pictures })), Some(image)) => {
+            (Some((_, Given::Texture(buffer))), None) => Some(buffer.clone()),
+            (Some((_, Given::Blob { file, size, pictures })), Some(image)) => {
                 if let Some((_, known)) = pictures.iter().find(|(known, _)| known == image) {
                     return Some(known.clone());
                 }
@@ -136,8 +136,8 @@ impl ThreeD {
     pub fn refuse(&mut self, buffer: u64) {
         let states = self.exports.known.values_mut().map(|(_, state)| state);
         for state in states {
-            if matches!(state, State::Texture(texture) if texture.id == buffer) {
-                *state = State::Refused;
+            if matches!(state, Given::Texture(texture) if texture.id == buffer) {
+                *state = Given::Refused;
             }
         }
     }
@@ -153,26 +153,26 @@ impl ThreeD {
         let Ok(what) = resources.texture(id).map(|texture| texture.what) else { return };
         let Some(state) = self.exports.awaits(id, token) else { return };
         *state = match of_texture((what.width, what.height), &export, files) {
-            Some(buffer) => State::Texture(Arc::new(buffer)),
+            Some(buffer) => Given::Texture(Arc::new(buffer)),
             None => {
                 tracing::debug!(
                     ?export,
                     "a texture was given out that is not the one that was asked for; it is read back"
                 );
-                State::Refused
+                Given::Refused
             }
         };
     }
 
     pub(super) fn picture_given(&mut self, id: u32, token: Token, file: OwnedFd, size: u64) {
         if let Some(state) = self.exports.awaits(id, token) {
-            *state = State::Blob { file, size, pictures: Vec::new() };
+            *state = Given::Blob { file, size, pictures: Vec::new() };
         }
     }
 
     pub(super) fn export_refused(&mut self, id: u32, token: Token, resources: &Resources) {
         let Some(state) = self.exports.awaits(id, token) else { return };
-        *state = State::Refused;
+        *state = Given::Refused;
         if matches!(resources.get(id), Ok(Resource::HostBlob(_))) {
             self.answers.push(ThreeDEvent::Unshowable(id));
         }
