@@ -2,43 +2,37 @@
 //! text of their keys.
 //!
 //! Worked out anew for each key, from the seat's keymap, the locks of its keyboard and the keys that are down: nothing
-//! is kept that could go wrong. That keyboard hears of a face's keys as of a guest's, so that a lock that is pressed in
-//! either counts in both. Characters that control something are no text.
+//! is kept that could go wrong. That keyboard hears of a face's keys as of a guest's, but its locks begin anew when it
+//! goes from one to the other. Characters that control something are no text.
 
 use crate::State;
 use phyllome_trusted::codes;
 use smithay::input::keyboard::{Keycode, SerializedMods, xkb};
 
 impl State {
-    /// The key (evdev code) that a face takes this one for: letters are where the keymap has them.
-    pub(crate) fn key_by_cap(&mut self, code: u32) -> u32 {
-        let keyboard = self.protocols.seat.keyboard();
-        let layout = keyboard.modifier_state().serialized.layout_effective;
-        keyboard.with_xkb_state(self, |context| {
-            let Ok(xkb) = context.xkb().lock() else { return code };
-            // SAFETY: nothing is made of the keymap here that could outlive `xkb`, which owns it.
-            by_cap(unsafe { xkb.keymap() }, layout, code)
-        })
-    }
-
-    /// A key (evdev code) goes to a face while these keys are down. What its press types; empty if that is nothing.
-    pub(crate) fn type_key(&mut self, code: u32, pressed: bool, down: impl IntoIterator<Item = u32> + Clone) -> String {
+    /// A key (evdev code) goes to a face while these keys are down. The key that the face takes it for, and what its
+    /// press types; empty if that is nothing.
+    pub(crate) fn type_key(
+        &mut self,
+        code: u32,
+        pressed: bool,
+        down: impl IntoIterator<Item = u32> + Clone,
+    ) -> (u32, String) {
         self.key_for_nobody(code, pressed);
-        if !pressed {
-            return String::new();
-        }
         let keyboard = self.protocols.seat.keyboard();
         let locks = keyboard.modifier_state().serialized;
         keyboard.with_xkb_state(self, |context| {
-            let Ok(xkb) = context.xkb().lock() else { return String::new() };
+            let Ok(xkb) = context.xkb().lock() else { return (code, String::new()) };
             // SAFETY: what is made of the keymap here is dropped before `xkb`, which owns it.
-            text(unsafe { xkb.keymap() }, locks, code, down.clone())
+            let keymap = unsafe { xkb.keymap() };
+            let typed = if pressed { text(keymap, locks, code, down.clone()) } else { String::new() };
+            (by_cap(keymap, locks.layout_effective, code), typed)
         })
     }
 }
 
-/// The key (evdev code) whose cap this one has: where a face says K, the key counts that types k, wherever that is.
-/// The letters are those of the layout that is in use, or of the first that has Latin ones (a Cyrillic keyboard has them
+/// The key (evdev code) whose cap this one has: where a face says K, the key counts that types k, wherever that is. The
+/// letters are those of the layout that is in use, or of the first that has Latin ones (a Cyrillic keyboard has them
 /// printed beside its own); without any such layout they are where a US keyboard has them. 0 for a key in a letter's
 /// place that has no letter on it; a key in another place that has none is itself.
 fn by_cap(keymap: &xkb::Keymap, layout: u32, code: u32) -> u32 {
@@ -101,7 +95,8 @@ mod tests {
         assert_eq!(places("fr", "", 0), us);
         assert_eq!(places("us", "dvorak", 0), [[47], [20], [38], [39], [19], [24]].map(Vec::from));
         let fr = keymap("fr", "");
-        // The key labelled A is where a US keyboard has Q, the one labelled M right of L; in M's place there is a comma.
+        // The key labelled A is where a US keyboard has Q, the one labelled M right of L; in M's place there is a
+        // comma.
         assert_eq!([16, 39, 50, 51].map(|code| by_cap(&fr, 0, code)), [30, 50, 0, 51]);
     }
 
