@@ -10,10 +10,16 @@ use phyllome_protocol::keys;
 
 pub use phyllome_trusted::chord_keys::{Begins, ChordConfig, ChordName, HostKey, HostPart, Keys, NAMES};
 
-const KNOWN: &[&str] = &[
-    "host", "panel", "next", "previous", "awake", "slot_1", "slot_2", "slot_3", "slot_4", "slot_5", "slot_6", "slot_7",
-    "slot_8", "slot_9",
-];
+/// The keys of the table: the host key's, and every chord's.
+const KNOWN: [&str; NAMES.len() + 1] = {
+    let mut known = ["host"; NAMES.len() + 1];
+    let mut at = 0;
+    while at < NAMES.len() {
+        known[at + 1] = NAMES[at].0;
+        at += 1;
+    }
+    known
+};
 const PARTS: [(&str, HostPart); 8] = [
     ("super", HostPart::Super),
     ("ctrl", HostPart::Ctrl),
@@ -39,7 +45,7 @@ const LAST: u32 = 0x2ff;
 
 /// Decodes `[chords]`.
 pub(crate) fn decode(root: &Table) -> Result<ChordConfig, ConfigError> {
-    let Some(table) = root.table("chords", KNOWN)? else { return Ok(ChordConfig::default()) };
+    let Some(table) = root.table("chords", &KNOWN)? else { return Ok(ChordConfig::default()) };
     let host = table.get("host").map(|value| host(&value)).transpose()?;
     let host = host.unwrap_or(ChordConfig::default().host);
     let mut chords: Vec<(ChordName, Keys)> = Vec::new();
@@ -228,7 +234,7 @@ mod tests {
             ("host = \"super+super\"", "line 2, chords.host: “super+super” is one key twice"),
             (
                 "lock = \"host+l\"",
-                "line 2, chords.lock: this key is unknown; allowed here: host, panel, next, previous, awake",
+                "line 2, chords.lock: this key is unknown; allowed here: host, slot_1, slot_2, slot_3,",
             ),
             ("panel = 1", "line 2, chords.panel: this is an integer; use host, or ctrl+alt, then shift or not"),
         ] {
