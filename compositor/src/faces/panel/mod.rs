@@ -152,8 +152,9 @@ fn act(code: u32, guest: &GuestView, now: Instant) -> Reply {
             return Reply::Verbs(vec![Verb::Show(name.clone()), Verb::Guest(name, GuestVerb::Start)]);
         }
         codes::S if alive => GuestVerb::Shutdown,
-        codes::P if guest.state == GuestState::Running => GuestVerb::Pause,
         codes::P if guest.state == GuestState::Paused => GuestVerb::Resume,
+        // One that ignores its power button may be paused like any other.
+        codes::P if alive => GuestVerb::Pause,
         codes::K if alive => GuestVerb::Kill,
         codes::R if alive => GuestVerb::Restart,
         _ => return Reply::Nothing,
