@@ -1,7 +1,8 @@
 //! Guests as the shell knows them: defined in files, running, or both; started, adopted, watched and told what to do.
 //!
 //! Who a guest is comes from the folder whose socket is dialled, never from what is said there. [`life`] and [`view`]
-//! are pure, [`link`], [`process`] and [`watch`] act without a loop, [`drive`] joins them to the shell's loop.
+//! are pure, [`link`], [`process`] and [`watch`] act without a loop, [`finding`] and [`drive`] join them to the shell's
+//! loop.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
@@ -9,6 +10,7 @@ mod awaited;
 mod definitions;
 mod drive;
 mod files;
+mod finding;
 pub mod life;
 pub mod link;
 mod ops;

@@ -2,7 +2,7 @@
 
 use super::Awaited;
 use super::Entry;
-use super::drive::APPEARING;
+use super::finding::APPEARING;
 use super::process::{Launcher, Process, last_words};
 use crate::State;
 use phyllome_protocol::control::Request;
