@@ -39,6 +39,23 @@ fn a_file_that_comes_is_a_guest_at_once_and_one_that_goes_is_none() {
 }
 
 #[test]
+fn what_a_link_in_the_folder_leads_to_is_taken_up_like_a_file() {
+    let mut host = Host::started("exit 9");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let file = elsewhere.path().join("guest");
+    let write = |slot| std::fs::write(&file, format!("profile = \"linux\"\nslot = {slot}\n")).unwrap();
+    write(5);
+    std::os::unix::fs::symlink(&file, host.folder.path().join("guests/new.toml")).unwrap();
+    host.wait("the new guest", |host| host.slot("new") == Slot::new(5));
+    write(6);
+    host.wait("its other slot", |host| host.slot("new") == Slot::new(6));
+    std::fs::remove_file(&file).unwrap();
+    host.wait("its end", |host| host.state.shell.guest(&name("new")).is_none());
+    write(7);
+    host.wait("the guest again", |host| host.slot("new") == Slot::new(7));
+}
+
+#[test]
 fn the_folder_itself_may_come_and_go() {
     let mut host = Host::started("exit 9");
     let guests = host.folder.path().join("guests");
