@@ -8,7 +8,8 @@
 //! ```
 //! A fence never waits longer than [`SLOW`], whether a screen answers or not, and at most [`MAX_HELD`] wait at one
 //! time. Of a picture that nobody sees, which is one that was not presented in that time, it may be given a shorter
-//! time: that of one picture of its display.
+//! time: that of one picture of its display. Each scanout has a pace of its own, and one flush that is on several goes
+//! by those of them that somebody sees.
 
 use crate::damage::Damage;
 use crate::frames::Rect;
@@ -212,20 +213,22 @@ impl Waits {
     /// For nothing.
     pub const NOTHING: Self = Self([0; LANES]);
 
-    /// Waits for this serial too.
+    /// Waits for this serial too; those of a flush begin at 1.
     pub fn add(&mut self, scanout: usize, serial: u64) {
         if let Some(wait) = self.0.get_mut(scanout) {
             *wait = serial;
         }
     }
 
+    /// Whether nothing is left to wait for: what nobody sees holds up nothing that somebody does.
     fn over(&self, lanes: &[Lane]) -> bool {
-        lanes.iter().zip(self.0).all(|(lane, serial)| lane.done >= serial)
+        let is_seen = !self.unseen(lanes);
+        lanes.iter().zip(self.0).all(|(lane, serial)| lane.done >= serial || (is_seen && lane.unseen))
     }
 
-    /// Whether nobody sees any of what it still waits for.
+    /// Whether nobody sees any of what it is about.
     fn unseen(&self, lanes: &[Lane]) -> bool {
-        lanes.iter().zip(self.0).all(|(lane, serial)| lane.done >= serial || lane.unseen)
+        lanes.iter().zip(self.0).all(|(lane, serial)| serial == 0 || lane.unseen)
     }
 
     /// The scanouts that it waits for.
@@ -238,13 +241,13 @@ impl Waits {
 #[derive(Debug)]
 pub struct HeldFences<T> {
     fences: Vec<(T, Waits, Instant)>,
-    /// When the last one of a picture that nobody sees is due.
-    last_unseen: Option<Instant>,
+    /// When the last one of a picture that nobody sees is due, by scanout.
+    last_unseen: [Option<Instant>; LANES],
 }
 
 impl<T> Default for HeldFences<T> {
     fn default() -> Self {
-        Self { fences: Vec::new(), last_unseen: None }
+        Self { fences: Vec::new(), last_unseen: [None; LANES] }
     }
 }
 
@@ -265,8 +268,13 @@ impl<T> HeldFences<T> {
         let due = match period.filter(|_| waits.unseen(lanes)) {
             Some(period) => {
                 // The time that the guest takes to draw is part of a picture's.
-                let due = self.last_unseen.map_or(now, |last| (last + period.min(SLOW)).max(now)).min(now + SLOW);
-                self.last_unseen = Some(due);
+                let last = waits.scanouts().filter_map(|scanout| *self.last_unseen.get(scanout)?).max();
+                let due = last.map_or(now, |last| (last + period.min(SLOW)).max(now)).min(now + SLOW);
+                for scanout in waits.scanouts() {
+                    if let Some(last) = self.last_unseen.get_mut(scanout) {
+                        *last = Some(due);
+                    }
+                }
                 due
             }
             None => now + SLOW,

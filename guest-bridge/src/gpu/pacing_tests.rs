@@ -100,6 +100,67 @@ fn what_nobody_sees_is_paced_by_its_display_where_that_is_wanted_until_somebody_
     }
 }
 
+/// A guest that draws on two heads: each picture is flushed when the fence of the last one of its head is answered.
+/// The first head is seen by a screen that presents 60 a second, the second one by nobody. How many pictures each
+/// draws in a second; `one`: both are one picture.
+fn pictures_of_two_heads(one: bool, first_is_seen: bool, period: Option<Duration>) -> [u32; 2] {
+    const FRAME: Duration = Duration::from_micros(16_667);
+    let start = Instant::now();
+    let mut lanes = [Lane::default(), Lane::default()];
+    let mut held = HeldFences::default();
+    let mut waiting = [false; 2];
+    let mut drawn = [0; 2];
+    for tick in 0..4000 {
+        let now = start + Duration::from_micros(500) * tick;
+        // The first second is for finding out that nobody looks.
+        let counts = tick >= 2000;
+        for (head, waiting) in waiting.iter_mut().enumerate().take(if one { 1 } else { 2 }) {
+            if *waiting {
+                continue;
+            }
+            let mut waits = Waits::NOTHING;
+            for (lane, of) in lanes.iter_mut().enumerate().filter(|(lane, _)| one || *lane == head) {
+                waits.add(lane, of.flush(WHOLE));
+                of.take();
+                drawn[lane] += u32::from(counts);
+            }
+            *waiting = held.hold(head, waits, &lanes, now, period).is_none();
+        }
+        let frames = |time: Instant| (time - start).as_micros() / FRAME.as_micros();
+        if first_is_seen && tick > 0 && frames(now) > frames(now - Duration::from_micros(500)) {
+            lanes[0].presented(lanes[0].sent);
+        }
+        for head in held.release(&mut lanes, now) {
+            waiting[head] = false;
+        }
+    }
+    drawn
+}
+
+#[test]
+fn each_head_has_a_pace_of_its_own_whichever_is_seen() {
+    let around = |rates: [u32; 2], wanted: [u32; 2]| {
+        let near = rates.iter().zip(wanted).all(|(rate, wanted)| rate.abs_diff(wanted) <= 2);
+        assert!(near, "{rates:?} pictures in a second, not {wanted:?}");
+    };
+    let full = Some(Duration::from_micros(16_667));
+    around(pictures_of_two_heads(false, true, None), [60, 10]);
+    around(pictures_of_two_heads(false, true, full), [60, 60]);
+    around(pictures_of_two_heads(false, false, full), [60, 60]);
+    around(pictures_of_two_heads(false, false, None), [10, 10]);
+}
+
+#[test]
+fn one_picture_on_two_heads_goes_by_the_head_that_is_seen() {
+    let full = Some(Duration::from_micros(16_667));
+    for (first_is_seen, period, least, most) in
+        [(true, None, 58, 62), (true, full, 58, 62), (false, None, 9, 11), (false, full, 58, 62)]
+    {
+        let drawn = pictures_of_two_heads(true, first_is_seen, period);
+        assert!(drawn.iter().all(|rate| (least..=most).contains(rate)), "{drawn:?} pictures in a second");
+    }
+}
+
 #[test]
 fn a_picture_that_goes_answers_its_fences_and_invented_serials_answer_none() {
     let now = Instant::now();
