@@ -15,12 +15,33 @@ use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestVerb, keys};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 /// Most keys of one `send-keys`.
 const MAX_KEYS: usize = 16;
+/// A variable for tests: a guest's time to react to its power button, in milliseconds.
+#[cfg(any(test, feature = "test-doors"))]
+const REACTION_MS: &str = "PHYLLOME_TEST_REACTION_MS";
 
 /// Requests that QEMU may have to answer at a time.
 const MAX_REQUESTS: usize = 32;
+
+/// How long a guest may take to power off; tests of one that ignores its button say so.
+#[cfg(any(test, feature = "test-doors"))]
+fn reaction() -> Duration {
+    reaction_for(std::env::var(REACTION_MS).ok())
+}
+
+/// How long a guest may take to power off.
+#[cfg(not(any(test, feature = "test-doors")))]
+fn reaction() -> Duration {
+    REACTION
+}
+
+#[cfg(any(test, feature = "test-doors"))]
+fn reaction_for(milliseconds: Option<String>) -> Duration {
+    milliseconds.and_then(|text| text.parse().ok()).map_or(REACTION, Duration::from_millis)
+}
 
 /// When a request is answered.
 pub(super) enum Answered {
@@ -82,7 +103,7 @@ impl Supervisor {
             Carry::Qmp(commands) | Carry::Press(commands) => commands,
         };
         if pressed {
-            self.act(Action::LookLater(REACTION));
+            self.act(Action::LookLater(reaction()));
         }
         self.tell_qemu(commands, asker)?;
         Ok(Answered::Later)
@@ -143,5 +164,18 @@ impl Supervisor {
         codes.iter().map(press(true)).for_each(|event| self.input.push(event));
         codes.iter().rev().map(press(false)).for_each(|event| self.input.push(event));
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_has_half_a_minute_to_power_off_unless_a_test_says_otherwise() {
+        assert_eq!(REACTION, Duration::from_secs(30));
+        for (said, time) in [(None, REACTION), (Some("soon"), REACTION), (Some("500"), Duration::from_millis(500))] {
+            assert_eq!(reaction_for(said.map(str::to_owned)), time, "{said:?}");
+        }
     }
 }
