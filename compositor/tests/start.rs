@@ -75,6 +75,23 @@ fn without_a_runtime_folder_it_says_what_to_do() {
 }
 
 #[test]
+fn a_shell_whose_words_nobody_can_take_runs_all_the_same() {
+    let folder = private_folder();
+    // Something to say at once.
+    std::fs::create_dir_all(folder.path().join(".config/phyllome/guests")).unwrap();
+    std::fs::write(folder.path().join(".config/phyllome/guests/bad.toml"), "?").unwrap();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut child = command(folder.path()).stderr(full).spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while std::os::unix::net::UnixStream::connect(folder.path().join("phyllome/shell.sock")).is_err() {
+        assert_eq!(child.try_wait().unwrap(), None, "it has ended");
+        assert!(Instant::now() < deadline, "it does not listen");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert!(terminate(&mut child).success());
+}
+
+#[test]
 fn a_runtime_folder_that_others_may_enter_is_refused() {
     let folder = private_folder();
     set_mode(folder.path(), 0o755);

@@ -133,6 +133,15 @@ fn a_crash_brings_the_shell_back_at_once() {
 }
 
 #[test]
+fn a_session_whose_words_nobody_can_take_brings_the_shell_back_all_the_same() {
+    let place = Place::new("[ $(wc -l < starts) = 1 ] && kill -SEGV $$; exit 0");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = place.command().stderr(full).status().unwrap();
+    assert!(status.success(), "{status:?}");
+    assert_eq!(place.lines("starts").len(), 2);
+}
+
+#[test]
 fn three_crashes_bring_it_back_with_a_message_and_a_fourth_ends_the_session() {
     let place = Place::new("kill -11 $$");
     let (status, said) = place.run(&[]);

@@ -3,11 +3,12 @@
 //!
 //! Everything that arrives over a socket is hostile until it has passed through here: lines are bounded, names are
 //! checked when they are parsed, unknown messages are errors and never panics, text is made printable ([`text`]). The
-//! crate does no I/O but `sendmsg`/`recvmsg` on a socket that it is handed, the checks of the runtime folder, and what
-//! a program does at its start.
+//! crate does no I/O but `sendmsg`/`recvmsg` on a socket that it is handed, the checks of the runtime folder, what a
+//! program does at its start, and lines on standard error.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
+pub mod complaint;
 pub mod control;
 pub mod framing;
 pub mod ids;
@@ -19,5 +20,6 @@ pub mod status;
 pub mod text;
 pub mod verb;
 
+pub use complaint::complain;
 pub use ids::{GuestName, ScanoutId, Slot};
 pub use verb::GuestVerb;

@@ -14,10 +14,10 @@ use phyllome_guest_bridge::machine::graphics;
 use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
 use phyllome_guest_bridge::machine::supervisor::{self, Options};
 use phyllome_guest_bridge::machine::transport;
-use phyllome_protocol::GuestName;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
 use phyllome_protocol::status::GuestState;
+use phyllome_protocol::{GuestName, complain};
 use std::ffi::OsStr;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -98,7 +98,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             // `{:#}` keeps the causes on the same line.
-            eprintln!("error: {error:#}");
+            complain(format_args!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
@@ -149,7 +149,7 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Du
     start_log(&places.logs_dir(&name).join("bridge.log"));
     let executor = tokio::runtime::Builder::new_current_thread().enable_all().build().context("cannot start")?;
     // A shell reads it from the control socket.
-    let notice: fn(&str) = if control_only { |_| {} } else { |sentence| eprintln!("note: {sentence}") };
+    let notice: fn(&str) = if control_only { |_| {} } else { |sentence| complain(format_args!("note: {sentence}")) };
     let options = Options { definition, file, places, runtime, size, window, patience, awaited: control_only, notice };
     let work = tokio::task::LocalSet::new();
     let ending = executor.block_on(work.run_until(supervisor::run(options)));
@@ -179,7 +179,8 @@ fn start_log(path: &Path) {
     let log = match BoundedLog::open(path) {
         Ok(log) => SharedLog::new(log),
         Err(error) => {
-            eprintln!("warning: cannot write {}: {error}; the guest runs without a log", path.display());
+            let path = path.display();
+            complain(format_args!("warning: cannot write {path}: {error}; the guest runs without a log"));
             return;
         }
     };
@@ -199,7 +200,7 @@ fn print_command_line(which: &Which) -> anyhow::Result<ExitCode> {
     match disks::look(&definition) {
         Ok(images) => host.images = images,
         // Where the images lie on another computer, or are still to be made, the line is wanted all the same.
-        Err(why) => eprintln!("note: {why}"),
+        Err(why) => complain(format_args!("note: {why}")),
     }
     let accel = if definition.machine.accel == Wish::Tcg { Accel::Tcg } else { Accel::Kvm };
     let line = command_line(&definition, &host, accel)?;

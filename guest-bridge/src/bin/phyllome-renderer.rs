@@ -12,6 +12,7 @@ use phyllome_guest_bridge::cage::tries::{self, Stage};
 use phyllome_guest_bridge::cage::{self, Limits, Needs, Plan};
 use phyllome_guest_bridge::renderer::server::{self, End, LIBRARY, Options, Wishes};
 use phyllome_guest_bridge::renderer::wire::SOCKET;
+use phyllome_protocol::complain;
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -54,7 +55,7 @@ fn main() -> ExitCode {
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }

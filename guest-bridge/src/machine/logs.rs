@@ -73,7 +73,7 @@ impl Write for BoundedLog {
     }
 }
 
-/// A log that several writers share, for tracing.
+/// A log that several writers share, for tracing. It never fails: what a full disk does not take is lost.
 #[derive(Clone, Debug)]
 pub struct SharedLog(Arc<Mutex<BoundedLog>>);
 
@@ -86,10 +86,11 @@ impl SharedLog {
 
 impl Write for SharedLog {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self.0.lock() {
+        let written = match self.0.lock() {
             Ok(mut log) => log.write(bytes),
             Err(poisoned) => poisoned.into_inner().write(bytes),
-        }
+        };
+        Ok(written.unwrap_or(bytes.len()))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -164,6 +165,12 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!(sizes <= 2000, "{sizes}");
         assert!(std::fs::read_to_string(&path).unwrap().ends_with("last\n"));
+    }
+
+    #[test]
+    fn what_a_full_disk_does_not_take_is_lost_and_no_error() {
+        let mut log = SharedLog::new(BoundedLog::open(Path::new("/dev/full")).unwrap());
+        assert_eq!(log.write(b"a line\n").unwrap(), 7);
     }
 
     #[test]

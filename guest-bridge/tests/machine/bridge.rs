@@ -132,22 +132,27 @@ impl Bridge {
     /// The same with a change to the command.
     pub fn start_with(name: &str, text: &str, change: impl FnOnce(&mut Command)) -> Self {
         let mut bridge = Self::prepare(name, text);
-        let mut command = bridge.command();
-        change(&mut command);
-        bridge.spawn(command);
+        bridge.restart_with(change);
         bridge
     }
 
-    /// Starts it again after its end.
+    /// Starts it, or starts it again after its end.
     pub fn restart(&mut self) {
+        self.restart_with(|_| {});
+    }
+
+    /// The same with a change to the command.
+    pub fn restart_with(&mut self, change: impl FnOnce(&mut Command)) {
         if let Some(mut child) = self.child.take() {
             child.wait().unwrap();
         }
-        self.spawn(self.command());
+        let mut command = self.command();
+        change(&mut command);
+        self.spawn(command);
     }
 
     fn spawn(&mut self, mut command: Command) {
-        self.child = Some(command.stderr(Stdio::piped()).spawn().unwrap());
+        self.child = Some(command.spawn().unwrap());
         self.control = None;
         let mut control = None;
         // A socket that a dead process left behind does not answer.
@@ -170,7 +175,8 @@ impl Bridge {
     /// phyllome-guest with these arguments in this host.
     pub fn program(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_phyllome-guest"));
-        command.args(args).arg("--config").arg(self.path().join("config")).stdin(Stdio::null());
+        command.args(args).arg("--config").arg(self.path().join("config"));
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
         for (variable, folder) in
             [("XDG_RUNTIME_DIR", "run"), ("XDG_DATA_HOME", "data"), ("XDG_STATE_HOME", "state"), ("HOME", "home")]
         {
@@ -276,7 +282,7 @@ impl Bridge {
             status.is_some()
         });
         let mut stderr = String::new();
-        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        child.stderr.take().map(|mut pipe| pipe.read_to_string(&mut stderr).unwrap());
         (status.unwrap().code(), stderr)
     }
 

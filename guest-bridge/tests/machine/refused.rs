@@ -96,6 +96,22 @@ fn more_memory_than_there_is_and_a_path_that_is_too_long_are_told_before_anythin
 }
 
 #[test]
+fn a_guest_runs_though_the_disk_of_its_logs_is_full_and_what_it_prints_is_lost() {
+    let mut bridge = Bridge::prepare("work", QUIET);
+    std::fs::create_dir_all(bridge.state_folder()).unwrap();
+    for log in ["bridge.log", "qemu.log", "serial.log"] {
+        std::os::unix::fs::symlink("/dev/full", bridge.state_folder().join(log)).unwrap();
+    }
+    bridge.restart_with(|command| {
+        command.stderr(std::fs::File::options().write(true).open("/dev/full").unwrap());
+    });
+    running(&mut bridge);
+    bridge.ask(Request::Verb(GuestVerb::Restart)).unwrap();
+    bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();
+    assert_eq!(bridge.wait().0, Some(0));
+}
+
+#[test]
 fn a_guest_is_given_an_id_once_and_a_copy_of_its_file_is_refused() {
     let mut bridge = Bridge::start("work", &format!("# mine\n{QUIET}"));
     running(&mut bridge);

@@ -13,6 +13,7 @@ use phyllome_compositor::outputs::RendererKind;
 use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, event_loop, guests};
 use phyllome_config::{Places, load_all};
+use phyllome_protocol::complain;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
 use phyllome_trusted::gate::{Asker, Verb};
@@ -221,7 +222,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     state.stop_control();
     state.detach_all_clients();
     if let Err(error) = ended {
-        eprintln!("phyllome-shell: the event loop failed: {error}");
+        complain(format_args!("phyllome-shell: the event loop failed: {error}"));
         return Ok(ExitCode::from(FAILED));
     }
     Ok(ExitCode::SUCCESS)
@@ -235,7 +236,7 @@ fn probe_egl() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(sentence) => {
-            eprintln!("{sentence}");
+            complain(sentence);
             ExitCode::from(1)
         }
     }
@@ -252,6 +253,8 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // They would go to the same place, and end the shell where that is full or gone.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false)
         .init();
@@ -261,7 +264,7 @@ fn main() -> ExitCode {
     match run(&options) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("phyllome-shell: {error:#}");
+            complain(format_args!("phyllome-shell: {error:#}"));
             ExitCode::from(1)
         }
     }

@@ -22,6 +22,7 @@ use super::packets::{Incoming, Outgoing, Received};
 use super::wire::{self, Event, Request};
 use crate::halt_poll::HaltPoll;
 use event_queue::EventQueue;
+use phyllome_protocol::complain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use state::{Broken, Reply, State};
@@ -159,7 +160,7 @@ fn start(options: Options, event_queue: &Arc<EventQueue>) -> Result<(State, Wish
         lacks.push("no native contexts: this virglrenderer has none for the GPU's driver".into());
     }
     for lack in &lacks {
-        eprintln!("{lack}");
+        complain(lack);
         event_queue.push(&Event::Lacks(shorten(lack, MAX_LACK)), Vec::new());
     }
     event_queue.push(&Event::Ready { driver: shorten(&virgl.driver(), MAX_DRIVER) }, Vec::new());

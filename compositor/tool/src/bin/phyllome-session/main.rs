@@ -13,6 +13,7 @@ mod systemd;
 
 use console::Console;
 use environment::Line;
+use phyllome_protocol::complain;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
 use policy::{Ending, GAVE_UP, Policy, Start, Step};
@@ -122,7 +123,8 @@ fn run_shell(
             let _ = pidfd_send_signal(&pidfd, signal);
             killed_at.get_or_insert_with(|| Instant::now() + GRACE);
         } else if killed_at.is_some_and(|at| at <= Instant::now()) {
-            eprintln!("phyllome-session: the shell does not end within {} s and is killed", GRACE.as_secs());
+            let seconds = GRACE.as_secs();
+            complain(format_args!("phyllome-session: the shell does not end within {seconds} s and is killed"));
             let _ = pidfd_send_signal(&pidfd, Signal::KILL);
             killed_at = Some(Instant::now() + GRACE);
         }
@@ -156,7 +158,7 @@ fn supervise(
         match policy.ended(run.ending, Instant::now()) {
             Step::Finish(code, why) => return (code, why),
             Step::Again(next, pause) => {
-                eprintln!("phyllome-session: the shell stopped {} and is started again", run.ending);
+                complain(format_args!("phyllome-session: the shell stopped {} and is started again", run.ending));
                 start = next;
                 if !pause.is_zero() && signals.wait(None, Some(Instant::now() + pause)).is_some() {
                     return (0, None);
@@ -182,7 +184,7 @@ fn session(limit: usize, shell: &[OsString]) -> Result<u8, String> {
         manager.end();
     }
     if let Some(why) = why {
-        eprintln!("phyllome-session: {why}");
+        complain(format_args!("phyllome-session: {why}"));
     }
     Ok(code)
 }
@@ -192,14 +194,14 @@ fn main() -> ExitCode {
         Line::Help => println!("{HELP}"),
         Line::Version => println!("phyllome-session {}", env!("CARGO_PKG_VERSION")),
         Line::Wrong(sentence) => {
-            eprintln!("phyllome-session: {sentence}; --help says more");
+            complain(format_args!("phyllome-session: {sentence}; --help says more"));
             return ExitCode::from(2);
         }
         Line::Run { limit, shell } => {
             return match session(limit, &shell) {
                 Ok(code) => ExitCode::from(code),
                 Err(sentence) => {
-                    eprintln!("phyllome-session: {sentence}");
+                    complain(format_args!("phyllome-session: {sentence}"));
                     ExitCode::from(1)
                 }
             };

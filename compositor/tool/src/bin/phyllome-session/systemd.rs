@@ -3,6 +3,7 @@
 //!
 //! Nothing waits for it and nothing depends on it: each command has a bounded time, and a failure is a note.
 
+use phyllome_protocol::complain;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use std::ffi::OsString;
@@ -70,7 +71,7 @@ enum Answer {
 
 fn note(what: &str, (answer, why): (Answer, String)) -> Answer {
     if answer != Answer::Yes {
-        eprintln!("phyllome-session: note: systemd's user manager {what}: {why}");
+        complain(format_args!("phyllome-session: note: systemd's user manager {what}: {why}"));
     }
     answer
 }

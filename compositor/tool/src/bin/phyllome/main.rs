@@ -13,6 +13,7 @@ mod show;
 use arguments::{Arguments, GuestCommand, InputCommand, PanelState, PressOrRelease, ToolCommand};
 use clap::Parser;
 use connection::Connection;
+use phyllome_protocol::complain;
 use phyllome_protocol::shell::{CaptureTarget, Command, Event, Reply, TestInput};
 use phyllome_protocol::status::Status;
 use std::io::Write;
@@ -48,7 +49,7 @@ fn main() -> ExitCode {
             if arguments.json {
                 print_line(&serde_json::json!({ "done": false, "reason": line }).to_string());
             }
-            eprintln!("phyllome: {line}");
+            complain(format_args!("phyllome: {line}"));
             ExitCode::from(code)
         }
     }

@@ -7,6 +7,7 @@ use super::Virgl;
 use super::symbols::{EXPORT_QUERY, ExportQuery, ResourceInfo, ResourceInfoExt};
 use crate::renderer::limits::MAX_PLANES;
 use crate::renderer::wire::{Export, Plane};
+use phyllome_protocol::complain;
 use rustix::io::Errno;
 use std::ffi::c_int;
 use std::os::fd::{FromRawFd, OwnedFd};
@@ -39,7 +40,10 @@ impl Virgl {
                 static SAID: Once = Once::new();
                 // Once is enough: it is the driver that cannot, not the picture.
                 SAID.call_once(|| {
-                    eprintln!("pictures are read back: {} gives out no dmabuf ({error}, {by_query})", self.driver());
+                    let driver = self.driver();
+                    complain(format_args!(
+                        "pictures are read back: {driver} gives out no dmabuf ({error}, {by_query})"
+                    ));
                 });
             })
         })
