@@ -108,6 +108,7 @@ fn colors(files: &mut [File], problems: &mut Vec<ConfigError>) {
         let (mut color, mut pattern) = (label.color, label.pattern);
         if let Some(owner) = owner(color, pattern) {
             let given = file.1.color_line.is_some();
+            let pattern_given = file.1.pattern_line.is_some();
             let mut other = if given { other_patterns(color, pattern) } else { other_colors(color, pattern) };
             let free = other.find(|(color, pattern)| {
                 taken.iter().all(|(other, _)| other.pattern != *pattern || !other.color.looks_like(*color))
@@ -115,7 +116,7 @@ fn colors(files: &mut [File], problems: &mut Vec<ConfigError>) {
             let line = file.1.color_line.or(file.1.pattern_line);
             match free {
                 Some((c, p)) => {
-                    if given || p != pattern {
+                    if given || (pattern_given && p != pattern) {
                         let message = format!(
                             "colour and pattern look like those of {}; use others, until then it is {} with {}",
                             shown(owner),

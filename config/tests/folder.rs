@@ -185,6 +185,15 @@ fn tp04_guests_that_name_no_colour_get_free_ones_without_a_word() {
     for color in LabelColor::NAMED {
         assert_eq!(loaded.guests.iter().filter(|g| g.label.color == color).count(), 1, "{color:?}");
     }
+    // More than there are colours get other patterns, for which they have not asked either.
+    let names: Vec<String> = (0..32).map(|n| format!("guest{n:02}")).collect();
+    let guests: Vec<_> = names.iter().map(|name| (name.as_str(), LINUX)).collect();
+    let folder = Folder::new(&guests);
+    let loaded = folder.load();
+    assert_eq!(problems(&folder, &loaded), [""; 0]);
+    let looks: std::collections::HashSet<_> =
+        loaded.guests.iter().map(|g| (g.label.color.name(), g.label.pattern)).collect();
+    assert_eq!(looks.len(), 32);
 }
 
 #[test]

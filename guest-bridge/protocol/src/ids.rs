@@ -1,6 +1,6 @@
 //! Identifiers that must not be mistaken for one another, each checked where it is made.
 
-use crate::text::{REPLACEMENT, plain};
+use crate::text::printable;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -33,7 +33,7 @@ impl GuestName {
         if fits && starts && clean {
             Ok(Self(text.to_owned()))
         } else {
-            Err(InvalidName { shown: plain(text, MAX_NAME, REPLACEMENT) })
+            Err(InvalidName { shown: printable(text, MAX_NAME) })
         }
     }
 
@@ -157,6 +157,9 @@ mod tests {
         for bad in ["", ".", "..", "../x", "a/b", ".hidden", "-x", "a b", "é", "a\n", long.as_str()] {
             assert!(GuestName::new(bad).is_err(), "{bad:?}");
         }
+        // What is shown of it is not a name that would do.
+        let said = GuestName::new(&long).unwrap_err().to_string();
+        assert!(said.starts_with(&format!("“{}…” is not a guest name", "a".repeat(MAX_NAME))), "{said}");
     }
 
     #[test]
