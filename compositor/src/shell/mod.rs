@@ -268,8 +268,21 @@ impl Shell {
                 silent.label.text
             ));
         }
-        let (_, name) = self.keyboard.as_ref()?;
-        Some(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not"))
+        if let Some(name) = self.keyboard.as_ref().map(|(_, name)| name) {
+            return Some(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not"));
+        }
+        // Its picture stays, and looks as if it ran on. Why it stands still is in the list: those are a guest's words.
+        let guest = shown?;
+        let label = &guest.label.text;
+        match guest.state {
+            GuestState::Paused => Some(format!("{label} is paused: {panel}, then P, resumes it")),
+            GuestState::InternalError => Some(format!("{label} has stopped: {panel}, then R, resets it")),
+            GuestState::Stopped
+            | GuestState::Starting
+            | GuestState::Running
+            | GuestState::Stopping
+            | GuestState::Crashed => None,
+        }
     }
 
     fn toggle_panel(&mut self) {

@@ -214,3 +214,16 @@ fn tp11_a_guest_that_does_not_power_off_takes_no_keys_but_is_said_in_its_bar_and
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Dialog, None));
     assert_eq!(key(&mut shell, codes::ENTER, now + FLASH), [Verb::WaitLonger(name("play"))]);
 }
+
+#[test]
+fn a_guest_that_stands_still_is_said_to_in_its_bar_with_the_keys_that_help() {
+    let (mut shell, now) = (shell(&[Running, Paused, InternalError]), Instant::now());
+    slot(&mut shell, 1, now);
+    assert_eq!(shell.notice(0), None);
+    slot(&mut shell, 2, now);
+    assert_eq!(shell.notice(0).as_deref(), Some("play is paused: Super+Escape, then P, resumes it"));
+    slot(&mut shell, 3, now);
+    assert_eq!(shell.notice(0).as_deref(), Some("bank has stopped: Super+Escape, then R, resets it"));
+    shell.toggle_panel();
+    assert_eq!(shell.notice(0), None);
+}
