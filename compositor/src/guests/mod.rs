@@ -219,10 +219,20 @@ impl Entry {
             label: definition.map_or_else(|| view::unknown_label(name), |definition| definition.label.clone()),
             known: definition.is_some(),
             state: self.life.state(),
-            message: self.life.message().or(self.stale).map(str::to_owned),
+            message: self.message(),
             silent: self.life.is_silent(),
             keep_awake: definition.is_some_and(|definition| definition.keep_awake),
         }
+    }
+
+    /// One sentence, where there is something to say. Of a guest that runs the new one is said first: what it says of
+    /// itself may stand for as long as it runs.
+    fn message(&self) -> Option<String> {
+        let (own, stale) = (self.life.message(), self.stale);
+        let running = self.life.state() == GuestState::Running;
+        let both = if running { [stale, own] } else { [own, stale] };
+        let both: Vec<&str> = both.into_iter().flatten().collect();
+        (!both.is_empty()).then(|| both.join("; "))
     }
 
     fn status(&self, view: GuestView, now: Instant) -> GuestStatus {
