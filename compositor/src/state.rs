@@ -99,13 +99,14 @@ impl State {
         event_loop: &EventLoop<'static, State>,
         choice: &BackendChoice,
         config: &ShellConfig,
-        guests: guests::Guests,
+        mut guests: guests::Guests,
         control: control::Server,
     ) -> Result<Self, StartError> {
         let display: Display<State> = Display::new().map_err(|error| StartError::Wayland(error.to_string()))?;
         let handle = display.handle();
         let loop_handle = Sources::new(event_loop).map_err(|error| StartError::Loop(error.to_string()))?;
         let mut protocols = Protocols::new(display, &config.keyboard)?;
+        guests.say_below(protocols.seat.no_layout());
         let (backend, window) = start_backend(&handle, &loop_handle, choice, config).map_err(StartError::Backend)?;
         protocols.offer_shm(backend.shm_formats());
         let (formats, device) = backend.dmabuf_formats();

@@ -138,6 +138,8 @@ pub struct Guests {
     /// What the guests' files said last, once they were read while the shell runs.
     latest: Option<Vec<GuestDefinition>>,
     problems: Vec<String>,
+    /// What else stands below the list, for as long as the shell runs.
+    below: Vec<String>,
     watch: Option<FolderWatch>,
     /// How guests get a systemd unit of their own, where there are such units; `None` once it has not answered.
     launcher: Option<Launcher>,
@@ -152,7 +154,22 @@ impl Guests {
     pub fn new(options: Options, definitions: Vec<GuestDefinition>, problems: Vec<String>) -> Self {
         let entries = definitions.into_iter().map(|d| (d.name.clone(), Entry::new(Some(d)))).collect();
         let launcher = Some(Launcher::default());
-        Self { options, entries, latest: None, problems, watch: None, launcher, pending: BTreeMap::new(), last_id: 0 }
+        Self {
+            options,
+            entries,
+            latest: None,
+            problems,
+            below: Vec::new(),
+            watch: None,
+            launcher,
+            pending: BTreeMap::new(),
+            last_id: 0,
+        }
+    }
+
+    /// Has a sentence stand below the list of guests for as long as the shell runs.
+    pub(crate) fn say_below(&mut self, sentence: Option<&str>) {
+        self.below.extend(sentence.map(str::to_owned));
     }
 
     /// Every known guest in order of slot (those without one last) and name.
@@ -172,10 +189,12 @@ impl Guests {
         self.options.places.disks_dir()
     }
 
-    /// One sentence for each file that cannot be used, for a screen, which has no room for the folder that all are in.
+    /// What stands below the list of guests: one sentence for each file that cannot be used, without the folder that
+    /// all are in, for which a screen has no room.
     pub fn problems(&self) -> Vec<String> {
         let folder = format!("{}/", self.options.places.config.display());
-        self.problems.iter().map(|problem| problem.replace(&folder, "")).collect()
+        let problems = self.problems.iter().map(|problem| problem.replace(&folder, ""));
+        self.below.iter().cloned().chain(problems).collect()
     }
 
     /// One sentence about a name that no usable guest has.

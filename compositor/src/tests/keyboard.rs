@@ -107,6 +107,18 @@ fn tp12_on_a_german_keyboard_the_key_with_a_y_on_it_is_yes_and_the_one_with_a_z_
 }
 
 #[test]
+fn a_layout_that_does_not_exist_is_said_below_the_list_of_guests() {
+    let mut config = ShellConfig::default();
+    config.keyboard.layout = Some("xx".to_owned());
+    let shell = Fixture::with_settings(&[(1280, 800)], RendererKind::Pixman, &config).unwrap();
+    let said = shell.state.guests.problems();
+    assert!(
+        said[0].starts_with("the keyboard layout “xx” ") && said[0].contains("[keyboard] in shell.toml"),
+        "{said:?}"
+    );
+}
+
+#[test]
 fn no_guest_has_the_keyboard_while_the_panel_is_open() {
     let mut shell = Fixture::new();
     let (mut red, mut blue) = two_typists(&mut shell);

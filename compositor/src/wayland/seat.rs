@@ -48,6 +48,8 @@ pub struct SeatDevices {
     /// cannot be asked there.
     pointed: Option<WlSurface>,
     cursor: CursorImageStatus,
+    /// Why the keyboard has another layout than it should have.
+    no_layout: Option<String>,
 }
 
 /// The keyboard cannot be made.
@@ -56,7 +58,7 @@ pub struct SeatDevices {
 pub struct NoKeymap;
 
 impl SeatDevices {
-    /// The seat with a keyboard of this layout. A layout that does not compile becomes “us”, with a message.
+    /// The seat with a keyboard of this layout. A layout that does not compile becomes “us”, with a sentence.
     pub fn new(display: &DisplayHandle, layout: &Keyboard) -> Result<Self, NoKeymap> {
         let mut states = SeatState::new();
         let mut seat = states.new_wl_seat(display, "seat0");
@@ -68,17 +70,17 @@ impl SeatDevices {
             options: Some(names.options.clone()).filter(|options| !options.is_empty()),
             ..XkbConfig::default()
         };
-        let keyboard = match seat.add_keyboard(wanted, 600, 0) {
-            Ok(keyboard) => keyboard,
+        let (keyboard, no_layout) = match seat.add_keyboard(wanted, 600, 0) {
+            Ok(keyboard) => (keyboard, None),
             Err(_) => {
-                tracing::warn!(
-                    "the keyboard layout “{}” (variant “{}”, options “{}”) does not exist; “us” is used",
-                    names.layout,
-                    names.variant,
-                    names.options
+                let sentence = format!(
+                    "the keyboard layout “{}” (variant “{}”, options “{}”) does not exist; “us” is used until [keyboard] in \
+                     shell.toml names one that setxkbmap knows",
+                    names.layout, names.variant, names.options
                 );
+                tracing::warn!("{sentence}");
                 let plain = XkbConfig { layout: "us", ..XkbConfig::default() };
-                seat.add_keyboard(plain, 600, 0).map_err(|_| NoKeymap)?
+                (seat.add_keyboard(plain, 600, 0).map_err(|_| NoKeymap)?, Some(sentence))
             }
         };
         let pointer = seat.add_pointer();
@@ -92,7 +94,13 @@ impl SeatDevices {
             position: None,
             pointed: None,
             cursor: CursorImageStatus::default_named(),
+            no_layout,
         })
+    }
+
+    /// One sentence, if the keyboard has not the layout that it should have.
+    pub fn no_layout(&self) -> Option<&str> {
+        self.no_layout.as_deref()
     }
 
     /// The keyboard.
