@@ -157,7 +157,7 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Du
     executor.shutdown_background();
     let ending = ending.map_err(|why| anyhow!(why))?;
     if ending.state == GuestState::Crashed {
-        bail!(ending.message.unwrap_or_else(|| format!("guest {name} has crashed")));
+        bail!(ending.message.unwrap_or_else(|| format!("guest {name} has crashed; phyllome logs {name} says more")));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -170,8 +170,12 @@ fn wayland_display() -> anyhow::Result<Option<UnixStream>> {
     let base = std::env::var_os("XDG_RUNTIME_DIR").unwrap_or_default();
     // An absolute display replaces the base.
     let path = Path::new(&base).join(display);
-    let stream = UnixStream::connect(&path)
-        .with_context(|| format!("cannot open a window: no Wayland compositor answers at {}", path.display()))?;
+    let stream = UnixStream::connect(&path).with_context(|| {
+        format!(
+            "cannot open a window: no Wayland compositor answers at {}; mend WAYLAND_DISPLAY, or unset it",
+            path.display()
+        )
+    })?;
     Ok(Some(stream))
 }
 
@@ -180,7 +184,9 @@ fn start_log(path: &Path) {
         Ok(log) => SharedLog::new(log),
         Err(error) => {
             let path = path.display();
-            complain(format_args!("warning: cannot write {path}: {error}; the guest runs without a log"));
+            complain(format_args!(
+                "warning: cannot write {path} ({error}), so the guest runs without a log; mend its permissions or make room"
+            ));
             return;
         }
     };

@@ -25,7 +25,8 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 
 /// What a guest's status says when no renderer is started any more.
-const THREE_D_OFF: &str = "3D is off until the guest starts again: its renderer died three times within a minute";
+const THREE_D_OFF: &str =
+    "3D is off, since its renderer died three times within a minute; start the guest again to have it back";
 
 impl Device {
     /// Says to the screen what there is to say, as far as the channel has room. `true` if something is left for later.

@@ -52,7 +52,8 @@ pub struct QemuFacts {
 /// QEMU's version, displays and generic device, which are asked once and then remembered in `runtime_dir` for as long
 /// as the program does not change.
 pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
-    let meta = qemu.metadata().map_err(|error| format!("cannot look at {}: {error}", qemu.display()))?;
+    let meta =
+        qemu.metadata().map_err(|error| format!("cannot look at {} ({error}); install QEMU anew", qemu.display()))?;
     let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
     let file = runtime_dir.map(|dir| dir.join("qemu-version"));
     if let Some(text) = file.as_deref().and_then(|file| read_bounded(file).ok())
@@ -96,7 +97,7 @@ fn parse_facts(text: &str) -> Option<QemuFacts> {
 
 /// What QEMU's program prints, bounded in time and size.
 async fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
-    let failed = |error: io::Error| format!("cannot run {}: {error}", qemu.display());
+    let failed = |error: io::Error| format!("cannot run {} ({error}); install QEMU anew", qemu.display());
     let mut command = Command::new(qemu);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(failed)?;
@@ -109,7 +110,11 @@ async fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
     };
     match timeout(PATIENCE, work).await {
         Ok(ended) => ended.map(|_| String::from_utf8_lossy(&text).into_owned()).map_err(failed),
-        Err(_) => Err(format!("{} {} does not end; is it QEMU?", qemu.display(), arguments.join(" "))),
+        Err(_) => Err(format!(
+            "{} {} does not end; install QEMU 10.0 or newer in its place",
+            qemu.display(),
+            arguments.join(" ")
+        )),
     }
 }
 

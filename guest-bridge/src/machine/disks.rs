@@ -49,7 +49,8 @@ impl Image {
             let (what, write) = if depth == 0 { (what, !disk.cdrom) } else { ("backing image", false) };
             let file = open(what, path, write)?;
             let shown = format!("the {what} {}", path.display());
-            let header = Header::read(&file).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+            let header =
+                Header::read(&file).map_err(|error| format!("{shown} cannot be read ({error}); put back a copy"))?;
             let format_here = format.unwrap_or_else(|| DiskFormat::of_name(path));
             check_format(&shown, &header, format_here, format.is_some(), depth == 0)?;
             // In a raw disk, the guest itself writes what a header would be.
@@ -68,7 +69,7 @@ impl Image {
             ));
         }
         let mut layers = seen.into_iter();
-        let top = layers.next().ok_or("a disk has no image")?;
+        let top = layers.next().ok_or("a disk has no image; write a path in its [[disk]]")?;
         Ok(Self { top, below: layers.collect() })
     }
 
@@ -148,7 +149,8 @@ pub fn look(definition: &GuestDefinition) -> Result<Vec<Image>, String> {
 /// Looks at an image that names no other file; what a QEMU that was taken over may have written into it is refused.
 pub fn look_alone(what: &str, path: &Path, write: bool) -> Result<Image, String> {
     let shown = format!("the {what} {}", path.display());
-    let header = Header::read(&open(what, path, write)?).map_err(|error| format!("{shown} cannot be read: {error}"))?;
+    let header = Header::read(&open(what, path, write)?)
+        .map_err(|error| format!("{shown} cannot be read ({error}); put back a copy"))?;
     let format = DiskFormat::of_name(path);
     check_format(&shown, &header, format, false, true)?;
     if format != DiskFormat::Raw && (header.backing.is_some() || !header.parts.is_empty()) {
@@ -248,7 +250,8 @@ fn check_parts(
         };
         let file = open("part of a disk", named, write)?;
         if header.images.contains(part) {
-            let inner = Header::read(&file).map_err(|error| format!("{} cannot be read: {error}", named.display()))?;
+            let inner = Header::read(&file)
+                .map_err(|error| format!("{} cannot be read ({error}); put back a copy", named.display()))?;
             if !inner.parts.is_empty() {
                 return Err(format!(
                     "the part {} of {shown} names other files itself, which no part may; do not use this image",

@@ -52,7 +52,9 @@ fn choose_of(builds: &[FirmwareFiles], folder: &Path, stem: &str, secure: bool) 
 /// error is one sentence.
 pub fn ready(build: &FirmwareFiles, vars: &Path) -> Result<(), String> {
     let shown = vars.display();
-    let size = |path: &Path| disk_size(path).map_err(|error| format!("{} cannot be read: {error}", path.display()));
+    let size = |path: &Path| {
+        disk_size(path).map_err(|error| format!("{} cannot be read ({error}); mend its permissions", path.display()))
+    };
     let wanted = size(&build.vars_template)?;
     if vars.exists() {
         look_alone("file of the firmware's variables", vars, true)?;
@@ -99,7 +101,12 @@ fn disk_size(path: &Path) -> io::Result<u64> {
 }
 
 fn copy(template: &Path, vars: &Path, size: u64) -> Result<(), String> {
-    let failed = |error: io::Error| format!("cannot make the firmware's variables {}: {error}", vars.display());
+    let failed = |error: io::Error| {
+        format!(
+            "cannot make the firmware's variables {} ({error}); mend the permissions of their folder",
+            vars.display()
+        )
+    };
     if let Some(folder) = vars.parent() {
         room::check_folder("the guest's firmware settings", folder, size)?;
         std::fs::create_dir_all(folder).map_err(failed)?;

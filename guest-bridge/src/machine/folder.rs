@@ -23,7 +23,7 @@ pub enum FolderError {
     #[error(transparent)]
     Runtime(#[from] RuntimeError),
     /// The lock file is unusable.
-    #[error("cannot lock {}: {source}", path.display())]
+    #[error("cannot lock {} ({source}); mend its permissions", path.display())]
     Lock {
         /// The lock file.
         path: PathBuf,

@@ -39,7 +39,9 @@ pub enum Wish {
 /// What `mode` means on a host with this render node.
 pub fn wish(mode: GpuMode, node: Option<PathBuf>) -> Wish {
     match (mode, node) {
-        (GpuMode::TwoD | GpuMode::Vga, _) => Wish::None("the guest's definition asks for no 3D"),
+        (GpuMode::TwoD | GpuMode::Vga, _) => {
+            Wish::None("the guest's definition asks for no 3D; gpu.mode = \"auto\" does")
+        }
         (GpuMode::ThreeD, node) => Wish::Insist { node },
         (GpuMode::Auto, Some(node)) => Wish::Try { node: Some(node) },
         (GpuMode::Auto, None) => Wish::None(

@@ -100,7 +100,11 @@ fn move_settings(name: &GuestName, id: &str, places: &Places) -> Result<(), Stri
             continue;
         }
         std::fs::rename(&old, &new).map_err(|error| {
-            format!("the firmware's settings {} cannot be given the name {}: {error}", old.display(), new.display())
+            format!(
+                "the firmware's settings {} cannot be given the name {} ({error}); rename them yourself",
+                old.display(),
+                new.display()
+            )
         })?;
         tracing::info!(from = %old.display(), to = %new.display(), "the firmware's settings were renamed");
     }

@@ -250,7 +250,9 @@ impl Lifecycle {
             Event::QmpLost(why) => self.suspect(why),
             Event::DeviceHungUp => self.suspect("QEMU hung up on its display device".into()),
             Event::DeviceFailed(why) => {
-                let sentence = format!("the display device failed ({why}), and QEMU cannot go on without it");
+                let sentence = format!(
+                    "the display device failed ({why}), and QEMU cannot go on without it; start the guest again"
+                );
                 self.end_because(sentence, Action::KillNow)
             }
             Event::Terminate => self.leave(),
@@ -272,9 +274,9 @@ impl Lifecycle {
         use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
         use GuestVerb::{Kill, Pause, Restart, Resume, Shutdown, Start};
         match (verb, self.state) {
-            (_, Stopped | Crashed) => Err("the guest does not run".into()),
+            (_, Stopped | Crashed) => Err("the guest does not run; start it first".into()),
             (Start, Starting | Running | Paused | Stopping | InternalError) => {
-                Err("the guest has been started already".into())
+                Err("the guest has been started already; switch to it".into())
             }
             (Kill, _) => {
                 self.ending = None;
@@ -295,9 +297,10 @@ impl Lifecycle {
                 self.begin_anew();
                 Ok(Carry::Qmp(&["system_reset"]))
             }
-            (Pause, _) if self.leaving => {
-                Err("the guest has to power off, because its process was asked to end; it cannot pause now".into())
-            }
+            (Pause, _) if self.leaving => Err(
+                "the guest has to power off, because its process was asked to end; wait for that instead of a pause"
+                    .into(),
+            ),
             (Pause, Paused) | (Resume, Running | Stopping) => Ok(Carry::Nothing),
             (Pause, Running | Stopping) => Ok(Carry::Qmp(&["stop"])),
             (Resume, Paused) => Ok(Carry::Qmp(&["cont"])),
@@ -344,7 +347,7 @@ impl Lifecycle {
         }
         let seconds = time.as_secs();
         let sentence = format!(
-            "{}’s clock stood still for {seconds} s, and is late until it asks the network for the time",
+            "{}’s clock stood still for {seconds} s, and is late until it asks the network for the time; set it there if it has none",
             self.name
         );
         self.message = Some(sentence);
@@ -425,10 +428,15 @@ impl Lifecycle {
             }
             "internal-error" => {
                 let why = words.map(|words| format!(" ({})", words.text)).unwrap_or_default();
-                let help = if self.accel == Accel::Kvm { "; set accel = \"tcg\" if it happens again" } else { "" };
-                self.enter(GuestState::InternalError, Some(format!("QEMU met an internal error{why}{help}")));
+                let help = if self.accel == Accel::Kvm { ", and set accel = \"tcg\" if it happens again" } else { "" };
+                self.enter(
+                    GuestState::InternalError,
+                    Some(format!("QEMU met an internal error{why}; reset the guest{help}")),
+                );
             }
-            "guest-panicked" => self.enter(GuestState::InternalError, Some("the guest's kernel panicked".into())),
+            "guest-panicked" => {
+                self.enter(GuestState::InternalError, Some("the guest's kernel panicked; reset it".into()))
+            }
             "io-error" => {
                 let why = "QEMU paused the guest because a disk failed; make room or mend the disk, then resume it";
                 self.enter(GuestState::Paused, Some(why.into()));
@@ -454,9 +462,10 @@ impl Lifecycle {
         }
         let (state, message) = match (self.ending.take(), self.shutdown.take(), how) {
             (Some(Ending::Asked), _, _) => (GuestState::Stopped, None),
-            (Some(Ending::Late), _, _) => {
-                (GuestState::Stopped, Some("the guest did not power off in time and was ended".into()))
-            }
+            (Some(Ending::Late), _, _) => (
+                GuestState::Stopped,
+                Some("the guest did not power off in time and was ended; give it longer with --stop-timeout".into()),
+            ),
             (Some(Ending::Failed(why)), _, _) => (GuestState::Crashed, Some(why)),
             (None, Some((_, reason)), Exit::Code(0)) => ended_with(&reason),
             (None, None, Exit::Code(0)) if self.state == GuestState::Stopping => (GuestState::Stopped, None),
@@ -482,7 +491,7 @@ impl Lifecycle {
 }
 
 fn slow(name: &str, what: &str) -> String {
-    format!("KVM {what}; {name} runs without it, slowly")
+    format!("KVM {what}; {name} runs without it, slowly (phyllome doctor says what to mend)")
 }
 
 #[cfg(test)]

@@ -40,7 +40,9 @@ fn auto_tries_kvm_only_where_it_may_work() {
             Wish::Auto,
             KvmFact::Failed("emulation failure".into()),
             Accel::Tcg,
-            Some("KVM does not work on this computer; work runs without it, slowly"),
+            Some(
+                "KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)",
+            ),
         ),
         (Wish::Kvm, KvmFact::Failed("emulation failure".into()), Accel::Kvm, None),
         (Wish::Tcg, KvmFact::Closed("no such file".into()), Accel::Tcg, None),
@@ -73,7 +75,10 @@ fn an_internal_error_before_the_first_picture_starts_again_under_tcg() {
     life.handle(Event::QmpReady);
     life.handle(status("running"));
     assert_eq!(life.state(), Running);
-    assert_eq!(life.message(), Some("KVM does not work on this computer; work runs without it, slowly"));
+    assert_eq!(
+        life.message(),
+        Some("KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)")
+    );
     // Once only: under TCG the same is an internal error.
     life.handle(status("internal-error"));
     assert_eq!(life.state(), InternalError);
@@ -115,7 +120,10 @@ fn qemu_that_cannot_open_kvm_starts_again_under_tcg() {
     assert_eq!(actions, [Action::Remember(Verdict::Broken(words.into())), Action::Start(Accel::Tcg)]);
     // The second failure is final, and its own words are said.
     assert_eq!(life.handle(exit(Exit::Code(1), Some("no kvm either"))), [Action::Finish]);
-    assert_eq!((life.state(), life.message()), (Crashed, Some("QEMU ended with status 1: no kvm either")));
+    assert_eq!(
+        (life.state(), life.message()),
+        (Crashed, Some("QEMU ended with status 1: no kvm either; mend that and start the guest again"))
+    );
 }
 
 #[test]
@@ -123,7 +131,10 @@ fn qemu_that_fails_for_another_reason_is_a_crash() {
     let mut life = started(Wish::Auto, KvmFact::Offered);
     let actions = life.handle(exit(Exit::Code(1), Some("could not load kernel 'x'")));
     assert_eq!(actions, [Action::Finish]);
-    assert_eq!(life.message(), Some("QEMU ended with status 1: could not load kernel 'x'"));
+    assert_eq!(
+        life.message(),
+        Some("QEMU ended with status 1: could not load kernel 'x'; mend that and start the guest again")
+    );
 }
 
 #[test]
@@ -133,7 +144,10 @@ fn no_line_of_qemus_source_is_shown_where_kvm_breaks() {
     let broken = Verdict::Broken(line.into());
     let actions = life.handle(exit(Exit::Signal(6), Some(line)));
     assert_eq!(actions, [Action::Remember(broken), Action::Start(Accel::Tcg)]);
-    assert_eq!(life.message(), Some("KVM does not work on this computer; work runs without it, slowly"));
+    assert_eq!(
+        life.message(),
+        Some("KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)")
+    );
     let mut life = started(Wish::Kvm, KvmFact::Offered);
     assert_eq!(life.handle(exit(Exit::Signal(6), Some(line))), [Action::Finish]);
     let says = "KVM does not work on this computer; set accel = \"auto\" and work runs without it, slowly";
@@ -340,7 +354,7 @@ fn a_clock_that_stood_still_is_told_for_a_while() {
     assert_eq!(life.message(), None);
     let actions = life.handle(Event::StoodStill(Duration::from_secs(23)));
     assert_eq!(actions, [forget, Action::LookLater(CLOCK_TOLD)]);
-    let says = "work’s clock stood still for 23 s, and is late until it asks the network for the time";
+    let says = "work’s clock stood still for 23 s, and is late until it asks the network for the time; set it there if it has none";
     assert_eq!(life.message(), Some(says));
     life.handle(status("running"));
     assert_eq!(life.message(), Some(says));

@@ -94,12 +94,16 @@ pub fn start(line: &CommandLine, sockets: Sockets) -> Result<(Process, [UnixStre
     unsafe {
         command.pre_exec(move || prepare_child(numbers, parent));
     }
-    let child = command.spawn().map_err(|error| format!("cannot start {}: {error}", line.program.display()))?;
+    let child = command
+        .spawn()
+        .map_err(|error| format!("cannot start {} ({error}); install QEMU anew", line.program.display()))?;
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    let (Some(id), Some(pid)) = (child.id(), pid) else { return Err("QEMU ended before it began".into()) };
+    let (Some(id), Some(pid)) = (child.id(), pid) else {
+        return Err("QEMU ended before it began; start the guest again".into());
+    };
     // Nobody has waited for the child yet, so its id is still its own.
     let killer = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-    let killer = Killer(killer.map_err(|error| format!("cannot watch over QEMU: {error}"))?);
+    let killer = Killer(killer.map_err(|error| format!("cannot watch over QEMU ({error}); start the guest again"))?);
     Ok((Process { id, killer, child }, [sockets.gpu, sockets.qmp, sockets.serial]))
 }
 

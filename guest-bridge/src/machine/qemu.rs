@@ -100,7 +100,9 @@ impl Recipe<'_> {
 
     /// Starts QEMU and its device, which has 3D if there is a renderer. The error is one sentence.
     pub fn start(&self, generation: Generation, accel: Accel, renderer: Option<Client>) -> Result<Qemu, String> {
-        let sockets = Sockets::new().map_err(|error| format!("cannot make QEMU's sockets: {error}"))?;
+        let sockets = Sockets::new().map_err(|error| {
+            format!("cannot make QEMU's sockets ({error}); end another guest and start this one again")
+        })?;
         let host = self.host_with(&sockets, renderer.is_some());
         let transport = transport::choose(self.definition.gpu.transport, &host).map_err(|error| error.to_string())?;
         let line = command_line(self.definition, &host, accel).map_err(|error| error.to_string())?;
@@ -181,8 +183,9 @@ impl Recipe<'_> {
         };
         let (frames, from_device) = mpsc::channel(TO_SCREEN_DEPTH);
         *self.report.lock().unwrap_or_else(PoisonError::into_inner) = crate::frames::GpuReport::default();
-        let device = gpu::spawn(config, renderer, socket, frames, self.report.clone())
-            .map_err(|error| format!("cannot start the display device: {error}"))?;
+        let device = gpu::spawn(config, renderer, socket, frames, self.report.clone()).map_err(|error| {
+            format!("cannot start the display device ({error}); end another guest and start this one again")
+        })?;
         let sender = device.sender();
         let (modes, screen_told) = (modes.clone(), screen_told.clone());
         let tell = move |message| {

@@ -77,8 +77,9 @@ pub async fn run(mut options: Options) -> Result<Ending, String> {
     let folder = GuestFolder::take(&options.runtime, &options.definition.name).map_err(|e| e.to_string())?;
     identity::settle(&mut options.definition, &options.file, &options.places)?;
     let socket = folder.path().join("control.sock");
-    let listener = Listener::bind(&socket).map_err(|e| format!("cannot listen at {}: {e}", socket.display()))?;
-    let signals = Signals::new().map_err(|e| format!("cannot watch for signals: {e}"))?;
+    let listener = Listener::bind(&socket)
+        .map_err(|e| format!("cannot listen at {} ({e}); mend the permissions of its folder", socket.display()))?;
+    let signals = Signals::new().map_err(|e| format!("cannot watch for signals ({e}); start the guest again"))?;
     let (from_screen, screen_events) = mpsc::channel(256);
     let (hub, screen) =
         screen::Hub::new(options.definition.name.to_string(), options.definition.gpu.scanouts, from_screen);

@@ -31,12 +31,12 @@ pub struct NoGeneric {
 pub fn why_special(wish: Wish, generic_device: bool, version: QemuVersion) -> Option<String> {
     let only = "no Venus and no native contexts";
     if wish == Wish::VhostUserGpu {
-        Some(format!("{only}: the guest's definition has transport = \"vhost-user-gpu\""))
+        Some(format!("{only}: the guest's definition has transport = \"vhost-user-gpu\"; use auto"))
     } else if generic_device && version >= GENERIC_SINCE {
         None
     } else {
         Some(format!(
-            "{only}: they need QEMU {GENERIC_SINCE} or newer with its {GENERIC_DEVICE}, and this is QEMU {version}"
+            "{only}: they need QEMU {GENERIC_SINCE} or newer with its {GENERIC_DEVICE}, and this is QEMU {version}; install a newer one"
         ))
     }
 }

@@ -165,7 +165,7 @@ fn of_machine(cause: &str) -> Option<String> {
     }
     // An assertion names a line of QEMU's source, which helps nobody who reads it here. KVM's are told apart from it.
     if cause.contains(": Assertion `") && !cause.to_ascii_lowercase().contains("kvm") {
-        return Some("a bug in QEMU ended it; what it said of that is in qemu.log".to_owned());
+        return Some("a bug in QEMU ended it; start it again (what QEMU said of that is in qemu.log)".to_owned());
     }
     None
 }
@@ -173,9 +173,14 @@ fn of_machine(cause: &str) -> Option<String> {
 /// How a guest is after QEMU ended in order, by QEMU's word for the reason.
 pub fn ended_with(reason: &str) -> (GuestState, Option<String>) {
     match reason {
-        "guest-panic" => (GuestState::Crashed, Some("the guest's kernel panicked".into())),
-        "host-signal" => (GuestState::Crashed, Some("QEMU was asked to end by a signal from outside".into())),
-        "host-error" => (GuestState::Crashed, Some("QEMU ended because the host failed it".into())),
+        "guest-panic" => (GuestState::Crashed, Some("the guest's kernel panicked; start it again".into())),
+        "host-signal" => {
+            (GuestState::Crashed, Some("QEMU was asked to end by a signal from outside; start the guest again".into()))
+        }
+        "host-error" => (
+            GuestState::Crashed,
+            Some("QEMU ended because the host failed it; journalctl may say how, start the guest again".into()),
+        ),
         _ => (GuestState::Stopped, None),
     }
 }
@@ -186,19 +191,22 @@ pub fn describe(how: Exit, suspicion: Option<String>, words: Option<Words>) -> S
         return words.text.clone();
     }
     let words = words.map(|words| words.text);
-    let mut sentence = match how {
-        Exit::Code(0) => "QEMU ended by itself".to_owned(),
-        Exit::Code(code) => format!("QEMU ended with status {code}"),
-        Exit::Signal(signal) => format!("QEMU was ended by signal {signal}"),
-        Exit::Overdue => "QEMU hung and was ended".to_owned(),
-    };
     // That connections close is what every end looks like; it explains only an end that had to be forced.
     let why = if how == Exit::Overdue { suspicion.or(words) } else { words };
-    if let Some(why) = why {
-        sentence.push_str(": ");
-        sentence.push_str(&why);
+    let why = why.map(|why| format!(": {why}")).unwrap_or_default();
+    match how {
+        Exit::Code(0) => format!("QEMU ended by itself{why}; start the guest again"),
+        Exit::Code(code) if why.is_empty() => format!("QEMU ended with status {code}; start the guest again"),
+        Exit::Code(code) => format!("QEMU ended with status {code}{why}; mend that and start the guest again"),
+        // So the kernel ends programs when it has no memory left.
+        Exit::Signal(9) => {
+            format!(
+                "QEMU was ended by signal 9{why}; start the guest again, and end another first if memory has run out"
+            )
+        }
+        Exit::Signal(signal) => format!("QEMU was ended by signal {signal}{why}; start the guest again"),
+        Exit::Overdue => format!("QEMU hung and was ended{why}; start the guest again"),
     }
-    sentence
 }
 
 #[cfg(test)]
@@ -257,7 +265,7 @@ mod tests {
     #[test]
     fn an_assertion_of_qemu_is_not_shown() {
         let bug = read("qemu-system-x86_64: block/io.c:1: f: Assertion `x' failed.\n");
-        assert_eq!(bug.text, "a bug in QEMU ended it; what it said of that is in qemu.log");
+        assert_eq!(bug.text, "a bug in QEMU ended it; start it again (what QEMU said of that is in qemu.log)");
         assert!(read("qemu-system-x86_64: ../kvm.c:1: f: Assertion `x' failed.\n").blame_kvm());
     }
 

@@ -65,7 +65,7 @@ fn a_second_signal_ends_a_guest_that_does_not_listen() {
         let qemu = running(&mut bridge);
         kill(bridge.pid(), first);
         bridge.report_until("it is said to shut down", is_leaving);
-        assert!(bridge.ask(Request::Verb(GuestVerb::Pause)).unwrap_err().contains("cannot pause"));
+        assert!(bridge.ask(Request::Verb(GuestVerb::Pause)).unwrap_err().contains("has to power off"));
         assert!(alive(qemu), "{first:?} left no time");
         kill(bridge.pid(), Signal::TERM);
         assert_eq!(ended(bridge, qemu), None);

@@ -124,7 +124,8 @@ fn qemu_that_is_killed_is_a_crash() {
     let qemu = running(&mut bridge).qemu_pid.unwrap();
     bridge::kill(qemu, rustix::process::Signal::KILL);
     let last = bridge.last_report();
-    assert_eq!((last.state, last.message.as_deref()), (GuestState::Crashed, Some("QEMU was ended by signal 9")));
+    let says = "QEMU was ended by signal 9; start the guest again, and end another first if memory has run out";
+    assert_eq!((last.state, last.message.as_deref()), (GuestState::Crashed, Some(says)));
     assert_eq!(bridge.wait().0, Some(1));
 }
 
@@ -250,7 +251,10 @@ fn kvm_that_does_not_work_falls_back_once_and_is_remembered() {
         report.state == GuestState::Running && report.accel.as_deref() == Some("tcg")
     });
     let message = tcg.message.unwrap();
-    assert_eq!(message, "KVM does not work on this computer; work runs without it, slowly");
+    assert_eq!(
+        message,
+        "KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)"
+    );
     assert_ne!(tcg.qemu_pid, kvm.qemu_pid);
     bridge.report_until("its picture comes", |report| !report.scanouts.is_empty());
     bridge.ask(Request::Verb(GuestVerb::Kill)).unwrap();

@@ -122,7 +122,7 @@ impl Supervisor {
             let mut result = Ok(());
             for command in commands {
                 if let Err(error) = qmp.execute(command, None).await {
-                    result = Err(error.to_string());
+                    result = Err(format!("{error}; force the guest off if it stays so"));
                     break;
                 }
             }
@@ -151,14 +151,17 @@ impl Supervisor {
             return Err(format!("name 1 to {MAX_KEYS} keys"));
         }
         if !matches!(self.life.state(), GuestState::Running | GuestState::Stopping) {
-            return Err(format!("the guest is {}, so keys would be lost", self.life.state().word()));
+            return Err(format!(
+                "the guest is {}, so keys would be lost; wait until it runs",
+                self.life.state().word()
+            ));
         }
         let codes: Vec<u32> = names
             .iter()
             .map(|name| keys::code_from_name(name).ok_or_else(|| keys::unknown(name)))
             .collect::<Result<_, _>>()?;
         if let Some(name) = names.iter().zip(&codes).find(|(_, code)| qcode(**code).is_none()) {
-            return Err(format!("QEMU has no key “{}”", name.0));
+            return Err(format!("QEMU has no key “{}”; use another", name.0));
         }
         let press = |pressed| move |code: &u32| InputEvent::Key { code: *code, pressed };
         codes.iter().map(press(true)).for_each(|event| self.input.push(event));

@@ -91,7 +91,9 @@ impl Supervisor {
         let Some(preparing) = self.preparing.take_if(|preparing| preparing.after == after) else { return };
         let started = match renderer {
             Ok(client) => self.start_with(preparing.accel, Some(*client)),
-            Err(why) if preparing.insist => Err(format!("there is no 3D for this guest: {why}")),
+            Err(why) if preparing.insist => {
+                Err(format!("there is no 3D for this guest: {why}; gpu.mode = \"auto\" starts it without"))
+            }
             Err(why) => {
                 tracing::warn!(why, "the guest gets no 3D");
                 self.no_3d = Some(why);
