@@ -111,7 +111,10 @@ pub(crate) fn guest_files(folder: &Path, problems: &mut Vec<ConfigError>) -> Vec
         Ok(entries) => entries,
         Err(error) => {
             if error.kind() != io::ErrorKind::NotFound {
-                problems.push(ConfigError::of_file(folder, format!("the guests' folder cannot be read: {error}")));
+                problems.push(ConfigError::of_file(
+                    folder,
+                    format!("the guests' folder cannot be read ({error}); mend its permissions"),
+                ));
             }
             return Vec::new();
         }
@@ -121,12 +124,18 @@ pub(crate) fn guest_files(folder: &Path, problems: &mut Vec<ConfigError>) -> Vec
         let path = match entry {
             Ok(entry) => entry.path(),
             Err(error) => {
-                problems.push(ConfigError::of_file(folder, format!("the guests' folder cannot be read on: {error}")));
+                problems.push(ConfigError::of_file(
+                    folder,
+                    format!("the guests' folder cannot be read on ({error}); mend its permissions"),
+                ));
                 break;
             }
         };
         if index >= MAX_ENTRIES || files.len() >= MAX_GUESTS {
-            let message = format!("there are too many files; the first {} guests found are loaded", files.len());
+            let message = format!(
+                "there are too many files; move some away, until then the first {} guests found are loaded",
+                files.len()
+            );
             problems.push(ConfigError::of_file(folder, message));
             break;
         }

@@ -23,7 +23,7 @@ pub(crate) fn read_text(path: &Path) -> Result<String, ReadError> {
     let bad = |message: String| ReadError::Bad(ConfigError::of_file(path, message));
     let io_error = |error: io::Error| match error.kind() {
         io::ErrorKind::NotFound => ReadError::Missing,
-        _ => bad(format!("cannot be read: {error}")),
+        _ => bad(format!("cannot be read ({error}); mend its permissions")),
     };
     // Asked before the file is opened, because opening a device can already do something; asked again of the open file,
     // because it may be another by then.
@@ -57,5 +57,5 @@ fn check_regular(meta: &std::fs::Metadata) -> Result<(), String> {
 }
 
 fn too_large(size: &str) -> String {
-    format!("the file has {size}; at most 1 MiB is read")
+    format!("the file has {size} and at most 1 MiB is read; make it shorter")
 }
