@@ -80,7 +80,8 @@ where
 
     /// What output `index` shows.
     pub fn read(&mut self, index: usize) -> Result<Capture, String> {
-        let canvas = self.canvases.get_mut(index).ok_or("there is no such output")?;
+        let canvas =
+            self.canvases.get_mut(index).ok_or("this output is gone; phyllome status lists those that are there")?;
         read(&mut self.renderer, canvas)
     }
 
@@ -113,7 +114,8 @@ fn canvas<R, B>(renderer: &mut R, size: (u32, u32), transform: Transform) -> Res
 where
     R: Renderer + Offscreen<B>,
 {
-    let too_large = || format!("a picture of {} × {} pixels cannot be made", size.0, size.1);
+    let too_large =
+        || format!("a picture of {} × {} pixels cannot be made; choose another output or guest", size.0, size.1);
     let size = turned_size(size, transform);
     let width = i32::try_from(size.0).map_err(|_| too_large())?;
     let height = i32::try_from(size.1).map_err(|_| too_large())?;
@@ -172,7 +174,7 @@ where
     } else {
         Capture::new(&upright(pixels, size, canvas.transform), width, height)
     };
-    capture.map_err(|error| format!("the picture could not be copied: {error}"))
+    capture.map_err(|error| format!("the picture could not be copied ({error}); try again"))
 }
 
 /// Tries to import a dmabuf into Pixman; the error says why it cannot be.

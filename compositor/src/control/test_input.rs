@@ -41,7 +41,10 @@ impl State {
             return self.serve_result(client, Err(why.to_owned()));
         }
         if self.backend.name() == "kms" {
-            return self.serve_result(client, Err("test input is refused on a real seat".to_owned()));
+            return self.serve_result(
+                client,
+                Err("test input is refused on a real seat; use --backend headless or nested for it".to_owned()),
+            );
         }
         if let TestInput::Type { text } = &input {
             return self.begin_typing(client, text);
@@ -71,7 +74,7 @@ impl State {
             TestInput::Move { x, y } if x.is_finite() && y.is_finite() => {
                 self.device_input(DeviceInput::Motion { x, y, time_ms: now })
             }
-            TestInput::Move { .. } => return Err("the position is no number of pixels".to_owned()),
+            TestInput::Move { .. } => return Err("the position is no number of pixels; write two numbers".to_owned()),
             TestInput::ButtonPress { button: name } => {
                 self.device_input(DeviceInput::Button { code: button(&name)?, pressed: true, time_ms: now })
             }
@@ -111,7 +114,10 @@ impl State {
         });
         if timer.is_err() {
             self.control.typing.keys.clear();
-            self.settle(&Awaited::Typed, Err("the text cannot be typed; the shell has no timer left".to_owned()));
+            self.settle(
+                &Awaited::Typed,
+                Err("the text cannot be typed, since the shell has no timer left; try again".to_owned()),
+            );
         }
     }
 

@@ -54,7 +54,7 @@ pub fn keys(text: &str) -> Result<Vec<(u32, bool)>, String> {
     if text.chars().count() > MAX_TEXT {
         return Err(format!("type at most {MAX_TEXT} characters at once"));
     }
-    let unknown = |c: char| format!("“{}” is on no key of the US layout", c.escape_default());
+    let unknown = |c: char| format!("“{}” is on no key of the US layout; leave it out", c.escape_default());
     text.chars().map(|c| key(c).ok_or_else(|| unknown(c))).collect()
 }
 

@@ -10,8 +10,8 @@ use phyllome_protocol::GuestName;
 use smithay::reexports::calloop::channel::{self, Event};
 
 /// Said of a guest that runs.
-const CHANGED: &str = "its file has changed, which counts at its next start";
-const GONE: &str = "its file is gone or cannot be used, so that it cannot start again";
+const CHANGED: &str = "its file has changed; shut it down and start it again to use it";
+const GONE: &str = "its file is gone or cannot be used; put it back or mend it, or the guest cannot start again";
 
 impl Guests {
     /// Takes what the files say now.

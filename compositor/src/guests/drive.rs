@@ -120,7 +120,9 @@ impl State {
             Ok(theirs) => {
                 let _ = self.ask_guest(name, Request::AttachScreen { width, height }, Some(theirs));
             }
-            Err(error) => self.note(name, &format!("{name} cannot be shown: {error}")),
+            Err(error) => {
+                self.note(name, &format!("{name} cannot be shown ({error}); force it off and start it again"))
+            }
         }
     }
 
@@ -181,7 +183,7 @@ impl State {
         }
         let watched = entry.process.is_some();
         let alive = entry.life.state().is_alive();
-        self.fail_pending(name, &format!("{name}: {error}"));
+        self.fail_pending(name, &format!("{name}: {error}; phyllome status shows how it is"));
         match error {
             LinkError::Closed if !watched => self.guest_gone(name, Exit::Unknown),
             // Either its process ends now, or it takes a new connection.
@@ -228,7 +230,7 @@ impl State {
         }
         let state = entry.life.state();
         tracing::info!(guest = %name, state = state.word(), "phyllome-guest has ended");
-        self.fail_pending(name, &format!("{name} has ended"));
+        self.fail_pending(name, &format!("{name} has ended before it answered; phyllome status shows how"));
         self.settle_started(name);
         self.settle(&Awaited::Ended(name.clone()), Ok(()));
         self.detach_guest_client(name);
@@ -262,7 +264,11 @@ impl State {
             | Request::SendKeys { .. }
             | Request::Report => None,
         };
-        let entry = self.guests.entries.get_mut(name).ok_or_else(|| format!("there is no guest {name}"))?;
+        let entry = self
+            .guests
+            .entries
+            .get_mut(name)
+            .ok_or_else(|| format!("there is no guest {name}; phyllome list shows all"))?;
         let silent = || format!("{name} has no control connection; force it off");
         let attached = entry.link.as_mut().filter(|attached| attached.link.greeted()).ok_or_else(silent)?;
         self.guests.last_id += 1;
@@ -276,7 +282,7 @@ impl State {
                 Ok(id)
             }
             Err(error) => {
-                let sentence = format!("{name}: {error}");
+                let sentence = format!("{name}: {error}; phyllome status shows how it is");
                 self.link_lost(name, error);
                 Err(sentence)
             }

@@ -139,7 +139,7 @@ impl State {
         match Link::dial(&self.guests.options.runtime.control_socket(name), Instant::now()) {
             Ok(link) => self.link_up(name, link),
             Err(DialError::Nobody) => self.dial_later(name),
-            Err(error) => self.note(name, &format!("{name}: {error}")),
+            Err(error) => self.note(name, &format!("{name}: {error}; force it off")),
         }
     }
 

@@ -164,9 +164,13 @@ impl Life {
         match (exit, words) {
             // Before its first report a clean refusal is all that it printed.
             (Exit::Code(_), Some(words)) if self.report.is_none() => words,
-            (Exit::Code(code), _) => format!("phyllome-guest ended with exit code {code}, and its QEMU with it"),
-            (Exit::Signal(signal), _) => format!("phyllome-guest was ended by signal {signal}, and its QEMU with it"),
-            (Exit::Unknown, _) => "phyllome-guest ended unexpectedly, and its QEMU with it".to_owned(),
+            (Exit::Code(code), _) => {
+                format!("phyllome-guest ended with exit code {code}, and its QEMU with it; start it again")
+            }
+            (Exit::Signal(signal), _) => {
+                format!("phyllome-guest was ended by signal {signal}, and its QEMU with it; start it again")
+            }
+            (Exit::Unknown, _) => "phyllome-guest ended unexpectedly, and its QEMU with it; start it again".to_owned(),
         }
     }
 }
@@ -238,7 +242,7 @@ pub(crate) mod tests {
         let mut life = running();
         life.ended(Exit::Signal(9), Some("anything"));
         assert_eq!(life.state(), GuestState::Crashed);
-        assert_eq!(life.message(), Some("phyllome-guest was ended by signal 9, and its QEMU with it"));
+        assert_eq!(life.message(), Some("phyllome-guest was ended by signal 9, and its QEMU with it; start it again"));
         assert!(life.report().is_none());
     }
 

@@ -75,7 +75,7 @@ impl State {
         // The process of a guest that has ended may still be there, and is then killed like any other.
         let lingers = entry.process.is_some() && verb == GuestVerb::Kill;
         match verb.fits(state) {
-            Err(why) if !lingers => return Err(format!("{name} {why}")),
+            Err(why) if !lingers => return Err(format!("{name} {why}; {}", why.help(name))),
             Err(_) | Ok(()) => {}
         }
         match verb {
@@ -162,7 +162,7 @@ impl State {
         const MAX_KEYS: usize = 16;
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         if !entry.life.state().is_alive() {
-            return Err(format!("{name} is not running"));
+            return Err(format!("{name} is not running; phyllome start {name} starts it"));
         }
         if keys.is_empty() || keys.len() > MAX_KEYS {
             return Err(format!("send 1 to {MAX_KEYS} keys at once, such as ctrl-alt-delete"));
@@ -225,7 +225,9 @@ impl State {
             watch.add(name, &folder);
         }
         let process = Process::spawn(name, &options.program, &arguments, &options.places.logs_dir(name), launcher)
-            .map_err(|error| format!("{} cannot be started: {error}", options.program.display()))?;
+            .map_err(|error| {
+                format!("{} cannot be started ({error}); install it beside phyllome-shell", options.program.display())
+            })?;
         self.watch_process(name, process);
         Ok(())
     }

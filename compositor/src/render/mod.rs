@@ -320,7 +320,7 @@ impl State {
     }
 
     fn capture_guest(&mut self, name: &GuestName) -> Result<Capture, String> {
-        let none = || format!("{name} has no picture");
+        let none = || format!("{name} has no picture; start it, or wait until it shows one");
         let surface =
             ScanoutId::new(0).and_then(|id| self.protocols.screens.scanout(name, id)).ok_or_else(none)?.clone();
         let wanted = self.protocols.screens.content(&surface).ok_or_else(none)?.wanted;

@@ -65,7 +65,7 @@ impl State {
                 shell.show_panel(true, Some(sentence));
                 None
             }),
-            Verb::Lock => return Err("this shell has no lock screen yet".to_owned()),
+            Verb::Lock => return Err("this shell has no lock screen yet; end the session before you leave".to_owned()),
             Verb::Terminal(number) => self.backend.change_vt(number, &pass),
             Verb::Guest(name, verb) => {
                 // The panel shows in the guest's line why nothing came of it.

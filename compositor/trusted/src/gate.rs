@@ -108,7 +108,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Locked => "the screen is locked; unlock it first",
-            Self::NotYours => "that cannot be asked for in this way",
+            Self::NotYours => "that cannot be asked for in this way; use the list of guests",
         })
     }
 }

@@ -53,7 +53,7 @@ pub enum RuntimeError {
         path: PathBuf,
     },
     /// The system refused.
-    #[error("cannot use {}: {source}", path.display())]
+    #[error("cannot use {} ({source}); mend its permissions, or set another XDG_RUNTIME_DIR", path.display())]
     Io {
         /// The path.
         path: PathBuf,

@@ -7,6 +7,7 @@
 //! [`crate::control`]); the compiler then names every place that has to have an answer, since nobody matches on verbs
 //! by `_`.
 
+use crate::GuestName;
 use crate::status::GuestState;
 
 /// Something to be done with one guest.
@@ -38,6 +39,18 @@ pub enum Unfit {
     /// Its processors run, or it has none.
     #[error("is not paused")]
     NotPaused,
+}
+
+impl Unfit {
+    /// What to run instead.
+    pub fn help(self, name: &GuestName) -> String {
+        match self {
+            Self::Already(GuestState::Paused) => format!("phyllome resume {name} lets it run again"),
+            Self::Already(_) => format!("phyllome switch {name} shows it"),
+            Self::NotRunning => format!("phyllome start {name} starts it"),
+            Self::NotPaused => format!("phyllome pause {name} pauses it"),
+        }
+    }
 }
 
 impl GuestVerb {
@@ -139,6 +152,17 @@ mod tests {
         assert_eq!(why(GuestVerb::Resume, Running), "is not paused");
         assert_eq!(why(GuestVerb::Resume, Stopped), "is not running");
         assert_eq!(why(GuestVerb::Kill, Crashed), "is not running");
+    }
+
+    #[test]
+    fn what_to_run_instead_is_a_verb_or_a_switch() {
+        let name = "work".parse().unwrap();
+        let fault = |verb: GuestVerb| STATES.into_iter().filter_map(move |state| verb.fits(state).err());
+        for why in GuestVerb::ALL.into_iter().flat_map(fault) {
+            let help = why.help(&name);
+            let word = help.strip_prefix("phyllome ").and_then(|rest| rest.split_once(" work ")).unwrap().0;
+            assert!(word == "switch" || GuestVerb::from_word(word).is_some(), "{help}");
+        }
     }
 
     #[test]

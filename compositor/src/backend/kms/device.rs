@@ -99,7 +99,7 @@ impl Gpu {
                 )
             }
             Some(libc::EBUSY) => in_use(path),
-            _ => format!("{place} cannot be opened: {error}"),
+            _ => format!("{place} cannot be opened ({error}); load its kernel driver, or choose --backend headless"),
         })?;
         let fd = DrmDeviceFd::new(DeviceFd::from(fd));
         let made = Self::on(fd.clone(), path, wanted);
@@ -111,18 +111,21 @@ impl Gpu {
 
     fn on(fd: DrmDeviceFd, path: &Path, wanted: Option<RendererKind>) -> Result<Self, Refusal> {
         let place = path.display();
-        let resources = fd
-            .resource_handles()
-            .map_err(|error| format!("{place} drives no display ({error}); another device has to"))?;
+        let resources = fd.resource_handles().map_err(|error| {
+            format!("{place} drives no display ({error}); use another, or choose --backend headless")
+        })?;
         if resources.connectors().is_empty() || resources.crtcs().is_empty() {
-            return Err(format!("{place} has no connector for a display"));
+            return Err(format!("{place} has no connector for a display; use another, or choose --backend headless"));
         }
         if !is_master(&fd) {
             return Err(in_use(path));
         }
         // What is on the displays stays until the first frame.
-        let (drm, _) =
-            DrmDevice::new(fd.clone(), false).map_err(|error| format!("{place} cannot be driven: {error}"))?;
+        let (drm, _) = DrmDevice::new(fd.clone(), false).map_err(|error| {
+            format!(
+                "{place} cannot be driven ({error}); load another kernel driver for it, or choose --backend headless"
+            )
+        })?;
         if !drm.is_atomic() {
             // smithay reads the variable.
             let why = match std::env::var_os("SMITHAY_USE_LEGACY") {
@@ -301,7 +304,8 @@ fn drawing(fd: &DrmDeviceFd, wanted: Option<RendererKind>) -> Result<Drawing, St
 }
 
 fn pixman(fd: &DrmDeviceFd) -> Result<Drawing, String> {
-    let renderer = PixmanRenderer::new().map_err(|error| format!("Pixman cannot be used: {error}"))?;
+    let renderer =
+        PixmanRenderer::new().map_err(|error| format!("Pixman cannot be used ({error}); choose --renderer gles"))?;
     let drawable = <PixmanRenderer as Bind<Dmabuf>>::supported_formats(&renderer).unwrap_or_default();
     // Dumb buffers are linear whether or not the display can say so.
     let formats = drawable
@@ -314,10 +318,14 @@ fn pixman(fd: &DrmDeviceFd) -> Result<Drawing, String> {
 }
 
 fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {
-    let why = |what: &str, error: &dyn std::fmt::Display| format!("GLES cannot be used ({what}: {error})");
+    let why = |what: &str, error: &dyn std::fmt::Display| {
+        format!("GLES cannot be used ({what}: {error}); choose --renderer pixman")
+    };
     // smithay panics if the library is missing.
     if !egl_is_installed() {
-        return Err("GLES cannot be used: libEGL.so.1 is not installed".to_owned());
+        return Err(
+            "GLES cannot be used: libEGL.so.1 is not installed; install libegl1 or choose --renderer pixman".to_owned()
+        );
     }
     let gbm = GbmDevice::new(fd.clone()).map_err(|error| why("GBM", &error))?;
     // SAFETY: the display keeps the GBM device that it is made from, and EGL is loaded from the system's default

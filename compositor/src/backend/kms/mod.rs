@@ -128,8 +128,8 @@ impl Kms {
         let seat = Seat::open_at_start()?;
         seat.wait_until_active(PATIENCE);
         let active = seat.is_active();
-        let udev =
-            UdevBackend::new(seat.name()).map_err(|error| format!("udev cannot be asked for displays: {error}"))?;
+        let udev = UdevBackend::new(seat.name())
+            .map_err(|error| format!("udev cannot be asked for displays ({error}); see that systemd-udevd runs"))?;
         let source = events::watch_seat(loop_handle, &seat)?;
         let mut kms = Self {
             display: display.clone(),
@@ -248,7 +248,7 @@ impl Kms {
     }
 
     pub(super) fn read(&mut self, index: usize, scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {
-        let size = self.outputs.get(index).map(|output| output.size).ok_or("no display is plugged in")?;
+        let size = self.outputs.get(index).map(|output| output.size).ok_or("no display is plugged in; plug one in")?;
         self.offscreen(size, scene, screens)
     }
 
@@ -258,7 +258,8 @@ impl Kms {
         scene: &Scene,
         screens: &mut Screens,
     ) -> Result<Capture, String> {
-        let driven = self.driven.as_mut().ok_or("the display is lost and not yet back")?;
+        let driven =
+            self.driven.as_mut().ok_or("the display is lost and not yet back; switch to this session, or try again")?;
         driven.gpu.offscreen(size, scene, screens)
     }
 
@@ -296,7 +297,8 @@ impl Kms {
     /// Opens the first device of the seat that drives displays: the one that the firmware has used, else another.
     fn open_gpu(&mut self) -> Result<(), String> {
         let Some((seat, _)) = &self.seat else { return Err("there is no seat".to_owned()) };
-        let asked = |error: std::io::Error| format!("udev cannot be asked for displays: {error}");
+        let asked =
+            |error: std::io::Error| format!("udev cannot be asked for displays ({error}); see that systemd-udevd runs");
         let mut paths: Vec<PathBuf> = udev::all_gpus(seat.name()).map_err(asked)?;
         let first = udev::primary_gpu(seat.name()).map_err(asked)?;
         paths.sort_by_key(|path| first.as_ref() != Some(path));

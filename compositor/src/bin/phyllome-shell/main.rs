@@ -91,7 +91,7 @@ fn choose(options: &Options) -> anyhow::Result<BackendChoice> {
         other => other,
     };
     if options.size.len() > MAX_OUTPUTS {
-        bail!("--size was given {} times; at most {MAX_OUTPUTS} outputs can be made", options.size.len());
+        bail!("--size was given {} times; give it at most {MAX_OUTPUTS} times", options.size.len());
     }
     if backend == BackendName::Kms {
         return on_display(options);
@@ -111,13 +111,11 @@ fn choose(options: &Options) -> anyhow::Result<BackendChoice> {
 fn on_display(options: &Options) -> anyhow::Result<BackendChoice> {
     if !options.size.is_empty() {
         bail!(
-            "--size is for --backend headless and nested; on the display itself set mode in [output.NAME] of shell.toml"
+            "--size is for --backend headless and nested; set mode in [output.NAME] of shell.toml for the display itself"
         );
     }
     if options.allow_test_input {
-        bail!(
-            "--allow-test-input is for --backend headless and nested; on the display itself only its own keyboard counts"
-        );
+        bail!("--allow-test-input is for --backend headless and nested; leave it out on the display itself");
     }
     let renderer = match options.renderer {
         RendererName::Auto => None,
@@ -136,13 +134,13 @@ fn lock(runtime: &RuntimeDir) -> anyhow::Result<File> {
         .write(true)
         .mode(0o600)
         .open(&path)
-        .with_context(|| format!("cannot open {}", path.display()))?;
+        .with_context(|| format!("cannot open {}; mend its permissions", path.display()))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
         Err(rustix::io::Errno::WOULDBLOCK) => {
             bail!("another phyllome-shell runs on {}; end it or set another XDG_RUNTIME_DIR", runtime.path().display())
         }
-        Err(error) => bail!("cannot lock {}: {error}", path.display()),
+        Err(error) => bail!("cannot lock {} ({error}); mend its permissions", path.display()),
     }
 }
 
@@ -202,7 +200,8 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     let control = control::Server::new(runtime.shell_socket(), options.allow_test_input);
     watch_signals(&event_loop)?;
     let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
-    state.start_control().with_context(|| format!("cannot listen at {}", runtime.shell_socket().display()))?;
+    let socket = runtime.shell_socket();
+    state.start_control().with_context(|| format!("cannot listen at {}; remove what is there", socket.display()))?;
     state.start_guests(options.after_crash || options.recovered.is_some(), loaded.shell.start.as_ref());
     if let Some(times) = options.recovered
         && let Err(why) = state.act(Verb::Tell(recovered(times)), Asker::Shell)

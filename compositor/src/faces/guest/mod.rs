@@ -77,7 +77,7 @@ pub fn panel_row(guest: &GuestView) -> PanelRow {
 }
 
 /// What is said of a guest that was asked to power off and runs on.
-const SILENT: &str = "It did not answer for 30 s.";
+const SILENT: &str = "It did not answer for 30 s; K forces it off.";
 
 /// What stands in the guest's area while it has no picture. What helps is said in keys that work while it stands there.
 pub fn card(guest: &GuestView, chords: &Chords) -> Message {
@@ -159,7 +159,7 @@ pub fn unreadable_card(guest: &GuestView, chords: &Chords) -> Message {
         return card(guest, chords);
     }
     let sentence = format!("{} has a picture that this display cannot read.", guest.label.text);
-    let help = format!("{} shows all guests", chords.panel());
+    let help = format!("gpu.mode = \"2d\" in its file draws it otherwise; {} shows all guests", chords.panel());
     Message { icon: Icon::Crashed, sentence, help }
 }
 

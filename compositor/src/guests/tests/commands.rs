@@ -101,7 +101,7 @@ fn several_commands_on_one_connection_are_answered_in_order() {
     tool.send(&Command::Guest { verb: GuestVerb::Kill, name: name("play") });
     tool.send(&Command::Panel { show: true });
     assert!(matches!(tool.next(&mut host).unwrap(), Reply::Status(_)));
-    assert_eq!(refusal(tool.next(&mut host).unwrap()), "play is not running");
+    assert_eq!(refusal(tool.next(&mut host).unwrap()), "play is not running; phyllome start play starts it");
     assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
 }
 

@@ -74,13 +74,15 @@ fn a_guest_that_runs_keeps_what_it_has_until_it_has_ended() {
     host.state.act(Verb::Guest(name("work"), GuestVerb::Start), Asker::Shell).unwrap();
     let peer = Peer::answer(&mut host, &listener, "work");
     host.write("work", "slot = 3\n[label]\ncolor = \"green\"\n");
-    host.wait("the sentence", |host| host.message("work") == "its file has changed, which counts at its next start");
+    host.wait("the sentence", |host| {
+        host.message("work") == "its file has changed; shut it down and start it again to use it"
+    });
     assert_eq!((host.slot("work"), host.color("work")), (Slot::new(1), Some(LabelColor::Red)));
     // What it says of itself as long as it runs does not hide that.
     let mut slow = crate::guests::life::tests::report(GuestState::Running);
     slow.message = Some("KVM does not work".into());
     peer.line.send(&FromGuest::Report(slow));
-    host.wait("both sentences", |host| host.message("work").ends_with("next start; KVM does not work"));
+    host.wait("both sentences", |host| host.message("work").ends_with("to use it; KVM does not work"));
     // What it has nobody else gets meanwhile, and what it is to have is not taken either.
     host.write("play", "slot = 1\n[label]\ncolor = \"red\"\n");
     host.write("other", "slot = 4\n");

@@ -47,7 +47,7 @@ pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Line {
                 let number = arguments.next().and_then(|text| text.to_str()?.parse().ok());
                 match number.filter(|number| (1..=1000).contains(number)) {
                     Some(number) => limit = number,
-                    None => return Line::Wrong("--restart-limit takes a number from 1 to 1000".to_owned()),
+                    None => return Line::Wrong("give --restart-limit a number from 1 to 1000".to_owned()),
                 }
             }
             _ => shell.push(argument),

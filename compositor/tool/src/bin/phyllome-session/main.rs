@@ -95,7 +95,9 @@ fn start_shell(arguments: &[OsString], settings: &[(&'static str, OsString)]) ->
         // A shell without its session would keep the display from whoever logs in next.
         command.pre_exec(|| Ok(rustix::process::set_parent_process_death_signal(Some(Signal::TERM))?));
     }
-    let mut child = command.spawn().map_err(|error| format!("{} cannot be started: {error}", program.display()))?;
+    let mut child = command.spawn().map_err(|error| {
+        format!("{} cannot be started ({error}); install it beside phyllome-session", program.display())
+    })?;
     match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
         Ok(pidfd) => Ok((child, pidfd)),
         Err(error) => {

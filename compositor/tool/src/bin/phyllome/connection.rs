@@ -41,7 +41,10 @@ impl Connection {
         let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(Failure::refused)?;
         if peer.uid != rustix::process::geteuid() {
             let owner = peer.uid.as_raw();
-            return Err(Failure::Refused(format!("{} belongs to user {owner}, not to you", path.display())));
+            return Err(Failure::Refused(format!(
+                "{} belongs to user {owner}, not to you; name your own with --socket",
+                path.display()
+            )));
         }
         stream.set_read_timeout(Some(ANSWER)).map_err(Failure::refused)?;
         stream.set_write_timeout(Some(ANSWER)).map_err(Failure::refused)?;
@@ -61,7 +64,7 @@ impl Connection {
     pub fn next_event(&mut self) -> Result<Event, Failure> {
         self.stream.set_read_timeout(None).map_err(Failure::refused)?;
         framing::receive_blocking(&self.stream, &mut self.decoder).map_err(|error| match error {
-            FramingError::Closed => Failure::NoShell("the shell has ended".to_owned()),
+            FramingError::Closed => Failure::NoShell("the shell has ended; start phyllome-shell".to_owned()),
             FramingError::Io(_) | FramingError::LineTooLong | FramingError::TooManyFds | FramingError::Json(_) => {
                 lost(error)
             }
@@ -72,19 +75,27 @@ impl Connection {
     pub fn screenshot(&mut self, target: &CaptureTarget, file: &Path) -> Result<(), Failure> {
         let reply = self.ask(&Command::Screenshot { target: target.clone() })?;
         let Reply::Screenshot { width, height, stride } = reply else {
-            return Err(Failure::refused("the shell did not answer with a picture"));
+            return Err(Failure::refused(
+                "the shell did not answer with a picture; install both from the same release",
+            ));
         };
-        let memory = self.decoder.take_fd().ok_or_else(|| Failure::refused("the shell sent no picture"))?;
+        let memory = self
+            .decoder
+            .take_fd()
+            .ok_or_else(|| Failure::refused("the shell sent no picture; install both from the same release"))?;
         let rgb = read_pixels(memory, width, height, stride)?;
-        write_png(file, width, height, &rgb)
-            .map_err(|error| Failure::Refused(format!("{} cannot be written: {error}", file.display())))
+        write_png(file, width, height, &rgb).map_err(|error| {
+            Failure::Refused(format!("{} cannot be written ({error}); choose another file", file.display()))
+        })
     }
 }
 
 fn lost(error: FramingError) -> Failure {
     match error {
-        FramingError::Closed => Failure::refused("the shell closed the connection; is it ending?"),
-        FramingError::Io(rustix::io::Errno::TIMEDOUT) => Failure::refused("the shell does not answer"),
+        FramingError::Closed => Failure::refused("the shell closed the connection; ask again if it is not ending"),
+        FramingError::Io(rustix::io::Errno::TIMEDOUT) => Failure::refused(
+            "the shell does not answer; end phyllome-shell, and phyllome-session brings it back to its guests",
+        ),
         FramingError::Io(_) | FramingError::LineTooLong | FramingError::TooManyFds | FramingError::Json(_) => {
             Failure::refused(error)
         }
@@ -93,7 +104,7 @@ fn lost(error: FramingError) -> Failure {
 
 /// Blue, green, red, unused → red, green, blue without gaps.
 fn read_pixels(memory: OwnedFd, width: u32, height: u32, stride: u32) -> Result<Vec<u8>, Failure> {
-    let bad = || Failure::refused("the shell sent a picture of an impossible size");
+    let bad = || Failure::refused("the shell sent a picture of an impossible size; install both from the same release");
     if width == 0 || height == 0 || width > MAX_SIDE || height > MAX_SIDE || u64::from(stride) < u64::from(width) * 4 {
         return Err(bad());
     }

@@ -22,7 +22,10 @@ pub fn print(name: &GuestName, lines: u32, json: bool) -> Result<(), Failure> {
         .filter(|(_, lines)| !lines.is_empty())
         .collect();
     if logs.is_empty() {
-        return Err(Failure::Refused(format!("{name} has no logs in {}; was it ever started?", folder.display())));
+        return Err(Failure::Refused(format!(
+            "{name} has no logs in {}; phyllome start {name} starts it",
+            folder.display()
+        )));
     }
     if json {
         let files: serde_json::Map<_, _> =

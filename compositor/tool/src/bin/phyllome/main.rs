@@ -98,7 +98,7 @@ fn status(shell: &mut Connection) -> Result<Box<Status>, Failure> {
     match shell.ask(&Command::Status)? {
         Reply::Status(status) => Ok(status),
         Reply::Done | Reply::Refused { .. } | Reply::Screenshot { .. } => {
-            Err(Failure::refused("the shell did not answer with its status"))
+            Err(Failure::refused("the shell did not answer with its status; install both from the same release"))
         }
     }
 }
