@@ -59,8 +59,7 @@ impl HostKey {
             }
             Self::Microphone => {
                 run(&["wpctl", "set-mute", SOURCE, "toggle"])?;
-                let off = volume(SOURCE)?.contains("[MUTED]");
-                Some(if off { "Microphone off" } else { "Microphone on" }.to_owned())
+                Some(said_of_microphone(&volume(SOURCE)?))
             }
             Self::Brightness { up } => {
                 let light = Backlight::of(sys)?.next(up);
@@ -78,7 +77,7 @@ impl HostKey {
                     &light.name,
                     &value,
                 ])?;
-                Some(format!("Brightness {} %", light.percent()))
+                Some(light.said())
             }
             Self::Radio => None,
         }
@@ -101,6 +100,10 @@ fn said_of_volume(said: &str) -> Option<String> {
     }
     let volume: f64 = said.split_whitespace().nth(1)?.parse().ok()?;
     volume.is_finite().then(|| format!("Volume {:.0} %", volume.clamp(0.0, 1.5) * 100.0))
+}
+
+fn said_of_microphone(said: &str) -> String {
+    if said.contains("[MUTED]") { "Microphone off" } else { "Microphone on" }.to_owned()
 }
 
 /// A display's light.
@@ -132,9 +135,27 @@ impl Backlight {
         Self { value: value.clamp(step.min(self.most), self.most), ..self }
     }
 
+    fn said(&self) -> String {
+        format!("Brightness {} %", self.percent())
+    }
+
     fn percent(&self) -> u64 {
         u64::from(self.value) * 100 / u64::from(self.most.max(1))
     }
+}
+
+/// What is said after which key.
+#[cfg(test)]
+pub(crate) fn said() -> Vec<(&'static str, String)> {
+    let (on, off) = ("Volume: 0.45", "Volume: 0.45 [MUTED]");
+    let volume = |said| said_of_volume(said).unwrap_or_default();
+    vec![
+        ("volume is changed, or sound switched on", volume(on)),
+        ("sound is switched off", volume(off)),
+        ("the microphone is switched off", said_of_microphone(off)),
+        ("the microphone is switched on", said_of_microphone(on)),
+        ("brightness is changed", Backlight { name: String::new(), value: 1, most: 2 }.said()),
+    ]
 }
 
 #[cfg(test)]

@@ -51,7 +51,9 @@ impl Readings {
             }
             (Some((percent, true)), _) if percent <= LAST => notice(format!("Battery at {percent} %: plug it in now")),
             (Some((percent, true)), _) if percent <= LOW => notice(format!("Battery at {percent} %")),
-            (_, Some(room)) if room < ROOM => notice(format!("The disk is nearly full: {} MiB are left", room / MIB)),
+            (_, Some(room)) if room < ROOM => {
+                notice(format!("The disk is nearly full: {} MiB are left; make room", room / MIB))
+            }
             _ => Power::default(),
         }
     }
@@ -76,6 +78,21 @@ fn word(path: &Path) -> String {
 /// The one number in a file.
 pub(super) fn number(path: &Path) -> Option<u32> {
     word(path).parse().ok()
+}
+
+/// What is said when.
+#[cfg(test)]
+pub(crate) fn notices() -> Vec<(&'static str, String)> {
+    let battery = |percent| Readings { battery: Some((percent, true)), room: None };
+    let full = Readings { battery: None, room: Some(300 * MIB) };
+    [
+        ("a battery is low", battery(LOW)),
+        ("a battery is nearly empty", battery(LAST)),
+        ("a battery is at its end", battery(OVER)),
+        ("less than 1 GiB is left for disks", full),
+    ]
+    .map(|(when, readings)| (when, readings.power().notice.unwrap_or_default()))
+    .into()
 }
 
 #[cfg(test)]
@@ -135,7 +152,7 @@ mod tests {
     #[test]
     fn a_disk_that_is_nearly_full_is_said_where_the_battery_is_not() {
         let with = |battery, room| Readings { battery, room: Some(room) }.power().notice;
-        assert_eq!(with(None, 300 * MIB).as_deref(), Some("The disk is nearly full: 300 MiB are left"));
+        assert_eq!(with(None, 300 * MIB).as_deref(), Some("The disk is nearly full: 300 MiB are left; make room"));
         assert_eq!(with(None, ROOM), None);
         assert_eq!(with(Some((15, true)), 0).as_deref(), Some("Battery at 15 %"));
     }

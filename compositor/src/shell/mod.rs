@@ -10,6 +10,8 @@
 mod computer;
 pub mod gate;
 pub mod idle;
+#[cfg(test)]
+mod messages;
 mod outputs;
 mod pointing;
 mod sleep;

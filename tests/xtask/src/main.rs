@@ -9,6 +9,7 @@ mod demo;
 #[cfg(test)]
 mod folders;
 mod install;
+mod messages;
 mod outcome;
 mod processes;
 mod setup;
@@ -62,6 +63,8 @@ enum Task {
     },
     /// Count the lines of code that are trusted, and those that a guest's connection or a key can reach
     Count,
+    /// Write docs/messages.md anew, the list of every message that a person can meet
+    Messages,
     /// Make the demo guests' kernel and initial RAM disk and print where they are
     Images,
 }
@@ -75,6 +78,7 @@ fn main() -> ExitCode {
         Task::Install(arguments) => install::run(&arguments).map(|()| true),
         Task::Fuzz { target, seconds } => fuzz(&target, seconds),
         Task::Count => count::run().map(|()| true),
+        Task::Messages => messages::run().map(|()| true),
         Task::Images => images().map(|()| true),
     };
     match done {

@@ -16,6 +16,8 @@ use phyllome_trusted::frame::LabelView;
 use phyllome_trusted::gate::Verb;
 use std::time::Instant;
 pub use view::PanelWindow;
+#[cfg(test)]
+pub(crate) use view::words;
 
 /// How a state reads at a glance; its word says the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

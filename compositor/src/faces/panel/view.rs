@@ -207,7 +207,7 @@ fn shown_problems(problems: &[String]) -> Vec<SharedString> {
     let mut shown: Vec<SharedString> = problems.iter().take(MAX_PROBLEMS).map(|p| drawing::clean(p).into()).collect();
     if problems.len() > MAX_PROBLEMS {
         shown.pop();
-        shown.push(format!("{} more guest files cannot be used", problems.len() - shown.len()).into());
+        shown.push(format!("{} more like these; mend their files", problems.len() - shown.len()).into());
     }
     shown
 }
@@ -223,6 +223,18 @@ fn tone(tone: StateTone) -> Color {
 
 fn count(of: usize) -> i32 {
     i32::try_from(of).unwrap_or(i32::MAX)
+}
+
+/// What stands in the window besides guests and questions: where, and the words.
+#[cfg(test)]
+pub(crate) fn words() -> Vec<(&'static str, String)> {
+    let keys = |asking| foot(asking).iter().map(|(_, key, words)| format!("{key}: {words}")).collect::<Vec<_>>();
+    let mut words: Vec<_> = keys(false).into_iter().map(|key| ("at the foot", key)).collect();
+    words.extend(keys(true).into_iter().map(|key| ("at the foot of a question", key)));
+    words.extend(legend().into_iter().map(|mark| ("beside a mark, which is in the bar too", mark.words.into())));
+    let many: Vec<String> = vec![String::new(); MAX_PROBLEMS + 2];
+    words.extend(shown_problems(&many).pop().map(|last| ("below files that cannot be used", last.into())));
+    words
 }
 
 #[cfg(test)]
