@@ -167,10 +167,10 @@ impl State {
             state.guests_changed();
             TimeoutAction::Drop
         });
-        if let (Ok(timer), Some(dial)) =
-            (timer, self.guests.entries.get_mut(name).and_then(|entry| entry.dial.as_mut()))
-        {
-            dial.timer = Some(timer);
+        // The folder may have been seen while one runs already: two would ring, and only one be put away.
+        let dial = self.guests.entries.get_mut(name).and_then(|entry| entry.dial.as_mut());
+        if let Some(former) = dial.and_then(|dial| std::mem::replace(&mut dial.timer, timer.ok())) {
+            self.loop_handle.remove(former);
         }
     }
 

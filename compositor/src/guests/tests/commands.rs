@@ -228,3 +228,20 @@ fn no_timer_of_a_guest_outlives_what_it_was_set_for() {
     host.wait_state("work", GuestState::Stopped);
     assert_eq!(timers(&host), [false; 3]);
 }
+
+#[test]
+fn a_guest_whose_folder_appears_is_waited_for_with_one_timer() {
+    let mut host = Host::started("exec sleep 100");
+    let timer = |host: &Host| {
+        let entry = &host.state.guests.entries[&name("work")];
+        entry.dial.as_ref().and_then(|dial| dial.timer)
+    };
+    host.state.act(Verb::Guest(name("work"), GuestVerb::Start), Asker::Face).unwrap();
+    let first = timer(&host).unwrap();
+    host.state.guests.options.runtime.make_guest_dir(&name("work")).unwrap();
+    host.wait("the folder to be seen", |host| timer(host) != Some(first));
+    let second = timer(&host).unwrap();
+    assert!(host.state.loop_handle.enable(&first).is_err(), "the first one runs on");
+    let _work = Peer::of(&mut host, "work");
+    assert!(host.state.loop_handle.enable(&second).is_err(), "the second one runs on");
+}
