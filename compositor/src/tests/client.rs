@@ -41,6 +41,8 @@ pub struct Events {
     pub pointer: Vec<Pointer>,
     /// The serial of the pointer's last `enter`.
     pub entered: u32,
+    /// The surface that the pointer is on.
+    pub over: Option<wl_surface::WlSurface>,
     pub repeat_rate: Option<i32>,
     pub dmabufs_refused: u32,
     pub dmabuf: Option<wl_buffer::WlBuffer>,
@@ -345,11 +347,15 @@ hear!(wl_keyboard::WlKeyboard, |state, event, _proxy, _handle| {
 });
 hear!(wl_pointer::WlPointer, |state, event, _proxy, _handle| {
     match event {
-        wl_pointer::Event::Enter { serial, surface_x, surface_y, .. } => {
+        wl_pointer::Event::Enter { serial, surface, surface_x, surface_y } => {
             state.entered = serial;
+            state.over = Some(surface);
             state.pointer.push(Pointer::Enter(surface_x, surface_y));
         }
-        wl_pointer::Event::Leave { .. } => state.pointer.push(Pointer::Leave),
+        wl_pointer::Event::Leave { .. } => {
+            state.over = None;
+            state.pointer.push(Pointer::Leave);
+        }
         wl_pointer::Event::Motion { surface_x, surface_y, .. } => {
             state.pointer.push(Pointer::Motion(surface_x, surface_y));
         }

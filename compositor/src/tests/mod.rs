@@ -20,5 +20,6 @@ mod keyboard;
 mod memory;
 mod outputs;
 mod pointer;
+mod pointing;
 mod rotation;
 mod show;
