@@ -101,3 +101,44 @@ fn run(places: &Places, news: &channel::Sender<News>, pressed: &Receiver<HostKey
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::TryRecvError;
+    use std::time::Instant;
+
+    #[test]
+    fn the_thread_tells_what_the_kernel_says_once_and_ends_with_its_host() {
+        let root = tempfile::tempdir().unwrap();
+        let battery = root.path().join("class/power_supply/BAT0");
+        std::fs::create_dir_all(&battery).unwrap();
+        let write = |file: &str, text: &str| std::fs::write(battery.join(file), text).unwrap();
+        for (file, text) in [("type", "Battery"), ("capacity", "4"), ("status", "Discharging")] {
+            write(file, text);
+        }
+        let (sender, news) = channel::channel();
+        let places = Places { sys: root.path().to_owned(), disks: root.path().to_owned() };
+        let host = Host::start(places, sender).unwrap();
+        let next = || {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            loop {
+                match news.try_recv() {
+                    Ok(news) => return Some(news),
+                    Err(TryRecvError::Disconnected) => return None,
+                    Err(TryRecvError::Empty) => assert!(Instant::now() < deadline, "waited in vain"),
+                }
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        let says = |text: &str, over| Some(News::Power(Power { notice: Some(text.to_owned()), over }));
+        assert_eq!(next(), says("Battery at 4 %: plug it in now", false));
+        // Whatever wakes it, it looks again; what is as before is not told.
+        host.press(HostKey::Radio);
+        write("capacity", "3");
+        host.press(HostKey::Radio);
+        assert_eq!(next(), says("Battery at 3 %: guests are shut down", true));
+        drop(host);
+        assert_eq!(next(), None);
+    }
+}
