@@ -2,6 +2,8 @@
 
 use super::{Host, Line, PATIENCE, Peer, name, refusal, with_launcher};
 use crate::guests::life::tests::report;
+use crate::host::News;
+use crate::host::power::Power;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::framing;
@@ -188,6 +190,22 @@ fn a_guest_that_ignores_its_power_button_is_silent_after_a_while_and_again_after
         host.state.act(Verb::WaitLonger(name("work")), Asker::Face).unwrap();
         assert!(!silent(&mut host));
         host.wait("the shell to notice again", silent);
+    }
+}
+
+#[test]
+fn a_battery_at_its_end_presses_every_guests_power_button_under_a_lock_too_and_a_low_one_presses_none() {
+    let mut host = Host::new("exit 9");
+    host.start();
+    let mut guests = ["work", "play"].map(|guest| Peer::of(&mut host, guest));
+    let battery = |percent: u32, over| News::Power(Power { notice: Some(format!("Battery at {percent} %")), over });
+    host.state.hear_of_computer(battery(4, false));
+    host.state.act(Verb::All(GuestVerb::Pause), Asker::Tool).unwrap();
+    host.state.shell.set_locked(true);
+    host.state.hear_of_computer(battery(3, true));
+    for guest in &mut guests {
+        let asked = [(); 2].map(|()| guest.asked(&mut host).request);
+        assert_eq!(asked, [GuestVerb::Pause, GuestVerb::Shutdown].map(Request::Verb));
     }
 }
 
