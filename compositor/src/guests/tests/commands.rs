@@ -3,7 +3,8 @@
 use super::{Host, Line, PATIENCE, Peer, name, refusal, with_launcher};
 use crate::guests::life::tests::report;
 use crate::host::News;
-use crate::host::power::Power;
+use crate::host::notice::{Notice, Sign};
+use crate::host::power::{End, Power};
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::framing;
@@ -12,6 +13,7 @@ use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::gate::{Asker, Verb};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
+use std::time::Duration;
 
 #[test]
 fn an_answer_reaches_the_one_who_asked_and_a_foreign_one_nobody() {
@@ -198,11 +200,13 @@ fn a_battery_at_its_end_presses_every_guests_power_button_under_a_lock_too_and_a
     let mut host = Host::new("exit 9");
     host.start();
     let mut guests = ["work", "play"].map(|guest| Peer::of(&mut host, guest));
-    let battery = |percent: u32, over| News::Power(Power { notice: Some(format!("Battery at {percent} %")), over });
-    host.state.hear_of_computer(battery(4, false));
+    let battery = |percent: u32, end| {
+        News::Power(Power { notice: Some(Notice::new(Sign::Battery, format!("{percent} %"))), end })
+    };
+    host.state.hear_of_computer(battery(4, None));
     host.state.act(Verb::All(GuestVerb::Pause), Asker::Tool).unwrap();
     host.state.shell.set_locked(true);
-    host.state.hear_of_computer(battery(3, true));
+    host.state.hear_of_computer(battery(3, Some(End::Shutdown)));
     for guest in &mut guests {
         let asked = [(); 2].map(|()| guest.asked(&mut host).request);
         assert_eq!(asked, [GuestVerb::Pause, GuestVerb::Shutdown].map(Request::Verb));
@@ -232,18 +236,38 @@ fn a_guest_that_has_begun_anew_is_asked_about_no_more() {
 fn no_timer_of_a_guest_outlives_what_it_was_set_for() {
     let launcher = "while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"";
     let mut host = with_launcher("exec sleep 100", launcher, PATIENCE);
+    // None goes because its time is over.
+    host.state.guests.options.answer = Duration::from_secs(600);
     let timers = |host: &Host| {
         let entry = &host.state.guests.entries[&name("work")];
         [entry.launching.is_some(), entry.answer.is_some(), entry.escalation.is_some()]
     };
-    host.state.act(Verb::Guest(name("work"), GuestVerb::Start), Asker::Face).unwrap();
+    let act = |host: &mut Host, verb| drop(host.state.act(Verb::Guest(name("work"), verb), Asker::Face).unwrap());
+    act(&mut host, GuestVerb::Start);
     assert_eq!(timers(&host), [true, false, false]);
-    let _work = Peer::of(&mut host, "work");
+    let work = Peer::of(&mut host, "work");
     assert_eq!(timers(&host), [false; 3], "it is no launcher any more");
     host.state.await_end(&name("work"));
     assert_eq!(timers(&host), [false, true, false]);
-    assert_eq!(host.ask(Command::Guest { verb: GuestVerb::Kill, name: name("work") }), Reply::Done);
+    act(&mut host, GuestVerb::Kill);
+    assert_eq!(timers(&host), [false, false, true], "nobody waits for it to power off");
     host.wait_state("work", GuestState::Stopped);
+    assert_eq!(timers(&host), [false; 3]);
+    drop(work);
+    std::fs::remove_file(host.socket("work")).unwrap();
+    // One that ends by itself after it was asked to power off.
+    act(&mut host, GuestVerb::Start);
+    let _work = Peer::of(&mut host, "work");
+    host.state.await_end(&name("work"));
+    let (process, _) = host.state.guests.entries[&name("work")].process.as_ref().unwrap();
+    process.kill().unwrap();
+    host.wait("its end", |host| host.state.guests.entries[&name("work")].process.is_none());
+    assert_eq!(timers(&host), [false; 3]);
+    // One that is ended before it is more than its launcher.
+    act(&mut host, GuestVerb::Start);
+    assert_eq!(timers(&host), [true, false, false]);
+    act(&mut host, GuestVerb::Kill);
+    host.wait("its end", |host| host.state.guests.entries[&name("work")].process.is_none());
     assert_eq!(timers(&host), [false; 3]);
 }
 
