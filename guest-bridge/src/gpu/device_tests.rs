@@ -142,6 +142,9 @@ fn damage_is_the_part_of_a_flush_that_each_scanout_shows() {
         }
     }
     bench.ok(cmd::RESOURCE_FLUSH, &[90, 0, 20, 50, 1, 0]);
+    // Of another resource, which no scanout shows.
+    bench.image(2, 2, 200, 100);
+    bench.ok(cmd::RESOURCE_FLUSH, &[0, 0, 200, 100, 2, 0]);
     let damage: Vec<_> = bench
         .messages()
         .into_iter()
