@@ -153,6 +153,32 @@ fn what_moves_is_presented_frame_by_frame_until_it_is_paused() -> Result<()> {
 }
 
 #[test]
+fn a_hidden_guest_draws_on_at_its_display_s_rate_where_its_file_says_so_and_slowly_where_not() -> Result<()> {
+    let (name, text) = played_guest_file("fast", 2, "blue", Mode::Animate, "");
+    let fast = (name, format!("background = \"full\"\n{text}"));
+    let slow = played_guest_file("slow", 3, "green", Mode::Animate, "");
+    let mut host = host(&[played_guest_file("front", 1, "red", Mode::Quiet, ""), fast, slow])?;
+    for guest in ["front", "fast", "slow"] {
+        host.run(&["start", guest])?;
+        host.wait_serial(guest, &ready_line(guest), SOON)?;
+    }
+    let flushes = |status: &Status, name: &str| {
+        let guest = status.guests.iter().find(|guest| guest.name.as_str() == name);
+        guest.into_iter().flat_map(|guest| &guest.scanouts).map(|scanout| scanout.flushes).sum::<u64>()
+    };
+    let status = host.wait("both draw", SOON, |s| ["fast", "slow"].iter().all(|name| flushes(s, name) > 0))?;
+    let words: Vec<_> = status.guests.iter().map(|guest| guest.background.as_str()).collect();
+    ensure!(words == ["slow", "full", "slow"], "{words:?}");
+    let start = ["fast", "slow"].map(|name| flushes(&status, name));
+    // Sixty a second, and ten; a busy machine makes the difference smaller.
+    host.wait("what nobody sees at its display's rate", SOON, |status| {
+        let [fast, slow] = ["fast", "slow"].map(|name| flushes(status, name));
+        fast - start[0] >= 60 && fast - start[0] >= 3 * (slow - start[1])
+    })?;
+    Ok(())
+}
+
+#[test]
 fn a_reset_brings_the_picture_back() -> Result<()> {
     let mut host = host(&[played_guest_file("work", 1, "green", Mode::Quiet, "")])?;
     host.run(&["start", "work"])?;

@@ -343,6 +343,25 @@ fn a_cursor_stays_as_it_was_given_until_the_guest_gives_another_or_none() {
 }
 
 #[test]
+fn what_nobody_sees_lasts_a_picture_of_its_fastest_display_only_where_the_guest_s_file_wants_that() {
+    for (background, wanted) in [(Background::Slow, None), (Background::Full, Some(Duration::from_nanos(6_944_444)))] {
+        let mut bench = bench();
+        let config = DeviceConfig { scanouts: 2, background, ..DeviceConfig::default() };
+        bench.device = Device::new(&config, None);
+        bench.device.set_features(ALL);
+        bench.image(1, 2, 64, 64);
+        for (id, refresh_mhz) in [(0, 60_000), (1, 144_000)] {
+            let mode = PreferredMode { refresh_mhz, ..config.mode };
+            bench.device.message(ToDevice::Mode { id: ScanoutId::new(id).unwrap(), mode });
+            bench.ok(cmd::SET_SCANOUT, &[0, 0, 64, 64, id, 1]);
+        }
+        let (_, outcome) = bench.send(cmd::RESOURCE_FLUSH, FLAG_FENCE, &[0, 0, 64, 64, 1, 0]);
+        let Outcome::Hold(waits) = outcome else { panic!("{outcome:?}") };
+        assert_eq!(bench.device.hidden_period(&waits), wanted);
+    }
+}
+
+#[test]
 fn another_driver_finds_nothing_of_the_last_one() {
     let mut bench = bench();
     bench.image(1, 2, 64, 64);
