@@ -153,6 +153,26 @@ fn what_moves_is_presented_frame_by_frame_until_it_is_paused() -> Result<()> {
 }
 
 #[test]
+fn the_shell_begins_with_the_guest_that_its_file_names_and_heeds_the_chords_that_it_sets() -> Result<()> {
+    let options = HostOptions { played: true, ..HostOptions::default() };
+    let guests = [("one", 1), ("two", 2)].map(|(name, slot)| played_guest_file(name, slot, "red", Mode::Evdev, ""));
+    let guests = guests.each_ref().map(|(name, text)| (name.as_str(), text.clone()));
+    let mut host = Host::prepare(options, &guests)?;
+    std::fs::write(host.config().join("shell.toml"), "start = \"two\"\n[chords]\nhost = \"rightctrl\"\n")?;
+    host.start_shell()?;
+    host.wait_serial("two", &ready_line("two"), SOON)?;
+    let status = host.wait_state("two", GuestState::Running, SOON)?;
+    ensure!(status.focus.as_ref().is_some_and(|focus| focus.as_str() == "two"), "{:?}", status.focus);
+    ensure!(status.guests.first().is_some_and(|one| one.state == GuestState::Stopped), "{:?}", status.guests);
+    host.run(&["input", "tap", "super+esc"])?;
+    host.wait_serial("two", "EV key 1 0", SOON)?;
+    host.run(&["input", "tap", "rightctrl+esc"])?;
+    host.wait("the list of guests", SOON, |status| status.mode == phyllome_protocol::status::Mode::Panel)?;
+    ensure!(!host.serial("two").contains("EV key 97"), "a chord reached the guest");
+    Ok(())
+}
+
+#[test]
 fn a_hidden_guest_draws_on_at_its_display_s_rate_where_its_file_says_so_and_slowly_where_not() -> Result<()> {
     let (name, text) = played_guest_file("fast", 2, "blue", Mode::Animate, "");
     let fast = (name, format!("background = \"full\"\n{text}"));
