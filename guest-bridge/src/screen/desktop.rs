@@ -57,7 +57,7 @@ fn along(value: u16, (start, length): (u64, u32), total: u64) -> u16 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::geometry::absolute;
+    use super::super::geometry::{Configured, Scale, absolute, in_picture, surface_size};
     use super::*;
     use crate::frames::SharedBuffer;
     use proptest::prelude::*;
@@ -130,6 +130,42 @@ mod tests {
             let desktop = (sizes.iter().map(|size| size.0).sum(), sizes.iter().map(|size| size.1).max().unwrap());
             let start: u32 = sizes[..head].iter().map(|size| size.0).sum();
             prop_assert_eq!(found(&heads, head as u32, pixel, desktop), (start + pixel.0, pixel.1));
+        }
+
+        /// Whatever parts of one framebuffer the heads show, and whatever a desktop makes of the window's size: the
+        /// pixel that the pointer is on is found there.
+        #[test]
+        fn a_pixel_of_a_part_is_found_again_at_any_scale_of_its_window(
+            whole in (64u32..4096, 64u32..4096),
+            parts in prop::collection::vec((0.0..1.0, 0.0..1.0, 0.0..1.0, 0.0..1.0), 2..5), head in 0usize..5,
+            place in (0.0..1.0, 0.0..1.0), (scale, window) in (30u32..480, (256u32..3000, 256u32..3000)),
+        ) {
+            let along = |start: f64, length: f64, side: u32| {
+                let start = (start * f64::from(side - 1)) as u32;
+                (start, 1 + (length * f64::from(side - start - 1)) as u32)
+            };
+            let heads: Vec<_> = (0..).zip(&parts).map(|(number, (x, y, width, height))| {
+                let ((x, width), (y, height)) = (along(*x, *width, whole.0), along(*y, *height, whole.1));
+                // The first one is a part and not all of it.
+                let width = if number == 0 { width.min(whole.0 - 1) } else { width };
+                (number, picture(whole, (x, y, width, height)))
+            }).collect();
+            let head = head % heads.len();
+            let part = heads[head].1.source;
+            let pixel = ((place.0 * f64::from(part.width)) as u32, (place.1 * f64::from(part.height)) as u32);
+            let (width, height) = window;
+            let configured = Configured { width, height, fullscreen: true, ..Configured::default() };
+            let size = (part.width, part.height);
+            let surface = surface_size(size, configured, Scale::new(scale));
+            let at = |pixel: u32, surface: u32, picture: u32| {
+                let middle = (f64::from(pixel) + 0.5) * f64::from(surface) / f64::from(picture);
+                // As Wayland's numbers have it.
+                absolute(in_picture((middle * 256.0).round() / 256.0, surface, picture), picture)
+            };
+            let at = (at(pixel.0, surface.0, size.0), at(pixel.1, surface.1, size.1));
+            let (x, y) = on_desktop(heads.iter().map(|(number, picture)| (id(*number), picture)), id(head as u32), at);
+            let found = (u32::from(x) * whole.0 / 0x8000, u32::from(y) * whole.1 / 0x8000);
+            prop_assert_eq!(found, (part.x + pixel.0, part.y + pixel.1));
         }
 
         /// A guest sets whatever it likes: every position is a position.
