@@ -254,6 +254,14 @@ mod tests {
             }
             assert_eq!(sum, 11, "{version}");
         }
+        // Nor is one cut to a whole number: eleven steps a notch, in the 256ths that Wayland has.
+        let mut wheel = Wheel::default();
+        let mut sum = 0;
+        for _ in 0..110 {
+            wheel.continuous(true, 349.0 / 256.0);
+            sum += turned(&mut wheel);
+        }
+        assert_eq!(sum, 10);
     }
 
     fn abs(x: u16, scanout: u32) -> FromScreen {
