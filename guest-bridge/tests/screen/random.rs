@@ -10,7 +10,7 @@ use phyllome_guest_bridge::gpu::wire::{Status, cmd};
 use phyllome_guest_bridge::gpu::{DeviceConfig, Transport};
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Sender;
 use wayland_server::Resource;
@@ -44,6 +44,11 @@ enum Step {
         id: u32,
         part: Rect,
     },
+    /// Both, as most guests do.
+    Paint {
+        id: u32,
+        part: Rect,
+    },
     Show {
         scanout: u32,
         id: u32,
@@ -68,16 +73,32 @@ fn a_rect() -> impl Strategy<Value = Rect> {
     (0..50u32, 0..50u32, side(), side()).prop_map(|(x, y, width, height)| rect(x, y, width, height))
 }
 
+/// A part of every picture of the sizes that are usual.
+fn a_part() -> impl Strategy<Value = Rect> {
+    (0..20u32, 0..20u32, 1..14u32, 1..11u32).prop_map(|(x, y, width, height)| rect(x, y, width, height))
+}
+
+/// What a scanout shows of a picture: often as much as of the one before it, and not its first pixel.
+fn a_source() -> impl Strategy<Value = Rect> {
+    let sizes = prop_oneof![3 => Just((20, 20)), 1 => Just((13, 7))];
+    (0..13u32, 0..10u32, sizes).prop_map(|(x, y, (width, height))| rect(x, y, width, height))
+}
+
 fn a_step() -> impl Strategy<Value = Step> {
     let id = || 1..=RESOURCES;
     let scanout = || 0..SCANOUTS;
-    let size = || (1..64u32, 1..48u32);
+    // Few, so that one picture takes the place of another of its size.
+    let usual = || prop_oneof![Just((63, 47)), Just((40, 30)), Just((33, 31))];
+    let size = || prop_oneof![4 => usual(), 1 => (1..64u32, 1..48u32)];
+    let part = || prop_oneof![2 => a_part(), 1 => a_rect()];
+    let source = || prop_oneof![4 => a_source(), 1 => a_rect()];
     prop_oneof![
         2 => (id(), size(), any::<bool>()).prop_map(|(id, size, blob)| Step::Create { id, size, blob }),
         2 => id().prop_map(Step::Unref),
-        6 => (id(), a_rect()).prop_map(|(id, part)| Step::Draw { id, part }),
-        6 => (id(), a_rect()).prop_map(|(id, part)| Step::Flush { id, part }),
-        5 => (scanout(), id(), a_rect()).prop_map(|(scanout, id, source)| Step::Show { scanout, id, source }),
+        4 => (id(), part()).prop_map(|(id, part)| Step::Draw { id, part }),
+        4 => (id(), part()).prop_map(|(id, part)| Step::Flush { id, part }),
+        12 => (id(), part()).prop_map(|(id, part)| Step::Paint { id, part }),
+        5 => (scanout(), id(), source()).prop_map(|(scanout, id, source)| Step::Show { scanout, id, source }),
         4 => (scanout(), id(), size(), any::<bool>())
             .prop_map(|(scanout, id, size, blob)| Step::Mode { scanout, id, size, blob }),
         1 => scanout().prop_map(Step::Off),
@@ -119,6 +140,8 @@ struct Guest {
     to_screen: Sender<ToScreen>,
     canvases: HashMap<u32, Canvas>,
     shown: HashMap<u32, Shown>,
+    /// Scanouts and the numbers of what was flushed while they showed it: nothing else is ever seen there.
+    flushed: HashSet<(u32, u32)>,
     next_number: u32,
     drawings: u32,
 }
@@ -180,8 +203,12 @@ impl Guest {
 
     fn flush(&mut self, id: u32, part: Rect) {
         let done = self.ok(cmd::RESOURCE_FLUSH, &[part.x, part.y, part.width, part.height, id, 0]);
-        let Some(canvas) = self.canvases.get(&id).filter(|_| done) else { return };
-        for shown in self.shown.values_mut().filter(|shown| shown.id == id) {
+        let Some(canvas) = self.canvases.get(&id) else {
+            assert!(!done, "there is no {id}");
+            return;
+        };
+        assert!(canvas.blob || done == canvas.inside(part), "{part:?} of {id}");
+        for (scanout, shown) in self.shown.iter_mut().filter(|(_, shown)| done && shown.id == id) {
             let source = shown.source;
             let all = (source.y..source.y + source.height)
                 .flat_map(|y| (source.x..source.x + source.width).map(move |x| (x, y)));
@@ -192,6 +219,7 @@ impl Guest {
             if !all.clone().any(|(x, y)| flushed(x, y)) {
                 continue;
             }
+            self.flushed.insert((*scanout, canvas.number));
             // With its first flush all of a classic picture is seen as it is then. Of a blob, which is copied, what
             // else is seen may be of any earlier flush.
             let first = shown.oldest.is_none() && !canvas.blob;
@@ -229,6 +257,10 @@ impl Guest {
             Step::Unref(id) => self.unref(id),
             Step::Draw { id, part } => self.draw(id, part),
             Step::Flush { id, part } => self.flush(id, part),
+            Step::Paint { id, part } => {
+                self.draw(id, part);
+                self.flush(id, part);
+            }
             Step::Show { scanout, id, source } => self.show(scanout, id, source),
             Step::Mode { scanout, id, size, blob } => {
                 self.unref(id);
@@ -331,6 +363,10 @@ impl Seen {
             let lit = texture.is_some_and(|texture| texture.seen().any(|pixel| pixel != 0));
             return lit.then(|| format!("scanout {scanout} is off and shows something"));
         };
+        let foreign = |pixel: u32| pixel != 0 && !guest.flushed.contains(&(scanout, pixel >> 16));
+        if let Some(pixel) = texture.and_then(|texture| texture.seen().find(|pixel| foreign(*pixel))) {
+            return Some(format!("scanout {scanout} shows {pixel:#x}, which was not flushed there"));
+        }
         let Some(oldest) = &shown.oldest else { return None };
         let (canvas, source) = (&guest.canvases[&shown.id], shown.source);
         let Some(texture) = texture else { return Some(format!("scanout {scanout} shows nothing")) };
@@ -352,8 +388,9 @@ async fn play(steps: &[Step]) -> Result<(), String> {
     let mut stage = Stage::with_scanouts(offer, SCANOUTS).await;
     let config = DeviceConfig { transport: Transport::Generic, scanouts: SCANOUTS, ..DeviceConfig::default() };
     let device = BareDevice::new(&config, (ROOM * u64::from(RESOURCES + 1)) as usize).unwrap();
-    let (canvases, shown, to_screen) = (HashMap::new(), HashMap::new(), stage.rig.to_screen());
-    let mut guest = Guest { device, to_screen, canvases, shown, next_number: 0, drawings: 0 };
+    let (canvases, shown, flushed) = (HashMap::new(), HashMap::new(), HashSet::new());
+    let to_screen = stage.rig.to_screen();
+    let mut guest = Guest { device, to_screen, canvases, shown, flushed, next_number: 0, drawings: 0 };
     let mut seen = Seen::default();
     for step in steps {
         guest.take(step);
