@@ -1,9 +1,13 @@
 //! Keys of the computer itself: volume, microphone, brightness; and what is done for each, by programs that work for a
 //! person without more rights on Debian and Fedora alike: PipeWire's `wpctl`, and logind by systemd's `busctl`. Where a
-//! program is not there nothing happens. Keys for radios are the kernel's own to heed.
+//! program is not there nothing happens. Keys for radios are the kernel's own to heed; what it made of them is read.
 
+use super::notice::{Notice, Sign};
+use super::power::{number, word};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 /// A key of the computer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +32,10 @@ pub enum HostKey {
 
 /// Longest answer of a program that is looked at, in bytes.
 const MOST: usize = 256;
+/// Until then the kernel has heeded a key for radios.
+const HEEDED: Duration = Duration::from_millis(300);
+/// Kinds of radios as `/sys/class/rfkill` has them, and as people call them.
+const RADIOS: [(&str, &str); 3] = [("wlan", "Wi-Fi"), ("bluetooth", "Bluetooth"), ("wwan", "Mobile network")];
 
 impl HostKey {
     /// The key of this evdev code: KEY_MUTE, KEY_VOLUMEDOWN, KEY_VOLUMEUP, KEY_MICMUTE, KEY_BRIGHTNESSDOWN,
@@ -44,7 +52,7 @@ impl HostKey {
     }
 
     /// Does it, which may take seconds; what is so now, for a person.
-    pub(super) fn carry_out(self, sys: &Path) -> Option<String> {
+    pub(super) fn carry_out(self, sys: &Path) -> Option<Notice> {
         const SINK: &str = "@DEFAULT_AUDIO_SINK@";
         const SOURCE: &str = "@DEFAULT_AUDIO_SOURCE@";
         let volume = |of| run(&["wpctl", "get-volume", of]);
@@ -79,7 +87,12 @@ impl HostKey {
                 ])?;
                 Some(light.said())
             }
-            Self::Radio => None,
+            Self::Radio => {
+                // Without one there is nothing to wait for.
+                radios(sys)?;
+                std::thread::sleep(HEEDED);
+                radios(sys)
+            }
         }
     }
 }
@@ -94,16 +107,48 @@ fn run(line: &[&str]) -> Option<String> {
 }
 
 /// What `wpctl get-volume` says, such as “Volume: 0.45 [MUTED]”, for a person.
-fn said_of_volume(said: &str) -> Option<String> {
+fn said_of_volume(said: &str) -> Option<Notice> {
     if said.contains("[MUTED]") {
-        return Some("Sound off".to_owned());
+        return Some(Notice::new(Sign::SoundOff, "Sound off"));
     }
     let volume: f64 = said.split_whitespace().nth(1)?.parse().ok()?;
-    volume.is_finite().then(|| format!("Volume {:.0} %", volume.clamp(0.0, 1.5) * 100.0))
+    volume.is_finite().then(|| Notice::level(Sign::Sound, (volume.clamp(0.0, 1.5) * 100.0).round() as u32))
 }
 
-fn said_of_microphone(said: &str) -> String {
-    if said.contains("[MUTED]") { "Microphone off" } else { "Microphone on" }.to_owned()
+/// The same of the microphone.
+fn said_of_microphone(said: &str) -> Notice {
+    if said.contains("[MUTED]") {
+        Notice::new(Sign::MicrophoneOff, "Microphone off")
+    } else {
+        Notice::new(Sign::Microphone, "Microphone on")
+    }
+}
+
+/// Which radios are on, if there are any: those of a kind are while one of them is.
+fn radios(sys: &Path) -> Option<Notice> {
+    let mut kinds = BTreeMap::new();
+    for entry in std::fs::read_dir(sys.join("class/rfkill")).ok()?.take(64) {
+        let folder = entry.ok()?.path();
+        let kind = word(&folder.join("type"));
+        let place = RADIOS.iter().position(|(name, _)| *name == kind);
+        if let (Some(place), Some(soft), Some(hard)) =
+            (place, number(&folder.join("soft")), number(&folder.join("hard")))
+        {
+            *kinds.entry(place).or_insert(false) |= soft == 0 && hard == 0;
+        }
+    }
+    said_of_radios(&kinds)
+}
+
+/// The same by their places among all kinds.
+fn said_of_radios(kinds: &BTreeMap<usize, bool>) -> Option<Notice> {
+    let words = |(place, on): (&usize, &bool)| {
+        let (_, name) = RADIOS.get(*place)?;
+        Some(format!("{name} {}", if *on { "on" } else { "off" }))
+    };
+    let sign = if kinds.values().any(|on| *on) { Sign::Radios } else { Sign::RadiosOff };
+    let text = kinds.iter().filter_map(words).collect::<Vec<_>>().join(", ");
+    (!text.is_empty()).then(|| Notice::new(sign, text))
 }
 
 /// A display's light.
@@ -122,9 +167,9 @@ impl Backlight {
             std::fs::read_dir(&folder).ok()?.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
         names.sort();
         names.into_iter().find_map(|name| {
-            let number = |file| super::power::number(&folder.join(&name).join(file));
-            let most = number("max_brightness").filter(|most| *most > 0)?;
-            Some(Self { value: number("brightness")?.min(most), most, name: name.clone() })
+            let of = |file| number(&folder.join(&name).join(file));
+            let most = of("max_brightness").filter(|most| *most > 0)?;
+            Some(Self { value: of("brightness")?.min(most), most, name: name.clone() })
         })
     }
 
@@ -135,18 +180,18 @@ impl Backlight {
         Self { value: value.clamp(step.min(self.most), self.most), ..self }
     }
 
-    fn said(&self) -> String {
-        format!("Brightness {} %", self.percent())
+    fn said(&self) -> Notice {
+        Notice::level(Sign::Brightness, self.percent())
     }
 
-    fn percent(&self) -> u64 {
-        u64::from(self.value) * 100 / u64::from(self.most.max(1))
+    fn percent(&self) -> u32 {
+        u32::try_from(u64::from(self.value) * 100 / u64::from(self.most.max(1))).unwrap_or(100)
     }
 }
 
 /// What is said after which key.
 #[cfg(test)]
-pub(crate) fn said() -> Vec<(&'static str, String)> {
+pub(crate) fn said() -> Vec<(&'static str, Notice)> {
     let (on, off) = ("Volume: 0.45", "Volume: 0.45 [MUTED]");
     let volume = |said| said_of_volume(said).unwrap_or_default();
     vec![
@@ -155,6 +200,10 @@ pub(crate) fn said() -> Vec<(&'static str, String)> {
         ("the microphone is switched off", said_of_microphone(off)),
         ("the microphone is switched on", said_of_microphone(on)),
         ("brightness is changed", Backlight { name: String::new(), value: 1, most: 2 }.said()),
+        (
+            "a key for radios is pressed",
+            said_of_radios(&[(0, true), (1, false), (2, false)].into()).unwrap_or_default(),
+        ),
     ]
 }
 
@@ -163,17 +212,42 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volume_is_said_as_people_say_it() {
+    fn volume_and_microphone_are_said_as_people_say_it() {
+        let off = Some(Notice::new(Sign::SoundOff, "Sound off"));
         for (said, wanted) in [
-            ("Volume: 0.45\n", Some("Volume 45 %")),
-            ("Volume: 1.00", Some("Volume 100 %")),
-            ("Volume: 0.45 [MUTED]\n", Some("Sound off")),
+            ("Volume: 0.45\n", Some(Notice::level(Sign::Sound, 45))),
+            ("Volume: 0.29", Some(Notice::level(Sign::Sound, 29))),
+            ("Volume: 1.00", Some(Notice::level(Sign::Sound, 100))),
+            ("Volume: 0.45 [MUTED]\n", off),
             ("Volume: nan", None),
             ("", None),
             ("Volume:", None),
         ] {
-            assert_eq!(said_of_volume(said).as_deref(), wanted, "{said}");
+            assert_eq!(said_of_volume(said), wanted, "{said}");
         }
+        assert_eq!(said_of_microphone("Volume: 1.00 [MUTED]\n").signs, [Sign::MicrophoneOff]);
+        assert_eq!(said_of_microphone("Volume: 1.00\n").signs, [Sign::Microphone]);
+    }
+
+    #[test]
+    fn radios_are_said_by_kind_and_are_off_together_only_if_all_are() {
+        let root = tempfile::tempdir().unwrap();
+        assert_eq!(radios(root.path()), None);
+        let set = |name: &str, kind: &str, soft: u32, hard: u32| {
+            let folder = root.path().join("class/rfkill").join(name);
+            std::fs::create_dir_all(&folder).unwrap();
+            for (file, text) in [("type", kind.to_owned()), ("soft", soft.to_string()), ("hard", hard.to_string())] {
+                std::fs::write(folder.join(file), text).unwrap();
+            }
+        };
+        let said = || radios(root.path()).map(|notice| (notice.signs, notice.text));
+        set("rfkill0", "gps", 0, 0);
+        assert_eq!(said(), None, "people do not know it");
+        set("rfkill1", "bluetooth", 1, 0);
+        set("rfkill2", "wlan", 0, 1);
+        assert_eq!(said(), Some((vec![Sign::RadiosOff], "Wi-Fi off, Bluetooth off".to_owned())));
+        set("rfkill3", "wlan", 0, 0);
+        assert_eq!(said(), Some((vec![Sign::Radios], "Wi-Fi on, Bluetooth off".to_owned())));
     }
 
     #[test]

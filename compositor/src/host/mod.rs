@@ -2,13 +2,15 @@
 //! microphone and brightness, the battery, the room on the disk.
 //!
 //! All of it is read, and done, on one thread of its own, because files of the kernel and programs of the system may
-//! take their time; the loop hears of it by a channel. Without a battery the thread wakes every five minutes, and it
-//! tells only what has changed.
+//! take their time; the loop hears of it by a channel of what came of it and of what changed. Without a battery the
+//! thread wakes every five minutes, and it tells only what has changed.
 
 pub mod keys;
+pub mod notice;
 pub mod power;
 
 use keys::HostKey;
+use notice::Notice;
 use power::{Power, Readings};
 use smithay::reexports::calloop::channel;
 use std::path::PathBuf;
@@ -23,10 +25,10 @@ const WITH_BATTERY: Duration = Duration::from_secs(30);
 const WITHOUT: Duration = Duration::from_secs(300);
 
 /// What the thread tells.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum News {
     /// What came of a key, to be seen for a moment.
-    Done(String),
+    Done(Notice),
     /// How power and disk are, whenever that has changed.
     Power(Power),
 }

@@ -3,6 +3,7 @@
 //!
 //! What cannot be read is as if it were not there. Deciding is pure; nothing here acts.
 
+use super::notice::{Notice, Sign};
 use std::path::Path;
 
 /// From which percents on the battery is said to be low, and the last ones: then guests are shut down.
@@ -17,7 +18,7 @@ const MIB: u64 = 1 << 20;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Power {
     /// One sentence for the bar.
-    pub notice: Option<String>,
+    pub notice: Option<Notice>,
     /// The battery is at its end: guests are to shut down.
     pub over: bool,
 }
@@ -44,15 +45,16 @@ impl Readings {
 
     /// What of it a person has to know.
     pub(super) fn power(&self) -> Power {
-        let notice = |text: String| Power { notice: Some(text), over: false };
+        let low = |text: String| Power { notice: Some(Notice::new(Sign::Battery, text)), over: false };
         match (self.battery, self.room) {
             (Some((percent, true)), _) if percent <= OVER => {
-                Power { notice: Some(format!("Battery at {percent} %: guests are shut down")), over: true }
+                Power { over: true, ..low(format!("Battery at {percent} %: guests are shut down")) }
             }
-            (Some((percent, true)), _) if percent <= LAST => notice(format!("Battery at {percent} %: plug it in now")),
-            (Some((percent, true)), _) if percent <= LOW => notice(format!("Battery at {percent} %")),
+            (Some((percent, true)), _) if percent <= LAST => low(format!("Battery at {percent} %: plug it in now")),
+            (Some((percent, true)), _) if percent <= LOW => low(format!("Battery at {percent} %")),
             (_, Some(room)) if room < ROOM => {
-                notice(format!("The disk is nearly full: {} MiB are left; make room", room / MIB))
+                let text = format!("The disk is nearly full: {} MiB are left; make room", room / MIB);
+                Power { notice: Some(Notice::new(Sign::Disk, text)), over: false }
             }
             _ => Power::default(),
         }
@@ -71,7 +73,7 @@ fn battery(folder: &Path) -> Option<(u32, bool)> {
 }
 
 /// The one word in a file; empty if it cannot be read.
-fn word(path: &Path) -> String {
+pub(super) fn word(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_default().trim().to_owned()
 }
 
@@ -82,7 +84,7 @@ pub(super) fn number(path: &Path) -> Option<u32> {
 
 /// What is said when.
 #[cfg(test)]
-pub(crate) fn notices() -> Vec<(&'static str, String)> {
+pub(crate) fn notices() -> Vec<(&'static str, Notice)> {
     let battery = |percent| Readings { battery: Some((percent, true)), room: None };
     let full = Readings { battery: None, room: Some(300 * MIB) };
     [
@@ -131,11 +133,15 @@ mod tests {
         assert_eq!(read(&[("BAT0", &own("full", "Discharging"))]), None, "what is no number is none");
     }
 
+    fn at(percent: u32, discharging: bool) -> Readings {
+        Readings { battery: Some((percent, discharging)), room: None }
+    }
+
     #[test]
     fn a_person_hears_of_it_at_15_and_5_percent_and_at_3_guests_shut_down() {
-        let at = |percent, discharging| Readings { battery: Some((percent, discharging)), room: None }.power();
-        assert_eq!([16, 100].map(|percent| at(percent, true)), [Power::default(), Power::default()]);
-        let notices = [15, 6, 5, 4, 3, 0].map(|percent| at(percent, true).notice.unwrap());
+        let power = |percent| at(percent, true).power();
+        assert_eq!([16, 100].map(power), [Power::default(), Power::default()]);
+        let said = [15, 6, 5, 4, 3, 0].map(|percent| power(percent).notice.unwrap().text);
         let wanted = [
             "Battery at 15 %",
             "Battery at 6 %",
@@ -144,16 +150,17 @@ mod tests {
             "Battery at 3 %: guests are shut down",
             "Battery at 0 %: guests are shut down",
         ];
-        assert_eq!(notices, wanted);
-        assert_eq!([5, 4, 3, 0].map(|percent| at(percent, true).over), [false, false, true, true]);
-        assert_eq!(at(2, false), Power::default(), "it is charged");
+        assert_eq!(said, wanted);
+        assert_eq!([5, 4, 3, 0].map(|percent| power(percent).over), [false, false, true, true]);
+        assert_eq!(at(2, false).power(), Power::default(), "it is charged");
     }
 
     #[test]
     fn a_disk_that_is_nearly_full_is_said_where_the_battery_is_not() {
         let with = |battery, room| Readings { battery, room: Some(room) }.power().notice;
-        assert_eq!(with(None, 300 * MIB).as_deref(), Some("The disk is nearly full: 300 MiB are left; make room"));
+        let disk = with(None, 300 * MIB).unwrap();
+        assert_eq!(disk, Notice::new(Sign::Disk, "The disk is nearly full: 300 MiB are left; make room"));
         assert_eq!(with(None, ROOM), None);
-        assert_eq!(with(Some((15, true)), 0).as_deref(), Some("Battery at 15 %"));
+        assert_eq!(with(Some((15, true)), 0), Some(Notice::new(Sign::Battery, "Battery at 15 %")));
     }
 }

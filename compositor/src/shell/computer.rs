@@ -4,6 +4,7 @@
 //! Keys and readings themselves are [`crate::host`]'s, on a thread of its own.
 
 use crate::State;
+use crate::host::notice::Notice;
 use crate::host::{Host, News, Places};
 use phyllome_protocol::GuestVerb;
 use phyllome_trusted::gate::{Asker, Verb};
@@ -19,20 +20,20 @@ const SEEN: Duration = Duration::from_millis(1500);
 #[derive(Debug, Default)]
 pub(super) struct Computer {
     /// What came of a key, and until when it is seen.
-    done: Option<(String, Instant)>,
+    done: Option<(Notice, Instant)>,
     /// What stands for as long as it is so.
-    lasting: Option<String>,
+    lasting: Option<Notice>,
 }
 
 impl Computer {
-    /// The line in the bar.
-    pub(super) fn notice(&self) -> Option<&str> {
-        self.done.as_ref().map(|(text, _)| text.as_str())
+    /// What hides all other lines for as long as it is said.
+    pub(super) fn first(&self) -> Option<Notice> {
+        self.done.as_ref().map(|(notice, _)| notice.clone())
     }
 
-    /// The line in the bar while nothing else has to be said.
-    pub(super) fn lasting(&self) -> Option<&str> {
-        self.lasting.as_deref()
+    /// What stands beside other lines.
+    pub(super) fn lasting(&self) -> Option<Notice> {
+        self.lasting.clone()
     }
 }
 
@@ -59,16 +60,14 @@ impl State {
     pub(crate) fn hear_of_computer(&mut self, news: News) {
         let now = Instant::now();
         match news {
-            News::Done(text) => {
-                self.shell.computer.done = Some((text, now + SEEN));
-                let timer = self.loop_handle.insert_source(Timer::from_duration(SEEN), |_, _, state: &mut State| {
+            News::Done(notice) => {
+                self.shell.computer.done = Some((notice, now + SEEN));
+                let over = self.later(SEEN, |state| {
                     state.shell.computer.done.take_if(|(_, until)| *until <= Instant::now());
                     state.queue_redraw();
-                    TimeoutAction::Drop
                 });
-                if let Err(error) = timer {
+                if !over {
                     self.shell.computer.done = None;
-                    tracing::warn!("what came of a key is not shown: {error}");
                 }
             }
             News::Power(power) => {
@@ -82,5 +81,17 @@ impl State {
             }
         }
         self.queue_redraw();
+    }
+
+    /// Does something a little later; whether it will be done.
+    fn later(&mut self, time: Duration, what: impl Fn(&mut State) + 'static) -> bool {
+        let timer = self.loop_handle.insert_source(Timer::from_duration(time), move |_, _, state: &mut State| {
+            what(state);
+            TimeoutAction::Drop
+        });
+        if let Err(error) = &timer {
+            tracing::warn!("a line in the bar is not shown as long as it should be: {error}");
+        }
+        timer.is_ok()
     }
 }

@@ -37,11 +37,12 @@ const QUIET: &[(&str, &str)] = &[
     ("Battery at 5 %: plug it in now", "what helps is not on the keyboard"),
     ("Battery at 3 %: guests are shut down", "it is done"),
     ("The disk is nearly full: 300 MiB are left; make room", "what helps is in a guest, or on another console"),
-    ("Volume 45 %", "it is what a key did"),
+    ("45 %", "it is what a key did"),
     ("Sound off", "it is what a key did"),
     ("Microphone off", "it is what a key did"),
     ("Microphone on", "it is what a key did"),
-    ("Brightness 50 %", "it is what a key did"),
+    ("50 %", "it is what a key did"),
+    ("Wi-Fi on, Bluetooth off, Mobile network off", "it is what a key did"),
 ];
 
 fn work(state: GuestState) -> GuestView {
@@ -97,11 +98,11 @@ fn bar(chords: &Chords) -> Vec<(&'static str, String)> {
     let mut keyboard = shell();
     keyboard.set_keyboard(Some((DeviceId::ONLY, "Keyboard K120".to_owned())));
     let mut lines = vec![
-        ("the guest that is shown was asked to power off 30 s ago", waits.notice(0).unwrap()),
-        ("a keyboard was plugged in and a key pressed on it", keyboard.notice(0).unwrap()),
+        ("the guest that is shown was asked to power off 30 s ago", waits.notice(0).unwrap().text),
+        ("a keyboard was plugged in and a key pressed on it", keyboard.notice(0).unwrap().text),
     ];
-    lines.extend(power::notices());
-    lines.extend(keys::said());
+    let of_computer = power::notices().into_iter().chain(keys::said());
+    lines.extend(of_computer.map(|(when, notice)| (when, notice.text)));
     lines
 }
 

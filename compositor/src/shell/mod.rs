@@ -23,6 +23,7 @@ use crate::faces::panel::Panel;
 use crate::faces::switcher::Switcher;
 use crate::faces::{self, Face, Faces, Response, View};
 use crate::guests::GuestView;
+use crate::host::notice::Notice;
 use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::chords::Chords;
@@ -249,42 +250,41 @@ impl Shell {
     }
 
     /// The line in the bar of output number `index`: what a person has to know although a guest fills the screen.
-    pub fn notice(&self, index: usize) -> Option<String> {
-        let of_computer = self.computer.notice().map(str::to_owned);
+    pub fn notice(&self, index: usize) -> Option<Notice> {
+        let panel = self.chords.panel();
         // No guest that does not power off hides that the battery is at its end.
-        let lasting = [self.waiting(index), self.computer.lasting().map(str::to_owned)];
-        let lasting = lasting.into_iter().flatten().reduce(|one, other| format!("{one}; {other}"));
-        of_computer.or(lasting)
+        let lines = || Notice::join(self.computer.lasting().into_iter().chain(self.waiting(index, &panel)));
+        self.computer.first().or_else(lines)
     }
 
-    /// What waits for somebody to look into the list of guests.
-    fn waiting(&self, index: usize) -> Option<String> {
+    /// What waits for somebody to look into the list of guests, which these keys show.
+    fn waiting(&self, index: usize, panel: &str) -> Option<Notice> {
         if self.has_keys() {
             return None;
         }
-        let panel = self.chords.panel();
         let shown = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?));
         if let Some(silent) = shown.filter(|guest| guest.silent) {
-            return Some(format!(
-                "{} did not answer for 30 s. {panel}: wait longer or force it off",
-                silent.label.text
-            ));
+            let label = &silent.label.text;
+            return Some(Notice::plain(format!(
+                "{label} did not answer for 30 s. {panel}: wait longer or force it off"
+            )));
         }
         if let Some(name) = self.keyboard.as_ref().map(|(_, name)| name) {
-            return Some(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not"));
+            return Some(Notice::plain(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not")));
         }
         // Its picture stays, and looks as if it ran on. Why it stands still is in the list: those are a guest's words.
         let guest = shown?;
         let label = &guest.label.text;
-        match guest.state {
-            GuestState::Paused => Some(format!("{label} is paused: {panel}, then P, resumes it")),
-            GuestState::InternalError => Some(format!("{label} has stopped: {panel}, then R, resets it")),
+        let line = match guest.state {
+            GuestState::Paused => format!("{label} is paused: {panel}, then P, resumes it"),
+            GuestState::InternalError => format!("{label} has stopped: {panel}, then R, resets it"),
             GuestState::Stopped
             | GuestState::Starting
             | GuestState::Running
             | GuestState::Stopping
-            | GuestState::Crashed => None,
-        }
+            | GuestState::Crashed => return None,
+        };
+        Some(Notice::plain(line))
     }
 
     fn toggle_panel(&mut self) {

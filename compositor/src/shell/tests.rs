@@ -208,7 +208,7 @@ fn tp11_a_guest_that_does_not_power_off_takes_no_keys_but_is_said_in_its_bar_and
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, None), "it is not shown");
     slot(&mut shell, 2, now);
     let said = "play did not answer for 30 s. Super+Escape: wait longer or force it off";
-    assert_eq!((shell.mode(), shell.notice(0).as_deref()), (Mode::Guest, Some(said)));
+    assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, Some(Notice::plain(said))));
     shell.toggle_panel();
     shell.ask_what_waits(now);
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Dialog, None));
@@ -221,9 +221,9 @@ fn a_guest_that_stands_still_is_said_to_in_its_bar_with_the_keys_that_help() {
     slot(&mut shell, 1, now);
     assert_eq!(shell.notice(0), None);
     slot(&mut shell, 2, now);
-    assert_eq!(shell.notice(0).as_deref(), Some("play is paused: Super+Escape, then P, resumes it"));
+    assert_eq!(shell.notice(0), Some(Notice::plain("play is paused: Super+Escape, then P, resumes it")));
     slot(&mut shell, 3, now);
-    assert_eq!(shell.notice(0).as_deref(), Some("bank has stopped: Super+Escape, then R, resets it"));
+    assert_eq!(shell.notice(0), Some(Notice::plain("bank has stopped: Super+Escape, then R, resets it")));
     shell.toggle_panel();
     assert_eq!(shell.notice(0), None);
 }

@@ -4,6 +4,7 @@ use super::client::Keyboard;
 use super::fixture::Fixture;
 use super::show::shown;
 use crate::host::keys::HostKey;
+use crate::host::notice::{Notice, Sign};
 use crate::host::power::Power;
 use crate::host::{Host, News};
 
@@ -28,8 +29,18 @@ fn keys_of_the_computer_reach_no_guest_where_the_shell_heeds_them() {
     shell.roundtrip(&mut red);
     let keys: Vec<_> = red.events.keyboard.iter().filter(|event| matches!(event, Keyboard::Key(..))).collect();
     assert_eq!(keys, [&Keyboard::Key(A, true), &Keyboard::Key(A, false)]);
-    let heeded: Vec<_> = pressed.try_iter().collect();
-    assert_eq!(heeded, [HostKey::Microphone, HostKey::Volume { up: true }, HostKey::Radio]);
+    assert_eq!(
+        pressed.try_iter().collect::<Vec<_>>(),
+        [HostKey::Microphone, HostKey::Volume { up: true }, HostKey::Radio]
+    );
+}
+
+fn battery() -> News {
+    News::Power(Power { notice: Some(Notice::new(Sign::Battery, "Battery at 14 %")), over: false })
+}
+
+fn text(shell: &Fixture) -> Option<String> {
+    shell.state.shell.notice(0).map(|notice| notice.text)
 }
 
 #[test]
@@ -38,18 +49,17 @@ fn what_came_of_a_key_is_seen_for_a_moment_and_a_low_battery_as_long_as_it_is() 
     let (_red, _window, _pool) = shown!(shell, "red", GREEN);
     shell.settle();
     let quiet = shell.shot("computer-quiet");
-    let low = Power { notice: Some("Battery at 14 %".to_owned()), over: false };
-    shell.state.hear_of_computer(News::Power(low));
+    shell.state.hear_of_computer(battery());
     shell.settle();
-    let battery = shell.shot("computer-battery");
+    let low = shell.shot("computer-battery");
     let area = shell.area();
-    assert!(battery.differs_outside(&area, &quiet).is_some());
-    shell.state.hear_of_computer(News::Done("Volume 45 %".to_owned()));
+    assert!(low.differs_outside(&area, &quiet).is_some());
+    shell.state.hear_of_computer(News::Done(Notice::level(Sign::Sound, 45)));
     shell.settle();
     let volume = shell.shot("computer-volume");
-    assert!(volume.differs_outside(&area, &battery).is_some());
-    assert_eq!(shell.state.shell.notice(0).as_deref(), Some("Volume 45 %"));
-    shell.wait("the moment to pass", |shell| shell.state.shell.notice(0).as_deref() == Some("Battery at 14 %"));
+    assert!(volume.differs_outside(&area, &low).is_some());
+    assert_eq!(text(&shell).as_deref(), Some("45 %"));
+    shell.wait("the moment to pass", |shell| text(shell).as_deref() == Some("Battery at 14 %"));
     shell.state.hear_of_computer(News::Power(Power::default()));
-    assert_eq!(shell.state.shell.notice(0), None);
+    assert_eq!(text(&shell), None);
 }

@@ -20,6 +20,7 @@ pub use phyllome_trusted::pixels::Pixels;
 use super::Pictures;
 use super::guest::Message;
 use super::guest::view::{draw_flash, draw_message};
+use crate::host::notice::{Notice, Sign};
 pub(super) use cache::{Cache, Latest};
 use engine::MAX_SIDE;
 pub(crate) use engine::{Resident, Surface};
@@ -47,7 +48,7 @@ pub(super) type Extent = (u32, u32, u64);
 /// Draws the shell's own surfaces and keeps what did not change.
 pub struct Ui {
     bar: Surface<BarSurface>,
-    bands: Cache<(Owner, String, Extent), Vec<band::Strip>>,
+    bands: Cache<(Owner, Notice, Extent), Vec<band::Strip>>,
     messages: Cache<(Message, Extent), Pixels>,
     flashes: Cache<(LabelView, Extent), Pixels>,
     /// The pictures of faces.
@@ -72,7 +73,7 @@ impl Ui {
     /// A band without a line of the host's in its bar.
     #[cfg(test)]
     pub(crate) fn band(&mut self, owner: &Owner, output_w: u32, output_h: u32, scale: f64) -> Rc<Vec<band::Strip>> {
-        self.noticed_band(owner, "", output_w, output_h, scale)
+        self.noticed_band(owner, &Notice::default(), output_w, output_h, scale)
     }
 
     /// The band of an output of `output_w` × `output_h` physical pixels, bar included, with `notice` as one line at the
@@ -81,7 +82,7 @@ impl Ui {
     pub fn noticed_band(
         &mut self,
         owner: &Owner,
-        notice: &str,
+        notice: &Notice,
         output_w: u32,
         output_h: u32,
         scale: f64,
@@ -89,7 +90,7 @@ impl Ui {
         self.messages.frame();
         self.flashes.frame();
         self.faces.frame();
-        let key = (owner.clone(), notice.to_owned(), (output_w, output_h, scale.to_bits()));
+        let key = (owner.clone(), notice.clone(), (output_w, output_h, scale.to_bits()));
         if let Some(strips) = self.bands.get(&key) {
             return strips;
         }
@@ -130,7 +131,7 @@ impl Ui {
     }
 
     /// Label, number and marks of an output's bar; where nothing of them is, it is transparent.
-    fn bar_text(&self, owner: &Owner, notice: &str, output_w: u32, scale: f64) -> Pixels {
+    fn bar_text(&self, owner: &Owner, notice: &Notice, output_w: u32, scale: f64) -> Pixels {
         let look = band::Look::of(owner);
         let (width, height) = band::text_size(output_w, scale);
         if width > MAX_SIDE || height > MAX_SIDE {
@@ -153,7 +154,10 @@ impl Ui {
         bar.set_slot(slot.map(|slot| SharedString::from(slot.to_string())).unwrap_or_default());
         let paths: Vec<SharedString> = marks.iter().map(|mark| mark_icon(*mark).into()).collect();
         bar.set_marks(ModelRc::from(paths.as_slice()));
-        bar.set_notice(clean(notice).into());
+        let signs: Vec<SharedString> = notice.signs.iter().map(|sign| sign_icon(*sign).into()).collect();
+        bar.set_signs(ModelRc::from(signs.as_slice()));
+        bar.set_level(notice.level.map_or(-1, i32::from));
+        bar.set_notice(clean(&notice.text).into());
         let room = bar.get_label_room();
         let label = text::cut_middle(&clean(label), |candidate| {
             bar.set_label(candidate.into());
@@ -209,6 +213,21 @@ pub(crate) fn mark_icon(mark: Mark) -> &'static str {
         Mark::Paused => icons::PAUSED,
         Mark::NotResponding => icons::NOT_RESPONDING,
         Mark::Awake => icons::AWAKE,
+    }
+}
+
+/// The icon of a sign.
+fn sign_icon(sign: Sign) -> &'static str {
+    match sign {
+        Sign::Brightness => icons::BRIGHTNESS,
+        Sign::Sound => icons::SOUND,
+        Sign::SoundOff => icons::SOUND_OFF,
+        Sign::Microphone => icons::MICROPHONE,
+        Sign::MicrophoneOff => icons::MICROPHONE_OFF,
+        Sign::Radios => icons::RADIOS,
+        Sign::RadiosOff => icons::RADIOS_OFF,
+        Sign::Battery => icons::BATTERY,
+        Sign::Disk => icons::DISK,
     }
 }
 

@@ -31,6 +31,11 @@ fn bar(ui: &mut Ui, owner: &Owner, width: u32, scale: f64) -> Rc<Pixels> {
     ui.band(owner, width, 400, scale)[0].pixels.clone()
 }
 
+/// The same with a line of the host's.
+fn noticed(ui: &mut Ui, owner: &Owner, notice: &Notice, width: u32, scale: f64) -> Rc<Pixels> {
+    ui.noticed_band(owner, notice, width, 400, scale)[0].pixels.clone()
+}
+
 /// The panel's picture.
 pub(super) fn panel(ui: &mut Ui, view: &PanelView, w: u32, h: u32, scale: f64) -> Rc<Pixels> {
     ui.faces.of(&View::Panel(view.clone()), w, h, scale)
@@ -180,6 +185,108 @@ fn the_bar_shows_its_label_in_every_colour_and_scale() {
             assert!(marked(&bar, (px(4.0), 0, px(20.0), bar.height), label.rgb) > 10, "{color:?}: no slot number");
             assert_eq!(marked(&bar, (px(100.0), 0, px(540.0), bar.height), label.rgb), 0, "{color:?}: a plain bar");
         }
+    }
+}
+
+/// Every line that the computer itself may have to say.
+fn notices() -> Vec<Notice> {
+    let battery = Notice::new(Sign::Battery, "Battery at 4 %: plug it in now");
+    vec![
+        Notice::level(Sign::Brightness, 60),
+        Notice::level(Sign::Sound, 45),
+        Notice::new(Sign::SoundOff, "Sound off"),
+        Notice::new(Sign::Microphone, "Microphone on"),
+        Notice::new(Sign::MicrophoneOff, "Microphone off"),
+        Notice::new(Sign::Radios, "Wi-Fi on, Bluetooth off"),
+        Notice::new(Sign::RadiosOff, "Wi-Fi off, Bluetooth off"),
+        Notice::new(Sign::Disk, "The disk is nearly full: 300 MiB are left"),
+        battery,
+    ]
+}
+
+#[test]
+fn lines_of_the_computer_over_every_colour_and_pattern_as_pictures() {
+    let mut ui = Ui::new().unwrap();
+    let Some(folder) = shots() else { return };
+    std::fs::create_dir_all(&folder).unwrap();
+    let patterns = [Pattern::Solid, Pattern::Stripes, Pattern::Dots, Pattern::Checks];
+    let owners = LabelColor::NAMED.into_iter().zip(patterns.into_iter().cycle());
+    let owners: Vec<_> = owners.map(|(color, pattern)| guest(label("work", color, pattern, 1), true, &[])).collect();
+    let marked = guest(work(), false, &[Mark::Paused, Mark::Awake]);
+    for scale in SCALES {
+        let (mut width, mut data) = (0, Vec::new());
+        for (owner, notice) in owners.iter().cycle().chain([&marked, &Owner::Host]).zip(notices()) {
+            let bar = noticed(&mut ui, owner, &notice, geometry::physical(900.0, scale), scale);
+            width = bar.width;
+            data.extend_from_slice(&bar.data);
+        }
+        for owner in [&marked, &Owner::Host] {
+            let line = Notice::level(Sign::Sound, 45);
+            data.extend_from_slice(&noticed(&mut ui, owner, &line, width, scale).data);
+        }
+        let height = u32::try_from(data.len()).unwrap() / width / 4;
+        save(&folder, &format!("bars-of-the-computer@{scale}"), &Pixels::new(width, height, data));
+    }
+}
+
+#[test]
+fn a_sign_is_whole_sharp_neutral_and_in_the_middle_of_the_bar() {
+    let mut ui = Ui::new().unwrap();
+    for scale in SCALES {
+        let px = |logical: f64| geometry::physical(logical, scale);
+        for color in LabelColor::NAMED {
+            let label = label("w", color, Pattern::Solid, 0);
+            let owner = guest(label.clone(), true, &[]);
+            for sign in Sign::ALL {
+                let line = Notice { signs: vec![sign], level: Some(0), text: "x".to_owned() };
+                let bar = noticed(&mut ui, &owner, &line, px(400.0), scale);
+                let what = format!("{sign:?} on {color:?} at {scale}");
+                // Text 40, level 56, the sign with its gap 24, and 12 around all.
+                let left = px(400.0) - px(12.0 + 40.0 + 56.0 + 24.0);
+                let side = px(16.0);
+                let ink = |x: u32, y: u32, w: u32, h: u32| marked(&bar, (x, y, w, h), label.rgb);
+                let all = ink(left, px(6.0), side, side);
+                assert!(all > (side * side / 8) as usize, "{what}: {all} pixels");
+                assert_eq!(ink(left - px(12.0), 0, px(12.0) + side, bar.height), all, "{what}: cut, or out of place");
+                let pixels = (left..left + side).flat_map(|x| (px(6.0)..px(22.0)).map(move |y| (x, y)));
+                let pixels: Vec<_> = pixels.map(|(x, y)| bar.get(x, y).unwrap()).collect();
+                let [ground, full] = [bgra(label.rgb), bgra(label.text_rgb)];
+                let is_full = |pixel: &&[u8; 4]| (0..3).all(|i| pixel[i].abs_diff(full[i]) < 32);
+                let sharp = pixels.iter().filter(is_full).count();
+                // Where edges lie between pixels, nothing is of the full ink.
+                assert!(sharp * 10 > all, "{what}: {sharp} of {all} pixels are sharp");
+                let within = |i: usize, value: u8| (ground[i].min(full[i])..=ground[i].max(full[i])).contains(&value);
+                let between = |pixel: &[u8; 4]| (0..3).all(|i| within(i, pixel[i]));
+                assert!(pixels.iter().all(between), "{what}: a colour of its own");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_level_is_as_full_as_it_is_and_moves_nothing_beside_it() {
+    let mut ui = Ui::new().unwrap();
+    let owner = guest(work(), true, &[Mark::Awake]);
+    for scale in SCALES {
+        let px = |logical: f64| geometry::physical(logical, scale);
+        let right = px(600.0) - px(34.0);
+        let from = right - px(12.0 + 40.0 + 56.0);
+        let mut signs = Vec::new();
+        for percents in [0, 5, 50, 100, 130] {
+            let bar = noticed(&mut ui, &owner, &Notice::level(Sign::Brightness, percents), px(600.0), scale);
+            for y in [px(12.0), px(16.0) - 1] {
+                let row: Vec<_> = (from..from + px(48.0)).map(|x| bar.get(x, y).unwrap()).collect();
+                let full = row.iter().filter(|pixel| **pixel == bgra(work().text_rgb)).count();
+                let wanted = px(48.0) * percents.min(100) / 100;
+                assert!(full.abs_diff(wanted as usize) <= 1, "{percents} % at {scale}: {full} of {wanted}");
+                assert!(row.iter().all(|pixel| *pixel != bgra(work().rgb)), "its whole length is to be seen");
+            }
+            let outside = [px(12.0) - 1, px(16.0)].map(|y| marked(&bar, (from, y, px(48.0), 1), work().rgb));
+            assert_eq!(outside, [0, 0], "{percents} % at {scale}");
+            let sign = |x: u32| (0..bar.height).map(move |y| (x, y));
+            signs.push((from - px(24.0)..from).flat_map(sign).map(|(x, y)| bar.get(x, y)).collect::<Vec<_>>());
+        }
+        assert!(signs.windows(2).all(|two| two[0] == two[1]), "at {scale}: the sign moves");
     }
 }
 
