@@ -51,6 +51,22 @@ impl HostKey {
         })
     }
 
+    /// Whether it goes on step by step while it is held.
+    pub fn repeats(self) -> bool {
+        match self {
+            Self::Volume { .. } | Self::Brightness { .. } => true,
+            Self::Mute | Self::Microphone | Self::Radio => false,
+        }
+    }
+
+    /// Whether pressed twice it has done nothing.
+    pub(super) fn switches(self) -> bool {
+        match self {
+            Self::Mute | Self::Microphone => true,
+            Self::Volume { .. } | Self::Brightness { .. } | Self::Radio => false,
+        }
+    }
+
     /// Does it, which may take seconds; what is so now, for a person.
     pub(super) fn carry_out(self, sys: &Path) -> Option<Notice> {
         const SINK: &str = "@DEFAULT_AUDIO_SINK@";

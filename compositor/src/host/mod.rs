@@ -8,17 +8,17 @@
 pub mod keys;
 pub mod notice;
 pub mod power;
+mod wishes;
 
 use keys::HostKey;
 use notice::Notice;
 use power::{Power, Readings};
 use smithay::reexports::calloop::channel;
 use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use wishes::{Wishes, Woken};
 
-/// Most keys that wait to be carried out; further ones are passed over.
-const MOST: usize = 8;
 /// How often a battery is looked at.
 const WITH_BATTERY: Duration = Duration::from_secs(30);
 /// How often the rest is.
@@ -45,61 +45,74 @@ pub struct Places {
 /// The thread, for as long as this is kept.
 #[derive(Debug, Default)]
 pub struct Host {
-    keys: Option<SyncSender<HostKey>>,
+    wishes: Option<Arc<Wishes>>,
 }
 
 impl Host {
     /// Starts the thread, which tells `news`. The error is a sentence.
     pub fn start(places: Places, news: channel::Sender<News>) -> Result<Self, String> {
-        let (keys, pressed) = sync_channel(MOST);
+        let wishes = Arc::new(Wishes::default());
+        let pressed = wishes.clone();
         let thread = std::thread::Builder::new().name("host".to_owned()).stack_size(256 << 10);
-        let started = thread.spawn(move || run(&places, &news, &pressed));
+        let started = thread.spawn(move || look(&places, &news, &pressed));
         started.map_err(|error| format!("keys of the computer and its battery are not heeded: {error}"))?;
-        Ok(Self { keys: Some(keys) })
+        Ok(Self { wishes: Some(wishes) })
     }
 
     /// Without a thread: what is pressed can be read from the other end.
     #[cfg(test)]
-    pub(crate) fn fake() -> (Self, Receiver<HostKey>) {
-        let (keys, pressed) = sync_channel(MOST);
-        (Self { keys: Some(keys) }, pressed)
+    pub(crate) fn fake() -> (Self, Arc<Wishes>) {
+        let wishes = Arc::new(Wishes::default());
+        (Self { wishes: Some(wishes.clone()) }, wishes)
     }
 
     /// The key of this code (evdev), if there is a thread that heeds it.
     pub fn key(&self, code: u32) -> Option<HostKey> {
-        self.keys.as_ref().and(HostKey::of(code))
+        self.wishes.as_ref().and(HostKey::of(code))
     }
 
-    /// Carries out a key, a little later.
+    /// Carries out a key, a little later, and one after the other.
     pub fn press(&self, key: HostKey) {
-        if self.keys.as_ref().is_some_and(|keys| keys.try_send(key).is_err()) {
-            tracing::debug!("a key of the computer is passed over: earlier ones are still carried out");
+        if let Some(wishes) = &self.wishes {
+            wishes.add(key);
         }
     }
 }
 
-fn run(places: &Places, news: &channel::Sender<News>, pressed: &Receiver<HostKey>) {
+impl Drop for Host {
+    fn drop(&mut self) {
+        if let Some(wishes) = &self.wishes {
+            wishes.end();
+        }
+    }
+}
+
+fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes) {
     let mut last = Power::default();
+    let mut next = Instant::now();
     loop {
-        let readings = Readings::of(&places.sys, &places.disks);
-        let power = readings.power();
-        if power != last {
-            last = power.clone();
-            if news.send(News::Power(power)).is_err() {
-                return;
+        // Not at each step of a key that is held.
+        if Instant::now() >= next {
+            let readings = Readings::of(&places.sys, &places.disks);
+            next = Instant::now() + if readings.has_battery() { WITH_BATTERY } else { WITHOUT };
+            let power = readings.power();
+            if power != last {
+                last = power.clone();
+                if news.send(News::Power(power)).is_err() {
+                    return;
+                }
             }
         }
-        let pause = if readings.has_battery() { WITH_BATTERY } else { WITHOUT };
-        match pressed.recv_timeout(pause) {
-            Ok(key) => {
+        match wishes.wait(next.saturating_duration_since(Instant::now())) {
+            Woken::Key(key) => {
                 if let Some(done) = key.carry_out(&places.sys)
                     && news.send(News::Done(done)).is_err()
                 {
                     return;
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return,
+            Woken::Late => {}
+            Woken::Over => return,
         }
     }
 }

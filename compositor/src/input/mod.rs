@@ -8,6 +8,7 @@
 pub mod arrow;
 pub mod devices;
 mod face;
+mod host_keys;
 mod leds;
 mod pointer;
 pub mod repeat;
@@ -54,6 +55,8 @@ pub struct Input {
     wheel: wheel::Wheel,
     repeat: repeat::Repeat,
     repeat_timer: Option<RegistrationToken>,
+    /// The key of the computer's own that is held.
+    host_keys: host_keys::HostKeys,
     arrow: arrow::Arrow,
     /// What the keyboards' lights were told last.
     lights: Option<Leds>,
@@ -101,10 +104,7 @@ impl State {
         }
         if let Some(key) = self.host.key(code) {
             self.note_activity();
-            if pressed {
-                self.host.press(key);
-            }
-            return;
+            return self.host_key(device, code, key, pressed);
         }
         let wakes = self.note_activity();
         if self.input.keys.change(device, code, pressed) {
@@ -140,12 +140,14 @@ impl State {
         }
         self.release_device_buttons(device, time_ms);
         self.input.touch.unplugged(device);
+        self.input.host_keys.unplugged(device);
     }
 
     /// The backend has lost its keyboard (the nested window is no longer focused, the seat went away): whatever is held
     /// counts as released.
     pub(crate) fn handle_input_lost(&mut self, time_ms: u32) {
         self.stop_repeating(None);
+        self.input.host_keys.stop();
         self.input.keys.clear();
         self.input.pressed.clear();
         self.input.touch.clear();

@@ -7,6 +7,7 @@ use crate::host::keys::HostKey;
 use crate::host::notice::{Notice, Sign};
 use crate::host::power::Power;
 use crate::host::{Host, News};
+use std::time::Instant;
 
 const GREEN: u32 = 0x00_ff_00;
 const MIC_MUTE: u32 = 248;
@@ -29,10 +30,28 @@ fn keys_of_the_computer_reach_no_guest_where_the_shell_heeds_them() {
     shell.roundtrip(&mut red);
     let keys: Vec<_> = red.events.keyboard.iter().filter(|event| matches!(event, Keyboard::Key(..))).collect();
     assert_eq!(keys, [&Keyboard::Key(A, true), &Keyboard::Key(A, false)]);
-    assert_eq!(
-        pressed.try_iter().collect::<Vec<_>>(),
-        [HostKey::Microphone, HostKey::Volume { up: true }, HostKey::Radio]
-    );
+    assert_eq!(pressed.take(), [HostKey::Microphone, HostKey::Volume { up: true }, HostKey::Radio]);
+}
+
+#[test]
+fn volume_that_is_held_goes_on_until_it_is_released_and_mute_does_not() {
+    let mut shell = Fixture::new();
+    let (host, pressed) = Host::fake();
+    shell.state.host = host;
+    let up = HostKey::Volume { up: true };
+    shell.state.handle_key(VOLUME_UP, true, 1);
+    assert_eq!(pressed.take(), [up], "at once");
+    for _ in 0..3 {
+        shell.wait("the next step", |_| pressed.take() == [up]);
+    }
+    shell.state.handle_key(VOLUME_UP, false, 2);
+    shell.state.handle_key(MIC_MUTE, true, 3);
+    assert_eq!(pressed.take(), [HostKey::Microphone]);
+    let until = Instant::now() + std::time::Duration::from_millis(700);
+    while Instant::now() < until {
+        shell.turn();
+    }
+    assert_eq!(pressed.take(), []);
 }
 
 fn battery() -> News {
