@@ -1,19 +1,23 @@
 //! The computer itself, as far as a person has to do with it while a guest fills the screen: keys for volume,
-//! microphone and brightness, the battery, the room on the disk.
+//! microphone and brightness, the battery, the room on the disk, and that it is about to sleep or to end.
 //!
-//! All of it is read, and done, on one thread of its own, because files of the kernel and programs of the system may
-//! take their time; the loop hears of it by a channel of what came of it and of what changed. Without a battery the
-//! thread wakes every five minutes, and it tells only what has changed.
+//! Files of the kernel, programs of the system and its bus may take their time: all is read, and done, on two threads
+//! of their own, and the loop hears of it by a channel. Without a battery the one wakes every five minutes; the other
+//! ([`logind`]) when it is told something. Both tell only what has changed.
 
 pub mod keys;
+pub mod leaving;
+mod logind;
 pub mod notice;
 pub mod power;
 mod wishes;
 
 use keys::HostKey;
+use leaving::Leave;
 use notice::Notice;
 use power::{Power, Readings};
 use smithay::reexports::calloop::channel;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,16 +28,18 @@ const WITH_BATTERY: Duration = Duration::from_secs(30);
 /// How often the rest is.
 const WITHOUT: Duration = Duration::from_secs(300);
 
-/// What the thread tells.
+/// What the threads tell.
 #[derive(Debug)]
 pub enum News {
     /// What came of a key, to be seen for a moment.
     Done(Notice),
     /// How power and disk are, whenever that has changed.
     Power(Power),
+    /// Whether the computer is about to sleep or to end, and what holds it up until it is closed.
+    Leaving(Option<Leave>, Option<OwnedFd>),
 }
 
-/// Where the thread looks.
+/// Where the threads look.
 #[derive(Clone, Debug)]
 pub struct Places {
     /// `/sys`.
@@ -42,20 +48,23 @@ pub struct Places {
     pub disks: PathBuf,
 }
 
-/// The thread, for as long as this is kept.
+/// The threads, for as long as this is kept.
 #[derive(Debug, Default)]
 pub struct Host {
     wishes: Option<Arc<Wishes>>,
 }
 
 impl Host {
-    /// Starts the thread, which tells `news`. The error is a sentence.
+    /// Starts the threads, which tell `news`. The error is a sentence.
     pub fn start(places: Places, news: channel::Sender<News>) -> Result<Self, String> {
+        let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let wishes = Arc::new(Wishes::default());
-        let pressed = wishes.clone();
-        let thread = std::thread::Builder::new().name("host".to_owned()).stack_size(256 << 10);
-        let started = thread.spawn(move || look(&places, &news, &pressed));
+        let (pressed, of_bus) = (wishes.clone(), news.clone());
+        let started = thread("host").stack_size(256 << 10).spawn(move || look(&places, &news, &pressed));
         started.map_err(|error| format!("keys of the computer and its battery are not heeded: {error}"))?;
+        if let Err(error) = thread("logind").spawn(move || logind::watch(&of_bus)) {
+            tracing::warn!("that the computer is about to sleep or to end will not be said: {error}");
+        }
         Ok(Self { wishes: Some(wishes) })
     }
 

@@ -2,6 +2,8 @@
 //!
 //! What it is about is said by a sign, so that it is known at a glance; the words say what a person can do.
 
+use super::leaving::Leave;
+
 /// A sign in front of a line, which the bar draws as a small icon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sign {
@@ -23,12 +25,16 @@ pub enum Sign {
     Battery,
     /// The disk is nearly full.
     Disk,
+    /// The computer goes to sleep.
+    Sleep,
+    /// The computer is shut down, or restarted.
+    PowerOff,
 }
 
 impl Sign {
     /// Every sign.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Brightness,
         Self::Sound,
         Self::SoundOff,
@@ -38,6 +44,8 @@ impl Sign {
         Self::RadiosOff,
         Self::Battery,
         Self::Disk,
+        Self::Sleep,
+        Self::PowerOff,
     ];
 }
 
@@ -69,6 +77,22 @@ impl Notice {
         Self { signs: vec![sign], level, text: format!("{percents} %") }
     }
 
+    /// That the computer goes to sleep or ends. `panel`: the keys that show all guests.
+    pub fn leave(leave: Leave, panel: &str) -> Self {
+        match leave {
+            Leave::Sleep => Self::new(Sign::Sleep, "The computer goes to sleep. Its power button wakes it up"),
+            Leave::End => Self::new(Sign::PowerOff, "The computer shuts down. Guests get their power button"),
+            Leave::Soon { restart, minutes } => {
+                let what = if restart { "restarts" } else { "shuts down" };
+                let when = match minutes {
+                    0 | 1 => "within a minute".to_owned(),
+                    more => format!("in {more} minutes"),
+                };
+                Self::new(Sign::PowerOff, format!("The computer {what} {when}. {panel}: end guests before"))
+            }
+        }
+    }
+
     /// Several lines as one, in this order.
     pub fn join(lines: impl IntoIterator<Item = Self>) -> Option<Self> {
         lines.into_iter().reduce(|one, other| Self {
@@ -79,9 +103,32 @@ impl Notice {
     }
 }
 
+/// What is said before the computer sleeps or ends. `panel`: the keys that show all guests.
+#[cfg(test)]
+pub(crate) fn said(panel: &str) -> Vec<(&'static str, Notice)> {
+    [
+        ("the computer is told to sleep", Leave::Sleep),
+        ("the computer is told to power off or to restart", Leave::End),
+        ("a shutdown is planned", Leave::Soon { restart: false, minutes: 5 }),
+        ("a restart is planned, and near", Leave::Soon { restart: true, minutes: 1 }),
+    ]
+    .map(|(when, leave)| (when, Notice::leave(leave, panel)))
+    .into()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_is_said_with_when_and_with_the_keys_that_are_there() {
+        let said = |leave| Notice::leave(leave, "Super+Escape").text;
+        let soon = |restart, minutes| said(Leave::Soon { restart, minutes });
+        assert_eq!(soon(false, 5), "The computer shuts down in 5 minutes. Super+Escape: end guests before");
+        assert_eq!(soon(true, 2), "The computer restarts in 2 minutes. Super+Escape: end guests before");
+        assert_eq!(soon(true, 1), "The computer restarts within a minute. Super+Escape: end guests before");
+        assert_eq!(said(Leave::Sleep), "The computer goes to sleep. Its power button wakes it up");
+    }
 
     #[test]
     fn several_lines_become_one_with_all_their_signs() {

@@ -164,12 +164,14 @@ impl State {
         let drawn = self.backend.draw(index, &scene, &mut self.protocols.screens);
         match drawn {
             Ok(Drawn::Asleep) => {
+                self.shell.frame_lost(output);
                 if let Some(frames) = self.render.frames.get_mut(&output) {
                     frames.clock.disarm();
                 }
                 return;
             }
             Ok(how) => {
+                self.shell.frame_drawn(output);
                 if let Some(on) = self.backend.outputs().get(index) {
                     on.present(&scene.shown);
                 }
@@ -210,6 +212,7 @@ impl State {
 
     /// The page flip that [`Drawn::Queued`] promised will never be done: the display was switched away, lost or reset.
     pub fn output_not_flipped(&mut self, output: OutputId) {
+        self.shell.frame_lost(output);
         let time = self.render.monotonic.now().into();
         if let Some(frames) = self.render.frames.get_mut(&output) {
             frames.clock.disarm();
@@ -218,6 +221,7 @@ impl State {
     }
 
     fn on_display(&mut self, output: OutputId, time: Duration, sequence: u64, kind: Kind) {
+        self.shell.frame_shown(output);
         let Some(index) = self.index_of(output) else { return };
         let Some(frames) = self.render.frames.get_mut(&output) else { return };
         let when = Presented { time, refresh: frames.clock.refresh(), sequence };

@@ -1,20 +1,28 @@
-//! What the computer itself has to say, in the bar of every output: what came of a key for a moment, and for as long as
-//! it is so that the battery or the disk is at its end. When the battery is, guests get their power button.
+//! What the computer itself has to say, in the bar of every output: what came of a key for a moment; for as long as it
+//! is so, that the battery or the disk is at its end, and that the computer is about to sleep or to end. When the
+//! battery is at its end, guests get their power button.
 //!
-//! Keys and readings themselves are [`crate::host`]'s, on a thread of its own.
+//! Keys, readings and logind are [`crate::host`]'s, on threads of their own. Sleep waits until its line was seen.
 
+use super::Shell;
 use crate::State;
+use crate::host::leaving::Leave;
 use crate::host::notice::Notice;
 use crate::host::{Host, News, Places};
+use crate::outputs::OutputId;
 use phyllome_protocol::GuestVerb;
 use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::channel;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long what came of a key is seen.
 const SEEN: Duration = Duration::from_millis(1500);
+/// How long sleep waits for displays that show nothing new.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is said of the computer.
 #[derive(Debug, Default)]
@@ -23,17 +31,63 @@ pub(super) struct Computer {
     done: Option<(Notice, Instant)>,
     /// What stands for as long as it is so.
     lasting: Option<Notice>,
+    leave: Option<Leave>,
+    unseen: Option<Unseen>,
 }
 
 impl Computer {
-    /// What hides all other lines for as long as it is said.
-    pub(super) fn first(&self) -> Option<Notice> {
-        self.done.as_ref().map(|(notice, _)| notice.clone())
+    /// What hides all other lines for as long as it is said. `panel`: the keys that show all guests.
+    pub(super) fn first(&self, panel: &str) -> Option<Notice> {
+        let now = self.leave.filter(|leave| leave.is_now()).map(|leave| Notice::leave(leave, panel));
+        now.or_else(|| self.done.as_ref().map(|(notice, _)| notice.clone()))
     }
 
     /// What stands beside other lines.
-    pub(super) fn lasting(&self) -> Option<Notice> {
-        self.lasting.clone()
+    pub(super) fn lasting(&self, panel: &str) -> impl Iterator<Item = Notice> {
+        let soon = self.leave.map(|leave| Notice::leave(leave, panel));
+        soon.into_iter().chain(self.lasting.clone())
+    }
+
+    fn let_go(&mut self, seen: impl FnOnce(&mut Unseen)) {
+        if let Some(unseen) = &mut self.unseen {
+            seen(unseen);
+            self.unseen.take_if(|unseen| unseen.outputs.is_empty());
+        }
+    }
+}
+
+/// Keeps the computer from sleeping until each display has shown the line that says so.
+#[derive(Debug)]
+struct Unseen {
+    /// Displays, and whether a frame with the line is on its way to them.
+    outputs: BTreeMap<OutputId, bool>,
+    _held: OwnedFd,
+}
+
+impl Shell {
+    /// All that is to be said now is in a frame that is on its way to an output.
+    pub(crate) fn frame_drawn(&mut self, output: OutputId) {
+        self.computer.let_go(|unseen| {
+            if let Some(drawn) = unseen.outputs.get_mut(&output) {
+                *drawn = true;
+            }
+        });
+    }
+
+    /// An output shows the last frame that was drawn for it.
+    pub(crate) fn frame_shown(&mut self, output: OutputId) {
+        self.computer.let_go(|unseen| {
+            if unseen.outputs.get(&output) == Some(&true) {
+                unseen.outputs.remove(&output);
+            }
+        });
+    }
+
+    /// An output shows nothing.
+    pub(crate) fn frame_lost(&mut self, output: OutputId) {
+        self.computer.let_go(|unseen| {
+            unseen.outputs.remove(&output);
+        });
     }
 }
 
@@ -79,6 +133,18 @@ impl State {
                     }
                 }
             }
+            News::Leaving(leave, held) => {
+                self.shell.computer.leave = leave;
+                let lit = !self.render.is_asleep();
+                let outputs: BTreeMap<_, _> =
+                    self.backend.outputs().iter().filter(|_| lit).map(|output| (output.id, false)).collect();
+                self.shell.computer.unseen =
+                    held.filter(|_| !outputs.is_empty()).map(|held| Unseen { outputs, _held: held });
+                let waits = self.shell.computer.unseen.is_some();
+                if waits && !self.later(PATIENCE, |state| state.shell.computer.unseen = None) {
+                    self.shell.computer.unseen = None;
+                }
+            }
         }
         self.queue_redraw();
     }
@@ -93,5 +159,30 @@ impl State {
             tracing::warn!("a line in the bar is not shown as long as it should be: {error}");
         }
         timer.is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn sleep_waits_until_every_display_has_shown_its_line_and_not_an_older_frame() {
+        let [one, two, three] = [(); 3].map(|()| OutputId::unique());
+        let (mut held_up, held) = std::io::pipe().unwrap();
+        let outputs = [one, two, three].map(|output| (output, false)).into();
+        let mut shell = Shell::default();
+        shell.computer.unseen = Some(Unseen { outputs, _held: held.into() });
+        // A frame that was on its way before.
+        shell.frame_shown(one);
+        shell.frame_drawn(one);
+        shell.frame_shown(one);
+        shell.frame_lost(two);
+        shell.frame_drawn(three);
+        assert!(shell.computer.unseen.is_some());
+        shell.frame_shown(three);
+        assert!(shell.computer.unseen.is_none());
+        assert_eq!(held_up.read(&mut [0]).unwrap(), 0, "it is let go");
     }
 }

@@ -9,7 +9,7 @@ use crate::faces::guest::{Message, card, empty_card, panel_row, screen_card, unr
 use crate::faces::panel::words;
 use crate::guests::GuestView;
 use crate::guests::view::tests::guest;
-use crate::host::{keys, power};
+use crate::host::{keys, notice, power};
 use phyllome_config::chords::{ChordConfig, HostKey, HostPart};
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState;
@@ -43,6 +43,8 @@ const QUIET: &[(&str, &str)] = &[
     ("Microphone on", "it is what a key did"),
     ("50 %", "it is what a key did"),
     ("Wi-Fi on, Bluetooth off, Mobile network off", "it is what a key did"),
+    ("The computer goes to sleep. Its power button wakes it up", "what helps is not on the keyboard"),
+    ("The computer shuts down. Guests get their power button", "it is done"),
 ];
 
 fn work(state: GuestState) -> GuestView {
@@ -101,7 +103,7 @@ fn bar(chords: &Chords) -> Vec<(&'static str, String)> {
         ("the guest that is shown was asked to power off 30 s ago", waits.notice(0).unwrap().text),
         ("a keyboard was plugged in and a key pressed on it", keyboard.notice(0).unwrap().text),
     ];
-    let of_computer = power::notices().into_iter().chain(keys::said());
+    let of_computer = power::notices().into_iter().chain(keys::said()).chain(notice::said(&chords.panel()));
     lines.extend(of_computer.map(|(when, notice)| (when, notice.text)));
     lines
 }

@@ -253,8 +253,8 @@ impl Shell {
     pub fn notice(&self, index: usize) -> Option<Notice> {
         let panel = self.chords.panel();
         // No guest that does not power off hides that the battery is at its end.
-        let lines = || Notice::join(self.computer.lasting().into_iter().chain(self.waiting(index, &panel)));
-        self.computer.first().or_else(lines)
+        let lines = || Notice::join(self.computer.lasting(&panel).chain(self.waiting(index, &panel)));
+        self.computer.first(&panel).or_else(lines)
     }
 
     /// What waits for somebody to look into the list of guests, which these keys show.

@@ -4,9 +4,11 @@ use super::client::Keyboard;
 use super::fixture::Fixture;
 use super::show::shown;
 use crate::host::keys::HostKey;
+use crate::host::leaving::Leave;
 use crate::host::notice::{Notice, Sign};
 use crate::host::power::Power;
 use crate::host::{Host, News};
+use std::io::Read;
 use std::time::Instant;
 
 const GREEN: u32 = 0x00_ff_00;
@@ -81,4 +83,37 @@ fn what_came_of_a_key_is_seen_for_a_moment_and_a_low_battery_as_long_as_it_is() 
     shell.wait("the moment to pass", |shell| text(shell).as_deref() == Some("Battery at 14 %"));
     shell.state.hear_of_computer(News::Power(Power::default()));
     assert_eq!(text(&shell), None);
+}
+
+#[test]
+fn that_the_computer_goes_to_sleep_is_said_before_all_else_and_sleep_waits_until_it_is_shown() {
+    let mut shell = Fixture::new();
+    let (_red, _window, _pool) = shown!(shell, "red", GREEN);
+    shell.state.hear_of_computer(battery());
+    shell.settle();
+    let before = shell.shot("computer-before-sleep");
+    let (mut held_up, held) = std::io::pipe().unwrap();
+    rustix::io::ioctl_fionbio(&held_up, true).unwrap();
+    shell.state.hear_of_computer(News::Leaving(Some(Leave::Sleep), Some(held.into())));
+    assert!(held_up.read(&mut [0]).is_err(), "nobody has seen it yet");
+    shell.state.hear_of_computer(News::Done(Notice::level(Sign::Sound, 45)));
+    let said = "The computer goes to sleep. Its power button wakes it up";
+    assert_eq!(text(&shell).as_deref(), Some(said));
+    shell.settle();
+    assert_eq!(held_up.read(&mut [0]).unwrap(), 0, "it is shown");
+    assert!(shell.shot("computer-sleep").differs_outside(&shell.area(), &before).is_some());
+    shell.state.hear_of_computer(News::Leaving(None, None));
+    assert_ne!(text(&shell).as_deref(), Some(said));
+}
+
+#[test]
+fn a_planned_shutdown_stands_beside_what_else_is_said() {
+    let mut shell = Fixture::new();
+    let soon = Leave::Soon { restart: false, minutes: 5 };
+    shell.state.hear_of_computer(News::Leaving(Some(soon), None));
+    shell.state.hear_of_computer(battery());
+    let said = "The computer shuts down in 5 minutes. Super+Escape: end guests before; Battery at 14 %";
+    assert_eq!(text(&shell).as_deref(), Some(said));
+    shell.settle();
+    shell.shot("computer-both");
 }

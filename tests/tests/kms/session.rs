@@ -4,7 +4,7 @@
 use crate::rig::{SOON, guest, log_in, on_machine};
 use crate::sleep::suspend;
 use anyhow::{Context, Result, ensure};
-use phyllome_protocol::status::{GuestState, GuestStatus, Mode, Status};
+use phyllome_protocol::status::{Area, GuestState, GuestStatus, Mode, Status};
 use phyllome_test_guests::Mode as Play;
 use phyllome_test_machine::picture::{Picture, rgb};
 use phyllome_test_machine::{Init, Machine, MachineOptions, Process, Program, wait_for};
@@ -240,6 +240,43 @@ fn displays_go_off_when_nobody_is_there_and_a_key_that_no_guest_gets_wakes_them(
     })
 }
 
+/// Whether the bar of the guest work says anything at its right end.
+fn says_something(picture: &Picture) -> bool {
+    let bar = picture.crop(Area { x: 500, y: 6, width: picture.width - 504, height: 16 });
+    bar.count(rgb("#ffffff")) > 50
+}
+
+/// Waits until it does, or does not.
+fn wait_line(machine: &Machine, says: bool) -> Result<()> {
+    let what = if says { "a line in the bar" } else { "a bar without a line" };
+    let framed = |picture: &Picture| picture.edge().iter().all(|pixel| *pixel == rgb(RED));
+    let seen = machine.wait_picture(what, 0, SOON, |picture| framed(picture) && says_something(picture) == says)?;
+    // For those who look at it.
+    if let Some(folder) = std::env::var_os("PHYLLOME_SHOTS").filter(|_| says) {
+        seen.write(&std::path::Path::new(&folder).join("computer-on-the-display.png"))?;
+    }
+    Ok(())
+}
+
+/// A shutdown that is planned is said while a guest fills the screen, until it is called off.
+fn a_planned_shutdown_is_said(machine: &Machine) -> Result<()> {
+    wait_line(machine, false)?;
+    machine.root("shutdown --no-wall +5")?;
+    wait_line(machine, true)?;
+    machine.root("shutdown -c --no-wall")?;
+    wait_line(machine, false)
+}
+
+/// So is that the computer goes to sleep, as long as something keeps it from it.
+fn sleep_is_said(machine: &Machine) -> Result<()> {
+    let hold = "exec systemd-inhibit --what=sleep --mode=delay --who=test sleep 1000";
+    machine.spawn("hold", &Program::script(hold).user("root"))?;
+    let held = || machine.root("systemd-inhibit --list --no-legend | grep -c '^test ' || true");
+    wait_for("sleep to be held up", SOON, || Ok((held()?.trim() == "1").then_some(())))?;
+    machine.root("systemctl suspend")?;
+    wait_line(machine, true)
+}
+
 #[test]
 fn a_suspend_by_systemd_leaves_session_and_guests_as_they_were() -> Result<()> {
     let test = "a_suspend_by_systemd_leaves_session_and_guests_as_they_were";
@@ -248,7 +285,7 @@ fn a_suspend_by_systemd_leaves_session_and_guests_as_they_were() -> Result<()> {
     on_machine(test, options, |machine| {
         furnish(machine, Play::Prompt)?;
         // The button is to wake the computer, and to do nothing if it comes too early.
-        let settings = b"[Login]\nHandlePowerKey=ignore\nHandlePowerKeyLongPress=ignore\n";
+        let settings = b"[Login]\nHandlePowerKey=ignore\nHandlePowerKeyLongPress=ignore\nInhibitDelayMaxSec=60\n";
         machine.root("mkdir -p /etc/systemd/logind.conf.d")?;
         machine.write("/etc/systemd/logind.conf.d/button.conf", 0o644, settings)?;
         machine.root("systemctl restart systemd-logind && echo s2idle > /sys/power/mem_sleep")?;
@@ -259,8 +296,15 @@ fn a_suspend_by_systemd_leaves_session_and_guests_as_they_were() -> Result<()> {
         let shell = machine.sh("pidof phyllome-shell")?;
         let framed = |picture: &Picture| picture.edge().iter().all(|pixel| *pixel == rgb(RED));
         machine.wait_picture("the guest's frame", 0, SOON, framed)?;
-        suspend(machine, "systemctl suspend", || Ok(()))?;
+        let can = machine.sh(
+            "busctl --system call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager CanSuspend",
+        )?;
+        ensure!(can.starts_with("s \"") && can.trim().ends_with('"'), "{can}");
+        a_planned_shutdown_is_said(machine)?;
+        sleep_is_said(machine)?;
+        suspend(machine, "kill $(pidof systemd-inhibit) || systemctl suspend", || Ok(()))?;
         machine.wait_picture("the guest's frame again", 0, SOON, framed)?;
+        wait_line(machine, false)?;
         wait_status(machine, "work", |status| {
             running(status, "work") && find(status, "work").is_ok_and(|w| w.pid == pid)
         })?;

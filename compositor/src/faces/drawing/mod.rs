@@ -228,6 +228,8 @@ fn sign_icon(sign: Sign) -> &'static str {
         Sign::RadiosOff => icons::RADIOS_OFF,
         Sign::Battery => icons::BATTERY,
         Sign::Disk => icons::DISK,
+        Sign::Sleep => icons::SLEEP,
+        Sign::PowerOff => icons::STOPPED,
     }
 }
 

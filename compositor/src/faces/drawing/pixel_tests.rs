@@ -6,6 +6,7 @@ use crate::faces::drawing::generated::FlashSurface;
 use crate::faces::guest::Icon;
 use crate::faces::panel::{PanelRow, PanelView, StateTone};
 use crate::faces::switcher::{SwitcherEntry, SwitcherView};
+use crate::host::leaving::Leave;
 use phyllome_config::guest::{Label, LabelColor, Pattern};
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::frame::Mark;
@@ -200,7 +201,8 @@ fn notices() -> Vec<Notice> {
         Notice::new(Sign::Radios, "Wi-Fi on, Bluetooth off"),
         Notice::new(Sign::RadiosOff, "Wi-Fi off, Bluetooth off"),
         Notice::new(Sign::Disk, "The disk is nearly full: 300 MiB are left"),
-        battery,
+        Notice::leave(Leave::Sleep, "Super+Escape"),
+        Notice::join([Notice::leave(Leave::Soon { restart: false, minutes: 5 }, "Super+Escape"), battery]).unwrap(),
     ]
 }
 

@@ -129,6 +129,7 @@ pub const APART: &[(&str, &str)] = &[
     ("compositor/src/faces/drawing", "draws"),
     ("compositor/src/guests/files.rs", "goes to the log"),
     ("compositor/src/guests/process.rs", "names a unit to systemd"),
+    ("compositor/src/host/logind.rs", "goes to the log, and to logind"),
     ("compositor/src/host/mod.rs", "goes to the log"),
     ("compositor/src/input", "goes to the log"),
     ("compositor/src/lib.rs", "names the others"),
