@@ -21,11 +21,11 @@ use zbus::proxy::{Builder, CacheProperties, SignalStream};
 use zbus::{Connection, Proxy, zvariant};
 
 /// The name of logind on the bus.
-const NAME: &str = "org.freedesktop.login1";
+pub(super) const NAME: &str = "org.freedesktop.login1";
 /// Its one object that is about the whole computer.
-const PATH: &str = "/org/freedesktop/login1";
+pub(super) const PATH: &str = "/org/freedesktop/login1";
 /// What that object can do.
-const MANAGER: &str = "org.freedesktop.login1.Manager";
+pub(super) const MANAGER: &str = "org.freedesktop.login1.Manager";
 
 /// How long an answer of logind is waited for.
 const ANSWER: Duration = Duration::from_secs(5);

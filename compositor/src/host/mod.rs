@@ -12,10 +12,10 @@ pub mod notice;
 pub mod power;
 mod wishes;
 
-use keys::HostKey;
+use keys::{HostKey, run};
 use leaving::Leave;
 use notice::Notice;
-use power::{Power, Readings};
+use power::{Brink, End, Power, Readings};
 use smithay::reexports::calloop::channel;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
@@ -96,21 +96,44 @@ impl Drop for Host {
     }
 }
 
+/// One call of logind's manager, without asking anybody; what it answers.
+fn logind_call(what: &[&str]) -> Option<String> {
+    let call = ["busctl", "--system", "call", logind::NAME, logind::PATH, logind::MANAGER];
+    run(&[&call, what].concat())
+}
+
+/// What is done for a battery at its end.
+fn end_of_battery() -> End {
+    let yes = logind_call(&["CanSuspend"]).is_some_and(|said| said.trim() == "s \"yes\"");
+    if yes { End::Suspend } else { End::Shutdown }
+}
+
 fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes) {
-    let mut last = Power::default();
+    let (mut last, mut brink, mut end) = (Power::default(), Brink::default(), End::Shutdown);
     let mut next = Instant::now();
     loop {
         // Not at each step of a key that is held.
         if Instant::now() >= next {
             let readings = Readings::of(&places.sys, &places.disks);
             next = Instant::now() + if readings.has_battery() { WITH_BATTERY } else { WITHOUT };
-            let power = readings.power();
-            if power != last {
-                last = power.clone();
-                if news.send(News::Power(power)).is_err() {
-                    return;
-                }
+            let falls = brink.falls(&readings);
+            if falls {
+                end = end_of_battery();
             }
+            let mut power = readings.power(end);
+            if !falls {
+                power.end = None;
+            }
+            let mut told = power == last || news.send(News::Power(power.clone())).is_ok();
+            if falls && end == End::Suspend && logind_call(&["Suspend", "b", "false"]).is_none() {
+                end = End::Shutdown;
+                power = readings.power(end);
+                told = news.send(News::Power(power.clone())).is_ok();
+            }
+            if !told {
+                return;
+            }
+            last = power;
         }
         match wishes.wait(next.saturating_duration_since(Instant::now())) {
             Woken::Key(key) => {
@@ -128,41 +151,38 @@ fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes) {
 
 #[cfg(test)]
 mod tests {
+    use super::notice::Sign;
     use super::*;
     use std::sync::mpsc::TryRecvError;
-    use std::time::Instant;
 
     #[test]
-    fn the_thread_tells_what_the_kernel_says_once_and_ends_with_its_host() {
+    fn the_thread_tells_what_the_kernel_says_and_ends_with_its_host() {
         let root = tempfile::tempdir().unwrap();
         let battery = root.path().join("class/power_supply/BAT0");
         std::fs::create_dir_all(&battery).unwrap();
-        let write = |file: &str, text: &str| std::fs::write(battery.join(file), text).unwrap();
+        // Not so low that this computer were asked to sleep.
         for (file, text) in [("type", "Battery"), ("capacity", "4"), ("status", "Discharging")] {
-            write(file, text);
+            std::fs::write(battery.join(file), text).unwrap();
         }
         let (sender, news) = channel::channel();
         let places = Places { sys: root.path().to_owned(), disks: root.path().to_owned() };
-        let host = Host::start(places, sender).unwrap();
-        let next = || {
-            let deadline = Instant::now() + Duration::from_secs(20);
-            loop {
-                match news.try_recv() {
-                    Ok(news) => return Some(news),
-                    Err(TryRecvError::Disconnected) => return None,
-                    Err(TryRecvError::Empty) => assert!(Instant::now() < deadline, "waited in vain"),
-                }
-                std::thread::sleep(Duration::from_millis(2));
+        let wishes = Arc::new(Wishes::default());
+        let host = Host { wishes: Some(wishes.clone()) };
+        let thread = std::thread::spawn(move || look(&places, &sender, &wishes));
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let told = loop {
+            match news.try_recv() {
+                Ok(told) => break told,
+                Err(TryRecvError::Disconnected) => panic!("the thread has ended"),
+                Err(TryRecvError::Empty) => assert!(Instant::now() < deadline, "waited in vain"),
             }
+            std::thread::sleep(Duration::from_millis(2));
         };
-        let says = |text: &str, over| Some(News::Power(Power { notice: Some(text.to_owned()), over }));
-        assert_eq!(next(), says("Battery at 4 %: plug it in now", false));
-        // Whatever wakes it, it looks again; what is as before is not told.
-        host.press(HostKey::Radio);
-        write("capacity", "3");
-        host.press(HostKey::Radio);
-        assert_eq!(next(), says("Battery at 3 %: guests are shut down", true));
+        let News::Power(power) = told else { panic!("{told:?}") };
+        let notice = Notice::new(Sign::Battery, "Battery at 4 %: plug it in now");
+        assert_eq!(power, Power { notice: Some(notice), end: None });
         drop(host);
-        assert_eq!(next(), None);
+        thread.join().unwrap();
+        assert!(matches!(news.try_recv(), Err(TryRecvError::Disconnected)), "told once");
     }
 }

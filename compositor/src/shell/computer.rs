@@ -1,6 +1,6 @@
 //! What the computer itself has to say, in the bar of every output: what came of a key for a moment; for as long as it
 //! is so, that the battery or the disk is at its end, and that the computer is about to sleep or to end. When the
-//! battery is at its end, guests get their power button.
+//! battery is at its end and the computer cannot sleep, guests get their power button.
 //!
 //! Keys, readings and logind are [`crate::host`]'s, on threads of their own. Sleep waits until its line was seen.
 
@@ -8,6 +8,7 @@ use super::Shell;
 use crate::State;
 use crate::host::leaving::Leave;
 use crate::host::notice::Notice;
+use crate::host::power::End;
 use crate::host::{Host, News, Places};
 use crate::outputs::OutputId;
 use phyllome_protocol::GuestVerb;
@@ -126,11 +127,15 @@ impl State {
             }
             News::Power(power) => {
                 self.shell.computer.lasting = power.notice;
-                if power.over {
-                    tracing::warn!("the battery is at its end: guests are shut down");
-                    if let Err(why) = self.act(Verb::All(GuestVerb::Shutdown), Asker::Shell) {
-                        tracing::warn!("{why}");
+                match power.end {
+                    Some(End::Shutdown) => {
+                        tracing::warn!("the battery is at its end: guests are shut down");
+                        if let Err(why) = self.act(Verb::All(GuestVerb::Shutdown), Asker::Shell) {
+                            tracing::warn!("{why}");
+                        }
                     }
+                    Some(End::Suspend) => tracing::warn!("the battery is at its end: the computer goes to sleep"),
+                    None => {}
                 }
             }
             News::Leaving(leave, held) => {

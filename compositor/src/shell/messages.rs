@@ -35,7 +35,8 @@ const STATES: [GuestState; 7] = [
 const QUIET: &[(&str, &str)] = &[
     ("Battery at 15 %", "it is a notice"),
     ("Battery at 5 %: plug it in now", "what helps is not on the keyboard"),
-    ("Battery at 3 %: guests are shut down", "it is done"),
+    ("Battery at 3 %: the computer goes to sleep. Plug it in", "what helps is not on the keyboard"),
+    ("Battery at 3 %: guests are shut down. Plug it in", "what helps is not on the keyboard"),
     ("The disk is nearly full: 300 MiB are left; make room", "what helps is in a guest, or on another console"),
     ("45 %", "it is what a key did"),
     ("Sound off", "it is what a key did"),

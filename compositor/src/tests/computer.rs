@@ -57,7 +57,7 @@ fn volume_that_is_held_goes_on_until_it_is_released_and_mute_does_not() {
 }
 
 fn battery() -> News {
-    News::Power(Power { notice: Some(Notice::new(Sign::Battery, "Battery at 14 %")), over: false })
+    News::Power(Power { notice: Some(Notice::new(Sign::Battery, "Battery at 14 %")), end: None })
 }
 
 fn text(shell: &Fixture) -> Option<String> {
