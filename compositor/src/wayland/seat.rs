@@ -73,10 +73,12 @@ impl SeatDevices {
         let (keyboard, no_layout) = match seat.add_keyboard(wanted, 600, 0) {
             Ok(keyboard) => (keyboard, None),
             Err(_) => {
+                let named = [&names.layout, &names.variant, &names.options].map(String::as_str);
+                let named: Vec<&str> = named.into_iter().filter(|name| !name.is_empty()).collect();
                 let sentence = format!(
-                    "the keyboard layout “{}” (variant “{}”, options “{}”) does not exist; “us” is used until [keyboard] in \
-                     shell.toml names one that setxkbmap knows",
-                    names.layout, names.variant, names.options
+                    "the keyboard layout “{}” does not exist; “us” is used until [keyboard] in shell.toml names one that \
+                     setxkbmap knows",
+                    named.join(", ")
                 );
                 tracing::warn!("{sentence}");
                 let plain = XkbConfig { layout: "us", ..XkbConfig::default() };
