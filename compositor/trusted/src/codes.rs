@@ -54,10 +54,14 @@ pub const RIGHT_ALT: u32 = 100;
 pub const HOME: u32 = 102;
 /// KEY_UP.
 pub const UP: u32 = 103;
+/// KEY_PAGEUP.
+pub const PAGE_UP: u32 = 104;
 /// KEY_END.
 pub const END: u32 = 107;
 /// KEY_DOWN.
 pub const DOWN: u32 = 108;
+/// KEY_PAGEDOWN.
+pub const PAGE_DOWN: u32 = 109;
 /// Keys of the computer itself, which it heeds whoever is in front: KEY_POWER, KEY_SLEEP, KEY_WAKEUP, KEY_SUSPEND.
 pub const OF_COMPUTER: [u32; 4] = [116, 142, WAKEUP, 205];
 /// KEY_WAKEUP, which the kernel sends when the power button has ended a suspend.

@@ -3,6 +3,7 @@
 //!
 //! What loses a guest's work is asked about first ([`super::dialog`]); the verb itself says whether it is.
 
+mod room;
 mod view;
 
 use super::dialog::Dialog;
@@ -18,6 +19,9 @@ use std::time::Instant;
 pub use view::PanelWindow;
 #[cfg(test)]
 pub(crate) use view::words;
+
+/// Rows by which Page Up and Page Down move the selection: fewer than most displays show, so that none is missed.
+const PAGE: usize = 5;
 
 /// How a state reads at a glance; its word says the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,6 +132,8 @@ impl Panel {
         match code {
             codes::UP => self.selected = self.selected.saturating_sub(1),
             codes::DOWN => self.selected = (self.selected + 1).min(last),
+            codes::PAGE_UP => self.selected = self.selected.saturating_sub(PAGE),
+            codes::PAGE_DOWN => self.selected = self.selected.saturating_add(PAGE).min(last),
             codes::HOME => self.selected = 0,
             codes::END => self.selected = last,
             codes::ESC => return Reply::Verbs(vec![Verb::Panel { show: false }]),
@@ -169,7 +175,7 @@ fn act(code: u32, guest: &GuestView, now: Instant) -> Reply {
 
 /// Whether the key moves the selection and does nothing else.
 pub fn repeats(code: u32) -> bool {
-    matches!(code, codes::UP | codes::DOWN)
+    matches!(code, codes::UP | codes::DOWN | codes::PAGE_UP | codes::PAGE_DOWN)
 }
 
 #[cfg(test)]

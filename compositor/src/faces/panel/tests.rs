@@ -83,6 +83,18 @@ fn the_selection_stays_inside_the_list() {
 }
 
 #[test]
+fn pages_lead_through_a_long_list() {
+    let now = Instant::now();
+    let names: Vec<String> = (0..12).map(|number| format!("guest{number}")).collect();
+    let mut panel = Open::over(names.iter().map(|name| guest(name, 0, GuestState::Stopped)).collect());
+    let (up, down) = (codes::PAGE_UP, codes::PAGE_DOWN);
+    for (key, at) in [(down, 5), (down, 10), (down, 11), (up, 6), (up, 1), (up, 0)] {
+        panel.key(key, now);
+        assert_eq!(panel.view().selected, at, "{key}");
+    }
+}
+
+#[test]
 fn the_selection_follows_its_guest_when_the_list_changes() {
     let mut panel = Open::over(two());
     panel.key(codes::END, Instant::now());
@@ -193,7 +205,7 @@ fn p_does_what_pause_and_resume_would_in_every_state() {
 fn only_what_moves_the_selection_repeats() {
     let panel = Open::over(two());
     let repeating: Vec<u32> = (0..=codes::LAST).filter(|code| panel.faces.repeats(*code)).collect();
-    assert_eq!(repeating, [codes::UP, codes::DOWN]);
+    assert_eq!(repeating, [codes::UP, codes::PAGE_UP, codes::DOWN, codes::PAGE_DOWN]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! It lives from one frame to the next. Rows, problems and keys that are the same as before are left alone, so that
 //! only what changed is drawn again.
 
+use super::room::Room;
 use super::{PanelRow, PanelView, StateTone};
 use crate::faces::drawing::generated::{FootKey, GuestRow, LegendMark, PanelSurface, ProblemLine, icons};
 use crate::faces::drawing::{self, DrawError, Pixels, Resident, WindowInput, WindowModifiers};
@@ -14,20 +15,14 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Duration;
 
-/// A row with the gap to the next; title above the rows and footer below the problems; a problem's line. Logical
-/// pixels.
-const ROW: f64 = 72.0;
-const HEAD: f64 = 96.0;
-const FOOT: f64 = 104.0;
-const PROBLEM: f64 = 32.0;
-/// Problems that are shown; the last of more says how many there are.
-const MAX_PROBLEMS: usize = 4;
+/// Keys in the first of two lines.
+const FIRST_KEYS: usize = 3;
 
 /// The panel at one size and scale.
 pub struct PanelWindow {
     window: Resident<PanelSurface>,
-    /// Height in logical pixels.
-    height: f64,
+    /// Width and height in logical pixels.
+    size: (f64, f64),
     scale: f64,
     /// What the window shows.
     shown: Option<PanelView>,
@@ -36,6 +31,7 @@ pub struct PanelWindow {
     rows: Rc<VecModel<GuestRow>>,
     problems: Rc<VecModel<ProblemLine>>,
     keys: Rc<VecModel<FootKey>>,
+    more_keys: Rc<VecModel<FootKey>>,
     clicked: Rc<Cell<Option<Clicked>>>,
 }
 
@@ -55,18 +51,24 @@ impl PanelWindow {
         let rows = Rc::new(VecModel::<GuestRow>::default());
         let problems = Rc::new(VecModel::<ProblemLine>::default());
         let keys = Rc::new(VecModel::<FootKey>::default());
+        let more_keys = Rc::new(VecModel::<FootKey>::default());
         let component = window.component();
         component.set_rows(ModelRc::from(rows.clone()));
         component.set_problems(ModelRc::from(problems.clone()));
         component.set_keys(ModelRc::from(keys.clone()));
+        component.set_more_keys(ModelRc::from(more_keys.clone()));
         component.set_problem_icon(icons::CRASHED.into());
-        component.set_legend(ModelRc::from(legend().as_slice()));
         let clicked = Rc::new(Cell::new(None));
         let (row, key) = (clicked.clone(), clicked.clone());
         component.on_row_clicked(move |index| row.set(Some(Clicked::Row(index))));
         component.on_key_clicked(move |index| key.set(Some(Clicked::Key(index))));
-        let height = f64::from(h) / scale;
-        Ok(Self { window, height, scale, shown: None, guests: Vec::new(), rows, problems, keys, clicked })
+        let size = (f64::from(w) / scale, f64::from(h) / scale);
+        let room = Room::of(size.0, size.1, 0);
+        let marks = if room.legend { legend() } else { Vec::new() };
+        component.set_legend(ModelRc::from(marks.as_slice()));
+        component.set_low(room.low);
+        component.set_narrow(room.narrow);
+        Ok(Self { window, size, scale, shown: None, guests: Vec::new(), rows, problems, keys, more_keys, clicked })
     }
 
     /// The picture of `panel`; opaque.
@@ -104,9 +106,9 @@ impl PanelWindow {
     }
 
     fn set(&mut self, panel: &PanelView) {
-        let problems = shown_problems(&panel.problems);
-        let room = self.height - HEAD - FOOT - problems.len() as f64 * PROBLEM;
-        let shown = ((room / ROW).floor().max(1.0) as usize).min(panel.rows.len());
+        let room = Room::of(self.size.0, self.size.1, panel.problems.len());
+        let problems = shown_problems(&panel.problems, room.sentences);
+        let shown = room.rows.min(panel.rows.len());
         let first = drawing::window_start(panel.rows.len(), shown, panel.selected);
         self.set_rows(panel.rows.iter().skip(first).take(shown), panel.selected.checked_sub(first));
 
@@ -114,7 +116,10 @@ impl PanelWindow {
         let selected_problem = panel.selected.checked_sub(panel.rows.len()).map(|index| index.min(last));
         let line = |(index, text)| ProblemLine { text, selected: selected_problem == Some(index) };
         set_changed(&self.problems, problems.into_iter().enumerate().map(line));
-        set_changed(&self.keys, foot_keys(panel.question.is_some()).into_iter());
+        let mut keys = foot_keys(panel.question.is_some());
+        let more = keys.split_off(if room.narrow { FIRST_KEYS.min(keys.len()) } else { keys.len() });
+        set_changed(&self.keys, keys.into_iter());
+        set_changed(&self.more_keys, more.into_iter());
 
         let component = self.window.component();
         component.set_above(count(first));
@@ -203,9 +208,17 @@ fn legend() -> Vec<LegendMark> {
         .into()
 }
 
-fn shown_problems(problems: &[String]) -> Vec<SharedString> {
-    let mut shown: Vec<SharedString> = problems.iter().take(MAX_PROBLEMS).map(|p| drawing::clean(p).into()).collect();
-    if problems.len() > MAX_PROBLEMS {
+/// The first `most` of them, of which the last says that there are more.
+fn shown_problems(problems: &[String], most: usize) -> Vec<SharedString> {
+    if most == 0 {
+        return Vec::new();
+    }
+    let mut shown: Vec<SharedString> = problems.iter().take(most).map(|p| drawing::clean(p).into()).collect();
+    if let (1, [one]) = (most, shown.as_mut_slice())
+        && problems.len() > 1
+    {
+        *one = format!("1 of {}: {one}", problems.len()).into();
+    } else if problems.len() > most {
         shown.pop();
         shown.push(format!("{} more like these; mend their files", problems.len() - shown.len()).into());
     }
@@ -232,8 +245,10 @@ pub(crate) fn words() -> Vec<(&'static str, String)> {
     let mut words: Vec<_> = keys(false).into_iter().map(|key| ("at the foot", key)).collect();
     words.extend(keys(true).into_iter().map(|key| ("at the foot of a question", key)));
     words.extend(legend().into_iter().map(|mark| ("beside a mark, which is in the bar too", mark.words.into())));
-    let many: Vec<String> = vec![String::new(); MAX_PROBLEMS + 2];
-    words.extend(shown_problems(&many).pop().map(|last| ("below files that cannot be used", last.into())));
+    let many = vec!["guests/work.toml: this is not possible".to_owned(); 6];
+    for (most, place) in [(4, "below files that cannot be used"), (1, "where one of them has room")] {
+        words.extend(shown_problems(&many, most).pop().map(|last| (place, last.into())));
+    }
     words
 }
 
@@ -283,6 +298,29 @@ mod tests {
             view.question = Some("Sure? It is lost.".to_owned());
             window.show(&view);
             assert_eq!(clicked_along(&window, 768.0 - 36.0, scale), [codes::Y, codes::ESC].map(Part::Key));
+        }
+    }
+
+    #[test]
+    fn on_a_small_display_every_key_can_be_clicked_and_no_sentence_lies_over_a_guest() {
+        let _slint = Ui::new().unwrap();
+        let guests = [guest("a", 1, GuestState::Running), guest("b", 2, GuestState::Running)];
+        let rows = guests.iter().map(panel_row).collect();
+        let problems = (0..9).map(|n| format!("guests/{n}.toml, line 2, slot: 60 is not possible")).collect();
+        let view = PanelView { rows, problems, ..PanelView::default() };
+        for (scale, w, h) in [(1.0, 632, 448), (2.0, 1008, 536)] {
+            let mut window = PanelWindow::new(w, h, scale).unwrap();
+            window.show(&view);
+            let height = f64::from(h) / scale;
+            let first = [codes::ENTER, codes::S, codes::P].map(Part::Key);
+            let second = [codes::K, codes::R, codes::ESC].map(Part::Key);
+            let last = if window.size.1 < 480.0 { 20.0 } else { 36.0 };
+            assert_eq!(clicked_along(&window, height - last - 32.0, scale), first, "{w} × {h}");
+            assert_eq!(clicked_along(&window, height - last, scale), second, "{w} × {h}");
+            let row = clicked_along(&window, 56.0 + 32.0, scale);
+            assert_eq!(row, [Part::Guest(guests[0].name.clone())], "{w} × {h}");
+            let sentence = window.problems.row_data(0).unwrap().text;
+            assert!(sentence.ends_with("guests/0.toml, line 2, slot: 60 is not possible"), "{sentence}");
         }
     }
 
