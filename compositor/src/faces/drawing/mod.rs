@@ -229,7 +229,7 @@ fn sign_icon(sign: Sign) -> &'static str {
         Sign::Battery => icons::BATTERY,
         Sign::Disk => icons::DISK,
         Sign::Sleep => icons::SLEEP,
-        Sign::PowerOff => icons::STOPPED,
+        Sign::PowerOff => icons::POWER_OFF,
     }
 }
 
