@@ -300,6 +300,8 @@ fn a_suspend_by_systemd_leaves_session_and_guests_as_they_were() -> Result<()> {
             "busctl --system call org.freedesktop.login1 /org/freedesktop/login1 org.freedesktop.login1.Manager CanSuspend",
         )?;
         ensure!(can.starts_with("s \"") && can.trim().ends_with('"'), "{can}");
+        let holds = || machine.root("systemd-inhibit --list --no-legend | grep -c '^Phyllome Shell .*delay' || true");
+        wait_for("the shell to hold sleep up", SOON, || Ok((holds()?.trim() == "1").then_some(())))?;
         a_planned_shutdown_is_said(machine)?;
         sleep_is_said(machine)?;
         suspend(machine, "kill $(pidof systemd-inhibit) || systemctl suspend", || Ok(()))?;
