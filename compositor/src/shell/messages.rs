@@ -90,20 +90,22 @@ fn cards(chords: &Chords) -> Vec<(String, Message)> {
 
 /// When a line is in the bar, and the line.
 fn bar(chords: &Chords) -> Vec<(&'static str, String)> {
-    let shell = || {
+    let shell = |guest: GuestView| {
         let mut shell = Shell::new(chords.clone());
         shell.set_owners(vec![None]);
-        shell.set_guests(vec![silent()], Vec::new());
+        shell.set_guests(vec![guest.clone()], Vec::new());
+        shell.show(&guest.name, Instant::now());
         shell
     };
-    let mut waits = shell();
-    waits.show(&silent().name, Instant::now());
-    let mut keyboard = shell();
+    let mut keyboard = shell(work(GuestState::Running));
     keyboard.set_keyboard(Some((DeviceId::ONLY, "Keyboard K120".to_owned())));
     let mut lines = vec![
-        ("the guest that is shown was asked to power off 30 s ago", waits.notice(0).unwrap().text),
+        ("the guest that is shown was asked to power off 30 s ago", shell(silent()).notice(0).unwrap().text),
         ("a keyboard was plugged in and a key pressed on it", keyboard.notice(0).unwrap().text),
     ];
+    // What a state says of itself, whichever has something to say.
+    let of_state = STATES.iter().filter_map(|state| shell(work(*state)).notice(0));
+    lines.extend(of_state.map(|notice| ("the guest that is shown stands still, with its last picture", notice.text)));
     let of_computer = power::notices().into_iter().chain(keys::said()).chain(notice::said(&chords.panel()));
     lines.extend(of_computer.map(|(when, notice)| (when, notice.text)));
     lines

@@ -76,8 +76,8 @@ impl SeatDevices {
                 let named = [&names.layout, &names.variant, &names.options].map(String::as_str);
                 let named: Vec<&str> = named.into_iter().filter(|name| !name.is_empty()).collect();
                 let sentence = format!(
-                    "the keyboard layout “{}” does not exist; “us” is used until [keyboard] in shell.toml names one that \
-                     setxkbmap knows",
+                    "the keyboard layout “{}” does not exist; use one that setxkbmap knows for [keyboard] in shell.toml, \
+                     until then “us” is used",
                     named.join(", ")
                 );
                 tracing::warn!("{sentence}");

@@ -125,7 +125,7 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("the event loop cannot start: {0}", SYSTEM),
     ("the shell cannot be watched: {error}", SYSTEM),
     ("the shell cannot be waited for: {error}", SYSTEM),
-    ("phyllome-session: the shell does not end within {} s and is killed", Notice("it is done")),
+    ("phyllome-session: the shell does not end within {seconds} s and is killed", Notice("it is done")),
     ("phyllome-session: the shell stopped {} and is started again", Notice("it is done")),
     ("signals cannot be caught: {error}", SYSTEM),
     ("phyllome-session: {sentence}; --help says more", Part),

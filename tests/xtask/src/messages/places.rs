@@ -128,6 +128,7 @@ pub const APART: &[(&str, &str)] = &[
     ("compositor/src/event_loop.rs", "goes to the log"),
     ("compositor/src/faces/drawing", "draws"),
     ("compositor/src/guests/files.rs", "goes to the log"),
+    ("compositor/src/guests/files", "goes to the log"),
     ("compositor/src/guests/process.rs", "names a unit to systemd"),
     ("compositor/src/host/logind.rs", "goes to the log, and to logind"),
     ("compositor/src/host/mod.rs", "goes to the log"),
