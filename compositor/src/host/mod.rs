@@ -27,6 +27,8 @@ use wishes::{Wishes, Woken};
 const WITH_BATTERY: Duration = Duration::from_secs(30);
 /// How often the rest is.
 const WITHOUT: Duration = Duration::from_secs(300);
+/// Nothing is looked at again before: not at each step of a key that is held.
+const RECENT: Duration = Duration::from_secs(1);
 
 /// What the threads tell.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ impl Host {
         let thread = |name: &str| std::thread::Builder::new().name(name.to_owned());
         let wishes = Arc::new(Wishes::default());
         let (pressed, of_bus) = (wishes.clone(), news.clone());
-        let started = thread("host").stack_size(256 << 10).spawn(move || look(&places, &news, &pressed));
+        let started = thread("host").stack_size(256 << 10).spawn(move || look(&places, &news, &pressed, logind_call));
         started.map_err(|error| format!("keys of the computer and its battery are not heeded: {error}"))?;
         if let Err(error) = thread("logind").spawn(move || logind::watch(&of_bus)) {
             tracing::warn!("that the computer is about to sleep or to end will not be said: {error}");
@@ -103,29 +105,30 @@ fn logind_call(what: &[&str]) -> Option<String> {
 }
 
 /// What is done for a battery at its end.
-fn end_of_battery() -> End {
-    let yes = logind_call(&["CanSuspend"]).is_some_and(|said| said.trim() == "s \"yes\"");
+fn end_of_battery(logind: impl Fn(&[&str]) -> Option<String>) -> End {
+    let yes = logind(&["CanSuspend"]).is_some_and(|said| said.trim() == "s \"yes\"");
     if yes { End::Suspend } else { End::Shutdown }
 }
 
-fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes) {
-    let (mut last, mut brink, mut end) = (Power::default(), Brink::default(), End::Shutdown);
-    let mut next = Instant::now();
+fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes, logind: impl Fn(&[&str]) -> Option<String>) {
+    let (mut last, mut brink, mut end) = (None::<Notice>, Brink::default(), End::Shutdown);
+    let (mut looked, mut pause) = (None::<Instant>, WITHOUT);
     loop {
-        // Not at each step of a key that is held.
-        if Instant::now() >= next {
+        if looked.is_none_or(|looked| looked.elapsed() >= RECENT) {
             let readings = Readings::of(&places.sys, &places.disks);
-            next = Instant::now() + if readings.has_battery() { WITH_BATTERY } else { WITHOUT };
+            looked = Some(Instant::now());
+            pause = if readings.has_battery() { WITH_BATTERY } else { WITHOUT };
             let falls = brink.falls(&readings);
             if falls {
-                end = end_of_battery();
+                end = end_of_battery(&logind);
             }
             let mut power = readings.power(end);
             if !falls {
                 power.end = None;
             }
-            let mut told = power == last || news.send(News::Power(power.clone())).is_ok();
-            if falls && end == End::Suspend && logind_call(&["Suspend", "b", "false"]).is_none() {
+            let is_new = power.end.is_some() || power.notice != last;
+            let mut told = !is_new || news.send(News::Power(power.clone())).is_ok();
+            if falls && end == End::Suspend && logind(&["Suspend", "b", "false"]).is_none() {
                 end = End::Shutdown;
                 power = readings.power(end);
                 told = news.send(News::Power(power.clone())).is_ok();
@@ -133,9 +136,9 @@ fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes) {
             if !told {
                 return;
             }
-            last = power;
+            last = power.notice;
         }
-        match wishes.wait(next.saturating_duration_since(Instant::now())) {
+        match wishes.wait(pause.saturating_sub(looked.map(|looked| looked.elapsed()).unwrap_or_default())) {
             Woken::Key(key) => {
                 if let Some(done) = key.carry_out(&places.sys)
                     && news.send(News::Done(done)).is_err()
@@ -151,38 +154,57 @@ fn look(places: &Places, news: &channel::Sender<News>, wishes: &Wishes) {
 
 #[cfg(test)]
 mod tests {
-    use super::notice::Sign;
     use super::*;
+    use std::cell::RefCell;
     use std::sync::mpsc::TryRecvError;
 
     #[test]
-    fn the_thread_tells_what_the_kernel_says_and_ends_with_its_host() {
+    fn the_thread_tells_what_the_kernel_says_once_asks_logind_at_the_end_of_a_battery_and_ends_with_its_host() {
         let root = tempfile::tempdir().unwrap();
         let battery = root.path().join("class/power_supply/BAT0");
         std::fs::create_dir_all(&battery).unwrap();
-        // Not so low that this computer were asked to sleep.
-        for (file, text) in [("type", "Battery"), ("capacity", "4"), ("status", "Discharging")] {
-            std::fs::write(battery.join(file), text).unwrap();
-        }
-        let (sender, news) = channel::channel();
-        let places = Places { sys: root.path().to_owned(), disks: root.path().to_owned() };
-        let wishes = Arc::new(Wishes::default());
-        let host = Host { wishes: Some(wishes.clone()) };
-        let thread = std::thread::spawn(move || look(&places, &sender, &wishes));
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let told = loop {
-            match news.try_recv() {
-                Ok(told) => break told,
-                Err(TryRecvError::Disconnected) => panic!("the thread has ended"),
-                Err(TryRecvError::Empty) => assert!(Instant::now() < deadline, "waited in vain"),
-            }
-            std::thread::sleep(Duration::from_millis(2));
+        // As the kernel's files, never half.
+        let write = |file: &str, text: &str| {
+            std::fs::write(root.path().join("new"), text).unwrap();
+            std::fs::rename(root.path().join("new"), battery.join(file)).unwrap();
         };
-        let News::Power(power) = told else { panic!("{told:?}") };
-        let notice = Notice::new(Sign::Battery, "Battery at 4 %: plug it in now");
-        assert_eq!(power, Power { notice: Some(notice), end: None });
+        for (file, text) in [("type", "Battery"), ("capacity", "4"), ("status", "Discharging")] {
+            write(file, text);
+        }
+        let places = Places { sys: root.path().to_owned(), disks: root.path().to_owned() };
+        let (sender, news) = channel::channel();
+        let (host, wishes) = Host::fake();
+        // It says that it can, and then refuses.
+        let thread = std::thread::spawn(move || {
+            let asked = RefCell::new(Vec::new());
+            let logind = |what: &[&str]| {
+                asked.borrow_mut().push(what.join(" "));
+                (what == ["CanSuspend"]).then(|| "s \"yes\"\n".to_owned())
+            };
+            look(&places, &sender, &wishes, logind);
+            asked.into_inner()
+        });
+        let next = || {
+            let deadline = Instant::now() + Duration::from_secs(20);
+            loop {
+                match news.try_recv() {
+                    Ok(News::Power(power)) => return power.notice.map(|notice| (notice.text, power.end)),
+                    Ok(other) => panic!("{other:?}"),
+                    Err(TryRecvError::Disconnected) => return None,
+                    Err(TryRecvError::Empty) => assert!(Instant::now() < deadline, "waited in vain"),
+                }
+                // Whatever wakes it, it looks again; what is as before is not told.
+                host.press(HostKey::Radio);
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        let says = |text: &str, end| Some((text.to_owned(), end));
+        assert_eq!(next(), says("Battery at 4 %: plug it in now", None));
+        write("capacity", "3");
+        assert_eq!(next(), says("Battery at 3 %: the computer goes to sleep. Plug it in", Some(End::Suspend)));
+        assert_eq!(next(), says("Battery at 3 %: guests are shut down. Plug it in", Some(End::Shutdown)));
         drop(host);
-        thread.join().unwrap();
+        assert_eq!(thread.join().unwrap(), ["CanSuspend", "Suspend b false"]);
         assert!(matches!(news.try_recv(), Err(TryRecvError::Disconnected)), "told once");
     }
 }
