@@ -2,8 +2,9 @@
 //!
 //! A guest has one tablet for all its heads, and desktops map a tablet that belongs to no head onto all that they
 //! consist of (libinput under Xorg, Mutter, KWin and wlroots; only weston takes the first head). Where heads show parts
-//! of one framebuffer, as Xorg's do, that is the desktop, however the person has laid them out. Else they stand side by
-//! side in their order, as GET_DISPLAY_INFO tells them. One head alone is all there is.
+//! of one framebuffer, as Xorg's do, that is the desktop, however the person has laid them out. A head that Xorg scales
+//! has a buffer of its own: it is taken for the largest part of the framebuffer that lies beside all others. Else heads
+//! stand side by side in their order, as GET_DISPLAY_INFO tells them. One head alone is all there is.
 
 use super::ABS_MAX;
 use crate::frames::{Picture, Rect};
@@ -21,36 +22,87 @@ pub(super) fn on_desktop<'a>(heads: impl Iterator<Item = Head<'a>>, id: ScanoutI
     let Some((_, picture)) = heads.iter().find(|(other, _)| *other == id).filter(|_| heads.len() > 1) else {
         return at;
     };
-    let part = picture.source;
-    let ((x, y), (width, height)) = match framebuffer(&heads) {
-        Some(size) => ((part.x.into(), part.y.into()), size),
+    let (part, (width, height)) = match framebuffer(&heads) {
+        Some(size) if size == buffer(picture) => (Part::of(&picture.source), size),
+        Some(size) => (rest(&heads, size, &picture.source), size),
         None => {
             let before = heads.iter().filter(|(other, _)| *other < id).map(|(_, other)| u64::from(other.source.width));
             let width = heads.iter().map(|(_, other)| u64::from(other.source.width)).sum();
             let height = heads.iter().map(|(_, other)| u64::from(other.source.height)).max().unwrap_or(0);
-            ((before.sum(), 0), (width, height))
+            (Part { x: before.sum(), y: 0, ..Part::of(&picture.source) }, (width, height))
         }
     };
-    (along(at.0, (x, part.width), width), along(at.1, (y, part.height), height))
+    (along(at.0, (part.x, part.width), width), along(at.1, (part.y, part.height), height))
 }
 
-/// The size of the framebuffer that all heads show, if at least one shows only a part of it. Two of the same size count
-/// as one: a guest that flips shows another for a moment on one of its heads.
+/// A part of the desktop in its pixels.
+#[derive(Clone, Copy)]
+struct Part {
+    x: u64,
+    y: u64,
+    width: u64,
+    height: u64,
+}
+
+impl Part {
+    fn of(rect: &Rect) -> Self {
+        let Rect { x, y, width, height } = *rect;
+        Self { x: x.into(), y: y.into(), width: width.into(), height: height.into() }
+    }
+}
+
+fn buffer(picture: &Picture) -> (u64, u64) {
+    (picture.buffer.width.into(), picture.buffer.height.into())
+}
+
+/// The size of the framebuffer of which at least one head shows only a part. Two of the same size count as one: a guest
+/// that flips shows another for a moment on one of its heads. One that has no room for the heads that do not show it is
+/// no desktop, but a buffer that is a little larger than its head.
 fn framebuffer(heads: &[Head<'_>]) -> Option<(u64, u64)> {
-    let size = |picture: &Picture| (picture.buffer.width, picture.buffer.height);
-    let whole = |picture: &Picture| {
-        let (width, height) = size(picture);
-        picture.source == Rect { x: 0, y: 0, width, height }
+    let is_part = |picture: &Picture| {
+        let (width, height) = (picture.buffer.width, picture.buffer.height);
+        picture.source != Rect { x: 0, y: 0, width, height }
     };
-    let (_, first) = heads.first()?;
-    let one = heads.iter().all(|(_, picture)| size(picture) == size(first));
-    let parts = heads.iter().any(|(_, picture)| !whole(picture));
-    (one && parts).then(|| (size(first).0.into(), size(first).1.into()))
+    let mut sizes = heads.iter().filter(|(_, picture)| is_part(picture)).map(|(_, picture)| buffer(picture));
+    let first = sizes.next()?;
+    let has_room = |form: &Rect| {
+        let (part, form) = (rest(heads, first, form), Part::of(form));
+        part.width.saturating_mul(4) >= form.width && part.height.saturating_mul(4) >= form.height
+    };
+    let hold = |picture: &Picture| buffer(picture) == first || has_room(&picture.source);
+    (sizes.all(|size| size == first) && heads.iter().all(|(_, picture)| hold(picture))).then_some(first)
+}
+
+/// The largest part of the framebuffer to one side of all heads that show it, as far as a head of this form fills it
+/// from its beginning.
+fn rest(heads: &[Head<'_>], (width, height): (u64, u64), form: &Rect) -> Part {
+    let shown = heads.iter().filter(|(_, picture)| buffer(picture) == (width, height));
+    let shown = shown.map(|(_, picture)| Part::of(&picture.source));
+    let (mut left, mut top, mut right, mut low) = (width, height, 0, 0);
+    for part in shown {
+        (left, top) = (left.min(part.x), top.min(part.y));
+        (right, low) = (right.max(part.x.saturating_add(part.width)), low.max(part.y.saturating_add(part.height)));
+    }
+    let (right, low) = (right.min(width), low.min(height));
+    let sides = [
+        Part { x: right, y: 0, width: width - right, height },
+        Part { x: 0, y: 0, width: left, height },
+        Part { x: 0, y: low, width, height: height - low },
+        Part { x: 0, y: 0, width, height: top },
+    ];
+    let largest = sides.into_iter().max_by_key(|side| side.width.saturating_mul(side.height));
+    let side = largest.unwrap_or(Part { x: 0, y: 0, width, height });
+    let (across, down) = (u64::from(form.width.max(1)), u64::from(form.height.max(1)));
+    if side.height == height {
+        Part { height: height.min(side.width.saturating_mul(down) / across), ..side }
+    } else {
+        Part { width: width.min(side.height.saturating_mul(across) / down), ..side }
+    }
 }
 
 /// Along one axis: `value` of a head that begins at `start` and has `length` of `total` pixels.
-fn along(value: u16, (start, length): (u64, u32), total: u64) -> u16 {
-    let sum = start.saturating_mul(RANGE).saturating_add(u64::from(value) * u64::from(length));
+fn along(value: u16, (start, length): (u64, u64), total: u64) -> u16 {
+    let sum = start.saturating_mul(RANGE).saturating_add(u64::from(value).saturating_mul(length));
     let value = sum.checked_div(total).unwrap_or(0).min(ABS_MAX.into());
     u16::try_from(value).unwrap_or(ABS_MAX)
 }
@@ -106,6 +158,24 @@ mod tests {
         assert_eq!(found(&heads, 1, (10, 20), desktop), (110, 20));
         let clones = [(0, own(1272, 768)), (1, picture((1272, 768), (0, 0, 1016, 568)))];
         assert_eq!(found(&clones, 1, (1015, 567), (1272, 768)), (1015, 567));
+    }
+
+    #[test]
+    fn a_head_that_is_scaled_lies_in_what_the_others_leave_of_the_framebuffer() {
+        let desktop = (1272 + 1524, 852);
+        let layouts = [((0, 0), (1272, 0)), ((1524, 0), (0, 0))];
+        for ((x, y), (scaled, _)) in layouts {
+            let heads = [(0, picture(desktop, (x, y, 1272, 768))), (1, own(1016, 568))];
+            assert_eq!(found(&heads, 0, (636, 372), desktop), (x + 636, 372));
+            assert_eq!(found(&heads, 1, (0, 0), desktop), (scaled, 0));
+            assert_eq!(found(&heads, 1, (508, 284), desktop), (scaled + 762, 426));
+        }
+        let above = (1272, 284 + 768);
+        let heads = [(0, picture(above, (0, 284, 1272, 768))), (1, own(1016, 568))];
+        assert_eq!(found(&heads, 0, (10, 20), above), (10, 304));
+        assert_eq!(found(&heads, 1, (1014, 566), above), (507, 283));
+        let padded = [(0, picture((1280, 768), (0, 0, 1272, 768))), (1, own(1016, 568))];
+        assert_eq!(found(&padded, 1, (10, 20), (1272 + 1016, 768)), (1282, 20));
     }
 
     #[test]
