@@ -10,6 +10,7 @@
 //! ```
 
 pub mod compare;
+pub mod cursor;
 
 use crate::host::{Host, HostOptions};
 use crate::picture::Picture;
@@ -43,6 +44,8 @@ pub struct GlOptions {
     pub mode: &'static str,
     /// `gpu.transport` of its file.
     pub transport: &'static str,
+    /// `gpu.scanouts` of its file.
+    pub scanouts: u32,
     /// The shell that shows it.
     pub host: HostOptions,
     /// More variables of the shell's environment, which its guests inherit.
@@ -56,6 +59,7 @@ impl Default for GlOptions {
             cpus: 2,
             mode: "3d",
             transport: "auto",
+            scanouts: 1,
             host: HostOptions::default(),
             environment: Vec::new(),
         }
@@ -100,7 +104,7 @@ impl GlGuest {
             "profile = \"linux\"\nslot = 1\nmemory = \"{}MiB\"\ncpus = {}\n[label]\ncolor = \"blue\"\n\
              [machine]\naccel = \"tcg\"\nfirmware = \"none\"\n\
              [boot]\nkernel = \"{}\"\ninitrd = \"{}\"\ncmdline = \"{}\"\n\
-             [[disk]]\npath = \"{}\"\nbacking = \"{}\"\n[network]\nmode = \"user\"\n[gpu]\nmode = \"{}\"\ntransport = \"{}\"\n",
+             [[disk]]\npath = \"{}\"\nbacking = \"{}\"\n[network]\nmode = \"user\"\n[gpu]\nmode = \"{}\"\ntransport = \"{}\"\nscanouts = {}\n",
             options.memory_mib,
             options.cpus,
             parts.kernel.display(),
@@ -110,6 +114,7 @@ impl GlGuest {
             parts.backing.display(),
             options.mode,
             options.transport,
+            options.scanouts,
         );
         host.write_guest(NAME, &text)?;
         host.set_environment(options.environment.clone());

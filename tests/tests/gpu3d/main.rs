@@ -1,5 +1,6 @@
 //! 3D in a real Linux guest with Mesa, drawn by phyllome-renderer: what programs inside say of their GL, what is on the
-//! screen, and what is left when the renderer dies.
+//! screen, and what is left when the renderer dies. Real desktops on the same userland: their pictures, pointers, clicks,
+//! keys and wheel, Xorg's without 3D.
 //!
 //! A guest boots under TCG; tests that leave it as it was share it (`shared`). `PHYLLOME_GPU3D=2d` runs what has a
 //! meaning without 3D on a 2D guest, where the guest's own processor draws: for work on the tests themselves.
@@ -7,12 +8,14 @@
 //! image.
 
 mod deaths;
-mod desktop;
 mod generic;
 mod names;
 mod pictures;
+mod pointing;
 mod shared;
 mod venus;
+mod weston;
+mod xorg;
 
 use anyhow::{Result, ensure};
 use phyllome_tests::gl_guest::{GlGuest, GlOptions};
@@ -35,7 +38,12 @@ fn on_guest(name: &str, options: GlOptions, test: impl FnOnce(&mut GlGuest) -> R
 
 /// The same on a guest that others use too: the test ends what it starts.
 fn on_shared_guest(name: &str, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
-    run(name, GlOptions::default(), true, test)
+    on_shared_guest_of(GlOptions::default(), name, test)
+}
+
+/// The same on one of these options.
+fn on_shared_guest_of(options: GlOptions, name: &str, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
+    run(name, options, true, test)
 }
 
 fn run(name: &str, options: GlOptions, shares: bool, test: impl FnOnce(&mut GlGuest) -> Result<()>) -> Result<()> {
@@ -45,7 +53,8 @@ fn run(name: &str, options: GlOptions, shares: bool, test: impl FnOnce(&mut GlGu
     }
     let mode = if is_rehearsal() { "2d" } else { options.mode };
     let mut host = options.host.clone();
-    if host.newer.is_none() && std::env::var_os("PHYLLOME_GPU3D").is_some_and(|word| word == "generic") {
+    if mode != "2d" && host.newer.is_none() && std::env::var_os("PHYLLOME_GPU3D").is_some_and(|word| word == "generic")
+    {
         let Some(newer) = generic::newer(name) else { return Ok(()) };
         host.newer = Some(newer);
     }
@@ -54,7 +63,7 @@ fn run(name: &str, options: GlOptions, shares: bool, test: impl FnOnce(&mut GlGu
     let mut guest = if shares { shared::take(&options)? } else { GlGuest::boot(&options)? };
     let gpu = guest.gpu()?;
     println!("up after {:.1} s with {}", guest.boot_time().as_secs_f64(), gpu.renderer);
-    ensure!(is_rehearsal() || gpu.renderer.contains("virgl"), "the guest has no 3D: {gpu:?}");
+    ensure!(mode == "2d" || gpu.renderer.contains("virgl"), "the guest has no 3D: {gpu:?}");
     ensure!(gpu.transport == "generic" || !generic, "the guest is not on the generic device: {gpu:?}");
     let result = test(&mut guest);
     if result.is_err() {
