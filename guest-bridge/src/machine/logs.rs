@@ -46,7 +46,11 @@ impl BoundedLog {
     fn rotate(&mut self) -> io::Result<()> {
         let mut former = self.path.clone().into_os_string();
         former.push(".1");
-        std::fs::rename(&self.path, former)?;
+        match std::fs::rename(&self.path, former) {
+            // It was moved before, when the disk was too full for a new one.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            renamed => renamed?,
+        }
         self.file = open_append(&self.path)?;
         self.written = 0;
         Ok(())
@@ -165,6 +169,18 @@ mod tests {
             std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!(sizes <= 2000, "{sizes}");
         assert!(std::fs::read_to_string(&path).unwrap().ends_with("last\n"));
+    }
+
+    #[test]
+    fn a_log_comes_back_after_its_file_was_moved_and_no_new_one_could_be_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, former) = (dir.path().join("qemu.log"), dir.path().join("qemu.log.1"));
+        let mut log = BoundedLog::open_with(&path, 10).unwrap();
+        log.write_all(b"first\n").unwrap();
+        std::fs::rename(&path, &former).unwrap();
+        log.write_all(b"second\n").unwrap();
+        let text = |path| std::fs::read_to_string(path).unwrap();
+        assert_eq!((text(&former).as_str(), text(&path).as_str()), ("first\n", "second\n"));
     }
 
     #[test]
