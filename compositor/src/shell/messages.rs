@@ -106,6 +106,15 @@ fn bar(chords: &Chords) -> Vec<(&'static str, String)> {
     // What a state says of itself, whichever has something to say.
     let of_state = STATES.iter().filter_map(|state| shell(work(*state)).notice(0));
     lines.extend(of_state.map(|notice| ("the guest that is shown stands still, with its last picture", notice.text)));
+    // The same on a display of its own, while another guest is in front.
+    let beside = |guest: GuestView| {
+        let mut shell = Shell::new(chords.clone());
+        shell.set_owners(vec![None, Some(guest.name.clone())]);
+        shell.set_guests(vec![guest], Vec::new());
+        shell
+    };
+    let of_state = STATES.iter().filter_map(|state| beside(work(*state)).notice(1));
+    lines.extend(of_state.map(|notice| ("the same on another display, while the keys go elsewhere", notice.text)));
     let of_computer = power::notices().into_iter().chain(keys::said()).chain(notice::said(&chords.panel()));
     lines.extend(of_computer.map(|(when, notice)| (when, notice.text)));
     lines

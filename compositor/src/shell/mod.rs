@@ -232,12 +232,13 @@ impl Shell {
     /// Asks, in the list of guests, what has waited for somebody to look there. Nothing takes the keys from a guest by
     /// itself: elsewhere the bar says that something waits ([`Shell::notice`]).
     fn ask_what_waits(&mut self, now: Instant) {
+        // The first of them is asked, which is the one that the bar names first.
+        if let Some((device, name)) = self.keyboard.as_ref().filter(|_| !self.locked) {
+            self.faces.ask(Dialog::of_keyboard(*device, name.clone(), now));
+        }
         let silent = self.guests.iter().find(|guest| guest.silent).map(|guest| guest.name.clone());
         if let Some(name) = silent.filter(|_| !self.locked) {
             self.faces.ask(Dialog::of_silent(name, now));
-        }
-        if let Some((device, name)) = self.keyboard.as_ref().filter(|_| !self.locked) {
-            self.faces.ask(Dialog::of_keyboard(*device, name.clone(), now));
         }
     }
 
@@ -262,22 +263,25 @@ impl Shell {
         if self.has_keys() {
             return None;
         }
-        let shown = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?));
-        if let Some(silent) = shown.filter(|guest| guest.silent) {
-            let label = &silent.label.text;
-            return Some(Notice::plain(format!(
-                "{label} did not answer for 30 s. {panel}: wait longer or force it off"
-            )));
-        }
+        // Before what a guest's display says: nobody can type on it, whichever guest is shown.
         if let Some(name) = self.keyboard.as_ref().map(|(_, name)| name) {
             return Some(Notice::plain(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not")));
         }
-        // Its picture stays, and looks as if it ran on. Why it stands still is in the list: those are a guest's words.
-        let guest = shown?;
+        let guest = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?))?;
         let label = &guest.label.text;
+        if guest.silent {
+            return Some(Notice::plain(format!(
+                "{label} has not answered for 30 s. {panel}: wait longer or force it off"
+            )));
+        }
+        // A letter acts on the guest in front, which is the one that the list selects, and answers a question before.
+        let at_once = self.focus.focused() == Some(&guest.name) && !self.guests.iter().any(|guest| guest.silent);
+        // Its picture stays, and looks as if it ran on. Why it stands still is in the list: those are a guest's words.
         let line = match guest.state {
-            GuestState::Paused => format!("{label} is paused: {panel}, then P, resumes it"),
-            GuestState::InternalError => format!("{label} has stopped: {panel}, then R, resets it"),
+            GuestState::Paused if at_once => format!("{label} is paused: {panel}, then P, resumes it"),
+            GuestState::Paused => format!("{label} is paused: {panel} shows it"),
+            GuestState::InternalError if at_once => format!("{label} has stopped: {panel}, then R, resets it"),
+            GuestState::InternalError => format!("{label} has stopped: {panel} shows it"),
             GuestState::Stopped
             | GuestState::Starting
             | GuestState::Running

@@ -1,6 +1,7 @@
 //! What the person's actions do, and what guests cannot do.
 
 use super::*;
+use crate::faces::panel::PanelView;
 use crate::guests::view::tests::guest;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState::{self, *};
@@ -207,7 +208,7 @@ fn tp11_a_guest_that_does_not_power_off_takes_no_keys_but_is_said_in_its_bar_and
     shell.ask_what_waits(now);
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, None), "it is not shown");
     slot(&mut shell, 2, now);
-    let said = "play did not answer for 30 s. Super+Escape: wait longer or force it off";
+    let said = "play has not answered for 30 s. Super+Escape: wait longer or force it off";
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, Some(Notice::plain(said))));
     shell.toggle_panel();
     shell.ask_what_waits(now);
@@ -226,4 +227,37 @@ fn a_guest_that_stands_still_is_said_to_in_its_bar_with_the_keys_that_help() {
     assert_eq!(shell.notice(0), Some(Notice::plain("bank has stopped: Super+Escape, then R, resets it")));
     shell.toggle_panel();
     assert_eq!(shell.notice(0), None);
+}
+
+#[test]
+fn a_letter_is_named_only_where_it_acts_on_the_guest_of_that_display() {
+    let (mut shell, now) = (shell(&[Running, Paused, InternalError]), Instant::now());
+    slot(&mut shell, 1, now);
+    let said = |shell: &Shell| shell.notice(1).map(|notice| notice.text);
+    shell.set_owners(vec![None, Some(name("play"))]);
+    assert_eq!(said(&shell).as_deref(), Some("play is paused: Super+Escape shows it"));
+    shell.set_owners(vec![None, Some(name("bank"))]);
+    assert_eq!(said(&shell).as_deref(), Some("bank has stopped: Super+Escape shows it"));
+    slot(&mut shell, 3, now);
+    assert_eq!(said(&shell).as_deref(), Some("bank has stopped: Super+Escape, then R, resets it"));
+    let mut silent = guests(&[Stopping, Paused, InternalError]);
+    silent[0].silent = true;
+    shell.set_guests(silent, vec![]);
+    assert_eq!(said(&shell).as_deref(), Some("bank has stopped: Super+Escape shows it"), "a question comes first");
+}
+
+#[test]
+fn a_guest_that_does_not_power_off_hides_no_keyboard_that_waits() {
+    let (mut shell, now) = (shell(&[Stopping]), Instant::now());
+    slot(&mut shell, 1, now);
+    let mut silent = guests(&[Stopping]);
+    silent[0].silent = true;
+    shell.set_guests(silent, vec![]);
+    shell.set_keyboard(Some((DeviceId::ONLY, "Keyboard K120".to_owned())));
+    let said = "New keyboard “Keyboard K120” types nothing yet. Super+Escape: let it or not";
+    assert_eq!(shell.notice(0), Some(Notice::plain(said)));
+    shell.toggle_panel();
+    shell.ask_what_waits(now);
+    let Some(View::Panel(PanelView { question: Some(question), .. })) = shell.view() else { panic!("no question") };
+    assert!(question.contains("K120"), "{question}");
 }
