@@ -1,9 +1,11 @@
 //! What has to be watched so that no change of a guest's file is missed: the guests' folder, and for each link in it, or
-//! in the folder's own place, every step of where it leads.
+//! on the way to it, every step of where it leads.
 //!
-//! A step is a name in a folder. Of a folder that a link leads into, nothing but that name counts: it may be a home
-//! folder, in which much happens. What is not there yet is watched for in the nearest folder above it that is. Links
-//! are followed so far, and so many of them, that no folder of links costs more than a bounded number of watches.
+//! A step is a name in a folder: that of a link, wherever it is in a path, and that at the end. Of a folder that a link
+//! leads into, nothing but that name counts: it may be a home folder, in which much happens. What is not there yet is
+//! watched for in the nearest folder above it that is. Links are followed so far, and so many of them, that no folder of
+//! links costs more than a bounded number of watches: what is beyond is noticed with the next change of something else.
+//! So is a folder that is no link and is renamed, unless a step is in it.
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
@@ -14,14 +16,15 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 /// Most entries of the folder that are looked at, and most folders that are watched.
 const MAX_ENTRIES: usize = 4096;
 const MAX_WATCHES: usize = 512;
-/// Most links that are followed, one after another, to one file.
-const MAX_LINKS: usize = 8;
+/// Most links that are followed, one after another, to one file, and most names on the whole way there.
+const MAX_LINKS: usize = 16;
+const MAX_NAMES: usize = 64;
 
 /// What counts in a watched folder.
 #[derive(Debug, Default)]
@@ -45,7 +48,7 @@ impl FileWatch {
     pub fn over(folder: &Path) -> io::Result<Self> {
         let inotify = inotify::init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let mut watch = Self { inotify, counts: BTreeMap::new() };
-        watch.follow(folder.to_owned());
+        watch.follow(folder);
         if let Some(counts) = watch.add(folder).and_then(|number| watch.counts.get_mut(&number)) {
             counts.all = true;
         }
@@ -56,50 +59,76 @@ impl FileWatch {
         let links = std::fs::read_dir(folder).into_iter().flatten().take(MAX_ENTRIES).flatten();
         let links = links.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_symlink()));
         for link in links.filter(|link| link.file_name().as_bytes().ends_with(b".toml")) {
-            watch.follow(link.path());
+            if watch.is_full() {
+                break;
+            }
+            watch.follow(&link.path());
         }
         Ok(watch)
     }
 
-    /// Watches for `path`, and for every step of where it leads if it is a link.
-    fn follow(&mut self, mut path: PathBuf) {
-        self.watch_for(&path);
-        for _ in 0..MAX_LINKS {
-            let Ok(target) = std::fs::read_link(&path) else { break };
-            path = path.parent().unwrap_or(Path::new("/")).join(target);
-            self.watch_for(&path);
-        }
+    /// Whether there are so many watches that no other is added. Each one that was added and taken away again would
+    /// leave an event behind, and too many of those look as if something had happened.
+    fn is_full(&self) -> bool {
+        self.counts.len() >= MAX_WATCHES
     }
 
-    /// Watches for the name at the end of `path`, or for the first one on the way that is not there.
-    fn watch_for(&mut self, path: &Path) {
-        let mut before = None;
-        loop {
-            let mut on_the_way = path.ancestors().skip(1).zip(path.ancestors());
-            let nearest = on_the_way.find_map(|(folder, below)| {
-                let name = below.file_name()?.to_owned();
-                let number = self.add(folder)?;
-                self.counts.entry(number).or_default().names.insert(name);
-                Some(number)
-            });
-            // A folder that has come meanwhile, before the one above it was watched, has not been told.
-            if nearest == before {
+    /// Watches for `path`, and for every link on the way to where it leads.
+    fn follow(&mut self, path: &Path) {
+        let Ok(path) = std::path::absolute(path) else { return };
+        let mut folder = PathBuf::from("/");
+        // The next one last.
+        let mut names = names_backwards(&path);
+        let mut links = 0;
+        for _ in 0..MAX_NAMES {
+            let Some(name) = names.pop() else { return };
+            if name == ".." {
+                folder.pop();
+                continue;
+            }
+            let here = folder.join(&name);
+            let found = Found::at(&here);
+            if found == Found::Folder && !names.is_empty() {
+                folder = here;
+                continue;
+            }
+            self.watch_for(&here);
+            // What has come meanwhile, before it was watched for, has not been told.
+            if Found::at(&here) != found {
+                names.push(name);
+                continue;
+            }
+            let Found::Link(target) = found else { return };
+            links += 1;
+            if links > MAX_LINKS {
                 return;
             }
-            before = nearest;
+            if target.is_absolute() {
+                folder = PathBuf::from("/");
+            }
+            names.append(&mut names_backwards(&target));
         }
     }
 
-    /// Watches a folder; the number of its watch. Twice is once.
+    /// Watches for the name at the end of `path`, or for the first folder on the way that may not be watched.
+    fn watch_for(&mut self, path: &Path) {
+        for (folder, below) in path.ancestors().skip(1).zip(path.ancestors()).take(MAX_NAMES) {
+            let Some(name) = below.file_name().filter(|_| !self.is_full()) else { return };
+            if let Some(number) = self.add(folder) {
+                self.counts.entry(number).or_default().names.insert(name.to_owned());
+                return;
+            }
+        }
+    }
+
+    /// Watches a folder, if there may be another watch; its number. Twice is once.
     fn add(&mut self, folder: &Path) -> Option<i32> {
+        if self.is_full() {
+            return None;
+        }
         let comes = WatchFlags::CREATE | WatchFlags::MOVED_TO | WatchFlags::CLOSE_WRITE | WatchFlags::ATTRIB;
         let goes = WatchFlags::MOVED_FROM | WatchFlags::DELETE | WatchFlags::DELETE_SELF | WatchFlags::MOVE_SELF;
         let number = inotify::add_watch(&self.inotify, folder, comes | goes | WatchFlags::ONLYDIR).ok()?;
-        if self.counts.len() >= MAX_WATCHES && !self.counts.contains_key(&number) {
-            // It was there a moment ago; without it there is nothing to do either.
-            let _ = inotify::remove_watch(&self.inotify, number);
-            return None;
-        }
         self.counts.entry(number).or_default();
         Some(number)
     }
@@ -156,6 +185,32 @@ impl FileWatch {
         let Some(counts) = self.counts.get(&number) else { return false };
         counts.all || name.is_none_or(|name| counts.names.contains(name))
     }
+}
+
+/// What is in a place.
+#[derive(PartialEq, Eq)]
+enum Found {
+    Folder,
+    Link(PathBuf),
+    /// A file, or nothing.
+    Else,
+}
+
+impl Found {
+    fn at(path: &Path) -> Self {
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.is_dir() => Self::Folder,
+            Ok(found) if found.is_symlink() => std::fs::read_link(path).map_or(Self::Else, Self::Link),
+            Ok(_) | Err(_) => Self::Else,
+        }
+    }
+}
+
+/// What a path is made of, from its end.
+fn names_backwards(path: &Path) -> Vec<OsString> {
+    let names = path.components().rev();
+    let names = names.filter(|part| matches!(part, Component::Normal(_) | Component::ParentDir));
+    names.map(|part| part.as_os_str().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -242,17 +297,43 @@ mod tests {
     }
 
     #[test]
-    fn no_folder_of_links_costs_more_than_so_many_watches() {
+    fn a_link_in_the_middle_of_a_path_may_be_turned_elsewhere() {
         let stage = Stage::new();
-        for link in 0..2 * MAX_WATCHES {
-            create_dir(stage.at(&format!("{link}"))).unwrap();
-            symlink(stage.at(&format!("{link}/file")), stage.at(&format!("guests/{link}.toml"))).unwrap();
+        for folder in ["one", "two"] {
+            create_dir(stage.at(folder)).unwrap();
+            write(stage.at(&format!("{folder}/work")), "").unwrap();
         }
+        symlink("one", stage.at("dots")).unwrap();
+        symlink("two", stage.at("new")).unwrap();
+        symlink("../dots/../dots/work", stage.at("guests/work.toml")).unwrap();
+        assert!(!stage.is_heard(|stage| write(stage.at("two/work"), "1").unwrap()));
+        assert!(stage.is_heard(|stage| rename(stage.at("new"), stage.at("dots")).unwrap()));
+        assert!(stage.is_heard(|stage| write(stage.at("two/work"), "2").unwrap()));
+    }
+
+    /// So many links to folders of their own, five deep.
+    fn many_links(count: usize) -> Stage {
+        let stage = Stage::new();
+        for link in 0..count {
+            create_dir_all(stage.at(&format!("{link}/a/b/c/d"))).unwrap();
+            symlink(stage.at(&format!("{link}/a/b/c/d/file")), stage.at(&format!("guests/{link}.toml"))).unwrap();
+        }
+        stage
+    }
+
+    #[test]
+    fn no_folder_of_links_costs_more_than_so_many_watches() {
+        let stage = many_links(2 * MAX_WATCHES);
         let watch = FileWatch::over(&stage.at("guests")).unwrap();
         assert_eq!(watch.counts.len(), MAX_WATCHES);
         write(stage.at("guests/new.toml"), "").unwrap();
-        // Behind what inotify says of the watches that were given up.
-        let latest = Instant::now() + Duration::from_secs(20);
-        assert!(watch.hears(Some(latest)).unwrap(), "the folder itself is watched all the same");
+        assert!(watch.hears(Some(Instant::now())).unwrap(), "the folder itself is watched all the same");
+    }
+
+    #[test]
+    fn so_many_links_that_they_are_not_all_watched_are_no_change() {
+        let stage = many_links(3000);
+        let watch = FileWatch::over(&stage.at("guests")).unwrap();
+        assert!(!watch.hears(Some(Instant::now() + Duration::from_secs(1))).unwrap());
     }
 }
