@@ -62,20 +62,22 @@ impl State {
     /// Begins to do something with a guest; the part that tells when it is done. `Err`: one sentence why not, which
     /// also stands in the guest's line if `note` says so.
     fn guest_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Awaited, String> {
-        let begun = self.begin_op(name, verb);
+        let begun = self.begin_op(name, verb, note);
         if let (Err(sentence), true) = (&begun, note) {
             self.note(name, sentence);
         }
         begun
     }
 
-    fn begin_op(&mut self, name: &GuestName, verb: GuestVerb) -> Result<Awaited, String> {
+    /// `note`: it was asked for by keys, and no command helps there.
+    fn begin_op(&mut self, name: &GuestName, verb: GuestVerb, note: bool) -> Result<Awaited, String> {
         let entry = self.guests.entries.get(name).ok_or_else(|| self.guests.why_not(name))?;
         let state = entry.life.state();
         // The process of a guest that has ended may still be there, and is then killed like any other.
         let lingers = entry.process.is_some() && verb == GuestVerb::Kill;
         match verb.fits(state) {
-            Err(why) if !lingers => return Err(format!("{name} {why}; {}", why.help(name))),
+            Err(why) if !lingers && note => return Err(why.reason(verb, name)),
+            Err(why) if !lingers => return Err(why.answer(verb, name)),
             Err(_) | Ok(()) => {}
         }
         match verb {
@@ -143,7 +145,7 @@ impl State {
         let mut parts = Vec::new();
         let mut failures = Vec::new();
         for name in names {
-            match self.begin_op(&name, verb) {
+            match self.begin_op(&name, verb, false) {
                 Ok(part) => parts.push(part),
                 Err(sentence) => failures.push(sentence),
             }

@@ -27,29 +27,59 @@ pub enum GuestVerb {
     Resume,
 }
 
-/// Why a verb means nothing in a state: the rest of a sentence that begins with the guest's name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+/// Why a verb means nothing in a state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
     /// It is as asked.
-    #[error("is {} already", .0.word())]
     Already(GuestState),
     /// There is nothing to do it with.
-    #[error("is not running")]
     NotRunning,
     /// Its processors run, or it has none.
-    #[error("is not paused")]
     NotPaused,
 }
 
 impl Unfit {
-    /// What to run instead.
-    pub fn help(self, name: &GuestName) -> String {
-        match self {
-            Self::Already(GuestState::Paused) => format!("phyllome resume {name} lets it run again"),
-            Self::Already(_) => format!("phyllome switch {name} shows it"),
-            Self::NotRunning => format!("phyllome start {name} starts it"),
-            Self::NotPaused => format!("phyllome pause {name} pauses it"),
+    /// What is answered to a command: why not, and what to run instead. Where all is as asked, that is what shows it,
+    /// and never what would undo it.
+    pub fn answer(self, verb: GuestVerb, name: &GuestName) -> String {
+        match (self, verb) {
+            (Self::Already(GuestState::Paused), GuestVerb::Start) => {
+                format!("{name} is paused already; phyllome resume {name} lets it run again")
+            }
+            (Self::Already(GuestState::Paused), _) => {
+                format!("{name} is paused already; phyllome status shows all guests")
+            }
+            (Self::Already(GuestState::Stopping), _) => {
+                format!("{name} has not ended yet; phyllome switch {name} shows it")
+            }
+            (Self::Already(GuestState::InternalError), _) => {
+                format!("{name} met an internal error of its machine; phyllome restart {name} resets it")
+            }
+            (Self::Already(state), _) => {
+                format!("{name} is {} already; phyllome switch {name} shows it", state.word())
+            }
+            (Self::NotRunning, GuestVerb::Shutdown) => {
+                format!("{name} is not running, so there is nothing to shut down; phyllome status shows all guests")
+            }
+            (Self::NotRunning, GuestVerb::Kill) => {
+                format!("{name} is not running, so there is nothing to end; phyllome status shows all guests")
+            }
+            (Self::NotRunning, GuestVerb::Pause) => {
+                format!("{name} is not running, so there is nothing to pause; phyllome status shows all guests")
+            }
+            (Self::NotRunning, GuestVerb::Start | GuestVerb::Restart | GuestVerb::Resume) => {
+                format!("{name} is not running; phyllome start {name} starts it")
+            }
+            (Self::NotPaused, _) => {
+                format!("{name} is not paused, so there is nothing to resume; phyllome status shows all guests")
+            }
         }
+    }
+
+    /// What is said where nobody types commands: why not, which is what the answer to a command begins with.
+    pub fn reason(self, verb: GuestVerb, name: &GuestName) -> String {
+        let answer = self.answer(verb, name);
+        answer.split_once(';').map_or_else(|| answer.clone(), |(why, _)| why.to_owned())
     }
 }
 
@@ -90,10 +120,10 @@ impl GuestVerb {
     pub fn question(self, label: &str) -> Option<String> {
         match self {
             Self::Kill => Some(format!(
-                "Force {label} off? It loses what it has not saved. Y forces it off, Esc leaves it running."
+                "Force {label} off? It loses what it has not saved. Y forces it off, Esc leaves it as it is."
             )),
             Self::Restart => {
-                Some(format!("Reset {label}? It loses what it has not saved. Y resets it, Esc leaves it running."))
+                Some(format!("Reset {label}? It loses what it has not saved. Y resets it, Esc leaves it as it is."))
             }
             Self::Start | Self::Shutdown | Self::Pause | Self::Resume => None,
         }
@@ -145,24 +175,54 @@ mod tests {
     }
 
     #[test]
-    fn why_it_means_nothing_is_the_rest_of_a_sentence() {
-        let why = |verb: GuestVerb, state| verb.fits(state).unwrap_err().to_string();
-        assert_eq!(why(GuestVerb::Start, Running), "is running already");
-        assert_eq!(why(GuestVerb::Pause, Paused), "is paused already");
-        assert_eq!(why(GuestVerb::Resume, Running), "is not paused");
-        assert_eq!(why(GuestVerb::Resume, Stopped), "is not running");
-        assert_eq!(why(GuestVerb::Kill, Crashed), "is not running");
+    fn a_verb_that_means_nothing_is_answered_with_what_helps_and_never_with_its_opposite() {
+        let name = "work".parse().unwrap();
+        let answers: Vec<_> = GuestVerb::ALL
+            .into_iter()
+            .flat_map(|verb| STATES.into_iter().map(move |state| (verb, state)))
+            .filter_map(|(verb, state)| Some((verb.word(), state, verb.fits(state).err()?.answer(verb, &name))))
+            .collect();
+        let no_end = "work is not running, so there is nothing to end; phyllome status shows all guests";
+        let no_shutdown = "work is not running, so there is nothing to shut down; phyllome status shows all guests";
+        let no_pause = "work is not running, so there is nothing to pause; phyllome status shows all guests";
+        let no_resume = "work is not paused, so there is nothing to resume; phyllome status shows all guests";
+        let off = "work is not running; phyllome start work starts it";
+        let wanted = [
+            ("start", Starting, "work is starting already; phyllome switch work shows it"),
+            ("start", Running, "work is running already; phyllome switch work shows it"),
+            ("start", Paused, "work is paused already; phyllome resume work lets it run again"),
+            ("start", Stopping, "work has not ended yet; phyllome switch work shows it"),
+            ("start", InternalError, "work met an internal error of its machine; phyllome restart work resets it"),
+            ("shutdown", Stopped, no_shutdown),
+            ("shutdown", Crashed, no_shutdown),
+            ("kill", Stopped, no_end),
+            ("kill", Crashed, no_end),
+            ("pause", Stopped, no_pause),
+            ("pause", Paused, "work is paused already; phyllome status shows all guests"),
+            ("pause", Crashed, no_pause),
+            ("resume", Stopped, off),
+            ("resume", Starting, no_resume),
+            ("resume", Running, no_resume),
+            ("resume", Stopping, no_resume),
+            ("resume", Crashed, off),
+            ("resume", InternalError, no_resume),
+        ];
+        assert_eq!(answers, wanted.map(|(verb, state, answer)| (verb, state, answer.to_owned())));
     }
 
     #[test]
-    fn what_to_run_instead_is_a_verb_or_a_switch() {
+    fn where_nobody_types_commands_none_is_named() {
         let name = "work".parse().unwrap();
-        let fault = |verb: GuestVerb| STATES.into_iter().filter_map(move |state| verb.fits(state).err());
-        for why in GuestVerb::ALL.into_iter().flat_map(fault) {
-            let help = why.help(&name);
-            let word = help.strip_prefix("phyllome ").and_then(|rest| rest.split_once(" work ")).unwrap().0;
-            assert!(word == "switch" || GuestVerb::from_word(word).is_some(), "{help}");
+        for (verb, state) in GuestVerb::ALL.into_iter().flat_map(|verb| STATES.map(|state| (verb, state))) {
+            if let Err(why) = verb.fits(state) {
+                let reason = why.reason(verb, &name);
+                assert!(reason.starts_with("work ") && !reason.contains("phyllome"), "{reason}");
+            }
         }
+        assert_eq!(
+            Unfit::NotRunning.reason(GuestVerb::Shutdown, &name),
+            "work is not running, so there is nothing to shut down"
+        );
     }
 
     #[test]
