@@ -169,7 +169,7 @@ impl Link {
                 Ok(LinkEvent::Greeted)
             }
             (FromGuest::Hello { version, .. }, false) => bad(&format!(
-                "it speaks version {version} of the control messages and this shell version {VERSION}; install both from the same release"
+                "it is of another release than this shell (its control messages have version {version}, not {VERSION})"
             )),
             (FromGuest::Hello { .. }, true) => bad("it greeted twice"),
             (_, false) => bad("it did not greet first"),

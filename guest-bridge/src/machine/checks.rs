@@ -53,7 +53,7 @@ pub struct QemuFacts {
 /// as the program does not change.
 pub async fn qemu_facts(qemu: &Path, runtime_dir: Option<&Path>) -> Result<QemuFacts, String> {
     let meta =
-        qemu.metadata().map_err(|error| format!("cannot look at {} ({error}); install QEMU anew", qemu.display()))?;
+        qemu.metadata().map_err(|error| format!("cannot look at {} ({error}); reinstall QEMU", qemu.display()))?;
     let key = format!("{} {} {}.{}", qemu.display(), meta.len(), meta.mtime(), meta.mtime_nsec());
     let file = runtime_dir.map(|dir| dir.join("qemu-version"));
     if let Some(text) = file.as_deref().and_then(|file| read_bounded(file).ok())
@@ -97,7 +97,7 @@ fn parse_facts(text: &str) -> Option<QemuFacts> {
 
 /// What QEMU's program prints, bounded in time and size.
 async fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
-    let failed = |error: io::Error| format!("cannot run {} ({error}); install QEMU anew", qemu.display());
+    let failed = |error: io::Error| format!("cannot run {} ({error}); reinstall QEMU", qemu.display());
     let mut command = Command::new(qemu);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
     let mut child = command.spawn().map_err(failed)?;

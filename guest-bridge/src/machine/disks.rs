@@ -254,7 +254,7 @@ fn check_parts(
                 .map_err(|error| format!("{} cannot be read ({error}); put back a copy", named.display()))?;
             if !inner.parts.is_empty() {
                 return Err(format!(
-                    "the part {} of {shown} names other files itself, which no part may; do not use this image",
+                    "the part {} of {shown} names other files itself, which no part may; use another image",
                     named.display()
                 ));
             }

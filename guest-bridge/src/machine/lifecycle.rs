@@ -347,7 +347,7 @@ impl Lifecycle {
         }
         let seconds = time.as_secs();
         let sentence = format!(
-            "{}’s clock stood still for {seconds} s, and is late until it asks the network for the time; set it there if it has none",
+            "{}’s clock stood still for {seconds} s, and is late until it asks the network for the time; set the clock in the guest if it has no network",
             self.name
         );
         self.message = Some(sentence);

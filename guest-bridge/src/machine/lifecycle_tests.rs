@@ -354,7 +354,7 @@ fn a_clock_that_stood_still_is_told_for_a_while() {
     assert_eq!(life.message(), None);
     let actions = life.handle(Event::StoodStill(Duration::from_secs(23)));
     assert_eq!(actions, [forget, Action::LookLater(CLOCK_TOLD)]);
-    let says = "work’s clock stood still for 23 s, and is late until it asks the network for the time; set it there if it has none";
+    let says = "work’s clock stood still for 23 s, and is late until it asks the network for the time; set the clock in the guest if it has no network";
     assert_eq!(life.message(), Some(says));
     life.handle(status("running"));
     assert_eq!(life.message(), Some(says));

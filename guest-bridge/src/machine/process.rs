@@ -96,7 +96,7 @@ pub fn start(line: &CommandLine, sockets: Sockets) -> Result<(Process, [UnixStre
     }
     let child = command
         .spawn()
-        .map_err(|error| format!("cannot start {} ({error}); install QEMU anew", line.program.display()))?;
+        .map_err(|error| format!("cannot start {} ({error}); reinstall QEMU", line.program.display()))?;
     let pid = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     let (Some(id), Some(pid)) = (child.id(), pid) else {
         return Err("QEMU ended before it began; start the guest again".into());

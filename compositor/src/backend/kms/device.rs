@@ -95,7 +95,7 @@ impl Gpu {
         let fd = opened.map_err(|error| match error.as_errno() {
             Some(libc::EACCES | libc::EPERM) => {
                 format!(
-                    "{place} may not be opened ({error}); let seatd or systemd-logind give it, on the active session"
+                    "{place} may not be opened ({error}); start seatd, or log in on the console itself, so that it is given"
                 )
             }
             Some(libc::EBUSY) => in_use(path),

@@ -129,7 +129,7 @@ impl Kms {
         seat.wait_until_active(PATIENCE);
         let active = seat.is_active();
         let udev = UdevBackend::new(seat.name())
-            .map_err(|error| format!("udev cannot be asked for displays ({error}); see that systemd-udevd runs"))?;
+            .map_err(|error| format!("udev cannot be asked for displays ({error}); start systemd-udevd"))?;
         let source = events::watch_seat(loop_handle, &seat)?;
         let mut kms = Self {
             display: display.clone(),
@@ -297,8 +297,7 @@ impl Kms {
     /// Opens the first device of the seat that drives displays: the one that the firmware has used, else another.
     fn open_gpu(&mut self) -> Result<(), String> {
         let Some((seat, _)) = &self.seat else { return Err("there is no seat".to_owned()) };
-        let asked =
-            |error: std::io::Error| format!("udev cannot be asked for displays ({error}); see that systemd-udevd runs");
+        let asked = |error: std::io::Error| format!("udev cannot be asked for displays ({error}); start systemd-udevd");
         let mut paths: Vec<PathBuf> = udev::all_gpus(seat.name()).map_err(asked)?;
         let first = udev::primary_gpu(seat.name()).map_err(asked)?;
         paths.sort_by_key(|path| first.as_ref() != Some(path));

@@ -64,7 +64,7 @@ impl Dialog {
         match &self.ask {
             Ask::Verb(name, verb) => verb.question(&label(name)),
             Ask::Silent(name) => Some(format!(
-                "{} did not answer for 30 s. Wait longer or force it off? Y forces it off, and it loses what it has not saved; \
+                "{} has not answered for 30 s. Wait longer or force it off? Y forces it off, and it loses what it has not saved; \
                  Esc waits longer.",
                 label(name)
             )),

@@ -77,7 +77,7 @@ pub fn panel_row(guest: &GuestView) -> PanelRow {
 }
 
 /// What is said of a guest that was asked to power off and runs on.
-const SILENT: &str = "It did not answer for 30 s; K forces it off.";
+const SILENT: &str = "It has not answered for 30 s; K forces it off.";
 
 /// What stands in the guest's area while it has no picture. What helps is said in keys that work while it stands there.
 pub fn card(guest: &GuestView, chords: &Chords) -> Message {
@@ -92,7 +92,7 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
         }
         GuestState::Stopping if guest.silent => (
             Icon::NotResponding,
-            format!("{label} did not answer for 30 s."),
+            format!("{label} has not answered for 30 s."),
             format!("{panel} asks whether to wait longer or to force it off"),
         ),
         GuestState::Stopping => (Icon::Starting, format!("{label} is shutting down."), String::new()),
@@ -105,7 +105,12 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
     };
     let sentence = guest.message.clone().unwrap_or(sentence);
     let all = format!("{panel} shows all guests");
-    let help = if help.is_empty() { all } else { format!("{help}; {all}") };
+    let help = match help {
+        help if help.is_empty() => all,
+        // One key with one meaning: the list asks as soon as it opens.
+        help if guest.state == GuestState::Stopping => help,
+        help => format!("{help}; {all}"),
+    };
     Message { icon, sentence, help }
 }
 

@@ -217,7 +217,7 @@ fn a_guest_that_did_not_power_off_is_asked_about_and_only_y_forces_it_off() {
         panel.guests[0].silent = true;
         panel.faces.ask(Dialog::of_silent(work.clone(), now));
         let question = panel.view().question.unwrap();
-        assert!(question.starts_with("work did not answer for 30 s. Wait longer or force it off?"), "{question}");
+        assert!(question.starts_with("work has not answered for 30 s. Wait longer or force it off?"), "{question}");
         assert_eq!(panel.key(code, now), [], "it is deaf at first");
         let verb = if forces { Verb::Guest(work, GuestVerb::Kill) } else { Verb::WaitLonger(work) };
         assert_eq!(panel.key(code, now + DEAF), [verb]);

@@ -62,7 +62,7 @@ mod x86_64 {
             }
         };
         if kvm.get_api_version() != KVM_API_VERSION as i32 {
-            let mend = "install a kernel of this century";
+            let mend = "install Linux 2.6.22 or newer";
             return Check::costs("kvm", "KVM speaks another version of its interface", COST, mend);
         }
         let mut programs = vec![("a loop", LOOP), ("SSE2", SSE2), ("string and locked instructions", STRINGS)];
