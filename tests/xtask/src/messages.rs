@@ -14,11 +14,11 @@ use crate::{cargo, source};
 use anyhow::{Context, Result, ensure};
 use explained::{EXPLAINED, Why};
 use phyllome_test_guests::repository;
-use places::{APART, CRATES, INSIDE, PLACES, SCREEN};
+use places::{APART, CRATES, HEADLESS, INSIDE, PLACES, SCREEN};
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// Between these lines of the list is what the compositor's tests write.
 const BEGIN: &str = "<!-- as compositor/src/shell/messages.rs writes it -->";
@@ -86,8 +86,10 @@ fn list() -> Result<String> {
         write!(text, "\n## {}\n\n{}\n\n", place.heading, place.intro)?;
         let (mut told, mut file) = (BTreeSet::new(), String::new());
         for sentence in sentences.iter().filter(|sentence| listed_in(place.files, &sentence.file)) {
-            if place.by_file && file != sentence.file {
-                let heading = Path::new(&sentence.file).file_stem().unwrap_or_default().to_string_lossy();
+            if !place.headings.is_empty() && file != sentence.file {
+                let heading =
+                    place.headings.iter().find(|(path, _)| *path == sentence.file).map(|(_, heading)| heading);
+                let heading = heading.with_context(|| format!("{} has no heading in places.rs", sentence.file))?;
                 let blank = if file.is_empty() { "" } else { "\n" };
                 write!(text, "{blank}### {heading}\n\n")?;
                 file.clone_from(&sentence.file);
@@ -99,7 +101,8 @@ fn list() -> Result<String> {
                 None => String::new(),
             };
             if told.insert(&sentence.shown) {
-                writeln!(text, "- {}{reason}", code(&sentence.shown))?;
+                let subject = if HEADLESS.contains(&&*sentence.text) { "… " } else { "" };
+                writeln!(text, "- {}{reason}", code(&format!("{subject}{}", sentence.shown)))?;
                 for inner in inside(&sentence.text, &sentences) {
                     writeln!(text, "  - {}", code(&inner))?;
                 }

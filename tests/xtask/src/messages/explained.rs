@@ -84,6 +84,10 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("the guest is shown that is started first", Part),
     ("this display shows the guest that was switched to", Part),
     ("give panel others", Part),
+    (
+        "a connector, such as HDMI-A-1, or maker, model and serial, such as \"DEL DELL U2720Q 5X4KB13\", as `phyllome status` shows them",
+        Part,
+    ),
     ("give {taken} others, or none with {taken} = \"none\"", Part),
     ("the release of the host key chooses the guest; use host+…", Part),
     // What the shell refuses.
@@ -91,9 +95,6 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("Pixman reads only real dmabufs", Part),
     ("cut off: {error}", Part),
     ("{failure} (and {} more)", Part),
-    ("is {} already", Part),
-    ("is not running", Part),
-    ("is not paused", Part),
     ("Start a guest", Part),
     ("Ask a guest to shut down", Part),
     ("End a guest at once; what it has not saved is lost", Part),
@@ -139,6 +140,17 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("systemctl ended with {status}", Part),
     ("systemctl did not end within {} s", Part),
     ("systemctl cannot be run: {error}", Part),
+    // phyllome doctor.
+    ("a loop", Part),
+    ("string and locked instructions", Part),
+    ("a triple fault", Part),
+    ("an internal error of KVM", Part),
+    ("an unexpected exit ({other:?})", Part),
+    ("no memory: {error}", Part),
+    ("that owns it", Part),
+    ("native contexts", Part),
+    ("; load the module udmabuf", Part),
+    ("silence for {} s", Part),
     // phyllome-guest.
     ("cannot start", SYSTEM),
 ];

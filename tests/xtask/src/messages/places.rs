@@ -8,14 +8,17 @@ pub const CRATES: &[&str] =
 pub const HEAD: &str = "\
 # Messages
 
-Every sentence that a person can meet, by the place where it is met, and in each what to press, run or change. `cargo xtask messages`
-makes this list from the code; a test fails while it says anything else than the code does, and while a message says nothing of what to
-do, unless the reason stands beside it here.
+The sentences in which the shell and its programs tell a person that something is wrong, waits or was refused, by the place where they
+are met. Each says what to press, run or change, or has the reason in brackets behind it why there is nothing to do. `cargo xtask
+messages` makes this list from the code; a test fails while it says anything else than the code does.
 
-CAPITALS are a name, a number or another program's words, … is anything. What a sentence is put together from (“a VHD image”, “the
-disk”) is left out where it means nothing by itself. So are log lines (`phyllome-shell` and `bridge.log`), the help of commands, the
-tables of `phyllome status`, what a guest's connection is cut off for (the log says it; the guest's card says that it has ended), and why a
-picture is copied or an output has no plane (`phyllome status` says it in one word).
+- CAPITALS are a name, a number or another program's words; … is anything, at the beginning of an entry what the sentence is about.
+- What is indented stands inside of the sentence above it, in the place of ERROR, WHY or WHAT: a part, for which that sentence says what
+  to do.
+- Left out are parts that mean nothing by themselves (“a VHD image”, “the disk”), single words, log lines (`phyllome-shell` and
+  `bridge.log`), the help of commands, the tables of `phyllome status`, why a guest's connection is cut off (the log says it; the guest's
+  card says that it has ended), why a picture is copied or an output has no plane (`phyllome status` says it in one word), and what QEMU
+  and the guests say themselves.
 
 ## On the screen
 
@@ -28,8 +31,8 @@ pub struct Place {
     pub heading: &'static str,
     /// What stands below it.
     pub intro: &'static str,
-    /// Whether each of its files has a heading of its own.
-    pub by_file: bool,
+    /// The headings of its files, where each has its own.
+    pub headings: &'static [(&'static str, &'static str)],
     /// Files and folders whose sentences are met there.
     pub files: &'static [&'static str],
 }
@@ -40,19 +43,19 @@ pub const PLACES: &[Place] = &[
         heading: "What became of a guest",
         intro: "On its card, in its line of the list of guests, in `phyllome status` and `phyllome events`; before a guest starts, what keeps it \
                 from starting. Below the card stands the key that starts it again.",
-        by_file: false,
+        headings: &[],
         files: &["compositor/src/guests", "guest-bridge/src/machine", "guest-bridge/src/gpu/publish.rs"],
     },
     Place {
         heading: "What is wrong in shell.toml and in guests' files",
         intro: "In the list of guests, in the shell's log, and from `phyllome-guest`: each begins with FILE, line NUMBER, KEY.",
-        by_file: false,
+        headings: &[],
         files: &["config/src", "guest-bridge/protocol/src/ids.rs"],
     },
     Place {
         heading: "What the shell refuses",
         intro: "To `phyllome`, and to keys in the list of guests.",
-        by_file: false,
+        headings: &[],
         files: &[
             "compositor/trusted/src/gate.rs",
             "compositor/src/shell/gate.rs",
@@ -66,20 +69,28 @@ pub const PLACES: &[Place] = &[
     Place {
         heading: "phyllome",
         intro: "Besides what the shell refuses.",
-        by_file: false,
+        headings: &[],
         files: &["compositor/tool/src/bin/phyllome"],
     },
     Place {
         heading: "phyllome doctor",
         intro: "What it finds, what that costs, and what mends it: no check can find fault without the latter (`Check::costs`, \
                 `Check::broken`). By what is looked at, in the order of the sources; what mends a fault stands near it.",
-        by_file: true,
+        headings: &[
+            ("compositor/tool/src/bin/phyllome/doctor/display.rs", "Displays and seat"),
+            ("compositor/tool/src/bin/phyllome/doctor/host.rs", "Programs, graphics and memory"),
+            ("compositor/tool/src/bin/phyllome/doctor/kvm.rs", "KVM"),
+            ("compositor/tool/src/bin/phyllome/doctor/linger.rs", "Guests after the session"),
+            ("compositor/tool/src/bin/phyllome/doctor/mod.rs", "Programs that doctor runs"),
+            ("compositor/tool/src/bin/phyllome/doctor/qemu.rs", "QEMU and firmware"),
+            ("compositor/tool/src/bin/phyllome/doctor/three_d.rs", "3D for guests"),
+        ],
         files: &["compositor/tool/src/bin/phyllome/doctor"],
     },
     Place {
         heading: "When the shell starts or ends",
         intro: "On the console, or in the log of the login manager, from `phyllome-shell` and `phyllome-session`.",
-        by_file: false,
+        headings: &[],
         files: &[
             "compositor/src/bin",
             "compositor/src/backend",
@@ -92,7 +103,7 @@ pub const PLACES: &[Place] = &[
     Place {
         heading: "phyllome-guest",
         intro: "Where it is run by hand; besides what became of the guest and what is wrong in its file.",
-        by_file: false,
+        headings: &[],
         files: &["guest-bridge/src/bin/phyllome-guest.rs"],
     },
 ];
@@ -110,6 +121,15 @@ pub const INSIDE: &[(&str, &str)] = &[
     ),
     ("guest-bridge/src/renderer", "there is no 3D for this guest: {why}; gpu.mode = \"auto\" starts it without"),
     ("guest-bridge/src/cage/mod.rs", "there is no 3D for this guest: {why}; gpu.mode = \"auto\" starts it without"),
+];
+
+/// Sentences whose subject stands before them, put there by the code; in the list that is “…”.
+pub const HEADLESS: &[&str] = &[
+    "is damaged; copy it, and then let qemu-img check -r all repair the image",
+    "has no room to grow; make room where it lies",
+    "may not be opened; mend the permissions of all its files",
+    "lacks a file; put that one back, or mend the guest's definition",
+    "cannot be used; mend the image, or put back a copy",
 ];
 
 /// Files without a place, and why.

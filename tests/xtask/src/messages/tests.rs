@@ -4,10 +4,55 @@ use super::*;
 
 /// What a clause begins with that says what to do.
 const DO: &[&str] = &[
-    "add", "ask", "change", "choose", "close", "copy", "delete", "do", "end", "enter", "esc", "force", "give",
-    "install", "join", "kill", "leave", "let", "load", "log", "look", "make", "mend", "move", "name", "pause", "plug",
-    "press", "put", "raise", "remove", "rename", "reset", "run", "see", "send", "set", "shut", "start", "stop",
-    "switch", "tap", "tell", "try", "turn", "type", "unlock", "unpack", "unplug", "unset", "use", "wait", "write", "y",
+    "add",
+    "ask",
+    "change",
+    "choose",
+    "close",
+    "copy",
+    "delete",
+    "end",
+    "enter",
+    "force",
+    "give",
+    "install",
+    "join",
+    "kill",
+    "leave",
+    "load",
+    "log",
+    "make",
+    "mend",
+    "move",
+    "name",
+    "pause",
+    "plug",
+    "press",
+    "put",
+    "raise",
+    "reinstall",
+    "remove",
+    "rename",
+    "reset",
+    "run",
+    "send",
+    "set",
+    "shut",
+    "start",
+    "stop",
+    "switch",
+    "tap",
+    "tell",
+    "try",
+    "turn",
+    "type",
+    "unlock",
+    "unpack",
+    "unplug",
+    "unset",
+    "use",
+    "wait",
+    "write",
 ];
 
 /// Beside whose sentences stands what to do, by the types of the code: no check of `phyllome doctor` that finds fault can
@@ -16,7 +61,7 @@ const SAY_IT: &[&str] = &["compositor/tool/src/bin/phyllome/doctor"];
 
 /// Commands of the tool that sentences name.
 const COMMANDS: &[&str] =
-    &["doctor", "kill", "list", "logs", "panel", "pause", "resume", "start", "status", "switch", "shutdown"];
+    &["doctor", "kill", "list", "logs", "panel", "pause", "restart", "resume", "start", "status", "switch", "shutdown"];
 
 /// Whether a sentence says what to press or run, or what to write in which file.
 fn says_what_to_do(text: &str) -> bool {
@@ -29,12 +74,14 @@ fn says_what_to_do(text: &str) -> bool {
         }
         DO.contains(&word.to_lowercase().as_str())
     };
-    let runs = text.match_indices("phyllome ").any(|(at, word)| {
-        let next: String = text[at + word.len()..].chars().take_while(|c| c.is_alphanumeric() || *c == '-').collect();
-        COMMANDS.contains(&next.as_str())
-    });
+    // “phyllome status shows all guests”, and not “why phyllome status is empty”.
+    let runs = |clause: &str| {
+        let clause = clause.trim_start_matches([' ', '“', '`']);
+        let mut words = clause.strip_prefix("phyllome ").unwrap_or_default().split([' ', '”', '`']);
+        words.next().is_some_and(|command| COMMANDS.contains(&command)) && words.any(|word| !word.is_empty())
+    };
     let key = [" = \"", " = false", " = true", "allowed here:"].iter().any(|sign| text.contains(sign));
-    runs || key || text.split([';', ':', ',', '.', '(']).any(begins)
+    key || text.split([';', ':', ',', '.', '(']).any(|clause| begins(clause) || runs(clause))
 }
 
 /// Whether the pieces between the holes of `text` stand in this order in `line`.
@@ -104,11 +151,11 @@ fn only_what_is_there_is_explained_and_few_messages_need_nothing() {
         assert!(matches!(why, Why::Part) || !says_what_to_do(text), "“{text}” says what to do, and is excused");
     }
     let notices = EXPLAINED.iter().filter(|(_, why)| matches!(why, Why::Notice(_))).count();
-    assert!(notices <= NOTICES, "{notices} messages say nothing of what to do");
+    assert_eq!(notices, NOTICES, "so many messages say nothing of what to do; let it be fewer, never more");
 }
 
-/// Never more.
-const NOTICES: usize = 35;
+/// As many as there are.
+const NOTICES: usize = 16;
 
 #[test]
 fn every_sentence_of_the_screen_is_among_those_that_its_tests_write() {
@@ -117,6 +164,16 @@ fn every_sentence_of_the_screen_is_among_those_that_its_tests_write() {
     let on_screen = all.iter().filter(|sentence| listed_in(SCREEN, &sentence.file) && why(&sentence.text).is_none());
     let missing: Vec<_> = on_screen.filter(|sentence| !screen.lines().any(|line| fits(&sentence.text, line))).collect();
     assert!(missing.is_empty(), "compositor/src/shell/messages.rs has no example of {missing:#?}");
+}
+
+#[test]
+fn no_entry_begins_in_the_middle_of_a_sentence() {
+    let list = list().unwrap();
+    let begins = |entry: &&str| [";", ",", "is ", "has ", "may ", "lacks "].iter().any(|part| entry.starts_with(part));
+    let cut: Vec<_> = list.lines().filter_map(|line| line.strip_prefix("- `")).filter(begins).collect();
+    assert!(cut.is_empty(), "{cut:#?}");
+    let all = sentences().unwrap();
+    assert!(HEADLESS.iter().all(|text| all.iter().any(|sentence| sentence.text == *text)));
 }
 
 #[test]
@@ -136,7 +193,14 @@ fn what_says_what_to_do_is_told_from_what_does_not() {
     for text in ["it is full; make room", "press it", "KVM fails (phyllome doctor says more)", "x; then try again"] {
         assert!(says_what_to_do(text), "{text}");
     }
-    for text in ["the end came", "phyllome is there", "it ended; its end was sudden", "makes sense"] {
+    for text in [
+        "the end came",
+        "phyllome is there",
+        "it ended; its end was sudden",
+        "makes sense",
+        "it ended, see",
+        "why phyllome status is empty",
+    ] {
         assert!(!says_what_to_do(text), "{text}");
     }
 }
