@@ -25,10 +25,10 @@ impl Bus {
         BufReader::new(child.stdout.take()?).read_line(&mut address).ok()?;
         Some(Self(child, address.trim().to_owned()))
     }
+}
 
-    async fn connect(&self) -> Connection {
-        zbus::connection::Builder::address(self.1.as_str()).unwrap().build().await.unwrap()
-    }
+async fn connect(address: &str) -> Connection {
+    zbus::connection::Builder::address(address).unwrap().build().await.unwrap()
 }
 
 impl Drop for Bus {
@@ -107,10 +107,10 @@ fn told(news: &Receiver<News>) -> (Option<Leave>, Option<OwnedFd>) {
 type Say = (&'static str, bool);
 
 /// Serves the bus's clients until nobody can ask for a signal any more.
-fn serve(bus: &Bus, logind: Logind, mut says: UnboundedReceiver<Say>, ready: &Sender<()>) {
+fn serve(bus: &str, logind: Logind, mut says: UnboundedReceiver<Say>, ready: &Sender<()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let server = bus.connect().await;
+        let server = connect(bus).await;
         server.object_server().at(PATH, logind).await.unwrap();
         server.request_name(NAME).await.unwrap();
         ready.send(()).unwrap();
@@ -133,41 +133,43 @@ fn what_logind_says_is_told_and_sleep_waits_until_it_was_seen() {
     let (say, says) = unbounded_channel();
     let (ready, is_ready) = channel();
     let (tell, news) = channel();
-    std::thread::scope(|scope| {
-        scope.spawn(|| serve(&bus, logind.clone(), says, &ready));
-        is_ready.recv_timeout(SOON).unwrap();
-        let heard = scope.spawn(|| {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(async {
-                let bus = bus.connect().await;
-                listen(&bus, &run, move |news| tell.send(news).is_ok()).await
-            })
+    // Neither thread is waited for without a deadline; both end with the bus.
+    let (address, played) = (bus.1.clone(), logind.clone());
+    std::thread::spawn(move || serve(&address, played, says, &ready));
+    is_ready.recv_timeout(SOON).unwrap();
+    let (ended, heard) = channel();
+    let (address, watched) = (bus.1.clone(), run.clone());
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let end = runtime.block_on(async {
+            let bus = connect(&address).await;
+            listen(&bus, &watched, move |news| tell.send(news).is_ok()).await
         });
-        let minutes = |minutes: u64| (now() + Duration::from_secs(minutes * 60 - 10)).as_micros() as u64;
-        // It listens from then on.
-        logind.wait_held(1);
-
-        logind.plan(&run, "reboot", minutes(3));
-        assert_eq!(told(&news).0, Some(Leave::Soon { restart: true, minutes: 3 }));
-        logind.plan(&run, "poweroff", minutes(2));
-        assert_eq!(told(&news).0, Some(Leave::Soon { restart: false, minutes: 2 }));
-
-        say.send(("PrepareForSleep", true)).unwrap();
-        let (leave, held) = told(&news);
-        assert_eq!((leave, logind.lets_go(0, held)), (Some(Leave::Sleep), true));
-        say.send(("PrepareForSleep", false)).unwrap();
-        assert_eq!(told(&news).0, Some(Leave::Soon { restart: false, minutes: 2 }));
-        logind.wait_held(2);
-
-        logind.plan(&run, "", 0);
-        assert_eq!(told(&news).0, None);
-        say.send(("PrepareForShutdown", true)).unwrap();
-        let (leave, held) = told(&news);
-        assert_eq!((leave, logind.lets_go(1, held)), (Some(Leave::End), true));
-
-        drop(news);
-        say.send(("PrepareForShutdown", false)).unwrap();
-        assert!(heard.join().unwrap().is_ok(), "it ends when nobody hears it");
-        drop(say);
+        let _ = ended.send(end);
     });
+    let minutes = |minutes: u64| (now() + Duration::from_secs(minutes * 60 - 10)).as_micros() as u64;
+    // It listens from then on.
+    logind.wait_held(1);
+
+    logind.plan(&run, "reboot", minutes(3));
+    assert_eq!(told(&news).0, Some(Leave::Soon { restart: true, minutes: 3 }));
+    logind.plan(&run, "poweroff", minutes(2));
+    assert_eq!(told(&news).0, Some(Leave::Soon { restart: false, minutes: 2 }));
+
+    say.send(("PrepareForSleep", true)).unwrap();
+    let (leave, held) = told(&news);
+    assert_eq!((leave, logind.lets_go(0, held)), (Some(Leave::Sleep), true));
+    say.send(("PrepareForSleep", false)).unwrap();
+    assert_eq!(told(&news).0, Some(Leave::Soon { restart: false, minutes: 2 }));
+    logind.wait_held(2);
+
+    logind.plan(&run, "", 0);
+    assert_eq!(told(&news).0, None);
+    say.send(("PrepareForShutdown", true)).unwrap();
+    let (leave, held) = told(&news);
+    assert_eq!((leave, logind.lets_go(1, held)), (Some(Leave::End), true));
+
+    drop(news);
+    say.send(("PrepareForShutdown", false)).unwrap();
+    assert!(heard.recv_timeout(SOON).unwrap().is_ok(), "it ends when nobody hears it");
 }

@@ -92,6 +92,7 @@ impl Wishes {
 mod tests {
     use super::*;
     use HostKey::{Brightness, Microphone, Mute, Volume};
+    use std::sync::Arc;
 
     #[test]
     fn of_each_kind_the_newest_waits_and_two_switches_are_none() {
@@ -112,16 +113,17 @@ mod tests {
 
     #[test]
     fn whoever_waits_gets_what_is_wished_and_hears_of_the_end() {
-        let wishes = Wishes::default();
+        let wishes = Arc::new(Wishes::default());
         assert_eq!(wishes.wait(Duration::ZERO), Woken::Late);
-        std::thread::scope(|scope| {
-            let waits = scope.spawn(|| [(); 2].map(|()| wishes.wait(Duration::from_secs(60))));
-            wishes.add(Mute);
-            while !wishes.waiting.lock().unwrap().keys.is_empty() {
-                std::thread::yield_now();
-            }
-            wishes.end();
-            assert_eq!(waits.join().unwrap(), [Woken::Key(Mute), Woken::Over]);
-        });
+        let waiting = wishes.clone();
+        let waits = std::thread::spawn(move || [(); 2].map(|()| waiting.wait(Duration::from_secs(20))));
+        wishes.add(Mute);
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !wishes.waiting.lock().unwrap().keys.is_empty() {
+            assert!(Instant::now() < deadline, "nobody takes it");
+            std::thread::yield_now();
+        }
+        wishes.end();
+        assert_eq!(waits.join().unwrap(), [Woken::Key(Mute), Woken::Over]);
     }
 }
