@@ -81,14 +81,16 @@ impl Notice {
     pub fn leave(leave: Leave, panel: &str) -> Self {
         match leave {
             Leave::Sleep => Self::new(Sign::Sleep, "The computer goes to sleep. Its power button wakes it up"),
-            Leave::End => Self::new(Sign::PowerOff, "The computer shuts down. Guests get their power button"),
+            Leave::End => {
+                Self::new(Sign::PowerOff, "The computer shuts down or restarts; guests are asked to power off")
+            }
             Leave::Soon { restart, minutes } => {
                 let what = if restart { "restarts" } else { "shuts down" };
                 let when = match minutes {
                     0 | 1 => "within a minute".to_owned(),
                     more => format!("in {more} minutes"),
                 };
-                Self::new(Sign::PowerOff, format!("The computer {what} {when}. {panel}: end guests before"))
+                Self::new(Sign::PowerOff, format!("The computer {what} {when}. {panel}: end guests first"))
             }
         }
     }
@@ -124,9 +126,9 @@ mod tests {
     fn what_comes_is_said_with_when_and_with_the_keys_that_are_there() {
         let said = |leave| Notice::leave(leave, "Super+Escape").text;
         let soon = |restart, minutes| said(Leave::Soon { restart, minutes });
-        assert_eq!(soon(false, 5), "The computer shuts down in 5 minutes. Super+Escape: end guests before");
-        assert_eq!(soon(true, 2), "The computer restarts in 2 minutes. Super+Escape: end guests before");
-        assert_eq!(soon(true, 1), "The computer restarts within a minute. Super+Escape: end guests before");
+        assert_eq!(soon(false, 5), "The computer shuts down in 5 minutes. Super+Escape: end guests first");
+        assert_eq!(soon(true, 2), "The computer restarts in 2 minutes. Super+Escape: end guests first");
+        assert_eq!(soon(true, 1), "The computer restarts within a minute. Super+Escape: end guests first");
         assert_eq!(said(Leave::Sleep), "The computer goes to sleep. Its power button wakes it up");
     }
 

@@ -68,6 +68,12 @@ impl HostKeys {
 }
 
 impl State {
+    /// The key that goes on while it is held.
+    #[cfg(test)]
+    pub(crate) fn held_host_key(&self) -> Option<HostKey> {
+        self.input.host_keys.held.map(|held| held.key)
+    }
+
     /// A key of the computer itself.
     pub(super) fn host_key(&mut self, device: DeviceId, code: u32, key: HostKey, pressed: bool) {
         if !pressed {

@@ -1,6 +1,6 @@
 //! What the computer itself has to say, in the bar of every output: what came of a key for a moment; for as long as it
 //! is so, that the battery or the disk is at its end, and that the computer is about to sleep or to end. When the
-//! battery is at its end and the computer cannot sleep, guests get their power button.
+//! battery is at its end and the computer does not sleep, guests get their power button.
 //!
 //! Keys, readings and logind are [`crate::host`]'s, on threads of their own. Sleep waits until its line was seen.
 
@@ -8,7 +8,7 @@ use super::Shell;
 use crate::State;
 use crate::host::leaving::Leave;
 use crate::host::notice::Notice;
-use crate::host::power::End;
+use crate::host::power::{AtEnd, Power};
 use crate::host::{Host, News, Places};
 use crate::outputs::OutputId;
 use phyllome_protocol::GuestVerb;
@@ -31,7 +31,7 @@ pub(super) struct Computer {
     /// What came of a key, and until when it is seen.
     done: Option<(Notice, Instant)>,
     /// What stands for as long as it is so.
-    lasting: Option<Notice>,
+    power: Power,
     leave: Option<Leave>,
     unseen: Option<Unseen>,
 }
@@ -43,10 +43,13 @@ impl Computer {
         now.or_else(|| self.done.as_ref().map(|(notice, _)| notice.clone()))
     }
 
-    /// What stands beside other lines.
+    /// What stands beside other lines. A line that is too long is cut off at its end, so the last percents stand first.
     pub(super) fn lasting(&self, panel: &str) -> impl Iterator<Item = Notice> {
         let soon = self.leave.map(|leave| Notice::leave(leave, panel));
-        soon.into_iter().chain(self.lasting.clone())
+        let (power, urgent) = (&self.power.notice, self.power.urgent);
+        let first = power.clone().filter(|_| urgent);
+        let last = power.clone().filter(|_| !urgent);
+        first.into_iter().chain(soon).chain(last)
     }
 
     fn let_go(&mut self, seen: impl FnOnce(&mut Unseen)) {
@@ -126,15 +129,16 @@ impl State {
                 }
             }
             News::Power(power) => {
-                self.shell.computer.lasting = power.notice;
-                match power.end {
-                    Some(End::Shutdown) => {
+                let end = power.end;
+                self.shell.computer.power = power;
+                match end {
+                    Some(AtEnd::Shutdown) => {
                         tracing::warn!("the battery is at its end: guests are shut down");
                         if let Err(why) = self.act(Verb::All(GuestVerb::Shutdown), Asker::Shell) {
                             tracing::warn!("{why}");
                         }
                     }
-                    Some(End::Suspend) => tracing::warn!("the battery is at its end: the computer goes to sleep"),
+                    Some(AtEnd::Suspend) => tracing::warn!("the battery is at its end: the computer goes to sleep"),
                     None => {}
                 }
             }

@@ -37,6 +37,7 @@ const QUIET: &[(&str, &str)] = &[
     ("Battery at 5 %: plug it in now", "what helps is not on the keyboard"),
     ("Battery at 3 %: the computer goes to sleep. Plug it in", "what helps is not on the keyboard"),
     ("Battery at 3 %: guests are shut down. Plug it in", "what helps is not on the keyboard"),
+    ("Battery at 3 %: plug it in now", "what helps is not on the keyboard"),
     ("The disk is nearly full: 300 MiB are left; make room", "what helps is in a guest, or on another console"),
     ("45 %", "it is what a key did"),
     ("Sound off", "it is what a key did"),
@@ -45,7 +46,7 @@ const QUIET: &[(&str, &str)] = &[
     ("50 %", "it is what a key did"),
     ("Wi-Fi on, Bluetooth off, Mobile network off", "it is what a key did"),
     ("The computer goes to sleep. Its power button wakes it up", "what helps is not on the keyboard"),
-    ("The computer shuts down. Guests get their power button", "it is done"),
+    ("The computer shuts down or restarts; guests are asked to power off", "it is done"),
 ];
 
 fn work(state: GuestState) -> GuestView {

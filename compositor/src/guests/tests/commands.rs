@@ -4,7 +4,7 @@ use super::{Host, Line, PATIENCE, Peer, name, refusal, with_launcher};
 use crate::guests::life::tests::report;
 use crate::host::News;
 use crate::host::notice::{Notice, Sign};
-use crate::host::power::{End, Power};
+use crate::host::power::{AtEnd, Power};
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::framing;
@@ -202,12 +202,12 @@ fn a_battery_at_its_end_presses_every_guests_power_button_under_a_lock_too_and_a
     host.start();
     let mut guests = ["work", "play"].map(|guest| Peer::of(&mut host, guest));
     let battery = |percent: u32, end| {
-        News::Power(Power { notice: Some(Notice::new(Sign::Battery, format!("{percent} %"))), end })
+        News::Power(Power { notice: Some(Notice::new(Sign::Battery, format!("{percent} %"))), urgent: true, end })
     };
     host.state.hear_of_computer(battery(4, None));
     host.state.act(Verb::All(GuestVerb::Pause), Asker::Tool).unwrap();
     host.state.shell.set_locked(true);
-    host.state.hear_of_computer(battery(3, Some(End::Shutdown)));
+    host.state.hear_of_computer(battery(3, Some(AtEnd::Shutdown)));
     for guest in &mut guests {
         let asked = [(); 2].map(|()| guest.asked(&mut host).request);
         assert_eq!(asked, [GuestVerb::Pause, GuestVerb::Shutdown].map(Request::Verb));
