@@ -1,4 +1,4 @@
-//! A real Wayland desktop: weston's own shell, drawn with GL.
+//! A real Wayland desktop: weston's own shell, drawn with GL, and over two heads on a guest without 3D.
 //!
 //! Its ground has one colour and its pointer is one that the test has made, so that what is right is known of every
 //! pixel. What its clients hear is said by `weston-eventdemo`, whose window fills the desktop. On this guest weston
@@ -6,7 +6,8 @@
 
 use crate::names::values;
 use crate::pointing::{Head, click, heads, wait_for};
-use crate::{on_shared_guest, renderer_name};
+use crate::xorg::two_heads;
+use crate::{on_shared_guest, on_shared_guest_of, renderer_name};
 use anyhow::{Context, Result, anyhow, ensure};
 use phyllome_test_machine::{Program, RemoteProcess};
 use phyllome_tests::gl_guest::cursor::{KnownCursor, Wanted};
@@ -19,6 +20,8 @@ const WHITE: [u8; 3] = [255; 3];
 const POINTER: KnownCursor = KnownCursor { size: (24, 21), hot: (5, 7), shadow: true };
 /// Where a theme's pointer is that all clients of weston use, its shell too.
 const THEME: &str = "/usr/share/icons/known/cursors";
+/// The rule of the guest's udev that the README has, which spreads the tablet over more than one display.
+const RULE: &str = "/etc/udev/rules.d/90-two-heads.rules";
 
 /// Starts weston by a user, with the seat's devices from seatd, as on any machine. `shell` is lines of its `[shell]`.
 fn start(guest: &GlGuest, arguments: &[&str], shell: &str) -> Result<RemoteProcess> {
@@ -156,4 +159,42 @@ fn gpu3d_weston_shows_its_desktop_and_pointer_with_gl_and_its_clients_hear_keys_
         ensure!(renderers.len() == 1 && renderers[0].contains(renderer_name()), "glxinfo says {said}");
         end(guest, &weston)
     })
+}
+
+#[test]
+fn gpu3d_weston_with_two_heads_has_its_pointer_and_clicks_on_both_by_a_rule_of_udev() -> Result<()> {
+    let name = "gpu3d_weston_with_two_heads_has_its_pointer_and_clicks_on_both_by_a_rule_of_udev";
+    on_shared_guest_of(two_heads(), name, |guest| {
+        guest.host.run(&["switch", NAME])?;
+        let heads: [Head; 2] = heads(guest)?.try_into().map_err(|heads| anyhow!("not two heads: {heads:?}"))?;
+        let [(first, height), (second, lower)] = [heads[0].size(), heads[1].size()];
+        let (across, down) =
+            (f64::from(first + second) / f64::from(first), f64::from(height.max(lower)) / f64::from(height));
+        let rule = format!(
+            "KERNEL==\"event*\", ATTRS{{name}}==\"QEMU Virtio Tablet\", \
+             ENV{{LIBINPUT_CALIBRATION_MATRIX}}=\"{across:.7} 0 0 0 {down:.7} 0\"\n"
+        );
+        guest.remote().write(RULE, 0o644, rule.as_bytes())?;
+        renew_devices(guest)?;
+        let weston = start(guest, &["--renderer=pixman"], "panel-position=none")?;
+        for at in [(0, 0), (300, 200), (second - 1, lower - 1)] {
+            point_and_see(guest, &heads[1], at, 0)?;
+        }
+        // Last on the first head, so that a window is put there.
+        point_and_see(guest, &heads[0], (700, 500), 0)?;
+        let client = Client::start(guest, (first + second, height.max(lower)))?;
+        for (head, left, at) in [(0, 0, (600, 300)), (1, first, (0, 0)), (1, first, (second - 1, lower - 1))] {
+            let heard = client.click(&heads[head], at)?;
+            ensure!(heard == (left + at.0, at.1), "a click at {at:?} of {:?} is at {heard:?}", heads[head]);
+        }
+        end(guest, &weston)?;
+        guest.run(&format!("rm {RULE}"))?.ok()?;
+        renew_devices(guest)
+    })
+}
+
+/// Has the guest's udev look at the input devices by its rules.
+fn renew_devices(guest: &GlGuest) -> Result<()> {
+    let script = "udevadm control --reload && udevadm trigger --settle --action=change --subsystem-match=input";
+    guest.run(script)?.ok().map(drop)
 }

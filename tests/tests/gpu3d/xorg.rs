@@ -22,7 +22,7 @@ const CONFIGURATION: &str = "Section \"Device\"\n    Identifier \"gpu\"\n    Dri
     Option \"AccelMethod\" \"none\"\nEndSection\n";
 
 /// A guest without 3D with two heads.
-fn two_heads() -> GlOptions {
+pub fn two_heads() -> GlOptions {
     let host = HostOptions { sizes: vec!["1280x800".into(), "1024x600".into()], ..HostOptions::default() };
     GlOptions { mode: "2d", scanouts: 2, host, ..GlOptions::default() }
 }
