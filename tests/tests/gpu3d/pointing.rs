@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use phyllome_protocol::status::Area;
 use phyllome_tests::gl_guest::cursor::Wanted;
 use phyllome_tests::gl_guest::{GL, GlGuest};
+use phyllome_tests::picture::Picture;
 use std::time::{Duration, Instant};
 
 /// A guest's head on its output.
@@ -48,6 +49,24 @@ impl Head {
             let seen = guest.host.capture(&arguments).map(|whole| wanted.difference(&whole.crop(self.area)));
             format!("{what} on {}: the first wrong pixel, what it is and should be: {seen:?}; {wanted:?}", self.output)
         })
+    }
+
+    /// Points at a pixel and waits until all pixels are right. Points again where they are not for a while: where the
+    /// pixel is on the guest's desktop changes when another of its heads comes up, and only the hand tells the guest.
+    pub fn point_until_seen(&self, guest: &GlGuest, what: &str, at: (u32, u32), wanted: &Wanted) -> Result<()> {
+        let end = Instant::now() + GL;
+        let right = |whole: &Picture| wanted.difference(&whole.crop(self.area)).is_none();
+        loop {
+            self.point(guest, (at.0 ^ 1, at.1))?;
+            self.point(guest, at)?;
+            match guest.host.wait_capture(what, &["--output", &self.output], GL / 20, right) {
+                Ok(_) => return Ok(()),
+                Err(error) if Instant::now() > end => {
+                    return Err(error.context(format!("not {wanted:?} on {}", self.output)));
+                }
+                Err(_) => {}
+            }
+        }
     }
 }
 

@@ -48,9 +48,8 @@ fn end(guest: &mut GlGuest, weston: &RemoteProcess) -> Result<()> {
 
 /// Points at a pixel of the head and waits until it is white with the pointer there, below so many rows.
 fn point_and_see(guest: &GlGuest, head: &Head, at: (u32, u32), skipped: u32) -> Result<()> {
-    head.point(guest, at)?;
     let wanted = Wanted { ground: WHITE, pointer: Some((POINTER, at)), rounding: 2, skipped };
-    head.wait_seen(guest, "the pointer of weston", &wanted)
+    head.point_until_seen(guest, "the pointer of weston", at, &wanted)
 }
 
 /// A client whose window fills the desktop below the panel, and which says what it hears.
