@@ -10,6 +10,7 @@ use crate::wayland::quota;
 use smithay::reexports::rustix;
 use std::fs::File;
 use std::os::fd::AsFd;
+use wayland_client::Proxy;
 use wayland_client::protocol::{wl_compositor, wl_shm};
 use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
 
@@ -351,6 +352,23 @@ fn rubbish_is_cut_off() {
     let mut answer = [0u8; 4096];
     shell.wait("the connection to end", |_| matches!(std::io::Read::read(&mut &theirs, &mut answer), Ok(0)));
     other_guest_works(&mut shell, &mut blue, &window.surface);
+}
+
+/// wayland-scanner's code unwraps a text that must be there and is not.
+fn missing_text(shell: &mut Beside, red: &mut Client, opcode: u32) {
+    let window = red.window("phyllome.scanout.0");
+    red.flush();
+    let request = [window.toplevel.id().protocol_id(), 12 << 16 | opcode, 0].map(u32::to_ne_bytes).concat();
+    rustix::io::write(red.connection.as_fd(), &request).unwrap();
+    shell.roundtrip(red);
+}
+
+#[test]
+fn tp20_texts_that_are_missing_end_their_own_connection_alone() {
+    const SET_TITLE: u32 = 2;
+    const SET_APP_ID: u32 = 3;
+    assert!(beside_blue(|shell, red| missing_text(shell, red, SET_TITLE)));
+    assert!(beside_blue(|shell, red| missing_text(shell, red, SET_APP_ID)));
 }
 
 #[test]

@@ -121,6 +121,13 @@ impl GuestClient {
         self.goes_on(Err(Excess::Time));
     }
 
+    /// This connection sent what the Wayland library cannot read.
+    pub fn unreadable(&self) {
+        if !self.cut.swap(true, Ordering::Relaxed) {
+            tracing::warn!("the screen of {} is cut off: it sent a request that cannot be read", self.name);
+        }
+    }
+
     fn goes_on(&self, verdict: Result<(), Excess>) -> bool {
         if let Err(too_much) = verdict
             && !self.cut.swap(true, Ordering::Relaxed)

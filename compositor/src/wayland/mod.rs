@@ -51,6 +51,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -166,7 +167,8 @@ impl State {
         Ok(())
     }
 
-    /// Serves what one client has sent. The source goes when the connection has ended.
+    /// Serves what one client has sent. The source goes when the connection has ended. A panic ends that connection
+    /// alone.
     fn serve_client(&mut self, socket: BorrowedFd<'_>, client: &ClientId, guest: &GuestClient) -> PostAction {
         let server = self.protocols.server.clone();
         // Requests are served one after the other: nothing that a request does serves another.
@@ -174,11 +176,19 @@ impl State {
         let watch = guard::WatchedDispatch::new(socket);
         let open = descriptors::open();
         self.protocols.fences.serve(Some(client.clone()));
-        let served = server.backend().dispatch_single_client(self, client.clone());
+        // The library panics on requests that it cannot read, before anything of ours has heard of them.
+        let served = catch_unwind(AssertUnwindSafe(|| server.backend().dispatch_single_client(self, client.clone())));
         self.protocols.fences.serve(None);
         if watch.end() {
             guest.overran();
         }
+        let Ok(served) = served else {
+            guest.unreadable();
+            self.display.backend_handle().kill_client(client.clone(), DisconnectReason::ConnectionClosed);
+            guard::shut_down(socket);
+            // The library cleans up when it next reads the end of the connection.
+            return PostAction::Continue;
+        };
         match served {
             Ok(requests) => {
                 if !guest.holds_few(open) || !guest.served(&self.display, client, requests) {
