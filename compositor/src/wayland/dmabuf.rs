@@ -7,12 +7,12 @@
 //! bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
 
 use super::client::{GuestClient, admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
-use super::memory::Memory;
 use super::quota::{MAX_EXTENT, Thing};
 use crate::State;
 use crate::descriptors::close_elsewhere;
 use crate::outputs::RendererKind;
 use crate::wayland::mapped::Mapping;
+use phyllome_protocol::descriptor::{Description, describe};
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
 use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::allocator::{Buffer, Format};
@@ -96,11 +96,13 @@ impl State {
 
     /// What the GPU refused once of a connection is not tried again: smithay 0.7.0 loses an EGL image with each import
     /// that fails.
-    fn import_by_gpu(&mut self, dmabuf: &Dmabuf, memory: &Memory, guest: Option<&GuestClient>) -> Result<(), String> {
-        let exporter = match memory {
-            Memory::Dmabuf { exporter, .. } => exporter.as_str(),
-            _ => "",
-        };
+    fn import_by_gpu(
+        &mut self,
+        dmabuf: &Dmabuf,
+        memory: &Description,
+        guest: Option<&GuestClient>,
+    ) -> Result<(), String> {
+        let exporter = memory.exporter().unwrap_or_default();
         let format = dmabuf.format();
         if guest.is_some_and(|guest| guest.is_refused(exporter, format)) {
             return Err(format!("the renderer imports no {:?} of {memory}", format.code));
@@ -116,7 +118,7 @@ impl State {
 /// Whether a dmabuf can be looked at without harm: no flags, as large as it says, and of a kind whose memory cannot go
 /// away while it is read. Further planes, which some layouts have for themselves, are for the GPU alone, whose driver
 /// knows how long they must be.
-fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
+fn check(dmabuf: &Dmabuf) -> Result<Description, String> {
     if dmabuf.y_inverted() {
         return Err("upside-down buffers are not supported".into());
     }
@@ -125,8 +127,8 @@ fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
     else {
         return Err("it has no plane".into());
     };
-    let memory = Memory::of(fd);
-    if memory == Memory::Unknown {
+    let memory = describe(fd);
+    if !is_picture(&memory) {
         return Err(format!("it is {memory}"));
     }
     let format = dmabuf.format().code;
@@ -135,18 +137,23 @@ fn check(dmabuf: &Dmabuf) -> Result<Memory, String> {
         return Err(format!("a row of {} pixels does not fit into {stride} bytes", dmabuf.width()));
     }
     let needed = u64::from(stride) * u64::from(dmabuf.height()) + u64::from(offset);
-    if needed > memory.bytes() {
-        return Err(format!("it needs {needed} bytes and has {}", memory.bytes()));
+    if needed > memory.bytes {
+        return Err(format!("it needs {needed} bytes and has {}", memory.bytes));
     }
     let further = dmabuf.handles().zip(dmabuf.offsets()).zip(dmabuf.strides()).skip(1);
     for ((fd, offset), stride) in further {
-        let plane = Memory::of(fd);
-        let fits = u64::from(offset) + u64::from(stride) <= plane.bytes();
-        if !matches!(plane, Memory::Dmabuf { .. }) || !fits {
+        let plane = describe(fd);
+        let fits = u64::from(offset) + u64::from(stride) <= plane.bytes;
+        if !plane.is_dmabuf() || !fits {
             return Err(format!("a further plane of it is {plane}, from byte {offset} on"));
         }
     }
     Ok(memory)
+}
+
+/// Whether pixels may lie in it: it stays as large as it is.
+fn is_picture(memory: &Description) -> bool {
+    memory.is_dmabuf() || memory.is_sealed_memory()
 }
 
 impl super::Protocols {
@@ -205,7 +212,7 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
         // may take for ever.
         let request = match request {
             // smithay seeks in it, which of a file that the sender serves may take for ever.
-            Request::Add { fd, .. } if Memory::of(fd.as_fd()) == Memory::Unknown => {
+            Request::Add { fd, .. } if !is_picture(&describe(fd.as_fd())) => {
                 let why = "a dmabuf is neither one nor a memfd that is sealed against shrinking";
                 cut(client, params, Error::InvalidWlBuffer as u32, why);
                 close_elsewhere(fd);

@@ -4,7 +4,7 @@
 //! Trusts nothing that the guest says: the memory is of a kind that cannot vanish under a mapping, as large as it has
 //! to be for what is read, and nothing here waits for a fence. Never writes.
 
-use crate::wayland::memory::Memory;
+use phyllome_protocol::descriptor::Description;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
 use smithay::backend::allocator::{Buffer as _, Fourcc, Modifier};
 use smithay::backend::renderer::gles::{GlesError, GlesRenderer, GlesTexture};
@@ -36,13 +36,13 @@ pub struct Mapping {
 
 impl Mapping {
     /// Maps `dmabuf`, which was found to be `memory`. The error says why it cannot be read.
-    pub fn new(dmabuf: &Dmabuf, memory: &Memory) -> Result<Self, String> {
+    pub fn new(dmabuf: &Dmabuf, memory: &Description) -> Result<Self, String> {
         let (Some(fd), Some(stride), Some(offset)) =
             (dmabuf.handles().next(), dmabuf.strides().next(), dmabuf.offsets().next())
         else {
             return Err("it has no plane".into());
         };
-        if !memory.is_steady(fd) {
+        if !memory.is_steady() {
             return Err(format!("{memory} cannot be read by the processor without risk"));
         }
         let format = dmabuf.format();
@@ -57,12 +57,12 @@ impl Mapping {
             return Err(format!("rows of {stride} bytes from byte {offset} on cannot be read by the processor"));
         }
         let end = u64::from(offset) + u64::from(stride) * u64::from(dmabuf.height());
-        let length = usize::try_from(end).ok().filter(|_| end <= memory.bytes() && size.w > 0 && size.h > 0);
-        let length = length.ok_or_else(|| format!("it needs {end} bytes and has {}", memory.bytes()))?;
+        let length = usize::try_from(end).ok().filter(|_| end <= memory.bytes && size.w > 0 && size.h > 0);
+        let length = length.ok_or_else(|| format!("it needs {end} bytes and has {}", memory.bytes))?;
         let start = map(fd, length)?;
         Ok(Self {
             dmabuf: dmabuf.clone(),
-            is_dmabuf: matches!(memory, Memory::Dmabuf { .. }),
+            is_dmabuf: memory.is_dmabuf(),
             start,
             length,
             offset: offset as usize,
@@ -93,7 +93,7 @@ impl Mapping {
     /// in the same way.
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `start` is a live mapping of `length` bytes that goes when `self` does; `new` checked that `offset`
-        // is not beyond it. The memory is steady (see `Memory::is_steady`), so reading it raises no signal. Other
+        // is not beyond it. The memory is steady (see `Description::is_steady`), so reading it raises no signal. Other
         // processes may change it meanwhile: its only readers are copies into a texture, for which every value is a
         // colour.
         unsafe {

@@ -15,7 +15,6 @@ pub mod ids;
 pub mod key_text;
 pub mod keymap;
 pub mod mapped;
-pub mod memory;
 pub mod output;
 pub mod presentation;
 pub mod quota;

@@ -6,10 +6,10 @@
 //! disconnected). Guarded here because smithay 0.7.0 panics on it: `wl_shm_pool.resize` to 0 or less.
 
 use super::client::{self, admit, admit_thing, counted_dispatch, remove_thing};
-use super::memory::Memory;
 use super::quota::{MAX_EXTENT, MAX_POOL_BYTES, Thing};
 use crate::State;
 use crate::descriptors::close_elsewhere;
+use phyllome_protocol::descriptor::describe;
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_shm::{self, WlShm};
@@ -51,14 +51,15 @@ impl Dispatch<WlShm, ()> for State {
         // may take for ever.
         let request = match request {
             wl_shm::Request::CreatePool { id, fd, size } => {
-                let memory = Memory::of(fd.as_fd());
-                let why = match &memory {
-                    Memory::SealedMemfd { bytes } if u64::try_from(size).is_ok_and(|size| size > *bytes) => {
-                        "a shared-memory pool is larger than its file"
-                    }
-                    Memory::SealedMemfd { .. } if size > MAX_POOL_BYTES => "a shared-memory pool is larger than 1 GiB",
-                    Memory::SealedMemfd { .. } => "",
-                    _ => "a shared-memory pool is not a memfd that is sealed against shrinking",
+                let memory = describe(fd.as_fd());
+                let why = if !memory.is_sealed_memory() {
+                    "a shared-memory pool is not a memfd that is sealed against shrinking"
+                } else if u64::try_from(size).is_ok_and(|size| size > memory.bytes) {
+                    "a shared-memory pool is larger than its file"
+                } else if size > MAX_POOL_BYTES {
+                    "a shared-memory pool is larger than 1 GiB"
+                } else {
+                    ""
                 };
                 if !why.is_empty() {
                     client::cut(client, shm, wl_shm::Error::InvalidFd as u32, why);

@@ -14,6 +14,7 @@ use super::ids::Table;
 use super::quota::{MAX_WAITING, Thing};
 use crate::State;
 use crate::descriptors::close_elsewhere;
+use phyllome_protocol::descriptor::{Kind, describe};
 use smithay::backend::drm::{DrmDeviceFd, DrmNode, NodeType};
 use smithay::backend::renderer::sync::Fence;
 use smithay::reexports::calloop::{Interest, RegistrationToken};
@@ -36,7 +37,7 @@ use smithay::wayland::drm_syncobj::{
     DrmSyncobjTimelineData, supports_syncobj_eventfd,
 };
 use std::collections::{HashMap, VecDeque};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// What waits for fences.
@@ -227,12 +228,6 @@ impl State {
     }
 }
 
-/// Whether the kernel says that `fd` is a timeline. No file of a file system has a name without a slash.
-fn is_syncobj(fd: BorrowedFd<'_>) -> bool {
-    let link = std::fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
-    link.is_ok_and(|name| name.as_os_str() == "anon_inode:syncobj_file")
-}
-
 smithay::reexports::wayland_server::delegate_global_dispatch!(
     State: [WpLinuxDrmSyncobjManagerV1: DrmSyncobjGlobalData] => DrmSyncobjState
 );
@@ -254,7 +249,7 @@ impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
         use wp_linux_drm_syncobj_manager_v1::{Error, Request};
         let request = match request {
             // Of any other file not even the closing may be waited for.
-            Request::ImportTimeline { fd, .. } if !is_syncobj(fd.as_fd()) => {
+            Request::ImportTimeline { fd, .. } if describe(fd.as_fd()).kind != Kind::Timeline => {
                 cut(client, manager, Error::InvalidTimeline as u32, "a timeline of fences is none");
                 close_elsewhere(fd);
                 return;

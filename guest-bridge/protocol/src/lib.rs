@@ -3,13 +3,15 @@
 //!
 //! Everything that arrives over a socket is hostile until it has passed through here: lines are bounded, names are
 //! checked when they are parsed, unknown messages are errors and never panics, text is made printable ([`text`]). The
-//! crate does no I/O but `sendmsg`/`recvmsg` on a socket that it is handed, the checks of the runtime folder, what a
-//! program does at its start, and lines on standard error.
+//! crate does no I/O but `sendmsg`/`recvmsg` on a socket that it is handed, questions to the kernel about a descriptor
+//! that it is handed ([`descriptor`]), the checks of the runtime folder, what a program does at its start, and lines on
+//! standard error.
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
 pub mod complaint;
 pub mod control;
+pub mod descriptor;
 pub mod framing;
 pub mod ids;
 pub mod keys;

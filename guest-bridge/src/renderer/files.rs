@@ -1,39 +1,29 @@
-//! What kind of file a renderer gave, found out without asking the file: a descriptor may be of a file system whose
-//! owner never answers, and this process would wait for it.
+//! Whether a file that a renderer gave holds what it is said to hold.
 //!
-//! The kernel alone writes `/proc/self/fdinfo`, and keeps the seals of a memfd; neither can be made up by whoever made
-//! the file.
+//! What kind of file it is says [`phyllome_protocol::descriptor`], without asking the file: its owner may never answer,
+//! and this process would wait for it.
 
 use super::limits::MAX_SIDE;
 use super::wire::Export;
+use phyllome_protocol::descriptor::{Kind, describe};
 use rustix::fs::SealFlags;
-use std::io::Read;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 
 /// Bytes of a dmabuf; `None` for every other file.
 pub fn dmabuf_size(file: impl AsFd) -> Option<u64> {
-    let path = format!("/proc/self/fdinfo/{}", file.as_fd().as_raw_fd());
-    let mut text = String::new();
-    std::fs::File::open(path).ok()?.take(4096).read_to_string(&mut text).ok()?;
-    described_dmabuf(&text)
-}
-
-/// What the kernel writes of a dmabuf: `size:` and `exp_name:`, which it writes for no other kind of file.
-fn described_dmabuf(text: &str) -> Option<u64> {
-    let field = |name: &str| text.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-    field("exp_name:")?;
-    field("count:")?;
-    field("size:")?.parse().ok()
+    let file = describe(file.as_fd());
+    file.is_dmabuf().then_some(file.bytes)
 }
 
 /// Bytes of a memfd that can never shrink, sealed here if need be; `None` for every other file.
 pub fn memfd_size(file: impl AsFd) -> Option<u64> {
-    // Only files in memory have seals, and those are this kernel's own.
-    let seals = rustix::fs::fcntl_get_seals(&file).ok()?;
-    if !seals.contains(SealFlags::SHRINK) {
+    if let Kind::Memory { seals, .. } = describe(file.as_fd()).kind
+        && !seals.contains(SealFlags::SHRINK)
+    {
         rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).ok()?;
     }
-    u64::try_from(rustix::fs::fstat(&file).ok()?.st_size).ok()
+    let file = describe(file.as_fd());
+    file.is_sealed_memory().then_some(file.bytes)
 }
 
 /// Whether a picture's numbers can be true at all: sizes, and planes whose first lies within its file. `sizes` are the
@@ -84,17 +74,6 @@ mod tests {
     }
 
     #[test]
-    fn the_kernel_says_what_a_dmabuf_is() {
-        let described = "pos:\t0\nflags:\t02\nmnt_id:\t15\nino:\t7\nsize:\t8192\ncount:\t2\nexp_name:\tudmabuf\n";
-        assert_eq!(described_dmabuf(described), Some(8192));
-        for other in ["", "pos:\t0\nsize:\t8192\n", "exp_name:\tx\ncount:\t1\nsize:\t-1\n", "exp_name:\tx\nsize:\t1\n"]
-        {
-            assert_eq!(described_dmabuf(other), None, "{other:?}");
-        }
-        assert_eq!(dmabuf_size(std::fs::File::open("/dev/null").unwrap()), None);
-    }
-
-    #[test]
     fn memory_is_taken_only_if_it_cannot_shrink() {
         let memory = memfd_create("test", MemfdFlags::ALLOW_SEALING).unwrap();
         rustix::fs::ftruncate(&memory, 4096).unwrap();
@@ -102,7 +81,8 @@ mod tests {
         assert!(rustix::fs::ftruncate(&memory, 0).is_err());
         let unsealable = memfd_create("test", MemfdFlags::empty()).unwrap();
         assert_eq!(memfd_size(&unsealable), None);
-        assert_eq!(memfd_size(std::fs::File::open("/dev/null").unwrap()), None);
+        let null = std::fs::File::open("/dev/null").unwrap();
+        assert_eq!((memfd_size(&null), dmabuf_size(&null)), (None, None));
         assert_eq!(memfd_size(tempfile::tempfile_in("/").unwrap()), None);
     }
 }
