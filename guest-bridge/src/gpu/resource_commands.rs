@@ -56,13 +56,13 @@ impl Device {
             }
             Resource::Texture(texture) => {
                 let counted = (texture.bytes, texture.backing.map_or(0, |(entries, _)| entries));
-                let outcome = three_d.ok_or(NO_RESOURCE)?.unref(header, id, counted, at_renderer)?;
+                let outcome = three_d.ok_or(NO_RESOURCE)?.unref(header, id, counted, at_renderer);
                 self.shmem.forget(id);
                 outcome
             }
             Resource::HostBlob(blob) => {
                 let counted = (blob.what.size, blob.entries);
-                let outcome = three_d.ok_or(NO_RESOURCE)?.unref(header, id, counted, at_renderer)?;
+                let outcome = three_d.ok_or(NO_RESOURCE)?.unref(header, id, counted, at_renderer);
                 self.shmem.forget(id);
                 outcome
             }

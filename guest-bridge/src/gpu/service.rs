@@ -81,8 +81,8 @@ pub struct Service {
     stopped: Option<Position>,
     held: HeldFences<Fence>,
     forwarded: HashMap<Token, Forwarded>,
-    /// The control queue waits for the renderer to have room.
-    blocked: bool,
+    /// The queue waits for the renderer to have room.
+    blocked: [bool; QUEUES],
     /// QEMU's socket for what the device asks of it.
     channel: Option<Channel>,
     chain: Chain,
@@ -117,7 +117,7 @@ impl Service {
             stopped: None,
             held: HeldFences::default(),
             forwarded: HashMap::new(),
-            blocked: false,
+            blocked: [false; QUEUES],
             channel: None,
             chain: Chain::default(),
             request: Vec::with_capacity(256),
@@ -176,9 +176,11 @@ impl Service {
         let start = Instant::now();
         while more && left > 0 && start.elapsed() < TURN {
             left -= 1;
-            if index == 0 && !self.device.has_room() {
+            if !self.device.has_room() {
                 // The renderer's next answer goes on with it.
-                self.blocked = true;
+                if let Some(blocked) = self.blocked.get_mut(index) {
+                    *blocked = true;
+                }
                 more = false;
                 break;
             }
@@ -239,17 +241,16 @@ impl Service {
     /// Takes what the renderer says and gives back what is done with it.
     fn renderer_turn(&mut self, now: Instant) {
         let done = self.device.renderer_turn(now);
-        if done.is_empty() && !self.blocked {
+        if done.is_empty() && !self.blocked.contains(&true) {
             return;
         }
         for (token, status) in done {
             self.finish(token, Answered::Status(status), now);
         }
         self.notify(0);
-        if self.blocked && self.device.has_room() {
-            self.blocked = false;
-            if let Some(pending) = self.pending.first_mut() {
-                *pending = true;
+        if self.device.has_room() {
+            for (pending, blocked) in self.pending.iter_mut().zip(&mut self.blocked) {
+                *pending |= std::mem::take(blocked);
             }
         }
     }
@@ -432,7 +433,6 @@ impl Service {
                 self.drain();
             }
             self.forwarded.clear();
-            self.blocked = false;
             let waiting: Vec<Fence> = self.held.release_all().collect();
             if self.rings.first().is_some_and(Ring::started) {
                 for fence in waiting {
@@ -444,8 +444,8 @@ impl Service {
         let Some(ring) = self.rings.get_mut(index) else { return 0 };
         let was_started = ring.started();
         let next_available = ring.stop();
-        if let Some(pending) = self.pending.get_mut(index) {
-            *pending = false;
+        if let (Some(pending), Some(blocked)) = (self.pending.get_mut(index), self.blocked.get_mut(index)) {
+            (*pending, *blocked) = (false, false);
         }
         if index == 0 && was_started {
             let features = self.features;

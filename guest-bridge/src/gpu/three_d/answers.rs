@@ -3,14 +3,15 @@
 //! The guest's driver takes the answer to a fenced command for a sign that all fences before it have signalled, so
 //! every such command keeps its place, whoever executes it and whether it is refused or not.
 //!
-//! Bounded by the guest's queues: each of its commands waits at most once.
+//! Bounded by [`Answers::has_room`]: no queue of the guest's is served while that says no. (Its length is no bound: a
+//! driver may make a command available again before it was answered.)
 
 use super::ThreeD;
 use crate::gpu::outcome::{Outcome, Token};
 use crate::gpu::pacing::Waits;
 use crate::gpu::resources::Resources;
 use crate::gpu::wire::{FLAG_INFO_RING_IDX, Header, Status};
-use crate::renderer::client::{Answer, RendererEvent, Ticket};
+use crate::renderer::client::{Answer, RendererEvent, Ticket, Unsent};
 use std::collections::{BTreeMap, HashMap};
 use std::os::fd::OwnedFd;
 use std::time::Instant;
@@ -266,11 +267,13 @@ impl ThreeD {
             Until::Answered => self.client.follow(context, ring, fence),
             Until::Drawn => self.client.fence(context, ring, fence),
         };
-        let sent = sent.is_ok();
-        if !sent {
+        if sent == Err(Unsent::Gone) {
             self.answers.unfence(fence);
+            return false;
         }
-        sent
+        // A renderer that cannot be told of it is ended, and its end is answered as every fence before this one is.
+        self.must(sent);
+        true
     }
 
     /// A fenced command that the device itself has executed keeps its place on the device's timeline.

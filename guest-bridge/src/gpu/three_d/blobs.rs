@@ -40,7 +40,7 @@ impl ThreeD {
         if count > 0 && backing.length() < what.size {
             return Err((Status::ErrInvalidParameter, Class::BlobSize));
         }
-        self.tell_memory(memory);
+        self.tell_memory(memory)?;
         let context = header.ctx_id;
         let ticket = self.send_blob(id, context, what, &backing).map_err(unsent)?;
         let (outcome, made_by) = self.expect(header, ticket, Purpose::Resource(id));

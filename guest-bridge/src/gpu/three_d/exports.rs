@@ -80,11 +80,11 @@ impl ThreeD {
         if self.exports.known.contains_key(&id) {
             return Ok(());
         }
-        let state = match self.client.send(&Request::Export(id), &[]) {
-            Ok(ticket) => Given::Asked(self.answers.expect(ticket, Purpose::Export(id))),
-            Err(_) => Given::Refused,
-        };
-        self.exports.insert(id, state, shown);
+        // Of a renderer that cannot be asked now it is read back, and asked for when it is shown again.
+        if let Ok(ticket) = self.client.send(&Request::Export(id), &[]) {
+            let token = self.answers.expect(ticket, Purpose::Export(id));
+            self.exports.insert(id, Given::Asked(token), shown);
+        }
         Ok(())
     }
 

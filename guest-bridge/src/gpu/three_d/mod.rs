@@ -182,8 +182,7 @@ impl ThreeD {
         if context.lost {
             return Ok(Outcome::Answer);
         }
-        // With a renderer that has just died it is gone, too.
-        self.forward(header, &Request::DestroyContext(header.ctx_id)).or(Ok(Outcome::Answer))
+        Ok(self.forward_end(header, &Request::DestroyContext(header.ctx_id)))
     }
 
     /// CTX_ATTACH_RESOURCE. One of ours is mirrored first.
@@ -191,7 +190,7 @@ impl ThreeD {
         // Without a context the command is refused, and nothing is made for it.
         self.context(header.ctx_id)?;
         let entry = resources.entry_mut(id)?;
-        self.mirror(memory, id, entry);
+        self.mirror(memory, id, entry)?;
         match entry.at_renderer {
             AtRenderer::Nothing => Err(NO_RESOURCE),
             AtRenderer::Lost => Err(LOST_RESOURCE),
@@ -246,7 +245,7 @@ impl ThreeD {
         let total =
             self.entries.checked_add(entries.count()).filter(|&total| total <= self.quota.entries_3d).ok_or(OVER)?;
         let backing = Backing::new(entries.iter(), memory).map_err(|class| (Status::ErrInvalidParameter, class))?;
-        self.tell_memory(memory);
+        self.tell_memory(memory)?;
         let ticket = self.client.attach(id, backing.wire_pieces()).map_err(unsent)?;
         self.entries = total;
         texture.backing = Some((entries.count(), backing.length()));
@@ -260,20 +259,26 @@ impl ThreeD {
         if !lives {
             return Ok(Outcome::Answer);
         }
-        self.forward(header, &Request::Detach(id)).or(Ok(Outcome::Answer))
+        Ok(self.forward_end(header, &Request::Detach(id)))
     }
 
     /// RESOURCE_UNREF of a texture or blob of host memory, which the table has no more: `bytes` and `entries` are what
     /// it counted for.
-    pub fn unref(&mut self, header: &Header, id: u32, (bytes, entries): (u64, usize), at_renderer: AtRenderer) -> Done {
+    pub fn unref(
+        &mut self,
+        header: &Header,
+        id: u32,
+        (bytes, entries): (u64, usize),
+        at_renderer: AtRenderer,
+    ) -> Outcome {
         self.exports.forget(id);
         self.count = self.count.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(bytes);
         self.entries = self.entries.saturating_sub(entries);
         self.drop_target(id);
         match at_renderer {
-            AtRenderer::Whole(_) => self.forward(header, &Request::Unref(id)).or(Ok(Outcome::Answer)),
-            AtRenderer::Nothing | AtRenderer::Mirror | AtRenderer::Lost => Ok(Outcome::Answer),
+            AtRenderer::Whole(_) => self.forward_end(header, &Request::Unref(id)),
+            AtRenderer::Nothing | AtRenderer::Mirror | AtRenderer::Lost => Outcome::Answer,
         }
     }
 
@@ -303,7 +308,7 @@ impl ThreeD {
             }
             Resource::Classic(_) | Resource::GuestBlob(_) => return Err(NO_RESOURCE),
         }
-        self.tell_memory(memory);
+        self.tell_memory(memory)?;
         let transfer = Transfer3d { context: header.ctx_id, ..transfer };
         let (request, until) = if to_host {
             (Request::TransferTo { resource: id, transfer }, Until::Answered)
@@ -325,21 +330,22 @@ impl ThreeD {
         if !self.submits.take(Instant::now()) {
             return Err((Status::ErrOutOfMemory, Class::SubmitRate));
         }
-        self.tell_memory(memory);
+        self.tell_memory(memory)?;
         let ticket = self.client.submit(header.ctx_id, commands).map_err(unsent)?;
         Ok(self.expect_until(header, ticket, Purpose::Plain, Until::Drawn).0)
     }
 
-    /// The renderer is to know guest memory as it is now, before it is asked to touch it.
-    fn tell_memory(&mut self, memory: &Memory) {
+    /// The renderer is to know guest memory as it is now, before it is asked to touch it; a command that would touch
+    /// what was there before is refused.
+    fn tell_memory(&mut self, memory: &Memory) -> Result<(), Refused> {
         if self.memory == Some(memory.generation()) {
-            return;
+            return Ok(());
         }
         let (regions, files) = memory.shared();
-        if let Ok(ticket) = self.client.send(&Request::Memory(regions), &files) {
-            self.answers.expect(ticket, Purpose::Silent);
-            self.memory = Some(memory.generation());
-        }
+        let ticket = self.client.send(&Request::Memory(regions), &files).map_err(unsent)?;
+        self.answers.expect(ticket, Purpose::Silent);
+        self.memory = Some(memory.generation());
+        Ok(())
     }
 
     fn forward(&mut self, header: &Header, request: &Request<'_>) -> Done {
@@ -356,10 +362,32 @@ impl ThreeD {
         Ok(self.expect(header, ticket, purpose))
     }
 
-    /// Sends what no command of the guest waits for; `false` if it could not be sent.
-    fn tell(&mut self, request: &Request<'_>, files: &[BorrowedFd<'_>], purpose: Purpose) -> bool {
-        let sent = self.client.send(request, files);
-        sent.map(|ticket| self.answers.expect(ticket, purpose)).is_ok()
+    /// Sends on a command that has taken effect here and is not refused any more, whatever becomes of the renderer.
+    fn forward_end(&mut self, header: &Header, request: &Request<'_>) -> Outcome {
+        let sent = self.client.send(request, &[]);
+        // With a renderer that has just died it is gone, too.
+        self.must(sent).map_or(Outcome::Answer, |ticket| self.expect(header, ticket, Purpose::Plain).0)
+    }
+
+    /// Tells what has taken effect here, and what nobody waits for.
+    fn tell(&mut self, request: &Request<'_>) {
+        let sent = self.client.send(request, &[]);
+        if let Some(ticket) = self.must(sent) {
+            self.answers.expect(ticket, Purpose::Silent);
+        }
+    }
+
+    /// What has taken effect here has to reach the renderer: one that lives and cannot be told is ended, and the next
+    /// one knows nothing that is not true any more. With one that has died there is nothing to tell.
+    fn must<T>(&mut self, sent: Result<T, Unsent>) -> Option<T> {
+        match sent {
+            Ok(sent) => Some(sent),
+            Err(Unsent::Gone) => None,
+            Err(Unsent::Full | Unsent::Unfit | Unsent::Host) => {
+                self.client.give_up(Instant::now(), "the renderer could not be told what has changed");
+                None
+            }
+        }
     }
 
     /// The guest's driver starts anew: nothing of the old one is left, and nobody waits for an answer. `resources` are
@@ -368,8 +396,8 @@ impl ThreeD {
         let untouched = self.contexts.is_empty() && !resources.any_at_renderer();
         self.contexts.clear();
         for (_, cursor) in std::mem::take(&mut self.cursors) {
-            // Without a renderer there is nothing to drop.
-            let _ = self.client.drop_target(cursor.id());
+            let dropped = self.client.drop_target(cursor.id());
+            self.must(dropped);
         }
         self.exports = Exports::default();
         for resource in self.targets.keys().copied().collect::<Vec<_>>() {
@@ -378,7 +406,7 @@ impl ThreeD {
         (self.count, self.bytes, self.entries) = (0, 0, 0);
         self.answers.forget();
         if !untouched {
-            self.tell(&Request::Reset, &[], Purpose::Silent);
+            self.tell(&Request::Reset);
         }
     }
 

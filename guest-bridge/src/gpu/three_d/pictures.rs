@@ -6,7 +6,7 @@
 //! show is read, and only where the guest has flushed. Both outlive the renderer.
 
 use super::answers::Purpose;
-use super::{AtRenderer, Entry as Held, ThreeD};
+use super::{AtRenderer, Entry as Held, ThreeD, unsent};
 use crate::damage::{Damage, union};
 use crate::frames::{Rect, SharedBuffer};
 use crate::gpu::blob::Image;
@@ -15,7 +15,7 @@ use crate::gpu::cursor;
 use crate::gpu::formats::{BYTES_PER_PIXEL, Format};
 use crate::gpu::host_image::{HostImage, Layout};
 use crate::gpu::memory::Memory;
-use crate::gpu::outcome::{Done, LOST_RESOURCE, OVER, Outcome, Refused};
+use crate::gpu::outcome::{Done, LOST_RESOURCE, Outcome, Refused};
 use crate::gpu::resources::{Resource, Resources};
 use crate::gpu::texture::Texture;
 use crate::gpu::wire::{CreateBlob, Status};
@@ -218,18 +218,18 @@ impl ThreeD {
             let id = self.next_target;
             self.next_target = id.wrapping_add(1);
             let request = Request::Target { target: id, length: memory.layout.bytes };
-            if !self.tell(&request, &[memory.memfd().as_fd()], Purpose::Silent) {
-                return Err(OVER);
-            }
+            let ticket = self.client.send(&request, &[memory.memfd().as_fd()]).map_err(unsent)?;
+            self.answers.expect(ticket, Purpose::Silent);
             self.cursors.insert(scanout, CursorTarget { memory, id, size: (0, 0), hot, awaited: None });
         }
+        let target = self.cursors.get_mut(&scanout).ok_or(LOST_RESOURCE)?;
+        let part = ReadBack { width, height, stride: target.memory.layout.pitch, ..ReadBack::default() };
+        let request = Request::ReadBack { resource: id, target: target.id, part };
+        let ticket = self.client.send(&request, &[]).map_err(unsent)?;
         self.cursor_reads += 1;
         let read = self.cursor_reads;
-        let target = self.cursors.get_mut(&scanout).ok_or(LOST_RESOURCE)?;
         (target.size, target.hot, target.awaited) = ((width, height), hot, Some(read));
-        let part = ReadBack { width, height, stride: target.memory.layout.pitch, ..ReadBack::default() };
-        let target = target.id;
-        self.tell(&Request::ReadBack { resource: id, target, part }, &[], Purpose::Cursor { scanout, read });
+        self.answers.expect(ticket, Purpose::Cursor { scanout, read });
         Ok(Outcome::Answer)
     }
 
@@ -247,37 +247,34 @@ impl ThreeD {
 
     pub(super) fn drop_target(&mut self, resource: u32) {
         if let Some(target) = self.targets.remove(&resource).filter(|target| target.told) {
-            // Without a renderer there is nothing to drop.
-            let _ = self.client.drop_target(target.id);
+            let dropped = self.client.drop_target(target.id);
+            self.must(dropped);
         }
     }
 
     /// One of ours is to be used by a 3D context: the renderer gets one that looks the same and whose backing is our
     /// memory, or the guest's. Nothing if it has one already.
-    pub(super) fn mirror(&mut self, memory: &Memory, id: u32, entry: &mut Held) {
+    pub(super) fn mirror(&mut self, memory: &Memory, id: u32, entry: &mut Held) -> Result<(), Refused> {
         if entry.at_renderer != AtRenderer::Nothing {
-            return;
+            return Ok(());
         }
         match &entry.resource {
-            Resource::Classic(classic) => {
-                entry.at_renderer = AtRenderer::Mirror;
-                self.mirror_image(id, &classic.image);
-            }
+            Resource::Classic(classic) => self.mirror_image(id, &classic.image)?,
             Resource::GuestBlob(blob) => {
-                let Some(backing) = blob.backing.as_ref() else { return };
-                self.tell_memory(memory);
+                let Some(backing) = blob.backing.as_ref() else { return Ok(()) };
+                self.tell_memory(memory)?;
                 let what = CreateBlob { memory: kinds::GUEST, flags: 0, blob: 0, size: blob.size };
-                if let Ok(ticket) = self.send_blob(id, 0, what, backing) {
-                    self.answers.expect(ticket, Purpose::Silent);
-                    entry.at_renderer = AtRenderer::Mirror;
-                }
+                let ticket = self.send_blob(id, 0, what, backing).map_err(unsent)?;
+                self.answers.expect(ticket, Purpose::Silent);
             }
             // The renderer's own need no mirror.
-            Resource::Texture(_) | Resource::HostBlob(_) => {}
+            Resource::Texture(_) | Resource::HostBlob(_) => return Ok(()),
         }
+        entry.at_renderer = AtRenderer::Mirror;
+        Ok(())
     }
 
-    fn mirror_image(&mut self, id: u32, image: &HostImage) {
+    fn mirror_image(&mut self, id: u32, image: &HostImage) -> Result<(), Refused> {
         let Layout { width, height, bytes, .. } = image.layout;
         let what = Create3d {
             target: TEXTURE_2D,
@@ -290,9 +287,18 @@ impl ThreeD {
             flags: TOP_FIRST,
             ..Default::default()
         };
-        self.tell(&Request::Create { resource: id, what }, &[], Purpose::Silent);
-        self.tell(&Request::AttachFile { resource: id, length: bytes }, &[image.memfd().as_fd()], Purpose::Silent);
+        let ticket = self.client.send(&Request::Create { resource: id, what }, &[]).map_err(unsent)?;
+        self.answers.expect(ticket, Purpose::Silent);
+        let request = Request::AttachFile { resource: id, length: bytes };
+        match self.client.send(&request, &[image.memfd().as_fd()]) {
+            Ok(ticket) => self.answers.expect(ticket, Purpose::Silent),
+            Err(why) => {
+                self.tell(&Request::Unref(id));
+                return Err(unsent(why));
+            }
+        };
         self.mirror_written(id, image, &Rect { x: 0, y: 0, width, height });
+        Ok(())
     }
 
     /// A part of a classic 2D resource that has a mirror was written to: the mirror follows.
@@ -304,13 +310,13 @@ impl ThreeD {
         let offset = u64::from(part.y) * u64::from(pitch) + u64::from(part.x) * u64::from(BYTES_PER_PIXEL);
         let region = Box3d { x: part.x, y: part.y, z: 0, width: part.width, height: part.height, depth: 1 };
         let transfer = Transfer3d { context: 0, region, offset, level: 0, stride: pitch, layer_stride: 0 };
-        self.tell(&Request::TransferTo { resource: id, transfer }, &[], Purpose::Silent);
+        self.tell(&Request::TransferTo { resource: id, transfer });
     }
 
     /// One of ours is gone, or its memory is; so is its mirror, if it had one.
     pub fn unmirror(&mut self, id: u32, at_renderer: AtRenderer) {
         if at_renderer == AtRenderer::Mirror {
-            self.tell(&Request::Unref(id), &[], Purpose::Silent);
+            self.tell(&Request::Unref(id));
         }
     }
 }

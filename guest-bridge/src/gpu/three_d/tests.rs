@@ -429,6 +429,8 @@ fn another_driver_finds_nothing_of_the_former_one() {
     bench.texture(3);
 }
 
+#[path = "behind_tests.rs"]
+mod behind;
 #[path = "blob_tests.rs"]
 mod blobs;
 #[path = "cursor_tests.rs"]

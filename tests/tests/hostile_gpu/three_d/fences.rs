@@ -1,7 +1,7 @@
 //! Fences: many, never waited for, on timelines that do not exist, and cut off by resets and pauses of the queue.
 
 use super::*;
-use phyllome_tests::frontend::session::{ANSWER, response_at};
+use phyllome_tests::frontend::session::{ANSWER, request_at, response_at};
 use std::collections::HashSet;
 
 #[test]
@@ -127,5 +127,41 @@ fn a_pause_in_mid_stream_gives_every_descriptor_back_once() -> Result<()> {
         // The guest's contexts are as they were.
         rig.ok(submit(1, &[0]).fenced(1))?;
     }
+    rig.serves()
+}
+
+#[test]
+fn a_flood_of_cursors_waits_for_a_renderer_that_is_behind_and_the_next_driver_finds_nothing_of_it() -> Result<()> {
+    let mut rig = Rig::new()?;
+    rig.ok(create_3d(7, texture(64, 64)))?;
+    rig.context(1, &[7])?;
+    let pid = rig.renderer()?.context("there is no renderer")?;
+    let id = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw).context("no process id")?;
+    rustix::process::kill_process(id, rustix::process::Signal::STOP)?;
+    let (at, cursor) = (request_at(100), update_cursor(0, 0, 0, 7, 0, 0).build());
+    rig.session.memory.write(at, &cursor)?;
+    // They are taken until the renderer is behind, and not on and on.
+    let Session { memory, cursor: queue, .. } = &mut rig.session;
+    let mut taken = 0;
+    while taken < 4000 {
+        let part = Desc { addr: at, len: u32::try_from(cursor.len())?, ..Desc::default() };
+        queue.write_chain(memory, 0, &[part])?;
+        queue.push(memory, 0)?;
+        queue.notify()?;
+        if queue.wait(memory, Duration::from_secs(3)).is_err() {
+            break;
+        }
+        taken += 1;
+    }
+    ensure!((1..3000).contains(&taken), "{taken} cursors were taken while the renderer answered none");
+    rig.session.stop_queue(0)?;
+    rig.session.start_queue(0)?;
+    rustix::process::kill_process(id, rustix::process::Signal::CONT)?;
+    rig.session.cursor.wait(&rig.session.memory, ANSWER)?;
+    // The ids of the old driver are free.
+    rig.context(1, &[])?;
+    rig.ok(create_3d(7, texture(64, 64)))?;
+    rig.ok(unref(7))?;
+    rig.ok(destroy_context(1))?;
     rig.serves()
 }
