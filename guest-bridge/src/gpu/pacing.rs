@@ -37,6 +37,8 @@ enum FetchState {
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
     damage: Damage,
+    /// Of batches that were not fetched: part of the next one.
+    missed: Damage,
     /// The picture was replaced, and the new one has not been flushed yet.
     unflushed: bool,
     /// The picture's pixels have to be fetched before a batch of them can go.
@@ -67,6 +69,7 @@ impl Lane {
         if self.damage.is_empty() {
             return self.done;
         }
+        std::mem::take(&mut self.missed).rects().iter().for_each(|&rect| self.damage.add(rect));
         self.gathered += 1;
         // What is fetched now goes before.
         self.sent + 1 + u64::from(self.fetch_state != FetchState::Empty)
@@ -110,6 +113,24 @@ impl Lane {
         };
     }
 
+    /// Whether the pixels of that fetch are on their way.
+    pub fn awaits(&self, epoch: u64) -> bool {
+        self.epoch == epoch && matches!(self.fetch_state, FetchState::Fetching(..))
+    }
+
+    /// The pixels of that fetch will not come. Nobody waits for its batch any more, which is not shown; the next flush
+    /// brings what it would have brought.
+    pub fn miss(&mut self, epoch: u64) {
+        if !self.awaits(epoch) {
+            return;
+        }
+        if let FetchState::Fetching(damage, _) = std::mem::take(&mut self.fetch_state) {
+            damage.rects().iter().for_each(|&rect| self.missed.add(rect));
+        }
+        self.sent += 1;
+        self.done = self.sent;
+    }
+
     /// What was to be fetched is damage again.
     fn give_up_fetch(&mut self) {
         if let FetchState::Fetching(damage, flushes) | FetchState::Fetched(damage, flushes) =
@@ -143,6 +164,7 @@ impl Lane {
         if let Some(whole) = resized {
             self.give_up_fetch();
             self.damage.clear();
+            self.missed.clear();
             self.damage.add(whole);
         }
     }
@@ -185,6 +207,7 @@ impl Lane {
     /// The picture is gone: nothing of it will be presented, and nobody waits for it.
     pub fn abandon(&mut self) {
         self.damage.clear();
+        self.missed.clear();
         self.fetch_state = FetchState::Empty;
         self.epoch += 1;
         self.unseen = false;

@@ -76,20 +76,21 @@ impl Device {
             match three_d.fetch(&fetch, &self.resources) {
                 Some((buffer, bytes)) => {
                     self.copied_bytes = self.copied_bytes.saturating_add(bytes);
-                    let before = scanout.staged.replace((resource, Picture { buffer: buffer.clone(), source }));
-                    self.layout_changed |= before.is_none_or(|(_, before)| looks(&before.buffer) != looks(&buffer));
+                    scanout.coming = Some((epoch, resource, Picture { buffer, source }));
                 }
-                // What was there last stays.
-                None => lane.arrived(epoch),
+                None if scanout.outlives() => lane.arrived(epoch),
+                // What the screen shows stays, and is not said to be new.
+                None => lane.miss(epoch),
             }
         }
     }
 
     /// The resources that scanouts show, or are about to.
     pub(super) fn shown_resources(&self) -> Vec<u32> {
+        let coming = |scanout: &Scanout| scanout.coming.as_ref().map(|(_, resource, _)| *resource);
         let staged = |scanout: &Scanout| scanout.staged.as_ref().map(|(resource, _)| *resource);
         let shown = |scanout: &Scanout| scanout.shown.as_ref().map(|shown| shown.resource);
-        self.scanouts.iter().flat_map(|scanout| [shown(scanout), staged(scanout)]).flatten().collect()
+        self.scanouts.iter().flat_map(|scanout| [shown(scanout), staged(scanout), coming(scanout)]).flatten().collect()
     }
 
     /// The screen cannot show a buffer of the renderer's: its pixels are fetched from now on.
@@ -121,12 +122,22 @@ impl Device {
                 ThreeDEvent::Mapped { token, resource, file, size, cache } => {
                     self.shmem.map(resource, token, file, size, cache);
                 }
-                ThreeDEvent::Fetched { scanout, epoch } => {
-                    if let (Some(scanout), Some(lane)) = (self.scanouts.get(scanout), self.lanes.get_mut(scanout)) {
-                        if let Some((resource, _)) = &scanout.staged {
-                            three_d.written(*resource);
-                        }
+                ThreeDEvent::Fetched { scanout, epoch, done } => {
+                    let (Some(scanout), Some(lane)) = (self.scanouts.get_mut(scanout), self.lanes.get_mut(scanout))
+                    else {
+                        continue;
+                    };
+                    let Some((_, resource, picture)) = scanout.coming.take_if(|(coming, ..)| *coming == epoch) else {
+                        continue;
+                    };
+                    three_d.written(resource);
+                    if !done {
+                        lane.miss(epoch);
+                    } else if lane.awaits(epoch) {
                         lane.arrived(epoch);
+                        let before = scanout.staged.replace((resource, picture.clone()));
+                        let looked = before.map(|(_, before)| looks(&before.buffer));
+                        self.layout_changed |= looked != Some(looks(&picture.buffer));
                     }
                 }
                 ThreeDEvent::Unshowable(resource) => self.unshowable.push(resource),

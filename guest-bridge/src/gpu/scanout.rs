@@ -33,8 +33,10 @@ pub struct Scanout {
     pub id: ScanoutId,
     /// What it shows, if it is on.
     pub shown: Option<Shown>,
-    /// The resource and picture of 3D that was fetched, or is being fetched: what the next batch shows.
+    /// The resource and picture of 3D that was fetched last: what a batch shows whose pixels are there.
     pub staged: Option<(u32, Picture)>,
+    /// The same of what is being fetched, and which fetch that is.
+    pub coming: Option<(u64, u32, Picture)>,
     /// What its EDID prefers.
     pub mode: PreferredMode,
     /// It lies on a display, or is the first one, which is there before anybody looks.
@@ -49,7 +51,7 @@ impl Scanout {
     /// A scanout that is off.
     pub fn new(id: ScanoutId, mode: PreferredMode) -> Self {
         let (connected, cursor) = (id.get() == 0, Cursor::default());
-        Self { id, shown: None, staged: None, mode, connected, cursor, announced: None }
+        Self { id, shown: None, staged: None, coming: None, mode, connected, cursor, announced: None }
     }
 
     /// Its display has this mode, or it has none. Whether the guest would see a difference.
@@ -75,6 +77,11 @@ impl Scanout {
         let (x, width) = overlap(flushed.x, flushed.width, source.x, source.width);
         let (y, height) = overlap(flushed.y, flushed.height, source.y, source.height);
         (width > 0 && height > 0).then_some(Rect { x, y, width, height })
+    }
+
+    /// A screen that has come since is to see what was there last, even if nothing new of it can be had any more.
+    pub fn outlives(&self) -> bool {
+        self.announced.is_none() && self.staged.is_some()
     }
 
     /// All of it, in its own pixels.
@@ -146,7 +153,7 @@ impl Scanout {
     /// Another driver: off, no cursor, and the screen was told so by [`ToScreen::Reset`].
     pub fn reset(&mut self, lane: &mut Lane) {
         self.shown = None;
-        self.staged = None;
+        (self.staged, self.coming) = (None, None);
         self.announced = None;
         self.cursor = Cursor::default();
         lane.abandon();

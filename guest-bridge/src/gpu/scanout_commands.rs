@@ -35,7 +35,7 @@ fn texture_layout(resources: &Resources, id: u32) -> Result<(&Texture, Layout), 
 impl Device {
     pub(super) fn turn_off(&mut self, index: usize) {
         if let (Some(scanout), Some(lane)) = (self.scanouts.get_mut(index), self.lanes.get_mut(index)) {
-            (scanout.shown, scanout.staged) = (None, None);
+            (scanout.shown, scanout.staged, scanout.coming) = (None, None, None);
             lane.abandon();
             self.layout_changed = true;
         }

@@ -30,12 +30,16 @@ pub(super) enum Purpose {
     Resource(u32),
     /// The guest's command that maps this blob.
     Map(u32),
-    /// The last part of a scanout's pixels.
+    /// A part of a scanout's pixels.
     Fetch {
         /// Which scanout.
         scanout: usize,
         /// Which of its fetches.
         epoch: u64,
+        /// Of which resource.
+        resource: u32,
+        /// None comes after it.
+        last: bool,
     },
     /// A cursor's pixels.
     Cursor {
@@ -71,12 +75,14 @@ pub enum ThreeDEvent {
         /// How to cache it.
         cache: u32,
     },
-    /// A scanout's pixels are there (or will never be).
+    /// A scanout's pixels are there, or will never be.
     Fetched {
         /// Which scanout.
         scanout: usize,
         /// Which of its fetches.
         epoch: u64,
+        /// They are there, all of them.
+        done: bool,
     },
     /// A scanout's cursor is there.
     Cursor {
@@ -188,7 +194,12 @@ impl Answers {
     fn answered(&mut self, token: Token, purpose: Purpose, status: Status) {
         match purpose {
             Purpose::Silent | Purpose::Export(_) => {}
-            Purpose::Fetch { scanout, epoch } => self.events.push(ThreeDEvent::Fetched { scanout, epoch }),
+            Purpose::Fetch { scanout, epoch, last, .. } => {
+                let done = status == Status::OkNoData;
+                if last || !done {
+                    self.events.push(ThreeDEvent::Fetched { scanout, epoch, done });
+                }
+            }
             Purpose::Cursor { scanout, read } => {
                 if status == Status::OkNoData {
                     self.events.push(ThreeDEvent::Cursor { scanout, read });
@@ -211,7 +222,7 @@ impl Answers {
 
     fn signalled(&mut self, fence: u64) {
         if let Some((scanout, epoch)) = self.drawn.remove(&fence) {
-            self.events.push(ThreeDEvent::Fetched { scanout, epoch });
+            self.events.push(ThreeDEvent::Fetched { scanout, epoch, done: true });
         }
         // An invented one was never in.
         if let Some((token, _)) = self.fences.remove(&fence) {
@@ -346,7 +357,8 @@ impl ThreeD {
             }
             Purpose::Resource(id) => resources.not_made(id, token),
             Purpose::Export(id) | Purpose::Picture(id) => self.export_refused(id, token, resources),
-            Purpose::Plain | Purpose::Map(_) | Purpose::Fetch { .. } | Purpose::Cursor { .. } | Purpose::Silent => {}
+            Purpose::Fetch { resource, .. } => self.miss(resource),
+            Purpose::Plain | Purpose::Map(_) | Purpose::Cursor { .. } | Purpose::Silent => {}
         }
     }
 
@@ -356,7 +368,8 @@ impl ThreeD {
         self.lose_everything(resources);
         self.answers.events.push(ThreeDEvent::Died(reason));
         let drawn = std::mem::take(&mut self.answers.drawn).into_values();
-        self.answers.events.extend(drawn.map(|(scanout, epoch)| ThreeDEvent::Fetched { scanout, epoch }));
+        let missed = |(scanout, epoch)| ThreeDEvent::Fetched { scanout, epoch, done: false };
+        self.answers.events.extend(drawn.map(missed));
         self.answers.fenced.clear();
         let open: Vec<Token> = waiting.iter().map(|&(token, _)| token).collect();
         for (token, purpose) in waiting {

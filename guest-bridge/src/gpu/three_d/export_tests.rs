@@ -3,8 +3,8 @@
 
 use super::*;
 use crate::frames::{Dmabuf, GpuReport, SharedBuffer, ToDevice};
+use crate::gpu::pacing::{HeldFences, Waits};
 use crate::renderer::wire::{Export, Plane};
-use phyllome_protocol::ScanoutId;
 use phyllome_protocol::status::ScanoutStatus;
 use rustix::fs::{MemfdFlags, memfd_create};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
@@ -219,14 +219,63 @@ fn the_last_picture_outlives_its_renderer() {
     bench.flush(3, [0, 0, 1, 1]);
     bench.messages();
     bench.dies();
-    // What waited for the drawing waits no more, and nothing else is shown.
-    assert!(matches!(bench.messages().as_slice(), [ToScreen::Flush { .. }]));
-    bench.device.message(ToDevice::Presented { id: ScanoutId::new(0).unwrap(), serial: 2 });
+    // What waited for the drawing waits no more, and what was not drawn is not shown as new.
+    assert!(bench.messages().is_empty());
     bench.device.message(ToDevice::Attached(true));
     let messages = bench.messages();
     let [ToScreen::Scanout { picture: Some(picture), .. }, ..] = messages.as_slice() else { panic!("{messages:?}") };
     assert_eq!(picture.buffer.id, shown.id);
     assert!(bench.asked().is_empty(), "the next renderer knows nothing of it");
+}
+
+#[test]
+fn pixels_that_the_renderer_does_not_read_are_neither_shown_as_new_nor_waited_for() {
+    let mut bench = bench();
+    bench.texture(3);
+    bench.shows(3);
+    let flush = |bench: &mut Bench, x| {
+        let flushed = bench.send(cmd::RESOURCE_FLUSH, FLAG_FENCE, 0, &[x, 0, 4, 4, 3, 0]);
+        let (OK, Outcome::Hold(waits)) = flushed else { panic!("{flushed:?}") };
+        assert!(bench.messages().is_empty());
+        waits
+    };
+    let done = |bench: &Bench, waits: Waits| {
+        let mut held = HeldFences::default();
+        held.hold((), waits, bench.device.lanes(), Instant::now(), None).is_some()
+    };
+    let waits = flush(&mut bench, 8);
+    assert_eq!(bench.asked().len(), 2);
+    assert!(!done(&bench, waits));
+    bench.answer(&[Event::Done(0), Event::Done(libc::EINVAL)]);
+    assert!(bench.messages().is_empty(), "no black picture");
+    let asked = bench.asked();
+    assert!(asked.len() == 1 && asked[0].starts_with("DropTarget"), "no second try: {asked:?}");
+    assert!(done(&bench, waits));
+    // The next flush begins anew, with the memory and with all that was missed.
+    flush(&mut bench, 16);
+    let asked = bench.asked();
+    assert!(asked[0].starts_with("Target"), "{asked:?}");
+    assert!(asked[1].contains("x: 0, y: 0, width: 64, height: 32"), "{asked:?}");
+    bench.answer(&[Event::Done(0), Event::Done(0)]);
+    let messages = bench.messages();
+    let [ToScreen::Scanout { picture: Some(_), .. }, ToScreen::Flush { id, damage, serial }] = &messages[..] else {
+        panic!("{messages:?}")
+    };
+    let (id, serial) = (*id, *serial);
+    assert!([8, 16].iter().all(|at| damage.iter().any(|rect| rect.x <= *at && rect.x + rect.width >= at + 4)));
+    bench.device.message(ToDevice::Presented { id, serial });
+    // Of several parts one is enough.
+    for rect in [[0, 0, 2, 2], [30, 0, 2, 2], [60, 30, 2, 2]] {
+        let [x, y, width, height] = rect;
+        bench.status(cmd::RESOURCE_FLUSH, 0, &[x, y, width, height, 3, 0]);
+    }
+    bench.messages();
+    let parts = bench.asked().len();
+    assert!(parts > 1, "the test is about several");
+    let mut answers = vec![Event::Done(0); parts];
+    answers[0] = Event::Done(libc::EINVAL);
+    bench.answer(&answers);
+    assert!(bench.messages().is_empty());
 }
 
 #[test]

@@ -147,7 +147,21 @@ impl ThreeD {
         }
         let texture = resources.texture(fetch.resource).ok()?;
         let buffer = self.target(fetch.resource, texture, fetch)?;
-        self.read_back(fetch).map(|bytes| (buffer, bytes))
+        let Some(bytes) = self.read_back(fetch) else {
+            self.miss(fetch.resource);
+            return None;
+        };
+        Some((buffer, bytes))
+    }
+
+    /// What was to be read back of a resource has not been, or not all of it: next time it is read whole.
+    pub(super) fn miss(&mut self, id: u32) {
+        let Some(target) = self.targets.get_mut(&id) else { return };
+        target.read = false;
+        if std::mem::take(&mut target.told) {
+            let dropped = self.client.drop_target(target.id);
+            self.must(dropped);
+        }
     }
 
     /// The next picture of a guest that flips differs from another one's memory where this one differs from its.
@@ -191,8 +205,8 @@ impl ThreeD {
             let part = ReadBack { x, y, width, height, stride: layout.pitch, offset: 0 };
             let ticket = self.client.send(&Request::ReadBack { resource: fetch.resource, target, part }, &[]).ok()?;
             let last = index + 1 == rects.len();
-            let purpose = Purpose::Fetch { scanout: fetch.scanout, epoch: fetch.epoch };
-            self.answers.expect(ticket, if last { purpose } else { Purpose::Silent });
+            let Fetch { scanout, epoch, resource, .. } = *fetch;
+            self.answers.expect(ticket, Purpose::Fetch { scanout, epoch, resource, last });
             bytes += u64::from(width) * u64::from(height) * u64::from(BYTES_PER_PIXEL);
         }
         Some(bytes)
