@@ -118,7 +118,7 @@ impl VhostUserBackendReqHandlerMut for Service {
     ) -> Result<Option<Vec<u64>>> {
         let (mut owned, mut foreign) = (Vec::new(), Vec::new());
         for (region, file) in regions.iter().zip(files) {
-            if self.device.shmem.is_ours(&file) {
+            if self.device.shmem.is_ours(&file, region.mmap_offset, region.memory_size) {
                 foreign.push((region.guest_phys_addr, region.memory_size));
             } else {
                 owned.push((region, file));
@@ -149,7 +149,7 @@ impl VhostUserBackendReqHandlerMut for Service {
         file: File,
         _postcopy: Option<bool>,
     ) -> Result<Option<u64>> {
-        if self.device.shmem.is_ours(&file) {
+        if self.device.shmem.is_ours(&file, region.mmap_offset, region.memory_size) {
             if self.memory.foreign_count() >= MAX_FOREIGN {
                 return self.refuse("there are too many mappings of the device's own");
             }

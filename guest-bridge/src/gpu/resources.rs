@@ -20,6 +20,7 @@ use crate::frames::Rect;
 use crate::renderer::limits::blob as kinds;
 use crate::renderer::wire::Transfer3d;
 use std::collections::HashMap;
+use std::fs::File;
 
 /// A classic 2D resource (RESOURCE_CREATE_2D): pixels of ours that the guest copies to.
 #[derive(Debug)]
@@ -180,6 +181,15 @@ impl Resources {
             Resource::HostBlob(blob) => entry.living().map(|_| blob),
             Resource::Classic(_) | Resource::GuestBlob(_) | Resource::Texture(_) => Err(NO_RESOURCE),
         }
+    }
+
+    /// The memory of ours that the renderer has for mirrors.
+    pub fn mirrored_files(&self) -> impl Iterator<Item = &File> {
+        let mirrored = self.table.values().filter(|entry| entry.at_renderer == AtRenderer::Mirror);
+        mirrored.filter_map(|entry| match &entry.resource {
+            Resource::Classic(classic) => Some(classic.image.memfd()),
+            Resource::GuestBlob(_) | Resource::Texture(_) | Resource::HostBlob(_) => None,
+        })
     }
 
     /// Whether the renderer was told of any.

@@ -38,9 +38,10 @@ const HEADER: usize = 12;
 const ANSWER: usize = HEADER + 8;
 
 /// A file, by what the kernel knows it by.
-type Identity = (u64, u64);
+pub type Identity = (u64, u64);
 
-fn identity(file: impl AsFd) -> Option<Identity> {
+/// None, if the kernel does not say.
+pub fn identity(file: impl AsFd) -> Option<Identity> {
     let stat = rustix::fs::fstat(file).ok()?;
     Some((stat.st_dev, stat.st_ino))
 }
@@ -48,7 +49,7 @@ fn identity(file: impl AsFd) -> Option<Identity> {
 /// What QEMU is asked.
 #[derive(Debug)]
 enum Ask {
-    Map { resource: u32, range: Range, file: OwnedFd },
+    Map { token: Token, resource: u32, range: Range, file: OwnedFd },
     Unmap { range: Range, file: Option<Identity>, waiting: Option<Token> },
 }
 
@@ -90,8 +91,9 @@ pub struct Shmem {
     /// By resource.
     mappings: HashMap<u32, Mapping>,
     queue: VecDeque<Ask>,
-    /// Files that QEMU has been given and may have in its memory table, and how often.
-    files: HashMap<Identity, usize>,
+    /// Files that QEMU is given and may have in its memory table until it has answered that they are unmapped, and how
+    /// many bytes of them.
+    files: HashMap<Identity, u64>,
     /// Commands that wait for QEMU.
     at_qemu: HashSet<Token>,
     answers: Vec<(Token, Answered)>,
@@ -144,14 +146,16 @@ impl Shmem {
             self.answers.push((token, NO));
             return;
         };
-        let Some(identity) = identity(&file).filter(|_| size >= mapping.range.length) else {
+        // What is mapped for one blob is nobody else's memory.
+        let fits = |identity: &Identity| size >= mapping.range.length && !self.files.contains_key(identity);
+        let Some(identity) = identity(&file).filter(fits) else {
             self.refused(token, Status::ErrUnspec);
             return;
         };
         (mapping.state, mapping.cache, mapping.file) = (MapState::Sent, cache, Some(identity));
-        *self.files.entry(identity).or_default() += 1;
+        self.files.insert(identity, mapping.range.length);
         self.at_qemu.insert(token);
-        self.queue.push_back(Ask::Map { resource, range: mapping.range, file });
+        self.queue.push_back(Ask::Map { token, resource, range: mapping.range, file });
     }
 
     /// The renderer gave no file for the mapping that this command waits for. Nothing, if it waits for something else.
@@ -196,6 +200,13 @@ impl Shmem {
         if state != MapState::Mapped {
             self.answers.push((token, NO));
         }
+        let unasked = self.queue.iter().position(|ask| matches!(ask, Ask::Map { token: asks, .. } if *asks == token));
+        if let Some(unasked) = unasked {
+            self.queue.remove(unasked);
+            self.release(file);
+            return;
+        }
+        // Whatever is mapped there next is asked for after this, and so only when QEMU has answered it.
         self.queue.push_back(Ask::Unmap { range, file, waiting });
     }
 
@@ -217,10 +228,16 @@ impl Shmem {
         self.at_qemu.contains(&token).then_some(answer)
     }
 
-    /// Whether a region that QEMU announces is a file that we have given it; such memory is the renderer's and no guest
-    /// memory.
-    pub fn is_ours(&mut self, file: impl AsFd) -> bool {
-        let Some(identity) = identity(file).filter(|identity| self.files.contains_key(identity)) else { return false };
+    /// Whether a region that QEMU announces, `length` bytes from `offset` of a file, is what we have given it to map;
+    /// such memory is the renderer's and no guest memory.
+    pub fn is_ours(&mut self, file: impl AsFd, offset: u64, length: u64) -> bool {
+        let given = |identity: &Identity| self.files.get(identity).copied();
+        let Some((identity, given)) = identity(file).and_then(|identity| Some((identity, given(&identity)?))) else {
+            return false;
+        };
+        if offset.checked_add(length).is_none_or(|end| end > given) {
+            return false;
+        }
         for mapping in self.mappings.values_mut().filter(|mapping| mapping.file == Some(identity)) {
             mapping.in_table = true;
         }
@@ -254,12 +271,11 @@ impl Shmem {
     /// QEMU said yes or no to this.
     fn answered(&mut self, ask: Ask, yes: bool, now: Instant) {
         match ask {
-            Ask::Map { resource, range, file } => {
-                let sent = |mapping: &&mut Mapping| mapping.range == range && mapping.state == MapState::Sent;
+            Ask::Map { token, resource, range, file } => {
+                let sent = |mapping: &&mut Mapping| mapping.token == token && mapping.state == MapState::Sent;
                 match self.mappings.get_mut(&resource).filter(sent) {
                     Some(mapping) if yes => mapping.state = MapState::Acknowledged(now),
-                    Some(mapping) => {
-                        let token = mapping.token;
+                    Some(_) => {
                         tracing::warn!(target: "guest", bytes = range.length, "QEMU could not map memory into the guest");
                         self.drop_mapping(resource);
                         self.release(identity(file));
@@ -277,12 +293,8 @@ impl Shmem {
     }
 
     fn release(&mut self, file: Option<Identity>) {
-        let Some(file) = file else { return };
-        if let Some(count) = self.files.get_mut(&file) {
-            *count = count.saturating_sub(1);
-            if *count == 0 {
-                self.files.remove(&file);
-            }
+        if let Some(file) = file {
+            self.files.remove(&file);
         }
     }
 }

@@ -319,6 +319,10 @@ impl ThreeD {
             RendererEvent::Answered { ticket, answer } => {
                 let Some((token, purpose)) = self.answers.waiting.remove(&ticket) else { return };
                 let answer = match (answer, purpose) {
+                    (Answer::Mapped { file, .. }, _) if self.is_lent(&file, resources) => {
+                        tracing::debug!(target: "guest", "the renderer gave out memory that is not its own");
+                        Answer::Refused(libc::EINVAL)
+                    }
                     (Answer::Mapped { file, size, cache }, Purpose::Map(resource)) => {
                         self.answers.events.push(ThreeDEvent::Mapped { token, resource, file, size, cache });
                         return;

@@ -60,10 +60,15 @@ impl Rig {
 
     /// The renderer gives memory of this size.
     fn gives(&mut self, size: u64) {
-        let asked = self.bench.asked();
-        assert!(asked.last().unwrap().starts_with("Map("), "{asked:?}");
         let file = memfd_create("host", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
         rustix::fs::ftruncate(&file, size).unwrap();
+        self.gives_file(&file, size);
+    }
+
+    /// The renderer gives this file for the blob that is asked for.
+    fn gives_file(&mut self, file: impl AsFd, size: u64) {
+        let asked = self.bench.asked();
+        assert!(asked.last().unwrap().starts_with("Map("), "{asked:?}");
         let mut packet = Vec::new();
         assert!(wire::append(&mut packet, &Event::Mapped { size, cache: 1 }));
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
@@ -120,7 +125,7 @@ impl Rig {
         assert_eq!((request, at, length), (MAP, offset, SIZE.into()));
         let file = file.expect("the memory comes along");
         // QEMU's memory table has it before or after QEMU says yes.
-        assert!(self.bench.device.shmem.is_ours(&file));
+        assert!(self.bench.device.shmem.is_ours(&file, 0, SIZE.into()));
         assert_eq!(self.qemu_says(MAP, 0), [(token, Answered::MapInfo(1))]);
         file
     }
@@ -140,9 +145,9 @@ fn a_blob_is_mapped_once_the_renderer_and_qemu_have_said_so() {
     let (OK, Outcome::Forwarded(token, _)) = rig.unmap(5) else { panic!("it is mapped") };
     let (request, at, length, none) = rig.qemu_is_asked();
     assert_eq!((request, at, length, none.is_none()), (UNMAP, 0x10000, SIZE.into(), true));
-    assert!(rig.bench.device.shmem.is_ours(&file), "QEMU may still have it in its table");
+    assert!(rig.bench.device.shmem.is_ours(&file, 0, SIZE.into()), "QEMU may still have it in its table");
     assert_eq!(rig.qemu_says(UNMAP, 0), [(token, Answered::Status(Status::OkNoData))]);
-    assert!(!rig.bench.device.shmem.is_ours(&file));
+    assert!(!rig.bench.device.shmem.is_ours(&file, 0, SIZE.into()));
     assert_eq!(rig.unmap(5), (Status::ErrUnspec as u32, Outcome::Answer), "unmapped twice");
     rig.mapped(5, 0x10000);
 }
@@ -227,6 +232,95 @@ fn a_blob_that_goes_takes_its_mapping_along_whenever_it_goes() {
     rig.qemu_says(MAP, 0);
     assert_eq!(rig.qemu_is_asked().0, UNMAP, "what QEMU has mapped meanwhile");
     assert_eq!(rig.qemu_says(UNMAP, 0), []);
+}
+
+#[test]
+fn an_answer_of_qemu_s_is_one_to_what_it_was_asked_though_the_id_and_the_place_are_taken_again() {
+    for answer in [0, 1] {
+        let mut rig = rig();
+        rig.blob(5);
+        let former = rig.maps(5, 0);
+        rig.gives(SIZE.into());
+        assert_eq!(rig.qemu_is_asked().0, MAP);
+        rig.bench.forwarded(cmd::RESOURCE_UNREF, 0, 0, &[5, 0]);
+        assert_eq!(rig.turn(), [(former, Answered::Status(Status::ErrUnspec))]);
+        rig.bench.asked();
+        rig.bench.answer(&[Event::Done(0)]);
+        rig.blob(5);
+        let present = rig.maps(5, 0);
+        rig.gives(SIZE.into());
+        assert_eq!(rig.turn(), []);
+        assert_eq!(rig.qemu_says(MAP, answer), [], "that was about the former one");
+        assert_eq!(rig.bench.device.shmem.deadline(), None, "the present one is not asked for yet");
+        assert_eq!(rig.qemu_is_asked().0, UNMAP, "before anything else is mapped there");
+        assert_eq!(rig.qemu_says(UNMAP, answer), []);
+        let (request, _, _, file) = rig.qemu_is_asked();
+        assert!(request == MAP && rig.bench.device.shmem.is_ours(file.unwrap(), 0, SIZE.into()));
+        assert_eq!(rig.qemu_says(MAP, 0), [(present, Answered::MapInfo(1))]);
+        let (OK, Outcome::Forwarded(token, _)) = rig.unmap(5) else { panic!("it is mapped") };
+        assert_eq!(rig.qemu_is_asked().0, UNMAP);
+        assert_eq!(rig.qemu_says(UNMAP, 0), [(token, Answered::Status(Status::OkNoData))]);
+    }
+}
+
+#[test]
+fn what_goes_before_qemu_was_asked_is_not_asked_for() {
+    let mut rig = rig();
+    rig.blob(5);
+    rig.blob(6);
+    let first = rig.maps(5, 0);
+    rig.gives(SIZE.into());
+    let (_, _, _, file) = rig.qemu_is_asked();
+    assert!(rig.bench.device.shmem.is_ours(file.unwrap(), 0, SIZE.into()));
+    let second = rig.maps(6, 0x10000);
+    rig.gives(SIZE.into());
+    rig.turn();
+    rig.bench.forwarded(cmd::RESOURCE_UNREF, 0, 0, &[6, 0]);
+    assert_eq!(rig.turn(), [(second, Answered::Status(Status::ErrUnspec))]);
+    assert_eq!(rig.qemu_says(MAP, 0), [(first, Answered::MapInfo(1))]);
+    assert!(matches!(rig.unmap(5), (OK, Outcome::Forwarded(..))));
+    let (request, at, ..) = rig.qemu_is_asked();
+    assert_eq!((request, at), (UNMAP, 0), "nothing at the other's place");
+}
+
+#[test]
+fn memory_that_the_renderer_was_lent_is_never_a_blob_s() {
+    let mut rig = rig();
+    let ram = memfd_create("ram", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
+    rustix::fs::ftruncate(&ram, 0x1_0000).unwrap();
+    let at = vm_memory::GuestAddress(0x800_0000);
+    let file = vm_memory::FileOffset::new(std::fs::File::from(ram.try_clone().unwrap()), 0);
+    let region = vm_memory::GuestRegionMmap::from_range(at, 0x1_0000, Some(file)).unwrap();
+    rig.bench.memory.add(region, 1 << 50).unwrap();
+    // With the backing of its texture, the renderer learns of guest memory; with a cursor, of memory of ours.
+    rig.bench.texture(3);
+    assert_eq!(rig.bench.status(cmd::UPDATE_CURSOR, 0, &[0, 0, 0, 0, 3, 0, 0, 0]), OK);
+    assert_eq!(rig.bench.status(cmd::RESOURCE_CREATE_2D, 0, &[9, 2, 8, 8]), OK);
+    rig.bench.forwarded(cmd::CTX_ATTACH_RESOURCE, 0, 1, &[9, 0]);
+    let asked = rig.bench.asked().len();
+    rig.bench.answer(&vec![Event::Done(0); asked]);
+    let copy = |file: &std::fs::File| OwnedFd::from(file.try_clone().unwrap());
+    let cursor = copy(rig.bench.device.three_d.as_ref().unwrap().cursors[&0].memory.memfd());
+    let mirrored = copy(rig.bench.device.resources.mirrored_files().next().unwrap());
+    rig.blob(5);
+    for (what, lent) in [("guest memory", &ram), ("a cursor", &cursor), ("a mirror", &mirrored)] {
+        let token = rig.maps(5, 0);
+        rig.gives_file(lent, SIZE.into());
+        assert_eq!(rig.turn(), [(token, Answered::Status(Status::ErrInvalidParameter))], "{what}");
+        assert!(!rig.bench.device.shmem.is_ours(lent, 0, SIZE.into()), "{what} is what it was");
+    }
+    // What is mapped for one blob is not mapped for another.
+    let file = rig.mapped(5, 0);
+    rig.blob(6);
+    let token = rig.maps(6, 0x10000);
+    rig.gives_file(&file, SIZE.into());
+    assert_eq!(rig.turn(), [(token, Answered::Status(Status::ErrUnspec))]);
+    // And of a file only what was given is no memory of the guest's.
+    let shmem = &mut rig.bench.device.shmem;
+    assert!(shmem.is_ours(&file, 0x1000, 0x1000));
+    for (offset, length) in [(0, u64::from(SIZE) + 1), (u64::from(SIZE), 1), (u64::MAX, 2)] {
+        assert!(!shmem.is_ours(&file, offset, length), "{offset:#x} {length:#x}");
+    }
 }
 
 #[test]

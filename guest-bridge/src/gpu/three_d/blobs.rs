@@ -4,16 +4,19 @@
 //! QEMU's to map. What a blob is, and whether it is still there, is in the table of resources.
 
 use super::answers::Purpose;
+use super::pictures::ReadTarget;
 use super::{ThreeD, unsent};
 use crate::gpu::backing::Backing;
 use crate::gpu::class::Class;
 use crate::gpu::memory::Memory;
 use crate::gpu::outcome::{Done, OVER, Refused, Token};
 use crate::gpu::resources::{HostBlob, Resource, Resources};
+use crate::gpu::shmem::identity;
 use crate::gpu::wire::{CreateBlob, Header, MemEntries, Status};
 use crate::renderer::client::{Ticket, Unsent};
 use crate::renderer::limits::blob as kinds;
 use crate::renderer::wire::Request;
+use std::os::fd::AsFd;
 
 impl ThreeD {
     /// RESOURCE_CREATE_BLOB with host memory; its numbers are checked.
@@ -73,6 +76,16 @@ impl ThreeD {
     pub fn fetch_blob(&mut self, id: u32) -> Result<Token, Refused> {
         let ticket = self.client.send(&Request::Map(id), &[]).map_err(unsent)?;
         Ok(self.answers.expect(ticket, Purpose::Map(id)))
+    }
+
+    /// Whether a file that the renderer gives out as a blob's memory is one that it was lent: the guest's memory, or
+    /// memory of ours. Mapped into the guest it would be taken for the blob's ever after.
+    pub(super) fn is_lent(&self, file: impl AsFd, resources: &Resources) -> bool {
+        let Some(given) = identity(file) else { return true };
+        let targets = self.targets.values().map(ReadTarget::file);
+        let cursors = self.cursors.values().map(|cursor| cursor.memory.memfd());
+        let mut ours = targets.chain(cursors).chain(resources.mirrored_files());
+        self.lent.contains(&given) || ours.any(|file| identity(file) == Some(given))
     }
 
     /// A token for a command that somebody else than the renderer answers.

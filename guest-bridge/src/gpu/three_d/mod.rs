@@ -25,6 +25,7 @@ use super::memory::Memory;
 use super::outcome::{Done, LOST_RESOURCE, NO_RESOURCE, OVER, Outcome, RESOURCE_EXISTS, Refused, Token};
 use super::quota::{Bucket, Quota};
 use super::resources::{AtRenderer, Entry, Resource, Resources};
+use super::shmem::{Identity, identity};
 use super::texture::Texture;
 use super::wire::{Header, MemEntries, Response, Status};
 use crate::renderer::client::{Capset, Client, Unsent};
@@ -33,13 +34,15 @@ use crate::renderer::wire::{Create3d, Request, Transfer3d};
 use answers::{Answers, Purpose, Until};
 use exports::Exports;
 use pictures::ReadTarget;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::os::fd::BorrowedFd;
 use std::time::Instant;
 
 const NO_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::ContextId);
 const LOST_CONTEXT: Refused = (Status::ErrInvalidContextId, Class::Lost);
 const NO_CAPSET: Refused = (Status::ErrInvalidParameter, Class::Capset);
+/// Most files of guest memory that are remembered; a guest's memory has few, and seldom others.
+const MAX_LENT: usize = 4096;
 const BAD_NUMBERS: Refused = (Status::ErrInvalidParameter, Class::ResourceSize);
 
 #[derive(Debug)]
@@ -67,6 +70,8 @@ pub struct ThreeD {
     quota: Quota,
     /// The generation of guest memory that the renderer knows.
     memory: Option<u64>,
+    /// The files of all guest memory that it was ever given.
+    lent: HashSet<Identity>,
     contexts: HashMap<u32, Context>,
     /// What textures and blobs of host memory count for in the quota: how many, their bytes, their entries of guest
     /// memory.
@@ -92,6 +97,7 @@ impl ThreeD {
             client,
             quota: *quota,
             memory: None,
+            lent: HashSet::new(),
             contexts: HashMap::new(),
             count: 0,
             bytes: 0,
@@ -344,6 +350,10 @@ impl ThreeD {
         let (regions, files) = memory.shared();
         let ticket = self.client.send(&Request::Memory(regions), &files).map_err(unsent)?;
         self.answers.expect(ticket, Purpose::Silent);
+        if self.lent.len() > MAX_LENT {
+            self.lent.clear();
+        }
+        self.lent.extend(files.iter().filter_map(identity));
         self.memory = Some(memory.generation());
         Ok(())
     }
@@ -441,6 +451,7 @@ impl ThreeD {
 
     fn lose_everything(&mut self, resources: &mut Resources) {
         self.memory = None;
+        self.lent.clear();
         self.contexts.values_mut().for_each(|context| context.lost = true);
         resources.lose();
         // What is on the screen stays there: whoever shows it holds it.

@@ -45,6 +45,13 @@ pub struct ReadTarget {
     behind: Damage,
 }
 
+impl ReadTarget {
+    /// The memory's file.
+    pub(super) fn file(&self) -> &File {
+        self.memory.memfd()
+    }
+}
+
 /// The same for a scanout's cursor.
 #[derive(Debug)]
 pub struct CursorTarget {
