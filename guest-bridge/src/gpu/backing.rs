@@ -101,9 +101,7 @@ impl Backing {
 
     /// The files that hold `length` bytes from `offset` on, in order, if all of that is whole pages of files.
     pub fn parts<'m>(&mut self, memory: &'m Memory, offset: u64, length: u64) -> Option<Vec<udmabuf::Part<'m>>> {
-        if self.generation != memory.generation() {
-            self.resolve(memory).ok()?;
-        }
+        self.resolve_again(memory).ok()?;
         let end = offset.checked_add(length).filter(|&end| end <= self.length)?;
         let mut parts = Vec::new();
         for piece in self.pieces.iter().filter(|piece| piece.start < end && piece.start + piece.length > offset) {
@@ -117,6 +115,12 @@ impl Backing {
             parts.push(udmabuf::Part { file: file.file().as_fd(), offset, size });
         }
         Some(parts)
+    }
+
+    /// Resolves what was resolved in another memory, or in none.
+    fn resolve_again(&mut self, memory: &Memory) -> Result<(), Class> {
+        let missing = self.pieces.is_empty() && !self.spans.is_empty();
+        if self.generation != memory.generation() || missing { self.resolve(memory) } else { Ok(()) }
     }
 
     fn resolve(&mut self, memory: &Memory) -> Result<(), Class> {
@@ -144,9 +148,7 @@ impl Backing {
 
     /// Copies rows into `target`, once, and says how many bytes that were. `target` must have room for them.
     pub fn copy(&mut self, memory: &Memory, target: &MmapRegion, rows: Rows) -> Result<u64, Class> {
-        if self.generation != memory.generation() || (self.pieces.is_empty() && !self.spans.is_empty()) {
-            self.resolve(memory)?;
-        }
+        self.resolve_again(memory)?;
         let rows = rows.joined();
         let bytes = rows.bytes as u64;
         let Some(last) = u64::from(rows.count).checked_sub(1) else { return Ok(0) };
@@ -269,6 +271,9 @@ mod tests {
         memory.clear();
         assert_eq!(backing.copy(&memory, &target(), rows), Err(Class::BackingAddress));
         assert_eq!(backing.copy(&memory, &target(), rows), Err(Class::BackingAddress), "and stays so");
+        for _ in 0..2 {
+            assert!(backing.parts(&memory, 0, 16).is_none(), "no pages are not its pages");
+        }
     }
 
     proptest! {

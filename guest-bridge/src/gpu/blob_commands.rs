@@ -62,6 +62,7 @@ impl Device {
             Resource::Classic(_) | Resource::GuestBlob(_) => return Err(refused(Class::BlobKind)),
             Resource::Texture(_) => return Err(NO_RESOURCE),
         };
+        self.has_space(header)?;
         let three_d = self.three_d.as_mut().ok_or(NO_RESOURCE)?;
         let range = self.shmem.place(id, offset, size)?;
         match three_d.fetch_blob(id) {

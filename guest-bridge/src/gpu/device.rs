@@ -16,10 +16,10 @@ use super::class::{Class, Errors};
 use super::edid::{clamp, edid};
 use super::host_image::HostImage;
 use super::memory::Memory;
-use super::outcome::{Done, LOST_RESOURCE, NO_SCANOUT, Outcome, Refused};
+use super::outcome::{Done, NO_SCANOUT, Outcome, Refused};
 use super::pacing::{Lane, Waits};
 use super::quota::{Quota, Usage};
-use super::resources::{AtRenderer, Resources};
+use super::resources::Resources;
 use super::scanout::{Scanout, scanout_status};
 use super::shmem::{Shmem, WINDOW};
 use super::three_d::ThreeD;
@@ -69,6 +69,8 @@ pub struct Device {
     pub(super) counters_changed: bool,
     /// A frame has gone to the screen.
     pub(super) pictured: bool,
+    /// Bytes that there are for the response to the present command.
+    room: u64,
 }
 
 impl Device {
@@ -100,6 +102,7 @@ impl Device {
             layout_changed: true,
             counters_changed: false,
             pictured: false,
+            room: 0,
         }
     }
 
@@ -244,9 +247,23 @@ impl Device {
         self.layout_changed || self.counters_changed
     }
 
-    /// Executes one request that came on `queue`, and writes its response. Never fails: what is wrong is answered.
+    /// The same where there is room for every response.
+    #[cfg(any(test, feature = "test-doors"))]
     pub fn execute(&mut self, memory: &Memory, queue: QueueKind, request: &[u8], response: &mut Response) -> Outcome {
-        self.counters_changed = true;
+        self.execute_within(u64::MAX, memory, queue, request, response)
+    }
+
+    /// Executes one request that came on `queue`, and writes its response, for which there are `room` bytes. Never
+    /// fails: what is wrong is answered.
+    pub fn execute_within(
+        &mut self,
+        room: u64,
+        memory: &Memory,
+        queue: QueueKind,
+        request: &[u8],
+        response: &mut Response,
+    ) -> Outcome {
+        (self.counters_changed, self.room) = (true, room);
         let header = Header::parse(request).unwrap_or_default();
         response.status(&header, Status::OkNoData);
         let done = match decode(request, queue, self.features) {
@@ -271,10 +288,17 @@ impl Device {
         })
     }
 
+    /// A command that changes something has room for the response that says so: without, it must not take effect.
+    pub(super) fn has_space(&self, header: &Header) -> Result<(), Refused> {
+        let fits = self.room >= Response::length(header.kind);
+        if fits { Ok(()) } else { Err((Status::ErrInvalidParameter, Class::ResponseSpace)) }
+    }
+
     fn command(&mut self, memory: &Memory, header: &Header, command: Command<'_>, response: &mut Response) -> Done {
         tracing::trace!(target: "guest", ?command);
         match command {
             Command::GetDisplayInfo => {
+                self.has_space(header)?;
                 // What the driver was to look at it has seen.
                 self.events &= !EVENT_DISPLAY;
                 response.display_info(header, self.places());
@@ -297,10 +321,9 @@ impl Device {
             Command::ResourceAttachBacking { resource, entries } => self.attach(memory, header, resource, &entries),
             Command::ResourceDetachBacking { resource } => self.detach(header, resource),
             Command::ResourceAssignUuid { resource } => {
+                self.resources.entry(resource)?.living()?;
+                self.has_space(header)?;
                 let entry = self.resources.entry_mut(resource)?;
-                if entry.at_renderer == AtRenderer::Lost {
-                    return Err(LOST_RESOURCE);
-                }
                 response.uuid(header, entry.uuid.get_or_insert_with(random_uuid));
                 Ok(Outcome::Answer)
             }

@@ -107,6 +107,26 @@ fn pixels_travel_from_guest_memory_to_the_screen_s_buffer_in_every_format() {
 }
 
 #[test]
+fn a_command_whose_response_has_no_room_does_not_take_effect() {
+    let mut bench = bench();
+    bench.device.transport = Transport::Generic;
+    let mode = PreferredMode { width: 1024, height: 768, refresh_mhz: 60_000, width_mm: 0, height_mm: 0 };
+    bench.device.message(ToDevice::Mode { id: ScanoutId::new(0).unwrap(), mode });
+    assert_eq!(bench.device.events(), EVENT_DISPLAY);
+    bench.image(5, 2, 8, 8);
+    for (kind, words) in [(cmd::GET_DISPLAY_INFO, &[][..]), (cmd::RESOURCE_ASSIGN_UUID, &[5, 0])] {
+        let bytes: Vec<u8> = [kind, 0, 0, 0, 0, 0].iter().chain(words).flat_map(|word| word.to_le_bytes()).collect();
+        let room = Response::length(kind) - 1;
+        let Bench { device, memory, response, .. } = &mut bench;
+        assert_eq!(device.execute_within(room, memory, QueueKind::Control, &bytes, response), Outcome::Answer);
+        assert_eq!(response.bytes()[..4], (Status::ErrInvalidParameter as u32).to_le_bytes());
+    }
+    assert_eq!(bench.device.events(), EVENT_DISPLAY, "the driver has not seen where its displays are");
+    assert_eq!(bench.device.resources.entry(5).unwrap().uuid, None);
+    assert_eq!(bench.class(Class::ResponseSpace), 2);
+}
+
+#[test]
 fn a_transfer_of_a_box_copies_that_box_and_no_more() {
     let mut bench = bench();
     let bytes = pattern(64 * 64 * 4);

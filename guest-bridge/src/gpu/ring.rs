@@ -187,6 +187,16 @@ impl Ring {
         self.queue.enable_notification(memory.map()).unwrap_or(false)
     }
 
+    /// The newest element of the used ring, as guest memory has it: 0 in memory that a driver has just cleared. `None`
+    /// outside guest memory.
+    pub fn newest_used(&self, memory: &Memory) -> Option<u64> {
+        let [_, _, used] = self.addresses?;
+        let read = |at: u64| used.0.checked_add(at).map(GuestAddress);
+        let index = u16::from_le(memory.map().read_obj(read(2)?).ok()?);
+        let newest = index.wrapping_sub(1).checked_rem(self.size)?;
+        memory.map().read_obj(read(4 + u64::from(newest) * 8)?).ok()
+    }
+
     /// Gives a chain back.
     pub fn push_used(&mut self, memory: &Memory, head: u16, length: u32) -> Result<(), RingError> {
         self.queue.add_used(memory.map(), head, length).map_err(|_| RingError::Used)?;

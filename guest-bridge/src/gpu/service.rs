@@ -58,12 +58,22 @@ struct Forwarded {
     then: Waits,
 }
 
-/// Where queue 0 stopped: what tells a paused machine that goes on from a driver that begins.
+/// Where queue 0 stopped: what tells a paused machine that goes on from a driver that begins. A driver begins at index 0
+/// and with rings that it has cleared; a machine may be paused at that index too, and its rings are as they were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     next_available: u16,
     addresses: [GuestAddress; 3],
     features: u64,
+    newest_used: Option<u64>,
+}
+
+impl Position {
+    /// Whether `self`, where a ring starts, is where it stopped, and not the beginning.
+    fn goes_on_from(&self, stopped: &Self) -> bool {
+        let written = self.next_available != 0 || self.newest_used.is_some_and(|newest| newest != 0);
+        self == stopped && written
+    }
 }
 
 /// The device and its queues.
@@ -313,12 +323,15 @@ impl Service {
         let indirect = self.features & super::wire::feature::INDIRECT_DESC != 0;
         self.chain.walk(&self.memory, ring.table(), head, indirect).map_err(|_| Class::DescriptorChain)?;
         let room = self.chain.room();
-        // Drivers give cursor commands no room for a response.
         if queue == QueueKind::Control && room < HEADER as u64 {
             return Err(Class::ResponseSpace);
         }
         let outcome = match self.chain.copy_request(&self.memory, &mut self.request) {
-            Ok(()) => self.device.execute(&self.memory, queue, &self.request, &mut self.response),
+            // Drivers give cursor commands no room; what needs more than there is must not take effect.
+            Ok(()) => {
+                let room = if queue == QueueKind::Control { room } else { u64::MAX };
+                self.device.execute_within(room, &self.memory, queue, &self.request, &mut self.response)
+            }
             Err(_) => {
                 self.device.count_error(Class::RequestAddress);
                 self.response.status(&Header::default(), Status::ErrUnspec);
@@ -379,16 +392,14 @@ impl Service {
         let Some(ring) = self.rings.get_mut(index) else { return false };
         let Some(addresses) = ring.addresses().filter(|_| ring.kick().is_some()) else { return true };
         if !ring.started() {
-            let position = Position { next_available: ring.next_available(), addresses, features };
+            let newest_used = ring.newest_used(&self.memory);
+            let position = Position { next_available: ring.next_available(), addresses, features, newest_used };
             if !ring.start(&self.memory) {
                 return false;
             }
-            if index == 0 {
-                // A machine that was paused goes on where it stopped; a new driver begins at 0.
-                let goes_on = self.stopped.take() == Some(position) && position.next_available != 0;
-                if !goes_on {
-                    self.device.reset();
-                }
+            let goes_on = |stopped: Position| position.goes_on_from(&stopped);
+            if index == 0 && !self.stopped.take().is_some_and(goes_on) {
+                self.device.reset();
             }
         }
         self.watch(index)
@@ -443,13 +454,15 @@ impl Service {
         }
         let Some(ring) = self.rings.get_mut(index) else { return 0 };
         let was_started = ring.started();
+        let newest_used = ring.newest_used(&self.memory);
         let next_available = ring.stop();
         if let (Some(pending), Some(blocked)) = (self.pending.get_mut(index), self.blocked.get_mut(index)) {
             (*pending, *blocked) = (false, false);
         }
         if index == 0 && was_started {
             let features = self.features;
-            self.stopped = ring.addresses().map(|addresses| Position { next_available, addresses, features });
+            let addresses = ring.addresses();
+            self.stopped = addresses.map(|addresses| Position { next_available, addresses, features, newest_used });
         }
         next_available
     }

@@ -146,6 +146,32 @@ fn queue_size_games_end_nothing_but_the_session() -> Result<()> {
 }
 
 #[test]
+fn a_machine_that_is_paused_at_index_0_goes_on_and_a_driver_that_begins_there_does_not() -> Result<()> {
+    for begins in [false, true] {
+        let (_device, mut session) = serving()?;
+        // A driver whose indices are about to be 0 again.
+        session.stop_queue(0)?;
+        session.control.restart(&session.memory)?;
+        session.control.forge_avail_index(&session.memory, 65_500)?;
+        session.resume_queue(0, 65_500)?;
+        session.create(1, B8G8R8X8, 64, 64, PIXELS)?;
+        (2..36).try_for_each(|_| session.assert_serves())?;
+        ensure!(session.stop_queue(0)? == 0, "it is paused somewhere else");
+        if begins {
+            // Its rings are clear.
+            session.memory.write(session.control.used, &vec![0; 4 + 8 * usize::from(session.control.size)])?;
+            session.start_queue(0)?;
+        } else {
+            session.resume_queue(0, 0)?;
+        }
+        let answer = session.ask(transfer(1, full(64, 64), 0))?;
+        let expected = if begins { ERR_INVALID_RESOURCE_ID } else { OK_NODATA };
+        ensure!(answer == expected, "begins: {begins}: {answer:#x}");
+    }
+    Ok(())
+}
+
+#[test]
 fn a_ring_reset_in_mid_fence_leaves_no_answer_behind() -> Result<()> {
     let mut device = DeviceProcess::ours_without_screen(&program("phyllome-guest")?)?;
     let mut session = Session::start(&mut device, Options::default())?;

@@ -1,7 +1,7 @@
 //! Responses: values → bytes, in a buffer that is made once and used again. Pure; never allocates, never shows old
 //! bytes.
 
-use super::{FLAG_FENCE, FLAG_INFO_RING_IDX, HEADER, Header, Status};
+use super::{FLAG_FENCE, FLAG_INFO_RING_IDX, HEADER, Header, Status, cmd};
 use crate::frames::Rect;
 use crate::renderer::limits::MAX_CAPSET;
 use phyllome_protocol::ids::MAX_SCANOUTS;
@@ -10,6 +10,8 @@ use phyllome_protocol::ids::MAX_SCANOUTS;
 pub const MAX_RESPONSE: usize = HEADER + MAX_CAPSET;
 /// Bytes that `virtio_gpu_resp_edid` has for an EDID.
 const EDID_BYTES: usize = 1024;
+/// Bytes of one scanout in `virtio_gpu_resp_display_info`.
+const DISPLAY_INFO: usize = 24;
 
 /// A response under construction. At first an empty one.
 pub struct Response {
@@ -24,6 +26,18 @@ impl Default for Response {
 }
 
 impl Response {
+    /// How many bytes the response has to a command of this kind that changes something, if all is well. (Those that
+    /// only ask are answered again when there is room.)
+    pub fn length(kind: u32) -> u64 {
+        let data = match kind {
+            cmd::GET_DISPLAY_INFO => MAX_SCANOUTS as usize * DISPLAY_INFO,
+            cmd::RESOURCE_ASSIGN_UUID => 16,
+            cmd::RESOURCE_MAP_BLOB => 8,
+            _ => 0,
+        };
+        (HEADER + data) as u64
+    }
+
     /// The response so far.
     pub fn bytes(&self) -> &[u8] {
         self.bytes.get(..self.length).unwrap_or_default()
@@ -139,5 +153,20 @@ mod tests {
         assert_eq!(response.bytes()[32 + 127..32 + 130], [1, 0, 0], "nothing of an earlier response is left");
         response.uuid(&FENCED, &[9; 16]);
         assert_eq!(response.bytes().len(), 40);
+    }
+
+    #[test]
+    fn every_response_has_the_length_that_is_said_before() {
+        let response = &mut Response::default();
+        let said = |kind, response: &Response| (Response::length(kind), response.bytes().len() as u64);
+        let same = |(said, length): (u64, u64)| assert_eq!(said, length);
+        response.display_info(&FENCED, std::iter::empty());
+        same(said(cmd::GET_DISPLAY_INFO, response));
+        response.uuid(&FENCED, &[9; 16]);
+        same(said(cmd::RESOURCE_ASSIGN_UUID, response));
+        response.map_info(&FENCED, 1);
+        same(said(cmd::RESOURCE_MAP_BLOB, response));
+        response.status(&FENCED, Status::OkNoData);
+        same(said(cmd::RESOURCE_UNREF, response));
     }
 }
