@@ -2,6 +2,7 @@
 //!
 //! Bounded: a fixed number of classes, and a log line only for the first and at powers of ten.
 
+use crate::seldom::seldom;
 use std::collections::BTreeMap;
 
 /// A class of bad input.
@@ -156,7 +157,7 @@ impl Errors {
         *count = count.saturating_add(1);
         self.changed = true;
         let count = *count;
-        if count.checked_ilog10().is_some_and(|digits| 10u64.checked_pow(digits) == Some(count)) {
+        if seldom(count) {
             let (name, meaning) = class.words();
             tracing::warn!(target: "guest", class = name, count, "the guest's GPU driver sent {meaning}");
         }

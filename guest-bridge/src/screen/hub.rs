@@ -269,6 +269,7 @@ impl Hub {
                 self.report().scanouts.entry(id).or_default().presented += 1;
                 self.replies.presented(id, serial);
             }
+            LinkEvent::Unshown { id, serial } => self.replies.presented(id, serial),
             LinkEvent::Displayed(id) => self.report().scanouts.entry(id).or_default().displayed += 1,
             LinkEvent::Close => self.outbox.push(FromScreen::CloseRequested),
             LinkEvent::Machine(event) => self.outbox.push(event),

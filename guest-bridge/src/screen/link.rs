@@ -34,6 +34,11 @@ pub(super) enum LinkEvent {
         id: ScanoutId,
         serial: u64,
     },
+    /// This flush will not be shown.
+    Unshown {
+        id: ScanoutId,
+        serial: u64,
+    },
     Displayed(ScanoutId),
     Close,
     Machine(FromScreen),
@@ -281,7 +286,10 @@ impl Link {
         // Nothing that is done under this lock panics on its own; if it did, the figures would still be figures.
         let mut report = report.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for (id, surface) in surfaces.iter_mut() {
-            surface.show(model.get_mut(*id), globals, buffers, &qh, report.scanouts.entry(*id).or_default());
+            let report = report.scanouts.entry(*id).or_default();
+            if let Some(serial) = surface.show(model.get_mut(*id), globals, buffers, &qh, report) {
+                events.push_back(LinkEvent::Unshown { id: *id, serial });
+            }
             if let Some(mode) = surface.wanted(globals)
                 && modes.insert(*id, mode) != Some(mode)
             {

@@ -12,6 +12,7 @@ use super::model::Scanout;
 use super::view::{View, Viewport, upside_down};
 use crate::damage::Damage;
 use crate::frames::{Picture, PreferredMode, Rect, SharedBuffer};
+use crate::seldom::seldom;
 use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +25,9 @@ use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
 /// A window lives this long at least, so that a guest that switches a scanout on and off does not make its compositor
 /// busy.
 const SHORTEST_LIFE: Duration = Duration::from_millis(250);
+
+/// After a picture could not be converted, none is tried for so long, however many the guest flushes.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// User data of a scanout's frame callback: which, and of which commit.
 pub(super) struct FrameOf(pub ScanoutId, pub u64);
@@ -70,7 +74,11 @@ pub(super) struct Surface {
     /// What is attached is shown with its last row first.
     bottom_up: bool,
     output: Option<u32>,
+    /// The device has something else to show instead.
     broken: bool,
+    /// When a picture could not be converted last, and how often that was so.
+    failed: Option<Instant>,
+    failures: u64,
     created: Instant,
 }
 
@@ -118,6 +126,8 @@ impl Surface {
             bottom_up: false,
             output: None,
             broken: false,
+            failed: None,
+            failures: 0,
             created: Instant::now(),
         })
     }
@@ -162,7 +172,7 @@ impl Surface {
     pub fn replace_picture(&mut self) {
         self.damage.add_all();
         self.dirty = true;
-        self.broken = false;
+        (self.broken, self.failed) = (false, None);
     }
 
     /// A position on the surface in pixels of the picture, and the picture's size.
@@ -210,7 +220,8 @@ impl Surface {
             .then_some(self.created + SHORTEST_LIFE)
     }
 
-    /// Brings the window to what the scanout shows, as far as the compositor allows at present.
+    /// Brings the window to what the scanout shows, as far as the compositor allows at present. Returns the serial of a
+    /// flush that will not be shown: nobody is to wait for it.
     pub fn show(
         &mut self,
         scanout: Option<&mut Scanout>,
@@ -218,24 +229,29 @@ impl Surface {
         buffers: &mut Buffers,
         qh: &QueueHandle<LinkState>,
         report: &mut ScanoutReport,
-    ) {
+    ) -> Option<u64> {
         let reconfigured = self.take_configure() | self.take_scale(globals);
-        if self.configured.is_none() {
-            return;
-        }
+        self.configured?;
+        let mut unshown = None;
         if self.dirty && self.flight.is_none() && !self.broken {
+            let waits = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
             let committed = match scanout {
-                Some(scanout) if scanout.lit => self.show_picture(scanout, globals, buffers, qh, report),
+                Some(scanout) if scanout.lit => {
+                    let committed = !waits && self.show_picture(scanout, globals, buffers, qh, report);
+                    unshown = if self.failed.is_some() { scanout.owed.take() } else { None };
+                    committed
+                }
                 Some(scanout) if scanout.picture.is_some() => false,
-                _ => self.show_black(globals, qh),
+                _ => !waits && self.show_black(globals, qh),
             };
             if committed {
-                return;
+                return None;
             }
         }
         if reconfigured {
             self.apply_configure();
         }
+        unshown
     }
 
     fn take_configure(&mut self) -> bool {
@@ -362,10 +378,15 @@ impl Surface {
         }
     }
 
-    /// Until the next picture.
+    /// For a while: the next flush after that tries all of it again.
     fn give_up(&mut self, error: &std::io::Error) {
-        tracing::warn!(scanout = self.id.get(), %error, "a picture cannot be converted; it is not shown");
-        self.broken = true;
+        self.failures = self.failures.saturating_add(1);
+        if seldom(self.failures) {
+            let count = self.failures;
+            tracing::warn!(scanout = self.id.get(), count, %error, "a picture cannot be converted; it is not shown");
+        }
+        self.failed = Some(Instant::now());
+        self.damage.add_all();
     }
 
     /// A monitor that is switched off. A window that never had a picture stays unmapped.
@@ -423,7 +444,7 @@ impl Surface {
         }
         self.wl.commit();
         self.flight = Some(Flight { commit: self.commits, serial });
-        self.dirty = false;
+        (self.dirty, self.failed) = (false, None);
         self.retired = None;
     }
 

@@ -2,11 +2,12 @@
 
 use super::Stage;
 use super::compositor::{Compositor, Offer};
-use super::rig::{Rig, XR24, memory, rect, scanout, whole};
-use phyllome_guest_bridge::frames::ToScreen;
+use super::rig::{RX24, Rig, XR24, given, memory, rect, scanout, whole};
+use phyllome_guest_bridge::frames::{SharedBuffer, ToScreen};
 use phyllome_guest_bridge::screen::FromScreen;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use wayland_protocols::xdg::shell::server::xdg_toplevel::State::Fullscreen;
 
@@ -171,6 +172,28 @@ async fn every_flush_is_answered_or_waits_for_a_picture_that_can_be_shown() {
     let reset = stage.rig.flush(0, &[]).await;
     stage.rig.send(ToScreen::Reset).await;
     stage.until("a reset", |rig, _| rig.presented(reset)).await;
+}
+
+#[tokio::test]
+async fn a_picture_that_cannot_be_converted_holds_up_no_flush_and_no_other_picture() {
+    let mut stage = Stage::new(Offer::default()).await;
+    // Its order of bytes is not the compositor's, and only the graphics card knows how it lies.
+    let tiled = |fourcc| SharedBuffer {
+        fourcc,
+        replaceable: false,
+        ..Arc::into_inner(given(64, 64, &[(0, 256)], 0x0100_0000_0000_0001, false)).unwrap()
+    };
+    let picture = Arc::new(tiled(RX24));
+    stage.rig.set(0, Some(whole(&picture))).await;
+    for _ in 0..20 {
+        let serial = stage.rig.flush(0, &[rect(0, 0, 64, 64)]).await;
+        stage.until("an answer", |rig, _| rig.presented(serial)).await;
+    }
+    assert!(stage.compositor.shown().is_empty(), "nothing of it is seen");
+    assert_eq!(stage.rig.handle.report().lock().unwrap().scanouts[&scanout(0)].presented, 0, "and not said to be");
+    stage.rig.set(0, Some(whole(&memory(64, 64, XR24, BLUE, false)))).await;
+    stage.show(0, &[]).await;
+    assert_eq!(stage.compositor.last().buffer.as_ref().unwrap().pixel(0, 0)[..3], BLUE[..3]);
 }
 
 #[tokio::test]
