@@ -24,6 +24,7 @@ mod device;
 mod edid;
 mod formats;
 mod host_image;
+mod inbox;
 mod memory;
 mod outcome;
 mod pacing;

@@ -9,6 +9,7 @@
 //! socket, has two threads and a lock around every request, ends its worker for good at the first error, and leaves
 //! descriptors open.
 
+use super::inbox::Inbox;
 use super::reporting::Reporting;
 use super::service::{CHANNEL, KICK, Service};
 use super::{DeviceConfig, Transport};
@@ -24,7 +25,7 @@ use std::net::Shutdown;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant;
 use tokio::sync::watch;
@@ -49,35 +50,27 @@ pub enum DeviceEnd {
     Failed(String),
 }
 
-enum Message {
-    Screen(ToDevice),
-    MachineReset,
-}
-
 /// Takes [`ToDevice`] messages and wakes the device for them. Cheap to clone; messages to a device that has ended go
 /// nowhere.
 #[derive(Clone, Debug)]
 pub struct DeviceSender {
-    messages: mpsc::Sender<Message>,
+    inbox: Arc<Mutex<Inbox>>,
     wake: Arc<OwnedFd>,
 }
 
 impl DeviceSender {
-    /// Hands `message` to the device. Never blocks.
+    /// Hands `message` to the device. Never blocks, and nothing grows: of messages that the device has not taken yet the
+    /// newest of each kind counts.
     pub fn send(&self, message: ToDevice) {
-        self.hand_over(Message::Screen(message));
+        lock(&self.inbox).put(message);
+        wake(&self.wake);
     }
 
     /// The machine was reset (QMP event `RESET`): if no driver has the device now, its resources are freed and the
     /// screens go dark at once instead of at the next driver's start.
     pub fn machine_reset(&self) {
-        self.hand_over(Message::MachineReset);
-    }
-
-    fn hand_over(&self, message: Message) {
-        if self.messages.send(message).is_ok() {
-            wake(&self.wake);
-        }
+        lock(&self.inbox).put_reset();
+        wake(&self.wake);
     }
 }
 
@@ -179,7 +172,7 @@ pub fn spawn(
     let report = Reporting::begin(report);
     let service = Service::new(&config, renderer, epoll.clone(), to_screen.clone(), report.clone())?;
 
-    let (messages, inbox) = mpsc::channel();
+    let inbox = Arc::<Mutex<Inbox>>::default();
     let wake = Arc::new(eventfd);
     let stopping = Arc::new(AtomicBool::new(false));
     let (end_sender, ended) = watch::channel(None);
@@ -187,7 +180,7 @@ pub fn spawn(
         epoll,
         wake: wake.clone(),
         timer,
-        inbox,
+        inbox: inbox.clone(),
         stopping: stopping.clone(),
         service: Arc::new(Mutex::new(service)),
         socket: socket.try_clone()?,
@@ -203,7 +196,7 @@ pub fn spawn(
         let _ = to_screen.try_send(ToScreen::Reset);
         end_sender.send_replace(Some(end));
     })?;
-    Ok(DeviceHandle { sender: DeviceSender { messages, wake }, socket, stopping, ended, thread: Some(thread) })
+    Ok(DeviceHandle { sender: DeviceSender { inbox, wake }, socket, stopping, ended, thread: Some(thread) })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -269,7 +262,7 @@ struct Loop {
     epoll: Arc<OwnedFd>,
     wake: Arc<OwnedFd>,
     timer: Timer,
-    inbox: mpsc::Receiver<Message>,
+    inbox: Arc<Mutex<Inbox>>,
     stopping: Arc<AtomicBool>,
     service: Arc<Mutex<Service>>,
     /// QEMU's end, to look at messages before they are taken.
@@ -351,13 +344,12 @@ impl Loop {
 
     fn messages(&self) {
         let _ = rustix::io::read(&*self.wake, &mut [0u8; 8]);
+        let (machine_reset, said) = lock(&self.inbox).take();
         let mut service = lock(&self.service);
-        while let Ok(message) = self.inbox.try_recv() {
-            match message {
-                Message::Screen(message) => service.message(message),
-                Message::MachineReset => service.machine_reset(),
-            }
+        if machine_reset {
+            service.machine_reset();
         }
+        said.into_iter().for_each(|message| service.message(message));
     }
 
     fn request(&self, requests: &mut BackendReqHandler<Mutex<Service>>) -> Result<(), DeviceEnd> {
