@@ -24,6 +24,7 @@ pub mod image;
 pub mod input;
 pub mod keys;
 pub mod lifecycle;
+pub mod log_rate;
 pub mod logs;
 pub mod monitors;
 pub mod peers;

@@ -7,6 +7,7 @@
 
 use super::command_line::CommandLine;
 use super::lifecycle::Exit;
+use super::log_rate::LogRate;
 use super::logs::BoundedLog;
 use super::words::LastWords;
 use crate::child;
@@ -17,6 +18,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::process::{Child, Command};
 
@@ -153,7 +155,7 @@ fn exit(status: ExitStatus) -> Exit {
     status.code().map_or_else(|| Exit::Signal(status.signal().unwrap_or_default()), Exit::Code)
 }
 
-/// Reads `from` to its end into a bounded log, and into `words` if there are any to keep.
+/// Reads `from` to its end into a bounded log, at a bounded rate, and into `words` if there are any to keep.
 pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option<LastWords>) {
     let mut log = match BoundedLog::open(log) {
         Ok(log) => Some(log),
@@ -162,6 +164,7 @@ pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option
             None
         }
     };
+    let mut rate = LogRate::default();
     let mut buffer = vec![0u8; 4096];
     // Whatever ends the reading, there is nothing more to read then.
     while let Ok(count @ 1..) = from.read(&mut buffer).await {
@@ -169,12 +172,19 @@ pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option
         if let Some(words) = &words {
             words.push(bytes);
         }
-        if let Some(file) = &mut log
-            && let Err(error) = file.write_all(bytes)
-        {
-            tracing::warn!(%error, "a log is given up");
-            log = None;
-        }
+        let (left_out, bytes) = rate.take(bytes, Instant::now());
+        write_log(&mut log, left_out.as_deref().unwrap_or_default().as_bytes());
+        write_log(&mut log, bytes);
+    }
+    write_log(&mut log, rate.said().unwrap_or_default().as_bytes());
+}
+
+fn write_log(log: &mut Option<BoundedLog>, bytes: &[u8]) {
+    if let Some(file) = log
+        && let Err(error) = file.write_all(bytes)
+    {
+        tracing::warn!(%error, "a log is given up");
+        *log = None;
     }
 }
 

@@ -177,6 +177,7 @@ pub const APART: &[(&str, &str)] = &[
     ("guest-bridge/src/machine/display.rs", "goes to the log"),
     ("guest-bridge/src/machine/image.rs", "is what an image is called in a sentence of disks.rs"),
     ("guest-bridge/src/machine/input.rs", "goes to the log"),
+    ("guest-bridge/src/machine/log_rate.rs", "goes to the guest's log"),
     ("guest-bridge/src/renderer/output.rs", "goes to the guest's log"),
     ("guest-bridge/src/renderer/server/virgl/export.rs", "goes to the guest's log"),
     ("guest-bridge/src/screen", "goes to the log, and to phyllome status in one word"),
