@@ -194,7 +194,7 @@ impl Device {
 
     /// Whether more of the guest's commands can be taken now.
     pub fn has_room(&self) -> bool {
-        self.three_d.as_ref().is_none_or(|three_d| three_d.has_room())
+        self.three_d.as_ref().is_none_or(|three_d| three_d.has_room()) && self.shmem.has_room()
     }
 
     /// Names what draws for the guest.

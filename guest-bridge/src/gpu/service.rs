@@ -91,7 +91,7 @@ pub struct Service {
     stopped: Option<Position>,
     held: HeldFences<Fence>,
     forwarded: HashMap<Token, Forwarded>,
-    /// The queue waits for the renderer to have room.
+    /// The queue waits for the renderer, or QEMU's mapping, to have room.
     blocked: [bool; QUEUES],
     /// QEMU's socket for what the device asks of it.
     channel: Option<Channel>,
@@ -187,7 +187,7 @@ impl Service {
         while more && left > 0 && start.elapsed() < TURN {
             left -= 1;
             if !self.device.has_room() {
-                // The renderer's next answer goes on with it.
+                // The next answer of the renderer, or of QEMU, goes on with it.
                 if let Some(blocked) = self.blocked.get_mut(index) {
                     *blocked = true;
                 }
@@ -251,14 +251,18 @@ impl Service {
     /// Takes what the renderer says and gives back what is done with it.
     fn renderer_turn(&mut self, now: Instant) {
         let done = self.device.renderer_turn(now);
-        if done.is_empty() && !self.blocked.contains(&true) {
+        if done.is_empty() {
             return;
         }
         for (token, status) in done {
             self.finish(token, Answered::Status(status), now);
         }
         self.notify(0);
-        if self.device.has_room() {
+    }
+
+    /// The queues that waited for room go on where there is some.
+    fn unblock(&mut self) {
+        if self.blocked.contains(&true) && self.device.has_room() {
             for (pending, blocked) in self.pending.iter_mut().zip(&mut self.blocked) {
                 *pending |= std::mem::take(blocked);
             }
@@ -362,6 +366,7 @@ impl Service {
         self.unsaid = self.device.publish(&self.to_screen);
         self.renderer_turn(now);
         self.qemu_turn(now);
+        self.unblock();
         // What the renderer has just fetched can be shown. What it is asked for in turn is not to wait for another
         // round.
         self.unsaid |= self.device.publish(&self.to_screen);

@@ -9,6 +9,7 @@ use super::class::Class;
 use super::outcome::Token;
 use super::window::{Range, Window};
 use super::wire::Status;
+use crate::seldom::seldom;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io::{self, IoSlice};
@@ -22,8 +23,8 @@ pub const SHARED_MEMORY_ID: u8 = 1;
 pub const WINDOW: u64 = 4 << 30;
 /// How long after QEMU's answer a mapping is taken for done even if QEMU has not said so in its memory table.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Requests that wait to be sent: far more than a guest can have under way.
-const MAX_QUEUED: usize = 8192;
+/// Mappings that are under way at one time: each may hold a file until QEMU has answered all before it.
+const MAX_UNDER_WAY: usize = 64;
 
 // vhost-user's numbers (QEMU's docs/interop/vhost-user): messages to the frontend, version 1, "answer, please", "this
 // answers".
@@ -97,6 +98,10 @@ pub struct Shmem {
     /// Commands that wait for QEMU.
     at_qemu: HashSet<Token>,
     answers: Vec<(Token, Answered)>,
+    /// Mappings that are not done yet.
+    under_way: usize,
+    /// Mappings that QEMU refused.
+    refused: u64,
 }
 
 const NO: Answered = Answered::Status(Status::ErrUnspec);
@@ -111,6 +116,8 @@ impl Shmem {
             files: HashMap::new(),
             at_qemu: HashSet::new(),
             answers: Vec::new(),
+            under_way: 0,
+            refused: 0,
         }
     }
 
@@ -119,9 +126,14 @@ impl Shmem {
         self.window.size()
     }
 
+    /// Whether another mapping can be begun: a driver may ask for many at once, and its commands then wait.
+    pub fn has_room(&self) -> bool {
+        self.under_way < MAX_UNDER_WAY
+    }
+
     /// RESOURCE_MAP_BLOB: takes the place, if it is free.
     pub fn place(&mut self, resource: u32, offset: u64, size: u64) -> Result<Range, (Status, Class)> {
-        if self.mappings.contains_key(&resource) || self.queue.len() >= MAX_QUEUED {
+        if self.mappings.contains_key(&resource) {
             return Err((Status::ErrUnspec, Class::Window));
         }
         self.window.take(offset, size).ok_or((Status::ErrInvalidParameter, Class::Window))
@@ -136,6 +148,7 @@ impl Shmem {
     pub fn fetched(&mut self, resource: u32, range: Range, token: Token) {
         let mapping = Mapping { range, token, state: MapState::Fetched, cache: 0, file: None, in_table: false };
         self.mappings.insert(resource, mapping);
+        self.under_way += 1;
     }
 
     /// The renderer gave the file.
@@ -173,6 +186,9 @@ impl Shmem {
 
     fn drop_mapping(&mut self, resource: u32) -> Option<Mapping> {
         let mapping = self.mappings.remove(&resource)?;
+        if mapping.state != MapState::Mapped {
+            self.under_way = self.under_way.saturating_sub(1);
+        }
         self.window.give(mapping.range);
         Some(mapping)
     }
@@ -250,6 +266,7 @@ impl Shmem {
             let MapState::Acknowledged(since) = mapping.state else { continue };
             if mapping.in_table || now >= since + SETTLE {
                 mapping.state = MapState::Mapped;
+                self.under_way = self.under_way.saturating_sub(1);
                 self.answers.push((mapping.token, Answered::MapInfo(mapping.cache)));
             }
         }
@@ -276,7 +293,11 @@ impl Shmem {
                 match self.mappings.get_mut(&resource).filter(sent) {
                     Some(mapping) if yes => mapping.state = MapState::Acknowledged(now),
                     Some(_) => {
-                        tracing::warn!(target: "guest", bytes = range.length, "QEMU could not map memory into the guest");
+                        self.refused = self.refused.saturating_add(1);
+                        if seldom(self.refused) {
+                            let (bytes, count) = (range.length, self.refused);
+                            tracing::warn!(target: "guest", bytes, count, "QEMU could not map memory into the guest");
+                        }
                         self.drop_mapping(resource);
                         self.release(identity(file));
                         self.answers.push((token, Answered::Status(Status::ErrOutOfMemory)));

@@ -284,6 +284,42 @@ fn what_goes_before_qemu_was_asked_is_not_asked_for() {
 }
 
 #[test]
+fn so_many_mappings_are_under_way_and_the_guest_s_next_command_waits() {
+    let mut rig = rig();
+    for id in 1..=64 {
+        assert!(rig.bench.device.has_room(), "before {id}");
+        rig.blob(id);
+        rig.maps(id, u64::from(id) * 0x10000);
+        rig.gives(SIZE.into());
+        rig.turn();
+    }
+    assert!(!rig.bench.device.has_room());
+    // Whichever way one ends there is room for another: mapped, not given out, or with its blob.
+    let refuse = |rig: &mut Rig| {
+        rig.bench.asked();
+        assert_eq!(rig.bench.answer(&[Event::Done(22)]).len(), 1);
+        rig.bench.forwarded(cmd::RESOURCE_UNREF, 0, 0, &[70, 0]);
+        rig.bench.asked();
+        rig.bench.answer(&[Event::Done(0)]);
+    };
+    let unref = |rig: &mut Rig| {
+        rig.bench.forwarded(cmd::RESOURCE_UNREF, 0, 0, &[70, 0]);
+    };
+    let ends: [&dyn Fn(&mut Rig); 2] = [&refuse, &unref];
+    let (_, _, _, file) = rig.qemu_is_asked();
+    assert!(rig.bench.device.shmem.is_ours(file.unwrap(), 0, SIZE.into()));
+    assert_eq!(rig.qemu_says(MAP, 0).len(), 1);
+    assert!(rig.bench.device.has_room());
+    for end in ends {
+        rig.blob(70);
+        rig.maps(70, 0);
+        assert!(!rig.bench.device.has_room());
+        end(&mut rig);
+        assert!(rig.bench.device.has_room());
+    }
+}
+
+#[test]
 fn memory_that_the_renderer_was_lent_is_never_a_blob_s() {
     let mut rig = rig();
     let ram = memfd_create("ram", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
