@@ -4,14 +4,15 @@
 //! The guest is hostile, and so is all that QEMU passes on from it. QEMU cannot recover from the death of this process,
 //! so nothing that a guest does may panic here.
 //!
-//! Folders and files here import only those before them: `child`, `frames`, `damage`, `halt_poll`, `seldom`, then
-//! `cage`, `renderer`, `gpu`, `screen`, `machine`, and the programs in `bin` last.
+//! Folders and files here import only those before them: `child`, `frames`, `damage`, `halt_poll`, `seldom`, `spare`,
+//! then `cage`, `renderer`, `gpu`, `screen`, `machine`, and the programs in `bin` last.
 
 mod child;
 mod damage;
 pub mod frames;
 mod halt_poll;
 mod seldom;
+mod spare;
 
 pub mod cage;
 pub mod renderer;

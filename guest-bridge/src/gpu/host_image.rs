@@ -12,6 +12,7 @@ use super::memory::Memory;
 use super::udmabuf;
 use crate::frames::{Dmabuf, Rect, SharedBuffer};
 use crate::renderer::limits::MAX_SIDE;
+use crate::spare;
 use rustix::fs::{MemfdFlags, SealFlags};
 use std::fs::File;
 use std::io;
@@ -70,7 +71,7 @@ pub struct HostImage {
 impl HostImage {
     /// Zeroed memory of this layout.
     pub fn new(layout: Layout, format: Format) -> io::Result<Self> {
-        let memfd = make_memfd()?;
+        let memfd = spare::keep(make_memfd()?)?;
         rustix::fs::ftruncate(&memfd, layout.bytes)?;
         rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL)?;
         let memfd = Arc::new(File::from(memfd));
@@ -86,7 +87,7 @@ impl HostImage {
         }
         let shared = Arc::new(SharedBuffer {
             id: next_buffer_id(),
-            memfd: Some(self.memfd.try_clone()?.into()),
+            memfd: Some(spare::keep(self.memfd.try_clone()?.into())?),
             dmabuf: udmabuf
                 .and_then(|udmabuf| udmabuf::make(udmabuf, &self.memfd, self.layout.bytes))
                 .map(|file| Dmabuf::linear(file, 0, self.layout.pitch)),

@@ -8,9 +8,10 @@ use super::files::{self, picture_fits};
 use super::limits::{MAX_CAPSET, MAX_CAPSETS, MAX_DRIVER, MAX_LACK, MAX_LACKS, MAX_PLANES, MAX_UNABLE};
 use super::output::clean;
 use super::wire::{self, Event, Export, MapCache, Request};
+use crate::spare::is_spare;
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 
 /// Greatest errno.
 const MAX_ERRNO: i32 = 4095;
@@ -304,6 +305,9 @@ impl Session {
             let size = size.or_else(|| files::memfd_size(file).filter(|_| self.memfd_pictures));
             size
         };
+        if !planes.iter().all(|plane| is_spare(plane.as_raw_fd())) {
+            return Ok(Answer::Refused(libc::EMFILE));
+        }
         let sizes: Option<Vec<u64>> = planes.iter().map(size).collect();
         if sizes.is_some_and(|sizes| picture_fits(&export, &sizes)) {
             return Ok(Answer::Exported(export, planes));
@@ -317,6 +321,9 @@ fn mapped(size: u64, cache: MapCache, files: Vec<OwnedFd>) -> Result<Answer, End
     let Ok([file]) = <[OwnedFd; 1]>::try_from(files) else { return Err(Violation("a mapping's descriptors")) };
     if size == 0 || cache > 3 {
         return Err(Violation("a mapping's numbers"));
+    }
+    if !is_spare(file.as_raw_fd()) {
+        return Ok(Answer::Refused(libc::EMFILE));
     }
     let held = files::dmabuf_size(&file).or_else(|| files::memfd_size(&file));
     if held.is_some_and(|held| held >= size) {

@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use phyllome_test_support::soak;
 use phyllome_tests::frontend::session;
 use phyllome_tests::frontend::*;
+use phyllome_tests::programs::program;
 
 #[test]
 fn a_flood_of_flushes_is_answered_and_bounded() -> Result<()> {
@@ -81,6 +82,33 @@ fn counts_of_resources_are_bounded() -> Result<()> {
     }
     ensure!(last == ERR_OUT_OF_MEMORY, "no bound on resources: {last:#x}");
     session.assert_serves()
+}
+
+#[test]
+fn a_guest_that_hoards_resources_leaves_descriptors_for_others() -> Result<()> {
+    const LIMIT: usize = 300;
+    let folder = tempfile::Builder::new().prefix("phyllome-device").tempdir()?;
+    let mut command = std::process::Command::new("sh");
+    let script = format!("ulimit -n {LIMIT} && exec \"$0\" \"$@\"");
+    command.arg("-c").arg(script).arg(program("phyllome-guest")?);
+    command.args(["device", "--present-at-once", "--socket-path"]).arg(folder.path().join("gpu.sock"));
+    let mut device = DeviceProcess::of(command, folder)?;
+    let mut session = Session::start(&mut device, Options::default())?;
+    let refused =
+        (1..=512).map(|id| session.ask(create_2d(id, B8G8R8X8, 1, 1))).find(|answer| !matches!(answer, Ok(OK_NODATA)));
+    ensure!(matches!(refused, Some(Ok(ERR_OUT_OF_MEMORY))), "{refused:?}");
+    let used = device.descriptors()?;
+    ensure!(used <= LIMIT - 60, "{used} of {LIMIT} descriptors are taken");
+    // Shown ones have more of them, and are refused like any other.
+    for id in 1..=20 {
+        let shown = session.ask(set_scanout(0, id, full(1, 1)))?;
+        ensure!(matches!(shown, OK_NODATA | ERR_OUT_OF_MEMORY), "{shown:#x}");
+    }
+    ensure!(device.descriptors()? <= LIMIT - 60);
+    session.assert_serves()?;
+    // What one gives back another may have.
+    ensure!(session.ask(unref(1))? == OK_NODATA && session.ask(create_2d(600, B8G8R8X8, 1, 1))? == OK_NODATA);
+    Ok(())
 }
 
 /// `cargo xtask test soak floods` has ten thousand rounds.

@@ -5,6 +5,7 @@
 use super::{Client, Ticket, Unsent};
 use crate::renderer::limits::{MAX_BULK, MAX_INLINE, MAX_PACKET, MAX_REGIONS};
 use crate::renderer::wire::{Piece, Request};
+use crate::spare;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -31,7 +32,8 @@ impl Client {
         if files.len() != request.descriptors() || files.len() > MAX_REGIONS {
             return Err(Unsent::Unfit);
         }
-        let files: io::Result<Vec<OwnedFd>> = files.iter().map(|file| file.try_clone_to_owned()).collect();
+        let copy = |file: &BorrowedFd<'_>| spare::keep(file.try_clone_to_owned()?);
+        let files: io::Result<Vec<OwnedFd>> = files.iter().map(copy).collect();
         let files = files.map_err(|_| Unsent::Host)?;
         let ticket = Ticket(self.tickets);
         if matches!(request, Request::Part(_) | Request::Fence { .. } | Request::Follow { .. } | Request::DropTarget(_))
