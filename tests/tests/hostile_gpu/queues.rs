@@ -2,10 +2,12 @@
 
 use super::{PIXELS, device, serving};
 use anyhow::{Result, ensure};
+use phyllome_test_support::wait;
 use phyllome_tests::frontend::queue::{INDIRECT, NEXT, WRITE};
 use phyllome_tests::frontend::session::{self, F_EDID, F_EVENT_IDX, F_INDIRECT, F_VERSION_1, request_at, response_at};
 use phyllome_tests::frontend::*;
 use phyllome_tests::programs::program;
+use std::time::Duration;
 
 /// Posts a chain whose head is descriptor 0, kicks, and expects the device to use it or to skip it, and to go on.
 fn odd_chain(name: &str, chain: impl Fn(&mut Session) -> Result<()>) -> Result<()> {
@@ -141,6 +143,23 @@ fn queue_size_games_end_nothing_but_the_session() -> Result<()> {
         session.start_queue(0)?;
         session.assert_serves()?;
         ensure!(device.is_alive(), "{name}: the device died");
+    }
+    // Sizes that no ring has, and another one than it has while it runs.
+    let (mut device, mut session) = serving()?;
+    let games = [(false, 0), (false, 3), (false, 2048), (false, 65_536), (false, u32::MAX), (true, 128), (true, 0)];
+    for (refused, (runs, size)) in (1..).zip(games) {
+        if !runs {
+            session.stop_queue(0)?;
+        }
+        let body = [0u32.to_le_bytes(), u32::to_le_bytes(size)].concat();
+        session::send_raw(&session.raw, &[session::vhost_header(8, 1, 8), body].concat(), &[])?;
+        if !runs {
+            session.start_queue(0)?;
+        }
+        session.assert_serves()?;
+        wait::value(&format!("{size} is refused"), Duration::from_secs(30), || {
+            Ok((device.report()?["gpu"]["errors"]["frontend"] == refused).then_some(()))
+        })?;
     }
     Ok(())
 }
