@@ -10,6 +10,7 @@
 //! [`ToDevice::Attached`]`(true)` the device says again everything that is shown.
 
 use phyllome_protocol::ScanoutId;
+use phyllome_protocol::descriptor::describe;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -95,14 +96,26 @@ pub struct SharedBuffer {
 }
 
 impl SharedBuffer {
-    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where a dmabuf
-    /// cannot be mapped, or is not rows of pixels from the top.
+    /// Whether [`Self::reader`] can read the pixels: memory of ours, or a dmabuf that is rows of pixels from the top and
+    /// whose pages stay. What a graphics driver gives out may be gone when it is touched, or be read very slowly.
+    pub fn is_readable(&self) -> bool {
+        let rows = |dmabuf: &Dmabuf| match dmabuf.planes.as_slice() {
+            [plane] if dmabuf.modifier == Dmabuf::LINEAR && !dmabuf.bottom_up => {
+                describe(plane.file.as_fd()).is_steady()
+            }
+            _ => false,
+        };
+        self.memfd.is_some() || self.dmabuf.as_ref().is_some_and(rows)
+    }
+
+    /// A way to read the pixels, for whoever cannot give them to the compositor as they are. Fails where they are not
+    /// readable, or cannot be mapped.
     pub fn reader(&self) -> io::Result<PixelReader<'_>> {
         if let Some(memfd) = &self.memfd {
             return Ok(PixelReader::File(memfd.as_fd()));
         }
-        match self.dmabuf.as_ref().map(|dmabuf| (dmabuf.planes.as_slice(), dmabuf.modifier, dmabuf.bottom_up)) {
-            Some(([plane], Dmabuf::LINEAR, false)) => {
+        match self.dmabuf.as_ref().filter(|_| self.is_readable()).map(|dmabuf| dmabuf.planes.as_slice()) {
+            Some([plane]) => {
                 let rows = u64::from(self.height.saturating_sub(1)) * u64::from(self.stride);
                 let bytes = rows + u64::from(self.width) * 4;
                 DmabufMap::new(plane.file.as_fd(), plane.offset.into(), bytes).map(PixelReader::Mapped)
@@ -117,7 +130,7 @@ impl SharedBuffer {
 pub enum PixelReader<'a> {
     /// Through the kernel.
     File(BorrowedFd<'a>),
-    /// A dmabuf, which can be read in no other way. Its pages stay there whatever the guest does.
+    /// A dmabuf of memory, which can be read in no other way. Its pages stay there whatever anybody does.
     Mapped(DmabufMap),
 }
 
@@ -172,8 +185,8 @@ impl DmabufMap {
     }
 
     fn slice(&self) -> VolatileSlice<'_> {
-        // SAFETY: `length` bytes from `start` on are mapped while `self` lives; a dmabuf's pages cannot be taken away
-        // under a map. Nothing is written through the slice, and whoever else writes is allowed for by volatile reads.
+        // SAFETY: `length` bytes from `start` on are mapped while `self` lives; only a dmabuf whose pages cannot be
+        // taken away under a map comes here. Nothing is written through the slice, and whoever else writes is allowed for by volatile reads.
         unsafe { VolatileSlice::new(self.start.as_ptr(), self.length) }
     }
 }
@@ -257,8 +270,8 @@ pub enum ToDevice {
         /// What is preferred.
         mode: PreferredMode,
     },
-    /// The compositor does not take the buffer with this id, which is [`SharedBuffer::replaceable`]: what the scanout
-    /// showed before is still there.
+    /// The compositor does not take the buffer with this id, and it is the renderer's: [`SharedBuffer::replaceable`], or
+    /// not [`SharedBuffer::is_readable`]. What the scanout showed before is still there.
     Refused {
         /// Its id.
         buffer: u64,
@@ -310,4 +323,33 @@ pub struct GpuReport {
     pub copied_bytes: u64,
     /// Bytes of host memory that the guest's resources have.
     pub resource_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_pixels_that_stay_there_are_read() {
+        let plane = |file: OwnedFd| Plane { file, offset: 0, stride: 16 };
+        let buffer = |planes: Vec<Plane>, modifier, bottom_up| {
+            let dmabuf = Some(Dmabuf { planes, modifier, bottom_up });
+            let (width, height, stride, fourcc) = (4, 4, 16, 0);
+            SharedBuffer { id: 1, memfd: None, dmabuf, width, height, stride, fourcc, replaceable: false }
+        };
+        let steady = || plane(phyllome_test_support::memory::sealed(64).unwrap());
+        let purged = plane(phyllome_test_support::memory::zeros(64).unwrap());
+        let mut row = [1; 16];
+        let read = buffer(vec![steady()], Dmabuf::LINEAR, false);
+        read.reader().unwrap().read_exact_at(&mut row, 48).unwrap();
+        assert_eq!(row, [0; 16]);
+        for (what, buffer) in [
+            ("pages that can be taken away", buffer(vec![purged], Dmabuf::LINEAR, false)),
+            ("tiles", buffer(vec![steady()], 7, false)),
+            ("upside down", buffer(vec![steady()], Dmabuf::LINEAR, true)),
+            ("two planes", buffer(vec![steady(), steady()], Dmabuf::LINEAR, false)),
+        ] {
+            assert!(!buffer.is_readable() && buffer.reader().is_err(), "{what}");
+        }
+    }
 }

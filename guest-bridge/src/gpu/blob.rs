@@ -21,6 +21,8 @@ use std::sync::Arc;
 
 /// Most pictures that are kept of one blob besides those that are shown.
 const MAX_PICTURES: usize = 4;
+/// Most bytes of a picture, padding included.
+const MAX_POOL: u64 = 1 << 30;
 
 /// Whether a blob's numbers make sense, whatever its memory.
 pub fn check(blob: &CreateBlob) -> Result<(), Class> {
@@ -53,7 +55,9 @@ impl Image {
         let row = u64::from(width) * u64::from(BYTES_PER_PIXEL);
         let end = u64::from(offset) + u64::from(stride) * u64::from(height - 1) + row;
         let aligned = stride.is_multiple_of(BYTES_PER_PIXEL) && offset.is_multiple_of(BYTES_PER_PIXEL);
-        if u64::from(stride) < row || end > size || !aligned {
+        // More than this no compositor takes, and the shell ends a connection that tries.
+        let taken = u64::from(stride) * u64::from(height) <= MAX_POOL && offset.checked_add(stride).is_some();
+        if u64::from(stride) < row || end > size || !aligned || !taken {
             return Err(Class::BlobImage);
         }
         Ok(Self { width, height, format, stride, offset })
@@ -240,6 +244,8 @@ mod tests {
             (image(64, 32, !3, 0), 1 << 20),
             (image(64, 32, 256, !3), 1 << 20),
             (image(16385, 1, 65540, 0), 1 << 20),
+            (image(4, 16384, 65540, 0), 1 << 40),
+            (image(4, 1, 1 << 31, 1 << 31), 1 << 40),
             (image(u32::MAX, u32::MAX, u32::MAX, u32::MAX), u64::MAX),
         ] {
             assert_eq!(Image::new(&image, size), Err(Class::BlobImage), "{image:?} in {size}");

@@ -44,6 +44,7 @@ pub enum Class {
     ResponseSpace,
     AvailableRing,
     UsedRing,
+    MemoryFile,
     Frontend,
 }
 
@@ -86,6 +87,7 @@ impl Class {
         Self::ResponseSpace,
         Self::AvailableRing,
         Self::UsedRing,
+        Self::MemoryFile,
         Self::Frontend,
     ];
 
@@ -127,6 +129,7 @@ impl Class {
             Self::ResponseSpace => ("response-space", "too little room for the response"),
             Self::AvailableRing => ("available-ring", "an available ring that jumps or lies outside guest memory"),
             Self::UsedRing => ("used-ring", "a used ring outside guest memory"),
+            Self::MemoryFile => ("memory-file", "a memory region whose file is too short or may be cut short"),
             Self::Frontend => ("frontend", "a vhost-user request that was refused"),
         }
     }

@@ -1,13 +1,23 @@
 //! Guest memory as vhost-user hands it over: mapped regions, and where QEMU has them in its own address space.
 //!
-//! Trusts that QEMU's files keep their size (QEMU seals its memfds); everything else is checked on every use, because
-//! the guest writes to this memory at any moment. Nothing here ever makes a Rust reference into it.
+//! A file of QEMU's is mapped only if the kernel says that it holds the region and cannot be cut short ([`holds`]: QEMU
+//! seals its memfds); everything else is checked on every use, because the guest writes to this memory at any moment.
+//! Nothing here ever makes a Rust reference into it.
 
 use crate::renderer::{limits, wire};
+use phyllome_protocol::descriptor::{Kind, describe};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use vm_memory::{GuestAddress, GuestMemoryMmap, GuestMemoryRegion, GuestRegionMmap};
+
+/// Whether a file has `length` bytes from `offset` on, which can be read and written for as long as they are mapped,
+/// whatever whoever sent it does with it.
+pub fn holds(file: impl AsFd, offset: u64, length: u64) -> bool {
+    let file = describe(file.as_fd());
+    let memory = matches!(file.kind, Kind::Memory { .. }) && file.is_steady() && file.is_mappable_for_writing();
+    memory && length > 0 && offset.checked_add(length).is_some_and(|end| end <= file.bytes)
+}
 
 /// One region.
 #[derive(Clone, Debug)]
@@ -143,6 +153,7 @@ impl Memory {
 #[cfg(test)]
 pub mod tests {
     use super::*;
+    use std::os::fd::AsRawFd;
 
     /// Memory without files; QEMU's addresses are the guest's + 2^40.
     pub fn memory(ranges: &[(u64, usize)]) -> Memory {
@@ -164,6 +175,41 @@ pub mod tests {
         }
         assert_eq!(memory.guest_address((1 << 40) + 0x10_0008), Some(GuestAddress(0x10_0008)));
         assert_eq!(memory.guest_address(0x1000), None);
+    }
+
+    #[test]
+    fn only_memory_that_stays_there_whole_is_mapped() {
+        let sealed = phyllome_test_support::memory::sealed(0x4000).unwrap();
+        assert!(holds(&sealed, 0, 0x4000) && holds(&sealed, 0x3000, 0x1000));
+        for (offset, length) in [(0, 0), (0, 0x4001), (0x3001, 0x1000), (u64::MAX, 1), (1, u64::MAX)] {
+            assert!(!holds(&sealed, offset, length), "{offset:#x} {length:#x}");
+        }
+        let unsealed = phyllome_test_support::memory::zeros(0x4000).unwrap();
+        let zero = std::fs::File::options().read(true).write(true).open("/dev/zero").unwrap();
+        let file = tempfile::tempfile_in(".").unwrap();
+        file.set_len(0x4000).unwrap();
+        let read_only = std::fs::File::open(format!("/proc/self/fd/{}", sealed.as_raw_fd())).unwrap();
+        let kept = phyllome_test_support::memory::sealed(0x4000).unwrap();
+        rustix::fs::fcntl_add_seals(&kept, rustix::fs::SealFlags::FUTURE_WRITE).unwrap();
+        let files: [(&str, &dyn AsFd); 5] = [
+            ("unsealed", &unsealed),
+            ("/dev/zero", &zero),
+            ("a file on a disk", &file),
+            ("read only", &read_only),
+            ("sealed against writing", &kept),
+        ];
+        for (what, file) in files {
+            assert!(!holds(file.as_fd(), 0, 0x1000), "{what}");
+        }
+        let flags = rustix::fs::MemfdFlags::HUGETLB | rustix::fs::MemfdFlags::ALLOW_SEALING;
+        match rustix::fs::memfd_create("huge", flags) {
+            Ok(huge) => {
+                rustix::fs::ftruncate(&huge, 2 << 20).unwrap();
+                rustix::fs::fcntl_add_seals(&huge, rustix::fs::SealFlags::SHRINK).unwrap();
+                assert!(!holds(&huge, 0, 0x1000), "huge pages may have run out when they are touched");
+            }
+            Err(error) => println!("SKIPPED: this kernel makes no memory of huge pages: {error}"),
+        }
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 use super::Transport;
 use super::class::Class;
+use super::memory::holds;
 use super::service::{QUEUES, Service};
 use super::shmem::SHARED_MEMORY_ID;
 use super::wire::feature;
@@ -30,7 +31,7 @@ pub const FEATURES: u64 = feature::EDID
 
 /// Most regions of guest memory.
 const MAX_REGIONS: usize = 128;
-/// Most regions that are files of the renderer's, mapped into the guest's window.
+/// Most regions that are not the guest's memory, such as files of the renderer's that are mapped into its window.
 const MAX_FOREIGN: usize = 256;
 /// `virtio_gpu_config` with `blob_alignment`.
 const CONFIG_FIELDS: usize = 20;
@@ -44,6 +45,20 @@ impl Service {
         self.device.count_error(Class::Frontend);
         self.refused = true;
         Err(Error::ReqHandlerError(io::Error::other(why)))
+    }
+
+    /// Whether a region is mapped here: not what we have given QEMU to map, and not what may be gone when it is touched.
+    /// The guest's own memory is neither; a region that is left out holds nothing of the guest's, and what it may say of
+    /// it is refused.
+    fn is_guest_memory(&mut self, file: &File, offset: u64, length: u64) -> bool {
+        if self.device.shmem.is_ours(file, offset, length) {
+            return false;
+        }
+        let holds = holds(file, offset, length);
+        if !holds {
+            self.device.count_error(Class::MemoryFile);
+        }
+        holds
     }
 
     fn ring_index(&mut self, index: u32) -> Result<usize> {
@@ -118,7 +133,7 @@ impl VhostUserBackendReqHandlerMut for Service {
     ) -> Result<Option<Vec<u64>>> {
         let (mut owned, mut foreign) = (Vec::new(), Vec::new());
         for (region, file) in regions.iter().zip(files) {
-            if self.device.shmem.is_ours(&file, region.mmap_offset, region.memory_size) {
+            if !self.is_guest_memory(&file, region.mmap_offset, region.memory_size) {
                 foreign.push((region.guest_phys_addr, region.memory_size));
             } else {
                 owned.push((region, file));
@@ -133,7 +148,7 @@ impl VhostUserBackendReqHandlerMut for Service {
             self.memory.clear();
             return self.refuse("the memory table cannot be mapped");
         }
-        for (start, length) in foreign {
+        for (start, length) in foreign.into_iter().take(MAX_FOREIGN) {
             self.memory.add_foreign(start, length);
         }
         Ok(None)
@@ -149,9 +164,9 @@ impl VhostUserBackendReqHandlerMut for Service {
         file: File,
         _postcopy: Option<bool>,
     ) -> Result<Option<u64>> {
-        if self.device.shmem.is_ours(&file, region.mmap_offset, region.memory_size) {
+        if !self.is_guest_memory(&file, region.mmap_offset, region.memory_size) {
             if self.memory.foreign_count() >= MAX_FOREIGN {
-                return self.refuse("there are too many mappings of the device's own");
+                return self.refuse("there are too many regions that are not the guest's memory");
             }
             self.memory.add_foreign(region.guest_phys_addr, region.memory_size);
             return Ok(None);

@@ -1,7 +1,5 @@
-//! Whether a file that a renderer gave holds what it is said to hold.
-//!
-//! What kind of file it is says [`phyllome_protocol::descriptor`], without asking the file: its owner may never answer,
-//! and this process would wait for it.
+//! What a renderer's files hold: only what the kernel itself says of them counts, as [`describe`] finds it out without
+//! asking the file, whose owner might never answer.
 
 use super::limits::MAX_SIDE;
 use super::wire::Export;
@@ -15,15 +13,21 @@ pub fn dmabuf_size(file: impl AsFd) -> Option<u64> {
     file.is_dmabuf().then_some(file.bytes)
 }
 
-/// Bytes of a memfd that can never shrink, sealed here if need be; `None` for every other file.
+/// Bytes of a memfd of ordinary pages that can be mapped for reading and writing and can never shrink, sealed here if
+/// need be; `None` for every other file.
 pub fn memfd_size(file: impl AsFd) -> Option<u64> {
-    if let Kind::Memory { seals, .. } = describe(file.as_fd()).kind
-        && !seals.contains(SealFlags::SHRINK)
-    {
-        rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK).ok()?;
+    let file = file.as_fd();
+    let before = describe(file);
+    let Kind::Memory { seals, ordinary: true } = before.kind else { return None };
+    if !before.is_mappable_for_writing() {
+        return None;
     }
-    let file = describe(file.as_fd());
-    file.is_sealed_memory().then_some(file.bytes)
+    if seals.contains(SealFlags::SHRINK) {
+        return Some(before.bytes);
+    }
+    rustix::fs::fcntl_add_seals(file, SealFlags::SHRINK).ok()?;
+    // It may have shrunk until just now.
+    Some(describe(file).bytes)
 }
 
 /// Whether a picture's numbers can be true at all: sizes, and planes whose first lies within its file. `sizes` are the
@@ -38,7 +42,9 @@ pub fn picture_fits(export: &Export, sizes: &[u64]) -> bool {
             // Further planes may be of compression, with fewer rows than the picture.
             let rows = if index == 0 { export.height } else { 1 };
             let pixels = u64::from(plane.stride) * u64::from(rows);
-            plane.stride != 0 && u64::from(plane.offset) + pixels <= size
+            // Beyond 32 bits the shell ends the connection.
+            let within = plane.offset.checked_add(plane.stride).is_some();
+            plane.stride != 0 && within && u64::from(plane.offset) + pixels <= size
         })
 }
 
@@ -66,7 +72,8 @@ mod tests {
             (export(0, 2, &[(0, 16)]), &[32], false),
             (export(4, 0, &[(0, 16)]), &[32], false),
             (export(MAX_SIDE + 1, 1, &[(0, 16)]), &[32], false),
-            (export(MAX_SIDE, MAX_SIDE, &[(u32::MAX, u32::MAX)]), &[u64::MAX], true),
+            (export(MAX_SIDE, MAX_SIDE, &[(0, u32::MAX)]), &[u64::MAX], true),
+            (export(MAX_SIDE, MAX_SIDE, &[(1, u32::MAX)]), &[u64::MAX], false),
             (Export { fourcc: 0, ..export(4, 2, &[(0, 16)]) }, &[32], false),
         ] {
             assert_eq!(picture_fits(&export, sizes), fits, "{export:?} in {sizes:?}");
@@ -81,8 +88,18 @@ mod tests {
         assert!(rustix::fs::ftruncate(&memory, 0).is_err());
         let unsealable = memfd_create("test", MemfdFlags::empty()).unwrap();
         assert_eq!(memfd_size(&unsealable), None);
-        let null = std::fs::File::open("/dev/null").unwrap();
-        assert_eq!((memfd_size(&null), dmabuf_size(&null)), (None, None));
+        // What nobody may write to cannot be mapped by whoever shows it, and huge pages may have run out.
+        for seal in [SealFlags::WRITE, SealFlags::FUTURE_WRITE] {
+            let kept = memfd_create("test", MemfdFlags::ALLOW_SEALING).unwrap();
+            rustix::fs::fcntl_add_seals(&kept, seal).unwrap();
+            assert_eq!(memfd_size(&kept), None, "{seal:?}");
+        }
+        match memfd_create("test", MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB) {
+            Ok(huge) => assert_eq!(memfd_size(&huge), None),
+            Err(error) => println!("SKIPPED: this kernel makes no memory of huge pages: {error}"),
+        }
+        assert_eq!(dmabuf_size(&memory), None);
+        assert_eq!(memfd_size(std::fs::File::open("/dev/null").unwrap()), None);
         assert_eq!(memfd_size(tempfile::tempfile_in("/").unwrap()), None);
     }
 }

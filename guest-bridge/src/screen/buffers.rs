@@ -1,10 +1,10 @@
 //! wl_buffers for the guest's memory: a dmabuf where it works, else wl_shm over the same memfd, both without a copy;
 //! where the compositor does not know the guest's order of bytes, a converted copy. Dmabufs of the renderer's that the
-//! compositor does not take are given back to the device, which has other means.
+//! compositor does not take are given back to the device, which has other means, or shows nothing.
 //!
 //! Each piece of guest memory is imported once and kept while the guest keeps it. The number of kept buffers is
-//! bounded; those that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf is
-//! mapped, whose pages stay.
+//! bounded; those that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf of
+//! memory is mapped, whose pages stay.
 
 use super::formats::{self, ARGB8888, XRGB8888};
 use super::globals::Globals;
@@ -25,6 +25,8 @@ use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_buffer_params_v1
 const MAX_REFUSALS_IN_A_ROW: u32 = 4;
 /// The same with others that worked in between: a refusal may cost the compositor something.
 const MAX_REFUSALS: u32 = 32;
+/// Most bytes of a shared-memory pool: the shell ends a connection with a larger one.
+const MAX_POOL: i32 = 1 << 30;
 /// Buffers that are kept for guests that flip between several, for each scanout.
 const KEPT_PER_SCANOUT: usize = 4;
 
@@ -76,6 +78,7 @@ const WAY_NOT_TAKEN: &str = "pictures go through shared memory: the compositor t
 const WAY_NOT_MADE: &str = "pictures go through shared memory: this host makes no dmabufs of memory (/dev/udmabuf)";
 const WAY_PART: &str = "pictures go through shared memory: the compositor cannot crop";
 const WAY_READ: &str = "pictures are read back from the renderer: the compositor does not take its dmabufs as they are";
+const WAY_UNREADABLE: &str = "pictures are not shown: the compositor does not take them, and nobody else may read them";
 const WAY_COPY: &str = "pictures are copied: the compositor does not know the guest's order of bytes, or cannot crop";
 
 impl Buffers {
@@ -99,14 +102,9 @@ impl Buffers {
     ) -> (BufferChoice, Option<&'static str>) {
         let shared = &picture.buffer;
         let whole = picture.source == (Rect { x: 0, y: 0, width: shared.width, height: shared.height });
-        let other = if shared.replaceable {
-            (BufferChoice::Never, Some(WAY_READ))
-        } else {
-            (BufferChoice::Copy, Some(WAY_COPY))
-        };
-        let Some(format) = formats::opaque(shared.fourcc) else { return self.other(shared, other) };
+        let Some(format) = formats::opaque(shared.fourcc) else { return self.other(shared) };
         let Some(part) = self.part(picture, whole || globals.viewporter.is_some()) else {
-            return self.other(shared, other);
+            return self.other(shared);
         };
         let key = (shared.id, part.map(|part| (part.x, part.y, part.width, part.height)));
         self.clock += 1;
@@ -122,7 +120,7 @@ impl Buffers {
         if let Import::Refused = entry.import {
             match import_shm(shared, part, format, globals, qh) {
                 Some(buffer) => entry.import = Import::Ready { buffer, dmabuf: false },
-                None => return self.other(shared, other),
+                None => return self.other(shared),
             }
         }
         let way = match &entry.import {
@@ -145,16 +143,15 @@ impl Buffers {
         (shown, way)
     }
 
-    /// What cannot be a buffer; the device hears of it.
-    fn other(
-        &mut self,
-        shared: &SharedBuffer,
-        other: (BufferChoice, Option<&'static str>),
-    ) -> (BufferChoice, Option<&'static str>) {
-        if shared.replaceable {
-            self.never.push_back(shared.id);
-        }
-        other
+    /// What cannot be a buffer: read, if it can be; else the device hears of it.
+    fn other(&mut self, shared: &SharedBuffer) -> (BufferChoice, Option<&'static str>) {
+        let way = match (shared.replaceable, shared.is_readable()) {
+            (true, _) => WAY_READ,
+            (false, true) => return (BufferChoice::Copy, Some(WAY_COPY)),
+            (false, false) => WAY_UNREADABLE,
+        };
+        self.never.push_back(shared.id);
+        (BufferChoice::Never, Some(way))
     }
 
     /// The next buffer that will never be shown.
@@ -264,7 +261,8 @@ fn import_shm(
         return None;
     }
     let part = part.unwrap_or(Rect { x: 0, y: 0, width: shared.width, height: shared.height });
-    let size = i32::try_from(u64::from(shared.stride) * u64::from(shared.height)).ok()?;
+    let bytes = u64::from(shared.stride) * u64::from(shared.height);
+    let size = i32::try_from(bytes).ok().filter(|&size| size <= MAX_POOL)?;
     let offset = i32::try_from(u64::from(part.y) * u64::from(shared.stride) + u64::from(part.x) * 4).ok()?;
     let (width, height) = (i32::try_from(part.width).ok()?, i32::try_from(part.height).ok()?);
     let stride = i32::try_from(shared.stride).ok()?;

@@ -3,7 +3,7 @@
 use crate::stage::{Stage, borrowed, leaking_nothing, memory, packet};
 use phyllome_guest_bridge::renderer::client::{Answer, RendererEvent};
 use phyllome_guest_bridge::renderer::wire::{Event, Export, Plane, Request};
-use rustix::fs::{MemfdFlags, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, memfd_create};
 use std::os::fd::OwnedFd;
 
 /// A picture of 4 by 4 pixels, 16 bytes a row.
@@ -99,10 +99,14 @@ fn a_mapping_is_memory_that_cannot_be_taken_away() {
 
         let beyond = answer(&Request::Map(1), event(4097), &memories(1, 4096), false);
         assert!(matches!(beyond, Ok(Answer::Refused(_))), "{beyond:?}");
+        // Who shows it has to map it for writing.
+        let kept = memory(4096);
+        rustix::fs::fcntl_add_seals(&kept, SealFlags::FUTURE_WRITE).unwrap();
         for file in [
             memfd_create("shrinks", MemfdFlags::CLOEXEC).unwrap(),
             std::fs::File::open("/dev/zero").unwrap().into(),
             std::io::pipe().unwrap().0.into(),
+            kept,
         ] {
             let refused = answer(&Request::Map(1), event(1), &[file], false);
             assert!(matches!(refused, Ok(Answer::Refused(_))), "{refused:?}");

@@ -115,7 +115,7 @@ impl Renderer {
     /// One that is ready and has the guest's memory, whose file is returned too.
     pub fn with_memory() -> (Self, OwnedFd) {
         let mut renderer = Self::start();
-        let ram = memfd(RAM_SIZE);
+        let ram = sealed(RAM_SIZE);
         assert_eq!(renderer.set_memory(&[Region { address: RAM, length: RAM_SIZE, offset: 0 }], &[&ram]), 0);
         (renderer, ram)
     }

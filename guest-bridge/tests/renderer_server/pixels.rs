@@ -1,8 +1,8 @@
 //! Pixels go in, are drawn and come back as they should, whichever way the renderer keeps them.
 
 use crate::driver::{
-    B8G8R8A8, B8G8R8X8, R8G8B8A8, R8G8B8X8, RAM, RAM_SIZE, Renderer, clear, memfd, pattern, read, sealed, texture,
-    whole, write,
+    B8G8R8A8, B8G8R8X8, R8G8B8A8, R8G8B8X8, RAM, RAM_SIZE, Renderer, clear, pattern, read, sealed, texture, whole,
+    write,
 };
 use phyllome_guest_bridge::renderer::wire::{Box3d, Create3d, Piece, ReadBack, Region, Request, Transfer3d};
 use std::os::fd::AsFd;
@@ -144,7 +144,7 @@ fn new_memory_is_used_at_once_and_lost_memory_is_let_go() {
     let what = texture(B8G8R8X8, WIDTH, HEIGHT);
     renderer.create_backed(1, what);
     write(&old, &[0x11; 1 << 16]);
-    let new = memfd(RAM_SIZE);
+    let new = sealed(RAM_SIZE);
     let picture = pattern(WIDTH, HEIGHT);
     write(&new, &picture);
     assert_eq!(renderer.set_memory(&[Region { address: RAM, length: RAM_SIZE, offset: 0 }], &[&new]), 0);

@@ -1,7 +1,7 @@
 //! The renderer's sandbox, from inside: the real program is told to try what an intruder would, each attempt is refused
 //! by the layer that is meant to, and it draws all the same; and on kernels that lack a layer the others hold.
 
-use crate::driver::{B8G8R8X8, RAM, RAM_SIZE, Renderer, Said, clear, memfd, read, sealed, texture};
+use crate::driver::{B8G8R8X8, RAM, RAM_SIZE, Renderer, Said, clear, read, sealed, texture};
 use libc::{EACCES, ENOENT, ENOSYS, EPERM};
 use phyllome_guest_bridge::renderer::wire::{ReadBack, Region, Request};
 use seccompiler::{BpfProgram, SeccompAction, SeccompFilter};
@@ -125,7 +125,7 @@ fn assert_all(told: &Told, expected: impl IntoIterator<Item = (&'static str, i32
 
 /// Draws a colour and reads it back.
 fn assert_draws(renderer: &mut Renderer) {
-    let (ram, file) = (memfd(RAM_SIZE), sealed(1 << 16));
+    let (ram, file) = (sealed(RAM_SIZE), sealed(1 << 16));
     assert_eq!(renderer.set_memory(&[Region { address: RAM, length: RAM_SIZE, offset: 0 }], &[&ram]), 0);
     assert_eq!(renderer.target(1, &file, 1 << 16), 0);
     assert_eq!(renderer.context(1, 0), 0);

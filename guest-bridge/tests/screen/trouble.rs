@@ -3,7 +3,7 @@
 use super::Stage;
 use super::compositor::{Compositor, Offer};
 use super::rig::{RX24, Rig, XR24, given, memory, rect, scanout, whole};
-use phyllome_guest_bridge::frames::{SharedBuffer, ToScreen};
+use phyllome_guest_bridge::frames::{SharedBuffer, ToDevice, ToScreen};
 use phyllome_guest_bridge::screen::FromScreen;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -177,13 +177,10 @@ async fn every_flush_is_answered_or_waits_for_a_picture_that_can_be_shown() {
 #[tokio::test]
 async fn a_picture_that_cannot_be_converted_holds_up_no_flush_and_no_other_picture() {
     let mut stage = Stage::new(Offer::default()).await;
-    // Its order of bytes is not the compositor's, and only the graphics card knows how it lies.
-    let tiled = |fourcc| SharedBuffer {
-        fourcc,
-        replaceable: false,
-        ..Arc::into_inner(given(64, 64, &[(0, 256)], 0x0100_0000_0000_0001, false)).unwrap()
-    };
-    let picture = Arc::new(tiled(RX24));
+    // Its order of bytes is not the compositor's, and its memory ends too early.
+    let short = Some(phyllome_test_support::memory::sealed(4096).unwrap());
+    let of = |buffer| Arc::into_inner(buffer).unwrap();
+    let picture = Arc::new(SharedBuffer { memfd: short, ..of(memory(64, 64, RX24, BLUE, false)) });
     stage.rig.set(0, Some(whole(&picture))).await;
     for _ in 0..20 {
         let serial = stage.rig.flush(0, &[rect(0, 0, 64, 64)]).await;
@@ -197,6 +194,20 @@ async fn a_picture_that_cannot_be_converted_holds_up_no_flush_and_no_other_pictu
 }
 
 #[tokio::test]
+async fn a_renderer_s_picture_that_nobody_may_read_goes_back_and_no_pixel_of_it_is_touched() {
+    let mut stage = Stage::new(Offer::default()).await;
+    // The compositor does not know its order of bytes, and its pages may be taken away: this process would end.
+    let of = |buffer| Arc::into_inner(buffer).unwrap();
+    let given = of(given(64, 64, &[(0, 256)], 0, false));
+    let picture = Arc::new(SharedBuffer { fourcc: RX24, replaceable: false, ..given });
+    stage.rig.set(0, Some(whole(&picture))).await;
+    stage.rig.flush(0, &[]).await;
+    let refused = ToDevice::Refused { buffer: picture.id };
+    stage.until("it is given back", |rig, _| rig.answers.contains(&refused)).await;
+    assert!(stage.compositor.shown().is_empty());
+}
+
+#[tokio::test]
 async fn a_new_device_begins_with_an_empty_screen_and_learns_the_mode() {
     let mut stage = Stage::new(Offer::default()).await;
     let buffer = memory(10, 10, XR24, BLUE, false);
@@ -204,7 +215,7 @@ async fn a_new_device_begins_with_an_empty_screen_and_learns_the_mode() {
     stage.rig.flush(0, &[]).await;
     stage.until("a picture", |_, compositor| compositor.shown().len() == 1).await;
     stage.rig.new_device();
-    use phyllome_guest_bridge::frames::ToDevice::{Attached, Mode, Presented};
+    use ToDevice::{Attached, Mode, Presented};
     stage.until("the mode", |rig, _| rig.answers.iter().any(|answer| matches!(answer, Mode { .. }))).await;
     assert!(stage.rig.answers.contains(&Attached(true)));
     stage

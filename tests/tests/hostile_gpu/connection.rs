@@ -2,11 +2,15 @@
 
 use super::{PIXELS, device, serving};
 use anyhow::{Result, ensure};
+use phyllome_test_support::{memory, wait};
 use phyllome_tests::frontend::session::{request_at, send_raw, vhost_header};
 use phyllome_tests::frontend::*;
+use std::fs::File;
 use std::io::Read;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
+use vhost::VhostUserMemoryRegionInfo;
 
 /// The device ends a connection that says what nobody may say, within this time.
 const ENDS: Duration = Duration::from_secs(20);
@@ -51,6 +55,41 @@ fn broken_vhost_user_messages_end_the_connection_cleanly() -> Result<()> {
         next.map_err(|e| anyhow::anyhow!("after {name}: {e:#}"))?;
     }
     device.settled(|d| Ok(d.descriptors()? <= before))
+}
+
+#[test]
+fn memory_that_is_shorter_than_it_is_said_to_be_or_is_cut_short_ends_nothing_but_the_session() -> Result<()> {
+    let mut device = device()?;
+    Session::start(&mut device, Options::default())?.assert_serves()?;
+    let size = Options::default().memory;
+    let file = |bytes: u64, make: fn(u64) -> std::io::Result<OwnedFd>| make(bytes).map(File::from);
+    let cases = [
+        ("a file of a page", file(4096, memory::sealed)?),
+        ("a file that lacks a page", file(size - 4096, memory::sealed)?),
+        ("a file that can be cut short", file(size, memory::zeros)?),
+        ("a device", File::options().read(true).write(true).open("/dev/zero")?),
+    ];
+    for (what, file) in cases {
+        let mut session = Session::start(&mut device, Options::default())?;
+        let base = session.stop_queue(0)?;
+        let region = VhostUserMemoryRegionInfo { mmap_handle: file.as_raw_fd(), ..session.memory.region()? };
+        vhost::VhostBackend::set_mem_table(&session.frontend, &[region])?;
+        // Its rings lie where there may be nothing; whether it is served or refused is all the same.
+        let _ = session.resume_queue(0, base).and_then(|()| session.config(20));
+        if what.contains("cut") {
+            file.set_len(0)?;
+        }
+        session.enqueue(1, &Bytes::header(GET_DISPLAY_INFO).build(), 408)?;
+        let _ = session.control.notify().and_then(|()| session.config(20));
+        wait::value(what, ENDS, || {
+            ensure!(device.is_alive(), "{what}: the device died");
+            Ok((device.report()?["gpu"]["errors"]["memory-file"] == 1).then_some(()))
+        })?;
+        drop(session);
+        let next = Session::start(&mut device, Options::default()).and_then(|mut session| session.assert_serves());
+        next.map_err(|e| anyhow::anyhow!("after {what}: {e:#}"))?;
+    }
+    Ok(())
 }
 
 #[test]

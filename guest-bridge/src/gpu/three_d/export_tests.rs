@@ -346,6 +346,12 @@ fn a_host_blob_is_shown_as_the_file_that_it_is() {
     assert!(picture.buffer.memfd.is_some() && picture.buffer.stride == 256 && !picture.buffer.replaceable);
     assert_eq!(bench.scanout_status().1, 0, "nothing is copied");
 
+    // What the screen does not take, and nobody may read, is not shown any more, and not taken again.
+    bench.device.message(ToDevice::Refused { buffer: picture.buffer.id });
+    bench.device.renderer_turn(Instant::now());
+    assert!(bench.device.scanouts[0].shown.is_none());
+    assert_eq!(show(&mut bench, 5, 0), (Status::ErrUnspec as u32, Outcome::Answer));
+
     // One that the renderer does not give out is not shown.
     make(&mut bench, 6);
     let (OK, Outcome::Forwarded(token, _)) = show(&mut bench, 6, 0) else { panic!("it is not asked for") };

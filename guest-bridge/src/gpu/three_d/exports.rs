@@ -18,10 +18,10 @@ use crate::gpu::outcome::{Done, Outcome, Refused, Token};
 use crate::gpu::resources::{HostBlob, Resource, Resources};
 use crate::gpu::texture::Texture;
 use crate::gpu::wire::{Header, Status};
-use crate::renderer::files::dmabuf_size;
 use crate::renderer::wire::{self, Request};
+use phyllome_protocol::descriptor::describe;
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
 /// Most resources whose files are kept: more are asked for again when they are shown again.
@@ -134,10 +134,14 @@ impl ThreeD {
 
     /// The screen does not take this buffer.
     pub fn refuse(&mut self, buffer: u64) {
-        let states = self.exports.known.values_mut().map(|(_, state)| state);
-        for state in states {
-            if matches!(state, Given::Texture(texture) if texture.id == buffer) {
-                *state = Given::Refused;
+        for (&id, (_, state)) in &mut self.exports.known {
+            match state {
+                Given::Texture(texture) if texture.id == buffer => *state = Given::Refused,
+                Given::Blob { pictures, .. } if pictures.iter().any(|(_, picture)| picture.id == buffer) => {
+                    *state = Given::Refused;
+                    self.answers.push(ThreeDEvent::Unshowable(id));
+                }
+                Given::Texture(_) | Given::Blob { .. } | Given::Asked(_) | Given::Refused => {}
             }
         }
     }
@@ -200,7 +204,7 @@ fn of_blob(file: &OwnedFd, size: u64, image: &Image) -> Option<SharedBuffer> {
     if image.end() > size {
         return None;
     }
-    let is_dmabuf = dmabuf_size(file).is_some();
+    let is_dmabuf = describe(file.as_fd()).is_dmabuf();
     let file = file.try_clone().ok()?;
     if is_dmabuf {
         return Some(image.buffer(None, Some(Dmabuf::linear(file, image.offset(), image.stride()))));

@@ -1,13 +1,12 @@
 //! Memory of others that the library reads and writes: guest memory, backings that are made of it, files of
 //! phyllome-guest's, and targets that pixels are read back into.
 //!
-//! Every map is checked against the size of its file. A [`Backing`] keeps the maps that its pieces lie in, so that what
+//! A file is mapped only if the kernel says that it has that many bytes and cannot be cut short. A [`Backing`] keeps the maps that its pieces lie in, so that what
 //! the library was given stays mapped until the backing is dropped, whatever happens to the guest's memory map
-//! meanwhile. Nobody here makes a reference to shared memory; the guest writes to it as it likes. A file that is cut
-//! short under a map kills this process, and phyllome-guest starts another.
+//! meanwhile. Nobody here makes a reference to shared memory; the guest writes to it as it likes.
 
 use crate::renderer::wire::{Piece, ReadBack, Region};
-use rustix::fs::SealFlags;
+use phyllome_protocol::descriptor::{Kind, describe};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags};
 use std::ffi::c_void;
@@ -34,11 +33,15 @@ pub struct Map {
 }
 
 impl Map {
-    /// `length` bytes of `file` from `offset`. EINVAL if the file has fewer.
+    /// `length` bytes of `file` from `offset`. EINVAL if the file has fewer, EPERM if it is no memory whose size is
+    /// sealed.
     fn new(file: BorrowedFd<'_>, offset: u64, length: u64) -> Result<Self, Errno> {
-        let size = u64::try_from(rustix::fs::fstat(file)?.st_size).map_err(|_| Errno::INVAL)?;
+        let described = describe(file);
+        if !matches!(described.kind, Kind::Memory { .. }) || !described.is_steady() {
+            return Err(Errno::PERM);
+        }
         let end = offset.checked_add(length).ok_or(Errno::INVAL)?;
-        if length == 0 || end > size {
+        if length == 0 || end > described.bytes {
             return Err(Errno::INVAL);
         }
         let skip = offset % PAGE;
@@ -53,13 +56,10 @@ impl Map {
         Ok(Self { start, mapped, skip: skip as usize })
     }
 
-    /// A file of phyllome-guest's from its beginning; its size must be sealed. EINVAL or EPERM otherwise.
+    /// A file of phyllome-guest's from its beginning. EINVAL or EPERM as above.
     pub fn sealed(file: &OwnedFd, length: u64) -> Result<Self, Errno> {
         if length > MAX_FILE {
             return Err(Errno::INVAL);
-        }
-        if !rustix::fs::fcntl_get_seals(file)?.contains(SealFlags::SHRINK) {
-            return Err(Errno::PERM);
         }
         Self::new(file.as_fd(), 0, length)
     }
@@ -220,12 +220,9 @@ impl Target {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use rustix::fs::MemfdFlags;
 
     fn file(bytes: u64) -> OwnedFd {
-        let file = rustix::fs::memfd_create("test", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING).unwrap();
-        rustix::fs::ftruncate(&file, bytes).unwrap();
-        file
+        phyllome_test_support::memory::sealed(bytes).unwrap()
     }
 
     fn piece(address: u64, length: u32) -> Piece {
@@ -260,6 +257,11 @@ mod tests {
         for bad in [region(0, 0x2000, 0), region(0, 0, 0), region(0, 1, u64::MAX), region(u64::MAX, 0x1000, 0)] {
             assert!(GuestMemory::new(&[bad], &[file(0x1000)]).is_err(), "{bad:?}");
         }
+        let zero = OwnedFd::from(std::fs::File::options().read(true).write(true).open("/dev/zero").unwrap());
+        let unsealed = phyllome_test_support::memory::zeros(0x1000).unwrap();
+        for cut in [zero, unsealed] {
+            assert_eq!(GuestMemory::new(&[region(0, 0x1000, 0)], &[cut]).unwrap_err(), Errno::PERM);
+        }
         let overlapping = [region(0, 0x1000, 0), region(0xfff, 0x1000, 0)];
         assert!(GuestMemory::new(&overlapping, &[file(0x1000), file(0x1000)]).is_err());
     }
@@ -277,9 +279,9 @@ mod tests {
 
     #[test]
     fn a_target_is_sealed_and_its_pixels_change_their_order() {
-        let memfd = file(0x1000);
+        let memfd = phyllome_test_support::memory::zeros(0x1000).unwrap();
         assert_eq!(Target::new(&memfd, 64).unwrap_err(), Errno::PERM);
-        rustix::fs::fcntl_add_seals(&memfd, SealFlags::SHRINK).unwrap();
+        rustix::fs::fcntl_add_seals(&memfd, rustix::fs::SealFlags::SHRINK).unwrap();
         assert_eq!(Target::new(&memfd, 0x1001).unwrap_err(), Errno::INVAL);
         rustix::io::pwrite(&memfd, &[1, 2, 3, 4, 5, 6, 7, 8], 32).unwrap();
         let target = Target::new(&memfd, 0x1000).unwrap();
