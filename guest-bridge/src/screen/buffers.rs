@@ -6,6 +6,7 @@
 //! bounded; those that were not shown for longest go first. The copy reads memory through the kernel; only a dmabuf of
 //! memory is mapped, whose pages stay.
 
+use super::conversion::{Budget, Share, Worker};
 use super::formats::{self, ARGB8888, XRGB8888};
 use super::globals::Globals;
 use super::link::LinkState;
@@ -69,6 +70,10 @@ pub(super) struct Buffers {
     told: BTreeSet<&'static str>,
     /// What the device is to be told that it cannot be shown.
     never: VecDeque<u64>,
+    /// Converts what only a copy can show.
+    pub worker: Worker,
+    /// What memory of ours counts for.
+    pub budget: Budget,
 }
 
 const WAY_DMABUF: &str = "pictures go to the compositor as dmabufs, without a copy";
@@ -275,7 +280,8 @@ fn import_shm(
 
 /// Memory of our own that the compositor reads: converted pictures, cursors, black.
 pub(super) struct OwnBuffer {
-    memory: File,
+    memory: Arc<File>,
+    _share: Share,
     /// What is attached.
     pub buffer: wl_buffer::WlBuffer,
     /// In pixels.
@@ -283,14 +289,22 @@ pub(super) struct OwnBuffer {
 }
 
 impl OwnBuffer {
-    /// A zeroed buffer.
-    pub fn new(size: (u32, u32), alpha: bool, globals: &Globals, qh: &QueueHandle<LinkState>) -> io::Result<Self> {
+    /// A zeroed buffer, which counts for `budget`.
+    pub fn new(
+        size: (u32, u32),
+        alpha: bool,
+        globals: &Globals,
+        budget: &Budget,
+        qh: &QueueHandle<LinkState>,
+    ) -> io::Result<Self> {
         let too_large = || io::Error::other("the picture is too large for shared memory");
         let bytes = u64::from(size.0) * u64::from(size.1) * 4;
         let pool_size = i32::try_from(bytes).map_err(|_| too_large())?;
         let [width, height] = [size.0, size.1].map(i32::try_from);
         let (width, height) = (width.map_err(|_| too_large())?, height.map_err(|_| too_large())?);
         let stride = width.checked_mul(4).ok_or_else(too_large)?;
+        let share =
+            budget.take(bytes).ok_or_else(|| io::Error::other("the guest's pictures are too large together"))?;
         let shm = globals.shm.as_ref().ok_or_else(|| io::Error::other("the compositor has no wl_shm"))?;
         let memfd = rustix::fs::memfd_create("phyllome-screen", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
         rustix::fs::ftruncate(&memfd, bytes)?;
@@ -300,7 +314,12 @@ impl OwnBuffer {
         let pool = shm.create_pool(memfd.as_fd(), pool_size, qh, ());
         let buffer = pool.create_buffer(0, width, height, stride, number, qh, ());
         pool.destroy();
-        Ok(Self { memory: File::from(memfd), buffer, size })
+        Ok(Self { memory: Arc::new(File::from(memfd)), _share: share, buffer, size })
+    }
+
+    /// What the compositor reads.
+    pub fn memory(&self) -> Arc<File> {
+        self.memory.clone()
     }
 
     /// Writes an image of this width to the top left of the buffer, which is at least as wide.
@@ -311,29 +330,6 @@ impl OwnBuffer {
         let rows = pixels.chunks((width as usize).saturating_mul(4).max(1));
         let stride = u64::from(self.size.0) * 4;
         (0..).zip(rows).try_for_each(|(y, row): (u64, _)| self.memory.write_all_at(row, y * stride))
-    }
-
-    /// Converts these parts of a picture of this buffer's size. Returns the number of pixels.
-    pub fn convert(&self, picture: &Picture, damage: &[Rect]) -> io::Result<u64> {
-        let Picture { buffer: shared, source } = picture;
-        let reader = shared.reader()?;
-        let mut row = Vec::new();
-        let mut pixels = 0;
-        for rect in damage {
-            row.resize(usize::try_from(rect.width).unwrap_or(0).saturating_mul(4), 0);
-            for y in rect.y..rect.y.saturating_add(rect.height) {
-                let from = (u64::from(source.y) + u64::from(y)) * u64::from(shared.stride)
-                    + (u64::from(source.x) + u64::from(rect.x)) * 4;
-                reader.read_exact_at(&mut row, from)?;
-                if !formats::convert_to_xrgb(shared.fourcc, &mut row) {
-                    return Err(io::Error::other("the guest's pixel format is unknown"));
-                }
-                let to = (u64::from(y) * u64::from(self.size.0) + u64::from(rect.x)) * 4;
-                self.memory.write_all_at(&row, to)?;
-            }
-            pixels += u64::from(rect.width) * u64::from(rect.height);
-        }
-        Ok(pixels)
     }
 }
 

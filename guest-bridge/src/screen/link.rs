@@ -143,6 +143,7 @@ impl Link {
         tokio::select! {
             () = readable => {}
             () = deadline => {}
+            () = self.state.buffers.worker.done() => {}
         }
     }
 

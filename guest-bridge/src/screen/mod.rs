@@ -10,6 +10,7 @@
 //! a frame.
 
 mod buffers;
+mod conversion;
 mod desktop;
 mod formats;
 mod geometry;

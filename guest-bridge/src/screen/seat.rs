@@ -4,6 +4,7 @@
 //! the first seat is used.
 
 use super::buffers::OwnBuffer;
+use super::conversion::Budget;
 use super::geometry::{Scale, absolute};
 use super::globals::Globals;
 use super::input::{Held, Wheel};
@@ -129,7 +130,7 @@ impl Cursor {
         let slot = self.buffers.get_mut(self.next)?;
         if slot.as_ref().is_none_or(|buffer| buffer.size != (pixels, pixels)) {
             // The rest of one that is larger than the image stays transparent.
-            *slot = OwnBuffer::new((pixels, pixels), true, globals, qh).ok();
+            *slot = OwnBuffer::new((pixels, pixels), true, globals, &Budget::default(), qh).ok();
         }
         let buffer = slot.as_ref()?;
         let whole = image.pixels.len() == (CURSOR_SIZE * CURSOR_SIZE * 4) as usize;

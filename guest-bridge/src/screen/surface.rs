@@ -3,6 +3,8 @@
 //! Every commit with new content asks for a frame callback, and the next one waits for it: so whatever a guest does, a
 //! surface is committed at most once per frame of its display, and a hidden one not at all.
 
+mod converting;
+
 use super::ScanoutReport;
 use super::buffers::{BufferChoice, Buffers, OwnBuffer};
 use super::geometry::{Configured, Scale, in_picture, surface_size};
@@ -13,6 +15,7 @@ use super::view::{View, Viewport, upside_down};
 use crate::damage::Damage;
 use crate::frames::{Picture, PreferredMode, Rect, SharedBuffer};
 use crate::seldom::seldom;
+use converting::Converting;
 use phyllome_protocol::ScanoutId;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,6 +66,7 @@ pub(super) struct Surface {
     damage: Damage,
     dirty: bool,
     flight: Option<Flight>,
+    converting: Option<Converting>,
     commits: u64,
     attached: Option<Attached>,
     own: Option<OwnBuffer>,
@@ -117,6 +121,7 @@ impl Surface {
             damage,
             dirty: true,
             flight: None,
+            converting: None,
             commits: 0,
             attached: None,
             own: None,
@@ -198,13 +203,17 @@ impl Surface {
 
     /// The serial of the flush whose commit the compositor has not answered.
     pub fn unanswered(&self) -> Option<u64> {
-        self.flight.and_then(|flight| flight.serial)
+        let converted = self.converting.as_ref().and_then(|converting| converting.serial);
+        self.flight.and_then(|flight| flight.serial).or(converted)
     }
 
     /// Nobody waits for the answer any more.
     pub fn forget_serial(&mut self) {
         if let Some(flight) = &mut self.flight {
             flight.serial = None;
+        }
+        if let Some(converting) = &mut self.converting {
+            converting.serial = None;
         }
     }
 
@@ -216,8 +225,8 @@ impl Surface {
     /// From when on the window of a scanout that is off may go: not while the compositor owes it an answer, and not one
     /// that never had a picture, which nobody sees and which says what mode the guest should have.
     pub fn may_go_from(&self) -> Option<Instant> {
-        (self.attached.is_some() && self.configured.is_some() && self.flight.is_none())
-            .then_some(self.created + SHORTEST_LIFE)
+        let owed = self.flight.is_some() || self.converting.is_some();
+        (self.attached.is_some() && self.configured.is_some() && !owed).then_some(self.created + SHORTEST_LIFE)
     }
 
     /// Brings the window to what the scanout shows, as far as the compositor allows at present. Returns the serial of a
@@ -232,20 +241,27 @@ impl Surface {
     ) -> Option<u64> {
         let reconfigured = self.take_configure() | self.take_scale(globals);
         self.configured?;
-        let mut unshown = None;
-        if self.dirty && self.flight.is_none() && !self.broken {
+        let visible = scanout.as_deref().and_then(Scanout::visible);
+        let (committed, mut unshown) = self.look_after_conversion(visible, globals, qh, report);
+        if committed {
+            return unshown;
+        }
+        if self.dirty && self.flight.is_none() && self.converting.is_none() && !self.broken {
             let waits = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
             let committed = match scanout {
                 Some(scanout) if scanout.lit => {
                     let committed = !waits && self.show_picture(scanout, globals, buffers, qh, report);
-                    unshown = if self.failed.is_some() { scanout.owed.take() } else { None };
+                    if self.failed.is_some() {
+                        // The newest answers for those before it.
+                        unshown = scanout.owed.take().or(unshown);
+                    }
                     committed
                 }
                 Some(scanout) if scanout.picture.is_some() => false,
-                _ => !waits && self.show_black(globals, qh),
+                _ => !waits && self.show_black(globals, buffers, qh),
             };
             if committed {
-                return None;
+                return unshown;
             }
         }
         if reconfigured {
@@ -305,27 +321,19 @@ impl Surface {
                 report.buffer = if dmabuf { "dmabuf" } else { "shm" };
                 (buffer, at)
             }
-            BufferChoice::Copy => match self.copy_target((source.width, source.height), globals, qh) {
-                Some(buffer) => (buffer, (0, 0)),
-                None => return false,
-            },
-        };
-        let copied = self.own.as_ref().is_some_and(|own| own.buffer == buffer);
-        let damage = self.damage.take(source.width, source.height);
-        if copied {
-            report.buffer = "copy";
-            if !self.convert(&picture, &damage, report) {
+            BufferChoice::Copy => {
+                self.begin_conversion(picture, &mut scanout.owed, globals, buffers, qh);
                 return false;
             }
-        } else {
-            self.retire();
-        }
-        let cropped = !copied && self.viewport.is_some() && {
+        };
+        let damage = self.damage.take(source.width, source.height);
+        self.retire();
+        let cropped = self.viewport.is_some() && {
             let shared = &picture.buffer;
             (source.width, source.height) != (shared.width, shared.height)
         };
         self.set_view((source.width, source.height), cropped.then_some(source), false);
-        let bottom_up = !copied && picture.buffer.dmabuf.as_ref().is_some_and(|dmabuf| dmabuf.bottom_up);
+        let bottom_up = picture.buffer.dmabuf.as_ref().is_some_and(|dmabuf| dmabuf.bottom_up);
         let damage = if bottom_up { upside_down(&damage, at.1, picture.buffer.height) } else { damage };
         let at = if bottom_up { (at.0, 0) } else { at };
         self.turn(bottom_up);
@@ -335,46 +343,10 @@ impl Surface {
         true
     }
 
-    fn copy_target(
-        &mut self,
-        size: (u32, u32),
-        globals: &Globals,
-        qh: &QueueHandle<LinkState>,
-    ) -> Option<wl_buffer::WlBuffer> {
-        if self.own.as_ref().is_none_or(|own| own.size != size) {
-            self.damage.add_all();
-            match OwnBuffer::new(size, false, globals, qh) {
-                Ok(own) => {
-                    self.retire();
-                    self.own = Some(own);
-                }
-                Err(error) => {
-                    self.give_up(&error);
-                    return None;
-                }
-            }
-        }
-        self.own.as_ref().map(|own| own.buffer.clone())
-    }
-
     /// A buffer of our own goes only after the commit that replaces it.
     fn retire(&mut self) {
         if let Some(own) = self.own.take() {
             self.retired = Some(own);
-        }
-    }
-
-    fn convert(&mut self, picture: &Picture, damage: &[Rect], report: &mut ScanoutReport) -> bool {
-        match self.own.as_ref().map(|own| own.convert(picture, damage)) {
-            Some(Ok(pixels)) => {
-                report.copied_pixels = report.copied_pixels.saturating_add(pixels);
-                true
-            }
-            Some(Err(error)) => {
-                self.give_up(&error);
-                false
-            }
-            None => false,
         }
     }
 
@@ -390,7 +362,7 @@ impl Surface {
     }
 
     /// A monitor that is switched off. A window that never had a picture stays unmapped.
-    fn show_black(&mut self, globals: &Globals, qh: &QueueHandle<LinkState>) -> bool {
+    fn show_black(&mut self, globals: &Globals, buffers: &Buffers, qh: &QueueHandle<LinkState>) -> bool {
         let Some(attached) = &self.attached else { return false };
         let whole = Rect { x: 0, y: 0, ..attached.source };
         if attached.memory.is_none() {
@@ -399,7 +371,7 @@ impl Surface {
         }
         // One black pixel is enough where it can be stretched.
         let pixels = if self.viewport.is_some() { (1, 1) } else { (whole.width, whole.height) };
-        let own = match OwnBuffer::new(pixels, false, globals, qh) {
+        let own = match OwnBuffer::new(pixels, false, globals, &buffers.budget, qh) {
             Ok(own) => own,
             Err(error) => {
                 self.give_up(&error);

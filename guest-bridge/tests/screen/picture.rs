@@ -201,6 +201,41 @@ async fn an_order_of_bytes_that_the_compositor_lacks_is_converted_where_it_is_da
 }
 
 #[tokio::test]
+async fn a_picture_that_is_converted_holds_up_nobody_else() {
+    let mut stage = Stage::with_scanouts(Offer::default(), 2).await;
+    let (large, small) = (memory(2048, 2048, RX24, [9, 1, 2, 3], false), memory(64, 64, XR24, [4, 5, 6, 7], false));
+    // Both are there before the screen has its turn, the large one first.
+    stage.rig.set(0, Some(whole(&large))).await;
+    let first = stage.rig.flush(0, &[]).await;
+    stage.rig.set(1, Some(whole(&small))).await;
+    stage.rig.flush(1, &[]).await;
+    stage.until("both", |_, compositor| compositor.shown().len() == 2).await;
+    let sizes: Vec<_> = stage.compositor.shown().iter().map(|commit| commit.buffer.as_ref().unwrap().size).collect();
+    assert_eq!(sizes, [(64, 64), (2048, 2048)], "the small one did not wait for the large one");
+    stage
+        .until("its answer", |rig, compositor| {
+            compositor.frame();
+            rig.presented(first)
+        })
+        .await;
+    let converted = stage.compositor.shown()[1].buffer.clone().unwrap();
+    assert_eq!(converted.pixel(2047, 2047)[..3], [1, 2, 3]);
+    // Another picture before it is done: nobody waits for it, and nothing of it is seen.
+    let before = stage.compositor.shown().len();
+    let flushed = stage.rig.flush(0, &[]).await;
+    stage.rig.set(0, Some(whole(&memory(32, 32, XR24, [7, 7, 7, 7], false)))).await;
+    stage.rig.flush(0, &[]).await;
+    stage.until("the newest", |_, compositor| compositor.last().buffer.as_ref().unwrap().size == (32, 32)).await;
+    stage
+        .until("the answer of the one before", |rig, compositor| {
+            compositor.frame();
+            rig.presented(flushed)
+        })
+        .await;
+    assert!(stage.compositor.shown().len() <= before + 2);
+}
+
+#[tokio::test]
 async fn a_dmabuf_is_used_where_it_works() {
     for feedback in [false, true] {
         a_dmabuf_is_used(Offer { dmabuf: Some((XR24, true)), feedback, ..Offer::default() }).await;
