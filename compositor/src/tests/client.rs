@@ -1,6 +1,8 @@
 //! A Wayland client as small verbs: it can do what phyllome-guest does, and a good deal that it never would.
 
 use smithay::reexports::rustix;
+use std::any::Any;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -9,10 +11,12 @@ use std::os::unix::net::UnixStream;
 use wayland_client::globals::GlobalListContents;
 use wayland_client::protocol::{
     wl_buffer, wl_callback, wl_compositor, wl_keyboard, wl_output, wl_pointer, wl_region, wl_registry, wl_seat, wl_shm,
-    wl_shm_pool, wl_surface,
+    wl_shm_pool, wl_surface, wl_touch,
 };
 use wayland_client::{Connection, Dispatch, EventQueue, Proxy, QueueHandle, WEnum, delegate_noop};
-use wayland_protocols::wp::linux_dmabuf::zv1::client::{zwp_linux_buffer_params_v1, zwp_linux_dmabuf_v1};
+use wayland_protocols::wp::linux_dmabuf::zv1::client::{
+    zwp_linux_buffer_params_v1, zwp_linux_dmabuf_feedback_v1, zwp_linux_dmabuf_v1,
+};
 use wayland_protocols::wp::linux_drm_syncobj::v1::client::{
     wp_linux_drm_syncobj_manager_v1, wp_linux_drm_syncobj_surface_v1, wp_linux_drm_syncobj_timeline_v1,
 };
@@ -66,12 +70,18 @@ pub enum Pointer {
     Axis(i32),
 }
 
+/// An interface and its version.
+type Global = (&'static str, u32);
+
 pub struct Client {
     pub connection: Connection,
     queue: EventQueue<Events>,
     pub handle: QueueHandle<Events>,
     pub events: Events,
     registry: wl_registry::WlRegistry,
+    /// Globals that are bound, by interface and version.
+    bound: RefCell<HashMap<Global, Box<dyn Any>>>,
+    kept: RefCell<Option<wl_surface::WlSurface>>,
     asked: u64,
     cut: bool,
 }
@@ -104,7 +114,17 @@ impl Client {
         let queue = connection.new_event_queue();
         let handle = queue.handle();
         let registry = connection.display().get_registry(&handle, ());
-        Self { connection, queue, handle, events: Events::default(), registry, asked: 0, cut: false }
+        Self {
+            connection,
+            queue,
+            handle,
+            events: Events::default(),
+            registry,
+            bound: RefCell::default(),
+            kept: RefCell::default(),
+            asked: 0,
+            cut: false,
+        }
     }
 
     /// Asks for an answer; returns what `events.synced` will be when it has come.
@@ -143,7 +163,19 @@ impl Client {
         self.cut || self.connection.protocol_error().is_some()
     }
 
+    /// A global, bound once.
     pub fn bind<I: Proxy + 'static>(&self, version: u32) -> I
+    where
+        Events: Dispatch<I, ()>,
+    {
+        let mut bound = self.bound.borrow_mut();
+        let global =
+            bound.entry((I::interface().name, version)).or_insert_with(|| Box::new(self.bind_anew::<I>(version)));
+        global.downcast_ref::<I>().expect("of this interface").clone()
+    }
+
+    /// A global, bound once more.
+    pub fn bind_anew<I: Proxy + 'static>(&self, version: u32) -> I
     where
         Events: Dispatch<I, ()>,
     {
@@ -153,6 +185,12 @@ impl Client {
 
     pub fn surface(&self) -> wl_surface::WlSurface {
         self.bind::<wl_compositor::WlCompositor>(4).create_surface(&self.handle, ())
+    }
+
+    /// A surface that is made once.
+    pub fn kept(&self) -> wl_surface::WlSurface {
+        let kept = self.kept.borrow().clone();
+        kept.unwrap_or_else(|| self.kept.borrow_mut().insert(self.surface()).clone())
     }
 
     /// A toplevel with this app_id that has been committed once.
@@ -389,6 +427,8 @@ delegate_noop!(Events: wl_shm_pool::WlShmPool);
 delegate_noop!(Events: ignore wl_shm::WlShm);
 delegate_noop!(Events: ignore wl_seat::WlSeat);
 delegate_noop!(Events: ignore wl_output::WlOutput);
+delegate_noop!(Events: ignore wl_touch::WlTouch);
+delegate_noop!(Events: ignore zwp_linux_dmabuf_feedback_v1::ZwpLinuxDmabufFeedbackV1);
 delegate_noop!(Events: ignore wp_presentation::WpPresentation);
 delegate_noop!(Events: wp_viewporter::WpViewporter);
 delegate_noop!(Events: wp_viewport::WpViewport);

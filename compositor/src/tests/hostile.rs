@@ -4,6 +4,7 @@
 use super::beside::{Attack, Beside, beside_blue, other_guest_works};
 use super::client::{Client, sealed};
 use super::fixture::{Fixture, name, pixels};
+use super::limits::{configures, feedbacks};
 use super::show::shown;
 use crate::descriptors;
 use crate::wayland::quota;
@@ -479,7 +480,7 @@ fn tp20_descriptors_that_no_request_is_for_are_cut_off_and_closed() {
 }
 
 /// Every attack that is cut off for what it would make the shell keep.
-pub const ATTACKS: [(&str, Attack); 10] = [
+pub const ATTACKS: [(&str, Attack); 12] = [
     ("surfaces", surfaces),
     ("buffers", buffers),
     ("pools", pools),
@@ -490,4 +491,6 @@ pub const ATTACKS: [(&str, Attack); 10] = [
     ("planes", |shell, red| planes(shell, red, true)),
     ("answers", answers),
     ("registries", registries),
+    ("configures", configures),
+    ("feedbacks", feedbacks),
 ];

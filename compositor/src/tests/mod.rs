@@ -17,6 +17,7 @@ mod gles;
 mod hostile;
 mod idle;
 mod keyboard;
+mod limits;
 mod memory;
 mod outputs;
 mod pointer;

@@ -3,7 +3,8 @@
 //! The identity is set when the connection is made and never again; nothing that arrives over the connection is asked
 //! for it.
 
-use super::quota::{Excess, MAX_PLANES, Quota, Thing};
+use super::quota::{Excess, MAX_PLANES, MAX_REGISTRIES, Quota};
+use super::things::Thing;
 use crate::State;
 use crate::descriptors;
 use phyllome_protocol::GuestName;
@@ -17,7 +18,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Code of `wl_display.error` for a peer that wants too much.
-const NO_MEMORY: u32 = 2;
+pub const NO_MEMORY: u32 = 2;
 /// Requests after which a connection's objects are counted.
 const COUNT_EVERY: usize = 256;
 /// Most kinds of dmabufs that are remembered as refused.
@@ -92,15 +93,25 @@ impl GuestClient {
         if !self.goes_on(verdict) {
             return false;
         }
-        let uncounted = self.uncounted.fetch_add(requests, Ordering::Relaxed).saturating_add(requests);
+        // Any of those that nobody admits may have made a registry.
+        let weight = requests.saturating_add(unadmitted.saturating_mul(COUNT_EVERY / MAX_REGISTRIES));
+        let uncounted = self.uncounted.fetch_add(weight, Ordering::Relaxed).saturating_add(weight);
         if uncounted < COUNT_EVERY {
             return true;
         }
         self.uncounted.store(0, Ordering::Relaxed);
-        let mut count = 0usize;
-        let counted = display.backend_handle().with_all_objects_for(client.clone(), |_| count += 1);
-        let verdict = if counted.is_ok() { self.quota().objects(count) } else { Ok(()) };
-        self.goes_on(verdict)
+        self.goes_on(self.count_objects(display, client.clone()))
+    }
+
+    /// Counts all objects of this connection.
+    fn count_objects(&self, display: &DisplayHandle, client: ClientId) -> Result<(), Excess> {
+        let (mut count, mut registries) = (0usize, 0usize);
+        let counted = display.backend_handle().with_all_objects_for(client, |object| {
+            count += 1;
+            registries += usize::from(object.interface().name == "wl_registry");
+        });
+        // An error means that it has ended.
+        if counted.is_ok() { self.quota().objects(count, registries) } else { Ok(()) }
     }
 
     /// Counts descriptors: `before` were open before this connection was served. The Wayland library keeps all that
@@ -217,11 +228,7 @@ pub fn admit<R: Resource>(display: &DisplayHandle, client: &Client, resource: &R
     guest.admitted.fetch_add(1, Ordering::Relaxed);
     let verdict = guest.quota().request(Instant::now());
     let verdict = match verdict {
-        Ok(true) => {
-            let mut count = 0usize;
-            let counted = display.backend_handle().with_all_objects_for(client.id(), |_| count += 1);
-            if counted.is_ok() { guest.quota().objects(count) } else { Ok(()) }
-        }
+        Ok(true) => guest.count_objects(display, client.id()),
         Ok(false) => Ok(()),
         Err(too_much) => Err(too_much),
     };
@@ -247,6 +254,21 @@ pub fn admit_thing<R: Resource>(client: &Client, resource: &R, thing: Thing) -> 
     }
 }
 
+/// Counts a global of a kind that is bound. `Err`: why it is not to be, and the connection is to end.
+pub fn admit_bound(client: &Client, thing: Thing) -> Result<(), String> {
+    let Some(guest) = guest_of(client) else { return Ok(()) };
+    let verdict = guest.quota().add(thing);
+    guest.goes_on(verdict);
+    verdict.map_err(|excess| format!("a guest's screen may not have {excess}"))
+}
+
+/// An object has ended, and what is kept for it.
+pub fn ended<R: Resource>(resource: &R) {
+    if let Some(thing) = Thing::of_interface(R::interface().name) {
+        remove_thing(resource, thing);
+    }
+}
+
 /// One fewer of `thing` on the connection that `resource` is of, if it still lives.
 pub fn remove_thing<R: Resource>(resource: &R, thing: Thing) {
     if let Some(client) = resource.client()
@@ -256,9 +278,12 @@ pub fn remove_thing<R: Resource>(resource: &R, thing: Thing) {
     }
 }
 
-/// Forwards a request to smithay's own handler after counting it.
+/// What a request makes, where that is counted and the request is answered by smithay alone.
+pub type Makes<R> = fn(&<R as Resource>::Request) -> Option<Thing>;
+
+/// Forwards a request to smithay's own handler after counting it and what it makes.
 macro_rules! counted_dispatch {
-    ($($interface:ty, $data:ty => $handler:ty;)*) => {$(
+    ($($interface:ty, $data:ty => $handler:ty $(, makes $makes:expr)?;)*) => {$(
         impl smithay::reexports::wayland_server::Dispatch<$interface, $data> for $crate::State {
             fn request(
                 state: &mut Self,
@@ -269,11 +294,20 @@ macro_rules! counted_dispatch {
                 display: &smithay::reexports::wayland_server::DisplayHandle,
                 init: &mut smithay::reexports::wayland_server::DataInit<'_, Self>,
             ) {
-                if $crate::wayland::client::admit(display, client, resource) {
-                    <$handler as smithay::reexports::wayland_server::Dispatch<$interface, $data, Self>>::request(
-                        state, client, resource, request, data, display, init,
-                    );
+                if !$crate::wayland::client::admit(display, client, resource) {
+                    return;
                 }
+                $(
+                    let makes: $crate::wayland::client::Makes<$interface> = $makes;
+                    if makes(&request)
+                        .is_some_and(|thing| !$crate::wayland::client::admit_thing(client, resource, thing))
+                    {
+                        return;
+                    }
+                )?
+                <$handler as smithay::reexports::wayland_server::Dispatch<$interface, $data, Self>>::request(
+                    state, client, resource, request, data, display, init,
+                );
             }
 
             fn destroyed(
@@ -282,6 +316,7 @@ macro_rules! counted_dispatch {
                 resource: &$interface,
                 data: &$data,
             ) {
+                $crate::wayland::client::ended(resource);
                 <$handler as smithay::reexports::wayland_server::Dispatch<$interface, $data, Self>>::destroyed(
                     state, client, resource, data,
                 );
@@ -290,6 +325,38 @@ macro_rules! counted_dispatch {
     )*};
 }
 pub(crate) use counted_dispatch;
+
+/// Lets smithay bind a global after it was counted.
+macro_rules! counted_global {
+    ($interface:ty, $data:ty => $handler:ty, $thing:expr) => {
+        impl smithay::reexports::wayland_server::GlobalDispatch<$interface, $data> for $crate::State {
+            fn bind(
+                state: &mut Self,
+                display: &smithay::reexports::wayland_server::DisplayHandle,
+                client: &smithay::reexports::wayland_server::Client,
+                resource: smithay::reexports::wayland_server::New<$interface>,
+                data: &$data,
+                init: &mut smithay::reexports::wayland_server::DataInit<'_, Self>,
+            ) {
+                match $crate::wayland::client::admit_bound(client, $thing) {
+                    Ok(()) => {
+                        <$handler as smithay::reexports::wayland_server::GlobalDispatch<$interface, $data, Self>>::bind(
+                            state, display, client, resource, data, init,
+                        );
+                    }
+                    Err(why) => init.post_error(resource, $crate::wayland::client::NO_MEMORY, why),
+                }
+            }
+
+            fn can_view(client: smithay::reexports::wayland_server::Client, data: &$data) -> bool {
+                <$handler as smithay::reexports::wayland_server::GlobalDispatch<$interface, $data, Self>>::can_view(
+                    client, data,
+                )
+            }
+        }
+    };
+}
+pub(crate) use counted_global;
 
 impl State {
     /// Disconnects every Wayland client and forgets what they showed.

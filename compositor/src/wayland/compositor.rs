@@ -4,8 +4,11 @@
 //! scanout. Guarded here, before smithay 0.7.0 computes with it: damage that overflows, endless lists of damage and
 //! frame callbacks, scales that no picture has.
 
-use super::client::{self, GuestClient, admit, admit_thing, counted_dispatch, owner_of, remove_thing};
-use super::quota::{MAX_DAMAGE, MAX_EXTENT, MAX_FRAME_CALLBACKS, MAX_SCALE, Thing};
+use super::client::{
+    self, GuestClient, admit, admit_thing, counted_dispatch, counted_global, ended, owner_of, remove_thing,
+};
+use super::quota::{MAX_DAMAGE, MAX_EXTENT, MAX_FRAME_CALLBACKS, MAX_SCALE};
+use super::things::Thing;
 use crate::State;
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_callback::WlCallback;
@@ -48,7 +51,7 @@ impl CompositorHandler for State {
     }
 }
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(State: [WlCompositor: ()] => CompositorState);
+counted_global!(WlCompositor, () => CompositorState, Thing::Global);
 // Asked for by smithay's constructor; the global itself is removed before the first client comes.
 smithay::reexports::wayland_server::delegate_global_dispatch!(State: [WlSubcompositor: ()] => CompositorState);
 counted_dispatch! {
@@ -67,8 +70,12 @@ impl Dispatch<WlCompositor, ()> for State {
         display: &DisplayHandle,
         init: &mut DataInit<'_, Self>,
     ) {
-        let surface = matches!(request, wl_compositor::Request::CreateSurface { .. });
-        if !admit(display, client, compositor) || (surface && !admit_thing(client, compositor, Thing::Surface)) {
+        let thing = match request {
+            wl_compositor::Request::CreateSurface { .. } => Some(Thing::Surface),
+            wl_compositor::Request::CreateRegion { .. } => Some(Thing::Region),
+            _ => None,
+        };
+        if !admit(display, client, compositor) || thing.is_some_and(|thing| !admit_thing(client, compositor, thing)) {
             return;
         }
         <CompositorState as Dispatch<WlCompositor, (), Self>>::request(
@@ -88,6 +95,10 @@ impl Dispatch<WlRegion, RegionUserData> for State {
         _init: &mut DataInit<'_, Self>,
     ) {
         admit(display, client, region);
+    }
+
+    fn destroyed(_state: &mut Self, _client: ClientId, region: &WlRegion, _data: &RegionUserData) {
+        ended(region);
     }
 }
 

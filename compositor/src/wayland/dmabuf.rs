@@ -6,8 +6,11 @@
 //! to shared memory. Guarded here, before smithay 0.7.0 computes with it: sizes below 1, offset + stride beyond 32
 //! bits, planes out of order. A descriptor that could shrink under the renderer is not accepted.
 
-use super::client::{GuestClient, admit, admit_plane, admit_thing, counted_dispatch, cut, remove_plane};
-use super::quota::{MAX_EXTENT, Thing};
+use super::client::{
+    GuestClient, admit, admit_plane, admit_thing, counted_dispatch, counted_global, cut, ended, remove_plane,
+};
+use super::quota::MAX_EXTENT;
+use super::things::Thing;
 use crate::State;
 use crate::descriptors::close_elsewhere;
 use crate::outputs::RendererKind;
@@ -20,8 +23,12 @@ use smithay::backend::drm::{DrmNode, NodeType};
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_buffer_params_v1::{
     self, ZwpLinuxBufferParamsV1,
 };
-use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1::ZwpLinuxDmabufFeedbackV1;
-use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1;
+use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_feedback_v1::{
+    self, ZwpLinuxDmabufFeedbackV1,
+};
+use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_dmabuf_v1::{
+    self, ZwpLinuxDmabufV1,
+};
 use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle};
@@ -184,17 +191,79 @@ impl super::Protocols {
                 self.dmabuf_device = device;
                 let global = self.dmabuf.create_global_with_default_feedback::<State>(display, &feedback);
                 self.dmabuf_global = Some(global);
+                self.dmabuf_feedback = Some(feedback);
             }
             Err(error) => tracing::warn!("dmabufs are not offered to guests: {error}"),
         }
     }
 }
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(State: [ZwpLinuxDmabufV1: DmabufGlobalData] => DmabufState);
+counted_global!(ZwpLinuxDmabufV1, DmabufGlobalData => DmabufState, Thing::Global);
 counted_dispatch! {
-    ZwpLinuxDmabufV1, DmabufData => DmabufState;
+    // Of smithay's own; none is ever made.
     ZwpLinuxDmabufFeedbackV1, DmabufFeedbackData => DmabufState;
     WlBuffer, Dmabuf => DmabufState;
+}
+
+/// What one feedback has: nothing. smithay 0.7.0 keeps a list of those that it makes, from which only the request to
+/// destroy one takes it away, never the end of a connection; these are told once and forgotten.
+#[derive(Debug)]
+pub struct Feedback;
+
+impl Dispatch<ZwpLinuxDmabufFeedbackV1, Feedback> for State {
+    fn request(
+        _state: &mut Self,
+        client: &Client,
+        feedback: &ZwpLinuxDmabufFeedbackV1,
+        _request: zwp_linux_dmabuf_feedback_v1::Request,
+        _data: &Feedback,
+        display: &DisplayHandle,
+        _init: &mut DataInit<'_, Self>,
+    ) {
+        admit(display, client, feedback);
+    }
+
+    fn destroyed(_state: &mut Self, _client: ClientId, feedback: &ZwpLinuxDmabufFeedbackV1, _data: &Feedback) {
+        ended(feedback);
+    }
+}
+
+impl Dispatch<ZwpLinuxDmabufV1, DmabufData> for State {
+    fn request(
+        state: &mut Self,
+        client: &Client,
+        dmabuf: &ZwpLinuxDmabufV1,
+        request: zwp_linux_dmabuf_v1::Request,
+        data: &DmabufData,
+        display: &DisplayHandle,
+        init: &mut DataInit<'_, Self>,
+    ) {
+        use zwp_linux_dmabuf_v1::Request;
+        if !admit(display, client, dmabuf) {
+            return;
+        }
+        match request {
+            // What suits one surface suits all.
+            Request::GetDefaultFeedback { id } | Request::GetSurfaceFeedback { id, .. } => {
+                if admit_thing(client, dmabuf, Thing::Feedback) {
+                    let feedback = init.init(id, Feedback);
+                    if let Some(formats) = &state.protocols.dmabuf_feedback {
+                        formats.send(&feedback);
+                    }
+                }
+                return;
+            }
+            Request::CreateParams { .. } if !admit_thing(client, dmabuf, Thing::Parameters) => return,
+            _ => {}
+        }
+        <DmabufState as Dispatch<ZwpLinuxDmabufV1, DmabufData, Self>>::request(
+            state, client, dmabuf, request, data, display, init,
+        );
+    }
+
+    fn destroyed(_state: &mut Self, _client: ClientId, dmabuf: &ZwpLinuxDmabufV1, _data: &DmabufData) {
+        ended(dmabuf);
+    }
 }
 
 impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
@@ -260,6 +329,7 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
 
     fn destroyed(state: &mut Self, client: ClientId, params: &ZwpLinuxBufferParamsV1, data: &DmabufParamsData) {
         remove_plane(params);
+        ended(params);
         <DmabufState as Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData, Self>>::destroyed(
             state, client, params, data,
         );

@@ -22,6 +22,7 @@ pub mod screens;
 pub mod seat;
 pub mod shm;
 pub mod syncobj;
+pub mod things;
 pub mod viewporter;
 pub mod xdg_shell;
 
@@ -40,7 +41,7 @@ use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, Display};
 use smithay::utils::IsAlive;
 use smithay::wayland::compositor::CompositorState;
-use smithay::wayland::dmabuf::{DmabufGlobal, DmabufState};
+use smithay::wayland::dmabuf::{DmabufFeedback, DmabufGlobal, DmabufState};
 use smithay::wayland::presentation::PresentationState;
 use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shm::ShmState;
@@ -63,6 +64,8 @@ pub struct Protocols {
     shm: ShmState,
     dmabuf: DmabufState,
     dmabuf_global: Option<DmabufGlobal>,
+    /// What guests are told of formats.
+    dmabuf_feedback: Option<DmabufFeedback>,
     /// The render node's number that guests were told; 0: none.
     dmabuf_device: u64,
     #[cfg(test)]
@@ -103,6 +106,7 @@ impl Protocols {
             shm: ShmState::new::<State>(display, []),
             dmabuf: DmabufState::new(),
             dmabuf_global: None,
+            dmabuf_feedback: None,
             dmabuf_device: 0,
             #[cfg(test)]
             no_gpu_imports: false,

@@ -1,10 +1,10 @@
 //! `wp_presentation`: when a picture was on the display. Feedback and frame callbacks go to what was shown and to
 //! nothing else; a guest that is hidden waits, so that it costs nothing.
 
-use super::client::counted_dispatch;
-use crate::State;
+use super::client::{counted_dispatch, counted_global};
+use super::things::Thing;
 use smithay::output::Output;
-use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation::WpPresentation;
+use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation::{self, WpPresentation};
 use smithay::reexports::wayland_protocols::wp::presentation_time::server::wp_presentation_feedback::{
     Kind, WpPresentationFeedback,
 };
@@ -17,9 +17,11 @@ use smithay::wayland::presentation::{
 };
 use std::time::Duration;
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(State: [WpPresentation: u32] => PresentationState);
+counted_global!(WpPresentation, u32 => PresentationState, Thing::Global);
 counted_dispatch! {
-    WpPresentation, u32 => PresentationState;
+    WpPresentation, u32 => PresentationState, makes |request| {
+        matches!(request, wp_presentation::Request::Feedback { .. }).then_some(Thing::Presentation)
+    };
     WpPresentationFeedback, () => PresentationFeedbackState;
 }
 

@@ -4,6 +4,7 @@
 //! below what could hurt the shell or another guest. Whoever passes one is cut off; nothing here logs, waits or touches
 //! a socket.
 
+use super::things::{Thing, Things};
 use std::time::Instant;
 
 /// Most surfaces that live at once.
@@ -24,8 +25,19 @@ pub const MAX_DESCRIPTORS: usize = 512;
 /// Most bytes of one shared-memory pool: a 16384 × 16384 picture.
 pub const MAX_POOL_BYTES: i32 = 1 << 30;
 
-/// Most protocol objects of every kind that live at once.
-pub const MAX_OBJECTS: usize = 4096;
+/// Most protocol objects of every kind that live at once: more than all that are counted by themselves
+/// ([`super::things`]), with frame callbacks.
+pub const MAX_OBJECTS: usize = 2048;
+
+/// Most `wl_registry` that live at once; nothing ends one but the end of the connection.
+pub const MAX_REGISTRIES: usize = 8;
+
+/// Most configures of one toplevel that wait to be acknowledged. smithay 0.7.0 keeps each until then.
+pub const MAX_CONFIGURES: usize = 32;
+
+/// How often one surface may be given fences while it lives: smithay 0.7.0 adds a hook to its commits each time and
+/// forgets what it had before.
+pub const MAX_FENCED: u32 = 4;
 
 /// Most timelines of fences that a connection may ever bring: smithay 0.7.0 gives none back while the connection lives.
 pub const MAX_TIMELINES: u32 = 64;
@@ -57,19 +69,6 @@ pub const MAX_REFUSALS: u32 = 64;
 /// Objects are counted once in so many requests.
 const COUNT_EVERY: u32 = 256;
 
-/// What a connection wants to make.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Thing {
-    /// A `wl_surface`.
-    Surface,
-    /// A `wl_buffer` of any kind.
-    Buffer,
-    /// A `wl_shm_pool`.
-    Pool,
-    /// A timeline of fences; never given back.
-    Timeline,
-}
-
 /// Why a connection is cut off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
@@ -77,6 +76,8 @@ pub enum Excess {
     Things(Thing),
     /// More than [`MAX_OBJECTS`].
     Objects,
+    /// More than [`MAX_REGISTRIES`].
+    Registries,
     /// Requests came faster than [`REQUESTS_PER_SECOND`].
     Requests,
     /// More than [`MAX_REFUSALS`].
@@ -92,10 +93,11 @@ pub enum Excess {
 impl std::fmt::Display for Excess {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Things(Thing::Surface) => write!(f, "more than {MAX_SURFACES} surfaces"),
-            Self::Things(Thing::Buffer) => write!(f, "more than {MAX_BUFFERS} buffers"),
-            Self::Things(Thing::Pool) => write!(f, "more than {MAX_POOLS} shared-memory pools"),
-            Self::Things(Thing::Timeline) => write!(f, "more than {MAX_TIMELINES} timelines of fences"),
+            Self::Things(thing) => {
+                let (most, of) = thing.limit();
+                write!(f, "more than {most} {of}")
+            }
+            Self::Registries => write!(f, "more than {MAX_REGISTRIES} registries"),
             Self::Objects => write!(f, "more than {MAX_OBJECTS} objects"),
             Self::Requests => write!(f, "more than {REQUESTS_PER_SECOND} requests a second"),
             Self::Refusals => write!(f, "more than {MAX_REFUSALS} buffers that cannot be imported"),
@@ -109,10 +111,7 @@ impl std::fmt::Display for Excess {
 /// Counters of one connection.
 #[derive(Debug)]
 pub struct Quota {
-    surfaces: u32,
-    buffers: u32,
-    pools: u32,
-    timelines: u32,
+    things: Things,
     refusals: u32,
     descriptors: usize,
     tokens: f64,
@@ -124,10 +123,7 @@ impl Quota {
     /// Nothing held, a full burst allowed.
     pub fn new(now: Instant) -> Self {
         Self {
-            surfaces: 0,
-            buffers: 0,
-            pools: 0,
-            timelines: 0,
+            things: Things::default(),
             refusals: 0,
             descriptors: 0,
             tokens: BURST,
@@ -138,27 +134,12 @@ impl Quota {
 
     /// One more of `thing`.
     pub fn add(&mut self, thing: Thing) -> Result<(), Excess> {
-        let (count, most) = self.counter(thing);
-        if *count >= most {
-            return Err(Excess::Things(thing));
-        }
-        *count += 1;
-        Ok(())
+        if self.things.add(thing) { Ok(()) } else { Err(Excess::Things(thing)) }
     }
 
     /// One fewer of `thing`.
     pub fn remove(&mut self, thing: Thing) {
-        let (count, _) = self.counter(thing);
-        *count = count.saturating_sub(1);
-    }
-
-    fn counter(&mut self, thing: Thing) -> (&mut u32, u32) {
-        match thing {
-            Thing::Surface => (&mut self.surfaces, MAX_SURFACES),
-            Thing::Buffer => (&mut self.buffers, MAX_BUFFERS),
-            Thing::Pool => (&mut self.pools, MAX_POOLS),
-            Thing::Timeline => (&mut self.timelines, MAX_TIMELINES),
-        }
+        self.things.remove(thing);
     }
 
     /// So many requests were served that could not be asked about one by one: the Wayland library answers
@@ -219,8 +200,11 @@ impl Quota {
         Ok(())
     }
 
-    /// The connection holds this many objects.
-    pub fn objects(&self, count: usize) -> Result<(), Excess> {
+    /// The connection holds this many objects, so many of which are registries.
+    pub fn objects(&self, count: usize, registries: usize) -> Result<(), Excess> {
+        if registries > MAX_REGISTRIES {
+            return Err(Excess::Registries);
+        }
         if count > MAX_OBJECTS { Err(Excess::Objects) } else { Ok(()) }
     }
 }
@@ -285,7 +269,8 @@ mod tests {
         let mut quota = Quota::new(now);
         let counts = (0..1024).filter(|_| quota.request(now).unwrap()).count();
         assert_eq!(counts, 4);
-        assert!(quota.objects(MAX_OBJECTS).is_ok());
-        assert_eq!(quota.objects(MAX_OBJECTS + 1), Err(Excess::Objects));
+        assert!(quota.objects(MAX_OBJECTS, MAX_REGISTRIES).is_ok());
+        assert_eq!(quota.objects(MAX_OBJECTS + 1, 0), Err(Excess::Objects));
+        assert_eq!(quota.objects(1, MAX_REGISTRIES + 1), Err(Excess::Registries));
     }
 }

@@ -6,6 +6,8 @@
 use super::client::owner_of;
 use super::content::Content;
 use super::ids::Table;
+use super::quota::MAX_CONFIGURES;
+use super::xdg_shell::unacknowledged;
 use crate::wayland::mapped::Mapping;
 use phyllome_protocol::{GuestName, ScanoutId};
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_toplevel;
@@ -74,8 +76,15 @@ impl Screens {
         for toplevel in &self.toplevels {
             if toplevel.surface.is_initial_configure_sent() {
                 prepare_configure(&toplevel.surface, self.areas.of(&toplevel.guest, toplevel.scanout));
-                toplevel.surface.send_pending_configure();
+                tell(&toplevel.surface);
             }
+        }
+    }
+
+    /// A toplevel has acknowledged a configure: it is told what could not be told until then.
+    pub fn acknowledged(&self, surface: &WlSurface) {
+        if let Some(toplevel) = self.toplevels.iter().find(|t| t.surface.wl_surface() == surface) {
+            tell(&toplevel.surface);
         }
     }
 
@@ -112,7 +121,7 @@ impl Screens {
             toplevel.scanout = scanout;
             if scanout.is_some() && toplevel.surface.is_initial_configure_sent() {
                 prepare_configure(&toplevel.surface, self.areas.of(&toplevel.guest, scanout));
-                toplevel.surface.send_pending_configure();
+                tell(&toplevel.surface);
             }
         }
     }
@@ -230,6 +239,14 @@ impl Screens {
     /// What `surface` shows, for a renderer that notes what it has copied.
     pub fn content_mut(&mut self, surface: &WlSurface) -> Option<&mut Content> {
         self.contents.get_mut(&surface.id())
+    }
+}
+
+/// Sends what has changed since the last configure, if the toplevel has not left too many unacknowledged: smithay 0.7.0
+/// keeps each until then, and a guest may have been stopped while outputs come and go.
+fn tell(surface: &ToplevelSurface) {
+    if unacknowledged(surface) < MAX_CONFIGURES {
+        surface.send_pending_configure();
     }
 }
 

@@ -5,7 +5,8 @@
 //! and without a lock: what was locked for one is nothing to the next. The guest's own kernel repeats keys, so the
 //! repeat rate that is told is 0.
 
-use super::client::{counted_dispatch, owner_of};
+use super::client::{counted_dispatch, counted_global, owner_of};
+use super::things::Thing;
 use crate::State;
 use crate::monotonic;
 use crate::wayland::keymap::Names;
@@ -17,7 +18,7 @@ use smithay::input::pointer::{AxisFrame, ButtonEvent, CursorImageStatus, MotionE
 use smithay::input::{Seat, SeatHandler, SeatState};
 use smithay::reexports::wayland_server::protocol::wl_keyboard::WlKeyboard;
 use smithay::reexports::wayland_server::protocol::wl_pointer::WlPointer;
-use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
+use smithay::reexports::wayland_server::protocol::wl_seat::{self, WlSeat};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::protocol::wl_touch::WlTouch;
 use smithay::reexports::wayland_server::{DisplayHandle, Resource};
@@ -211,9 +212,14 @@ impl SeatHandler for State {
     }
 }
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(State: [WlSeat: SeatGlobalData<State>] => SeatState<State>);
+counted_global!(WlSeat, SeatGlobalData<State> => SeatState<State>, Thing::Seat);
 counted_dispatch! {
-    WlSeat, SeatUserData<State> => SeatState<State>;
+    WlSeat, SeatUserData<State> => SeatState<State>, makes |request| match request {
+        wl_seat::Request::GetKeyboard { .. } => Some(Thing::Keyboard),
+        wl_seat::Request::GetPointer { .. } => Some(Thing::Pointer),
+        wl_seat::Request::GetTouch { .. } => Some(Thing::Touch),
+        _ => None,
+    };
     WlKeyboard, KeyboardUserData<State> => SeatState<State>;
     WlPointer, PointerUserData<State> => SeatState<State>;
     WlTouch, TouchUserData<State> => SeatState<State>;

@@ -5,8 +5,9 @@
 //! and survives what is not there all the same (its SIGBUS handler replaces the mapping by zeros and the client is
 //! disconnected). Guarded here because smithay 0.7.0 panics on it: `wl_shm_pool.resize` to 0 or less.
 
-use super::client::{self, admit, admit_thing, counted_dispatch, remove_thing};
-use super::quota::{MAX_EXTENT, MAX_POOL_BYTES, Thing};
+use super::client::{self, admit, admit_thing, counted_dispatch, counted_global, ended, remove_thing};
+use super::quota::{MAX_EXTENT, MAX_POOL_BYTES};
+use super::things::Thing;
 use crate::State;
 use crate::descriptors::close_elsewhere;
 use phyllome_protocol::descriptor::describe;
@@ -32,7 +33,7 @@ impl BufferHandler for State {
     }
 }
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(State: [WlShm: ()] => ShmState);
+counted_global!(WlShm, () => ShmState, Thing::Global);
 counted_dispatch! {
     WlBuffer, ShmBufferUserData => ShmState;
 }
@@ -79,6 +80,10 @@ impl Dispatch<WlShm, ()> for State {
         }
         <ShmState as Dispatch<WlShm, (), Self>>::request(state, client, shm, request, data, display, init);
     }
+
+    fn destroyed(_state: &mut Self, _client: ClientId, shm: &WlShm, _data: &()) {
+        ended(shm);
+    }
 }
 
 impl Dispatch<WlShmPool, ShmPoolUserData> for State {
@@ -118,6 +123,6 @@ impl Dispatch<WlShmPool, ShmPoolUserData> for State {
     }
 
     fn destroyed(_state: &mut Self, _client: ClientId, pool: &WlShmPool, _data: &ShmPoolUserData) {
-        remove_thing(pool, Thing::Pool);
+        ended(pool);
     }
 }

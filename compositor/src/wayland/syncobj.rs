@@ -9,9 +9,10 @@
 //! connection has the render node open for itself, which is closed with the connection, the timelines of a connection
 //! are counted once and for all, and nothing is exported.
 
-use super::client::{GuestClient, admit, admit_thing, counted_dispatch, cut};
+use super::client::{GuestClient, NO_MEMORY, admit, admit_thing, counted_dispatch, counted_global, cut, ended};
 use super::ids::Table;
-use super::quota::{MAX_WAITING, Thing};
+use super::quota::{MAX_FENCED, MAX_WAITING};
+use super::things::Thing;
 use crate::State;
 use crate::descriptors::close_elsewhere;
 use phyllome_protocol::descriptor::{Kind, describe};
@@ -39,6 +40,7 @@ use smithay::wayland::drm_syncobj::{
 use std::collections::{HashMap, VecDeque};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What waits for fences.
 #[derive(Default)]
@@ -228,9 +230,7 @@ impl State {
     }
 }
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(
-    State: [WpLinuxDrmSyncobjManagerV1: DrmSyncobjGlobalData] => DrmSyncobjState
-);
+counted_global!(WpLinuxDrmSyncobjManagerV1, DrmSyncobjGlobalData => DrmSyncobjState, Thing::Global);
 counted_dispatch! {
     WpLinuxDrmSyncobjSurfaceV1, DrmSyncobjSurfaceData => DrmSyncobjState;
     WpLinuxDrmSyncobjTimelineV1, DrmSyncobjTimelineData => DrmSyncobjState;
@@ -256,14 +256,40 @@ impl Dispatch<WpLinuxDrmSyncobjManagerV1, ()> for State {
             }
             other => other,
         };
-        let timeline = matches!(request, Request::ImportTimeline { .. });
-        if !admit(display, client, manager) || (timeline && !admit_thing(client, manager, Thing::Timeline)) {
+        if !admit(display, client, manager) {
+            return;
+        }
+        let thing = match &request {
+            Request::ImportTimeline { .. } => Some(Thing::Timeline),
+            Request::GetSurface { surface, .. } if count_fenced(surface) > MAX_FENCED => {
+                let why = format!("a surface was given fences more than {MAX_FENCED} times");
+                cut(client, manager, NO_MEMORY, &why);
+                return;
+            }
+            Request::GetSurface { .. } => Some(Thing::FencedSurface),
+            _ => None,
+        };
+        if thing.is_some_and(|thing| !admit_thing(client, manager, thing)) {
             return;
         }
         <DrmSyncobjState as Dispatch<WpLinuxDrmSyncobjManagerV1, (), Self>>::request(
             state, client, manager, request, data, display, init,
         );
     }
+
+    fn destroyed(_state: &mut Self, _client: ClientId, manager: &WpLinuxDrmSyncobjManagerV1, _data: &()) {
+        ended(manager);
+    }
+}
+
+/// How often a surface was given fences, with this time.
+fn count_fenced(surface: &WlSurface) -> u32 {
+    struct Fenced(AtomicU32);
+    with_states(surface, |states| {
+        states.data_map.insert_if_missing_threadsafe(|| Fenced(AtomicU32::new(0)));
+        let count = states.data_map.get::<Fenced>().map(|fenced| fenced.0.fetch_add(1, Ordering::Relaxed));
+        count.map_or(1, |before| before.saturating_add(1))
+    })
 }
 
 #[cfg(test)]

@@ -4,7 +4,9 @@
 //! here because smithay 0.7.0 accepts window geometries and size limits that are no size (a debug build panics) and
 //! computes with popup positions without checking.
 
-use super::client::{admit, counted_dispatch, cut};
+use super::client::{NO_MEMORY, admit, admit_thing, counted_dispatch, counted_global, cut, ended};
+use super::quota::MAX_CONFIGURES;
+use super::things::Thing;
 use crate::State;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_popup::XdgPopup;
 use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_positioner::{self, XdgPositioner};
@@ -14,11 +16,13 @@ use smithay::reexports::wayland_protocols::xdg::shell::server::xdg_wm_base::{sel
 use smithay::reexports::wayland_server::backend::ClientId;
 use smithay::reexports::wayland_server::protocol::wl_output::WlOutput;
 use smithay::reexports::wayland_server::protocol::wl_seat::WlSeat;
-use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
+use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle, Resource};
 use smithay::utils::Serial;
+use smithay::wayland::compositor::with_states;
 use smithay::wayland::shell::xdg::{
-    PopupSurface, PositionerState, ToplevelSurface, XdgPositionerUserData, XdgShellHandler, XdgShellState,
-    XdgShellSurfaceUserData, XdgSurfaceUserData, XdgWmBaseUserData,
+    Configure, PopupSurface, PositionerState, ToplevelSurface, XdgPositionerUserData, XdgShellHandler, XdgShellState,
+    XdgShellSurfaceUserData, XdgSurfaceUserData, XdgToplevelSurfaceData, XdgWmBaseUserData,
 };
 
 impl XdgShellHandler for State {
@@ -39,6 +43,10 @@ impl XdgShellHandler for State {
         if self.protocols.screens.remove(&surface) {
             self.sync_focus();
         }
+    }
+
+    fn ack_configure(&mut self, surface: WlSurface, _configure: Configure) {
+        self.protocols.screens.acknowledged(&surface);
     }
 
     fn maximize_request(&mut self, surface: ToplevelSurface) {
@@ -65,14 +73,31 @@ impl XdgShellHandler for State {
 
 /// The protocol wants a configure after each of these requests; the first one is sent with the first commit.
 fn answer(surface: &ToplevelSurface) {
-    if surface.is_initial_configure_sent() {
+    if unacknowledged(surface) >= MAX_CONFIGURES {
+        if let Some(client) = surface.wl_surface().client() {
+            let why = format!("{MAX_CONFIGURES} configures of one toplevel wait to be acknowledged");
+            cut(&client, surface.xdg_toplevel(), NO_MEMORY, &why);
+        }
+    } else if surface.is_initial_configure_sent() {
         surface.send_configure();
     }
 }
 
-smithay::reexports::wayland_server::delegate_global_dispatch!(State: [XdgWmBase: ()] => XdgShellState);
+/// How many configures of a toplevel were sent and not acknowledged yet.
+pub fn unacknowledged(surface: &ToplevelSurface) -> usize {
+    with_states(surface.wl_surface(), |states| {
+        let role = states.data_map.get::<XdgToplevelSurfaceData>();
+        role.and_then(|role| Some(role.lock().ok()?.pending_configures().len())).unwrap_or(0)
+    })
+}
+
+counted_global!(XdgWmBase, () => XdgShellState, Thing::Global);
 counted_dispatch! {
-    XdgWmBase, XdgWmBaseUserData => XdgShellState;
+    XdgWmBase, XdgWmBaseUserData => XdgShellState, makes |request| match request {
+        xdg_wm_base::Request::CreatePositioner { .. } => Some(Thing::Positioner),
+        xdg_wm_base::Request::GetXdgSurface { .. } => Some(Thing::ShellSurface),
+        _ => None,
+    };
     XdgPopup, XdgShellSurfaceUserData => XdgShellState;
 }
 
@@ -88,6 +113,10 @@ impl Dispatch<XdgPositioner, XdgPositionerUserData> for State {
     ) {
         // Nothing is ever placed by one.
         admit(display, client, positioner);
+    }
+
+    fn destroyed(_state: &mut Self, _client: ClientId, positioner: &XdgPositioner, _data: &XdgPositionerUserData) {
+        ended(positioner);
     }
 }
 
@@ -113,6 +142,7 @@ impl Dispatch<XdgToplevel, XdgShellSurfaceUserData> for State {
     }
 
     fn destroyed(state: &mut Self, client: ClientId, toplevel: &XdgToplevel, data: &XdgShellSurfaceUserData) {
+        ended(toplevel);
         <XdgShellState as Dispatch<XdgToplevel, XdgShellSurfaceUserData, Self>>::destroyed(
             state, client, toplevel, data,
         );
@@ -145,6 +175,7 @@ impl Dispatch<XdgSurface, XdgSurfaceUserData> for State {
                 }
                 return;
             }
+            xdg_surface::Request::GetToplevel { .. } if !admit_thing(client, surface, Thing::Toplevel) => return,
             _ => {}
         }
         <XdgShellState as Dispatch<XdgSurface, XdgSurfaceUserData, Self>>::request(
@@ -153,6 +184,7 @@ impl Dispatch<XdgSurface, XdgSurfaceUserData> for State {
     }
 
     fn destroyed(state: &mut Self, client: ClientId, surface: &XdgSurface, data: &XdgSurfaceUserData) {
+        ended(surface);
         <XdgShellState as Dispatch<XdgSurface, XdgSurfaceUserData, Self>>::destroyed(state, client, surface, data);
     }
 }
