@@ -5,6 +5,7 @@
 //! messages.
 
 pub mod backend;
+pub mod bucket;
 pub mod control;
 pub mod descriptors;
 pub mod event_loop;
@@ -12,6 +13,7 @@ pub mod faces;
 pub mod guests;
 pub mod host;
 pub mod input;
+pub mod ledger;
 pub mod log_limit;
 pub mod monotonic;
 pub mod outbox;

@@ -164,6 +164,13 @@ impl Headless {
         }
     }
 
+    pub(super) fn forget_imports(&mut self) {
+        match &mut self.canvases {
+            Canvases::Pixman(painter) => painter.forget_imports(),
+            Canvases::Gles(painter, _) => painter.forget_imports(),
+        }
+    }
+
     pub(super) fn dmabuf_formats(&self) -> (Vec<Format>, u64) {
         match &self.canvases {
             Canvases::Pixman(painter) => (painter.renderer.dmabuf_formats().iter().copied().collect(), 0),

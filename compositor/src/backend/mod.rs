@@ -141,6 +141,15 @@ impl Backend {
         }
     }
 
+    /// Forgets imported dmabufs that are gone, and textures that nobody has any more.
+    pub fn forget_imports(&mut self) {
+        match self {
+            Self::Headless(headless) => headless.forget_imports(),
+            Self::Nested(nested) => nested.forget_imports(),
+            Self::Kms(kms) => kms.forget_imports(),
+        }
+    }
+
     /// Formats of dmabufs that may be importable, and the render node's number (0: none).
     pub fn dmabuf_formats(&self) -> (Vec<Format>, u64) {
         match self {

@@ -20,7 +20,7 @@ use smithay::backend::input::{
 };
 use smithay::backend::renderer::damage::OutputDamageTracker;
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture};
-use smithay::backend::renderer::{ImportDma, ImportMem};
+use smithay::backend::renderer::{ImportDma, ImportMem, Renderer};
 use smithay::backend::winit::{self, WinitEvent, WinitEventLoop, WinitGraphicsBackend, WinitInput};
 use smithay::reexports::wayland_server::DisplayHandle;
 use smithay::reexports::winit::dpi::PhysicalSize;
@@ -135,6 +135,12 @@ impl Nested {
 
     pub(super) fn frame_done(&mut self, output: OutputId) {
         self.textures.sweep(output);
+    }
+
+    pub(super) fn forget_imports(&mut self) {
+        self.window_is_current = false;
+        // An error means that something stays cached until the next time.
+        let _ = self.window.renderer().cleanup_texture_cache();
     }
 
     pub(super) fn read(&mut self, scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {

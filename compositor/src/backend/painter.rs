@@ -74,7 +74,12 @@ where
     /// Drops textures that `output` used before and uses no more.
     pub fn frame_done(&mut self, output: OutputId) {
         self.textures.sweep(output);
-        // An error means that something stays cached for one more frame.
+        self.forget_imports();
+    }
+
+    /// Forgets what the renderer has of things that are gone.
+    pub fn forget_imports(&mut self) {
+        // An error means that something stays cached until the next time.
         let _ = self.renderer.cleanup_texture_cache();
     }
 

@@ -9,6 +9,7 @@ use super::link::{Link, LinkError, LinkEvent};
 use super::process::{self, Process};
 use super::{Attached, Awaited, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
+use crate::monotonic;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
@@ -90,7 +91,7 @@ impl State {
     }
 
     fn link_readable(&mut self, name: &GuestName) {
-        let now = Instant::now();
+        let (now, started) = (Instant::now(), monotonic::processor_time());
         let Some(attached) = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) else { return };
         let (events, error) = attached.link.receive(now);
         for event in events {
@@ -103,6 +104,9 @@ impl State {
         if let Some(error) = error {
             self.link_lost(name, error);
         }
+        // What its lines cost it has less for its picture.
+        let took = monotonic::processor_time().saturating_sub(started);
+        self.protocols.charge(name, took, now);
     }
 
     fn greeted(&mut self, name: &GuestName) {

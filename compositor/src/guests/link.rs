@@ -4,6 +4,7 @@
 //! The peer is hostile. It must be a process of this user, greet first and in time, stay below a rate of messages, and
 //! send nothing but messages: anything else ends the connection. Nothing here blocks.
 
+use crate::bucket::Bucket;
 use crate::outbox::Outbox;
 use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest, VERSION};
 use phyllome_protocol::framing::{Decoder, FramingError};
@@ -19,6 +20,9 @@ pub const GREETING: Duration = Duration::from_secs(5);
 /// Most messages at once, and most in a second in the long run.
 const BURST: f64 = 500.0;
 const PER_SECOND: f64 = 200.0;
+/// Most bytes at once, and most in a second in the long run: a report is some hundred bytes.
+const BYTES_AT_ONCE: f64 = 2.0 * 1024.0 * 1024.0;
+const BYTES_PER_SECOND: f64 = 1024.0 * 1024.0;
 /// Messages that one request may lead to, beyond those: a report, an answer, and one to spare.
 const PER_REQUEST: f64 = 3.0;
 
@@ -81,8 +85,10 @@ pub struct Link {
     decoder: Decoder,
     out: Outbox,
     greeted: bool,
-    tokens: f64,
-    filled: Instant,
+    messages: Bucket,
+    bytes: Bucket,
+    /// Bytes that were counted.
+    counted: u64,
 }
 
 impl Link {
@@ -115,8 +121,9 @@ impl Link {
             decoder: Decoder::new(),
             out: Outbox::default(),
             greeted: false,
-            tokens: BURST,
-            filled: now,
+            messages: Bucket::new(BURST, PER_SECOND, now),
+            bytes: Bucket::new(BYTES_AT_ONCE, BYTES_PER_SECOND, now),
+            counted: 0,
         })
     }
 
@@ -148,12 +155,13 @@ impl Link {
         if self.decoder.take_fd().is_some() {
             return Err(LinkError::Misbehaved("it sent a file descriptor that nobody asked for".to_owned()));
         }
-        let gained = now.saturating_duration_since(self.filled).as_secs_f64() * PER_SECOND;
-        self.tokens = (self.tokens + gained).min(BURST.max(self.tokens));
-        self.filled = now;
+        let received = self.decoder.received();
+        let bytes = received.saturating_sub(std::mem::replace(&mut self.counted, received));
+        if !self.bytes.take(bytes as f64, now) {
+            return Err(LinkError::Misbehaved("it sent more than anyone can read".to_owned()));
+        }
         while let Some(message) = self.decoder.next_message::<FromGuest>()? {
-            self.tokens -= 1.0;
-            if self.tokens < 0.0 {
+            if !self.messages.take(1.0, now) {
                 return Err(LinkError::Misbehaved("it sent messages faster than anyone can read".to_owned()));
             }
             events.push(self.event(message)?);
@@ -183,7 +191,7 @@ impl Link {
     pub fn send(&mut self, id: u64, request: Request, fd: Option<OwnedFd>) -> Result<bool, LinkError> {
         let full = |error: crate::outbox::Full| LinkError::Misbehaved(error.to_string());
         self.out.push(&ToGuest { id, request }, fd).map_err(full)?;
-        self.tokens = (self.tokens + PER_REQUEST).min(2.0 * BURST);
+        self.messages.add(PER_REQUEST, 2.0 * BURST);
         self.flush()
     }
 

@@ -157,3 +157,15 @@ fn dialling_a_socket_that_is_not_there_says_so_at_once() {
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(matches!(Link::dial(&path, Instant::now()), Err(DialError::Nobody)), "a socket that is left over");
 }
+
+#[test]
+fn tp20_more_bytes_than_anyone_can_read_end_the_connection_though_they_are_few_messages() {
+    let (mut link, mut there) = greeted();
+    // A message that is nearly as long as one may be, for the most part of spaces.
+    let mut line = framing::encode(&FromGuest::Done { id: 1 }).unwrap();
+    let newline = line.pop().unwrap();
+    line.resize(MAX_LINE - 1, b' ');
+    line.push(newline);
+    let sent = (1..=100).find(|_| feed(&mut link, &mut there, &line).is_some());
+    assert!(sent.is_some_and(|sent| (8..=16).contains(&sent)), "{sent:?}");
+}

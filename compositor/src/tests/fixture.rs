@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 use wayland_client::protocol::wl_output::Transform;
 
 /// How long a test waits for anything before it fails.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every way in which a picture can be turned.
 pub const TRANSFORMS: [Transform; 8] = [
@@ -122,8 +122,14 @@ impl Fixture {
         self.state.act(Verb::Panel { show }, Asker::Tool).unwrap();
     }
 
-    /// A client in place of the guest's phyllome-guest.
+    /// A client in place of the guest's phyllome-guest, which owes nothing.
     pub fn attach(&mut self, text: &str) -> Client {
+        self.state.protocols.ledger.clear();
+        self.attach_again(text)
+    }
+
+    /// The same, with what the guest has used before.
+    pub fn attach_again(&mut self, text: &str) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         self.state.attach_guest_client(&name(text), ours).unwrap();
         let mut client = Client::new(theirs);

@@ -3,10 +3,12 @@
 //! The identity is set when the connection is made and never again; nothing that arrives over the connection is asked
 //! for it.
 
-use super::quota::{Excess, MAX_PLANES, MAX_REGISTRIES, Quota};
+use super::guard;
+use super::quota::{self, Excess, MAX_PLANES, MAX_REGISTRIES, Quota};
 use super::things::Thing;
 use crate::State;
 use crate::descriptors;
+use crate::ledger;
 use phyllome_protocol::GuestName;
 use smithay::backend::allocator::Format;
 use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
@@ -15,7 +17,7 @@ use smithay::wayland::compositor::CompositorClientState;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Code of `wl_display.error` for a peer that wants too much.
 pub const NO_MEMORY: u32 = 2;
@@ -31,7 +33,11 @@ pub struct GuestClient {
     /// smithay's own data.
     pub compositor: CompositorClientState,
     quota: Mutex<Quota>,
+    /// What the guest has used lately, with this connection and with those before.
+    account: ledger::Shared,
     cut: AtomicBool,
+    /// It has ended, as far as the shell is concerned.
+    ended: AtomicBool,
     /// Requests since the objects were counted.
     uncounted: AtomicUsize,
     /// Parameters of dmabufs that hold planes, and how many.
@@ -43,13 +49,15 @@ pub struct GuestClient {
 }
 
 impl GuestClient {
-    /// A fresh connection of guest `name`.
-    pub fn new(name: GuestName) -> Self {
+    /// A fresh connection of guest `name`, whose account this is.
+    pub fn new(name: GuestName, account: ledger::Shared) -> Self {
         Self {
             name,
             compositor: CompositorClientState::default(),
-            quota: Mutex::new(Quota::new(Instant::now())),
+            quota: Mutex::new(Quota::new()),
+            account,
             cut: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             uncounted: AtomicUsize::new(0),
             planes: Mutex::default(),
             admitted: AtomicUsize::new(0),
@@ -68,7 +76,24 @@ impl GuestClient {
 
     /// A dmabuf of this connection could not be imported. `Err`: once too often.
     pub fn refusal(&self) -> Result<(), Excess> {
-        self.quota().refusal()
+        quota::refusal(&mut ledger::of(&self.account).refusals, Instant::now())
+    }
+
+    /// How long this connection is not to be listened to, because the guest has used more processor time than it gets.
+    /// A connection that has ended is cleaned up at once.
+    pub fn pause(&self) -> Option<Duration> {
+        let goes_on = !self.ended.load(Ordering::Relaxed) && !self.cut.load(Ordering::Relaxed);
+        goes_on.then(|| ledger::of(&self.account).pause(Instant::now())).flatten()
+    }
+
+    /// A turn in which this connection was served took so much processor time.
+    pub fn took(&self, time: Duration) {
+        ledger::of(&self.account).served(time, guard::slowness(), Instant::now());
+    }
+
+    /// The shell has ended this connection.
+    pub fn end(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 
     /// Whether the GPU refused a dmabuf of this exporter and format before.
@@ -89,7 +114,7 @@ impl GuestClient {
     /// `wl_display` and `wl_registry`. `false`: there are too many objects, and the connection is to end.
     pub fn served(&self, display: &DisplayHandle, client: &ClientId, requests: usize) -> bool {
         let unadmitted = requests.saturating_sub(self.admitted.swap(0, Ordering::Relaxed));
-        let verdict = self.quota().requests(unadmitted, Instant::now());
+        let verdict = quota::requests(&mut ledger::of(&self.account).requests, unadmitted, Instant::now());
         if !self.goes_on(verdict) {
             return false;
         }
@@ -226,7 +251,7 @@ fn excess<R: Resource>(client: &Client, resource: &R, excess: Excess) {
 pub fn admit<R: Resource>(display: &DisplayHandle, client: &Client, resource: &R) -> bool {
     let Some(guest) = guest_of(client) else { return true };
     guest.admitted.fetch_add(1, Ordering::Relaxed);
-    let verdict = guest.quota().request(Instant::now());
+    let verdict = guest.quota().request(&mut ledger::of(&guest.account).requests, Instant::now());
     let verdict = match verdict {
         Ok(true) => guest.count_objects(display, client.id()),
         Ok(false) => Ok(()),
@@ -372,6 +397,12 @@ impl State {
 mod tests {
     use super::*;
     use smithay::backend::allocator::{Fourcc, Modifier};
+    use std::sync::Arc;
+
+    fn guest() -> GuestClient {
+        let account = ledger::Account::new((1.0, 1.0), 1.0, Instant::now());
+        GuestClient::new(GuestName::new("red").unwrap(), Arc::new(Mutex::new(account)))
+    }
 
     /// What `act` logs.
     fn logged(act: impl FnOnce()) -> String {
@@ -385,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_connection_that_took_too_long_is_said_to_be_cut_off_once() {
-        let guest = GuestClient::new(GuestName::new("red").unwrap());
+        let guest = guest();
         let log = logged(|| (0..100).for_each(|_| guest.overran()));
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(log.contains("the screen of red is cut off") && log.contains("processor time"), "{log}");
@@ -393,7 +424,7 @@ mod tests {
 
     #[test]
     fn what_the_gpu_refused_once_is_remembered_and_the_memory_of_it_is_bounded() {
-        let guest = GuestClient::new(GuestName::new("red").unwrap());
+        let guest = guest();
         let format = |modifier: u64| Format { code: Fourcc::Xrgb8888, modifier: Modifier::from(modifier) };
         assert!(!guest.is_refused("udmabuf", format(0)));
         guest.refused("udmabuf", format(0));

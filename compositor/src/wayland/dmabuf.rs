@@ -33,15 +33,15 @@ use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::{Client, DataInit, Dispatch, DisplayHandle};
 use smithay::wayland::dmabuf::{
-    DmabufData, DmabufFeedbackBuilder, DmabufFeedbackData, DmabufGlobal, DmabufGlobalData, DmabufHandler,
-    DmabufParamsData, DmabufState, ImportNotifier,
+    DmabufData, DmabufFeedback, DmabufFeedbackBuilder, DmabufFeedbackData, DmabufGlobal, DmabufGlobalData,
+    DmabufHandler, DmabufParamsData, DmabufState, ImportNotifier,
 };
 use std::os::fd::AsFd;
 use std::time::Instant;
 
 impl DmabufHandler for State {
     fn dmabuf_state(&mut self) -> &mut DmabufState {
-        &mut self.protocols.dmabuf
+        &mut self.protocols.dmabufs.state
     }
 
     fn dmabuf_imported(&mut self, _global: &DmabufGlobal, dmabuf: Dmabuf, notifier: ImportNotifier) {
@@ -86,7 +86,7 @@ impl State {
     fn import(&mut self, dmabuf: &Dmabuf, guest: Option<&GuestClient>) -> Result<Import, String> {
         let memory = check(dmabuf)?;
         // Pixman's own import would wait for fences, and for memory that can be purged.
-        let by_gpu = if self.backend.renderer() == RendererKind::Gles && self.protocols.gpu_imports() {
+        let by_gpu = if self.backend.renderer() == RendererKind::Gles && self.protocols.dmabufs.gpu_imports() {
             self.import_by_gpu(dmabuf, &memory, guest)
         } else {
             Err("the renderer imports none".to_owned())
@@ -94,7 +94,7 @@ impl State {
         match by_gpu {
             Ok(()) => {
                 // Without it no buffer ever reaches a plane.
-                dmabuf.set_node(import_node(self.protocols.dmabuf_device));
+                dmabuf.set_node(import_node(self.protocols.dmabufs.device));
                 Ok(Import::Renderer)
             }
             Err(gpu) => Mapping::new(dmabuf, &memory).map(Import::Mapped).map_err(|own| format!("{gpu}; {own}")),
@@ -113,6 +113,11 @@ impl State {
         let format = dmabuf.format();
         if guest.is_some_and(|guest| guest.is_refused(exporter, format)) {
             return Err(format!("the renderer imports no {:?} of {memory}", format.code));
+        }
+        self.protocols.dmabufs.imports += 1;
+        if self.protocols.dmabufs.imports >= FORGET_EVERY {
+            self.protocols.dmabufs.imports = 0;
+            self.backend.forget_imports();
         }
         self.backend.import_dmabuf(dmabuf).inspect_err(|_| {
             if let Some(guest) = guest {
@@ -163,7 +168,39 @@ fn is_picture(memory: &Description) -> bool {
     memory.is_dmabuf() || memory.is_sealed_memory()
 }
 
-impl super::Protocols {
+/// What is offered to guests.
+pub(super) struct Dmabufs {
+    state: DmabufState,
+    global: Option<DmabufGlobal>,
+    /// What guests are told of formats.
+    feedback: Option<DmabufFeedback>,
+    /// The render node's number that guests were told; 0: none.
+    device: u64,
+    /// Imports by the GPU since it last forgot what is gone.
+    imports: u32,
+    #[cfg(test)]
+    no_gpu_imports: bool,
+}
+
+/// After so many imports the renderer forgets those whose buffers are gone: frames see to that too, but none may be
+/// drawn for hours.
+const FORGET_EVERY: u32 = 64;
+
+impl Default for Dmabufs {
+    fn default() -> Self {
+        Self {
+            state: DmabufState::new(),
+            global: None,
+            feedback: None,
+            device: 0,
+            imports: 0,
+            #[cfg(test)]
+            no_gpu_imports: false,
+        }
+    }
+}
+
+impl Dmabufs {
     /// Whether the GPU is asked at all; only a test ever says no.
     fn gpu_imports(&self) -> bool {
         #[cfg(test)]
@@ -171,11 +208,13 @@ impl super::Protocols {
         #[cfg(not(test))]
         true
     }
+}
 
+impl super::Protocols {
     /// From now on the GPU imports nothing, as where Mesa refuses udmabufs.
     #[cfg(test)]
     pub(crate) fn refuse_gpu_imports(&mut self) {
-        self.no_gpu_imports = true;
+        self.dmabufs.no_gpu_imports = true;
     }
 
     /// Offers dmabufs of these formats; without any there is no global. `device`: the render node's number, 0 where
@@ -183,15 +222,15 @@ impl super::Protocols {
     pub fn offer_dmabuf(&mut self, display: &DisplayHandle, formats: Vec<Format>, device: u64) {
         let formats: Vec<Format> =
             formats.into_iter().filter(|f| get_bpp(f.code).is_some_and(|bits| bits == 32 || bits == 16)).collect();
-        if formats.is_empty() || self.dmabuf_global.is_some() {
+        if formats.is_empty() || self.dmabufs.global.is_some() {
             return;
         }
         match DmabufFeedbackBuilder::new(device, formats).build() {
             Ok(feedback) => {
-                self.dmabuf_device = device;
-                let global = self.dmabuf.create_global_with_default_feedback::<State>(display, &feedback);
-                self.dmabuf_global = Some(global);
-                self.dmabuf_feedback = Some(feedback);
+                self.dmabufs.device = device;
+                let global = self.dmabufs.state.create_global_with_default_feedback::<State>(display, &feedback);
+                self.dmabufs.global = Some(global);
+                self.dmabufs.feedback = Some(feedback);
             }
             Err(error) => tracing::warn!("dmabufs are not offered to guests: {error}"),
         }
@@ -247,7 +286,7 @@ impl Dispatch<ZwpLinuxDmabufV1, DmabufData> for State {
             Request::GetDefaultFeedback { id } | Request::GetSurfaceFeedback { id, .. } => {
                 if admit_thing(client, dmabuf, Thing::Feedback) {
                     let feedback = init.init(id, Feedback);
-                    if let Some(formats) = &state.protocols.dmabuf_feedback {
+                    if let Some(formats) = &state.protocols.dmabufs.feedback {
                         formats.send(&feedback);
                     }
                 }

@@ -6,6 +6,7 @@
 //! ever. A timer of the thread's processor time rings while a client is served; its signal shuts down that client's
 //! socket once that is long, which is all that a handler may do and all that is needed.
 
+use crate::monotonic::processor_time;
 use smithay::reexports::rustix;
 use std::cell::Cell;
 use std::io;
@@ -50,7 +51,8 @@ static MOST_HERE: OnceLock<libc::c_long> = OnceLock::new();
 /// The shell has started, on this thread: what that took tells how slow the processor is with work of this kind.
 pub fn started() {
     // Whoever starts a second shell in one process (a test) leaves it at that.
-    let _ = MOST_HERE.set(budget(processor_time()));
+    let start = libc::c_long::try_from(processor_time().as_nanos()).unwrap_or(libc::c_long::MAX);
+    let _ = MOST_HERE.set(budget(start));
 }
 
 /// The time for one turn where the start took so many nanoseconds.
@@ -58,10 +60,9 @@ fn budget(start: libc::c_long) -> libc::c_long {
     start.saturating_mul(STARTS).clamp(MOST.0, MOST.1)
 }
 
-/// Processor time of this thread so far, in nanoseconds.
-fn processor_time() -> libc::c_long {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    now.tv_sec.saturating_mul(1_000_000_000).saturating_add(now.tv_nsec)
+/// How many times slower than a usual processor this one is with work of this kind; at least 1.
+pub fn slowness() -> f64 {
+    MOST_HERE.get().map_or(1.0, |most| *most as f64 / MOST.0 as f64)
 }
 
 /// Watches one client for as long as it lives. One at a time on each thread.
@@ -172,7 +173,7 @@ mod tests {
         assert_eq!(budget(0), MOST.0);
         assert_eq!(budget(1_000_000_000), 2_000_000_000);
         assert_eq!(budget(libc::c_long::MAX), MOST.1);
-        assert!(processor_time() > 0);
+        assert!(!processor_time().is_zero());
     }
 
     #[test]

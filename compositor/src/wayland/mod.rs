@@ -28,32 +28,36 @@ pub mod xdg_shell;
 
 use crate::State;
 use crate::descriptors;
+use crate::ledger::{self, Ledger};
 use crate::log_limit::LogLimit;
+use crate::monotonic;
 use client::GuestClient;
+use dmabuf::Dmabufs;
 use phyllome_config::shell::Keyboard;
 use phyllome_protocol::GuestName;
 use screens::Screens;
 use seat::{NoKeymap, SeatDevices};
 use smithay::input::pointer::CursorImageStatus;
-use smithay::reexports::calloop::PostAction;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
+use smithay::reexports::calloop::{PostAction, RegistrationToken};
 use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, Display};
 use smithay::utils::IsAlive;
 use smithay::wayland::compositor::CompositorState;
-use smithay::wayland::dmabuf::{DmabufFeedback, DmabufGlobal, DmabufState};
 use smithay::wayland::presentation::PresentationState;
 use smithay::wayland::shell::xdg::XdgShellState;
 use smithay::wayland::shm::ShmState;
 use smithay::wayland::viewporter::ViewporterState;
 use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// `CLOCK_MONOTONIC`'s number in the presentation protocol.
 const CLOCK_MONOTONIC: u32 = 1;
@@ -62,14 +66,7 @@ const CLOCK_MONOTONIC: u32 = 1;
 pub struct Protocols {
     compositor: CompositorState,
     shm: ShmState,
-    dmabuf: DmabufState,
-    dmabuf_global: Option<DmabufGlobal>,
-    /// What guests are told of formats.
-    dmabuf_feedback: Option<DmabufFeedback>,
-    /// The render node's number that guests were told; 0: none.
-    dmabuf_device: u64,
-    #[cfg(test)]
-    no_gpu_imports: bool,
+    dmabufs: Dmabufs,
     xdg_shell: XdgShellState,
     _viewporter: ViewporterState,
     _presentation: PresentationState,
@@ -81,6 +78,10 @@ pub struct Protocols {
     /// Guests whose present connection had a frame on an output.
     pictured: BTreeSet<GuestName>,
     refusals: LogLimit,
+    /// What guests have used lately.
+    pub ledger: Ledger,
+    /// Connections that are not listened to for a while, and what ends that.
+    resting: HashMap<ClientId, Resting>,
     /// Which pictures wait for their fences.
     pub fences: syncobj::Fences,
     /// Serves one client at a time. Borrowed only while it does.
@@ -94,6 +95,9 @@ struct Connection {
     socket: UnixStream,
 }
 
+/// A connection that is not listened to, and the timer at whose end it is again.
+type Resting = (Rc<UnixStream>, Arc<GuestClient>, RegistrationToken);
+
 impl Protocols {
     /// The globals and the seat.
     pub fn new(server: Display<State>, keyboard: &Keyboard) -> Result<Self, NoKeymap> {
@@ -104,12 +108,7 @@ impl Protocols {
         Ok(Self {
             compositor,
             shm: ShmState::new::<State>(display, []),
-            dmabuf: DmabufState::new(),
-            dmabuf_global: None,
-            dmabuf_feedback: None,
-            dmabuf_device: 0,
-            #[cfg(test)]
-            no_gpu_imports: false,
+            dmabufs: Dmabufs::default(),
             xdg_shell: XdgShellState::new::<State>(display),
             _viewporter: ViewporterState::new::<State>(display),
             _presentation: PresentationState::new::<State>(display, CLOCK_MONOTONIC),
@@ -118,6 +117,8 @@ impl Protocols {
             clients: BTreeMap::new(),
             pictured: BTreeSet::new(),
             refusals: LogLimit::new(10),
+            ledger: Ledger::new((quota::BURST, quota::REQUESTS_PER_SECOND), f64::from(quota::MAX_REFUSALS)),
+            resting: HashMap::new(),
             fences: syncobj::Fences::default(),
             server: Rc::new(RefCell::new(server)),
         })
@@ -147,6 +148,17 @@ impl Protocols {
         self.seat.reset_cursor();
     }
 
+    /// Whether this guest's connection is not listened to for a while.
+    #[cfg(test)]
+    pub(crate) fn rests(&self, guest: &GuestName) -> bool {
+        self.resting.values().any(|(_, client, _)| client.name() == guest)
+    }
+
+    /// Something else that this guest asked for took so much processor time.
+    pub fn charge(&mut self, guest: &GuestName, took: Duration, now: Instant) {
+        ledger::of(&self.ledger.account(guest, now)).served(took, guard::slowness(), now);
+    }
+
     /// A frame of this guest is on an output. Returns whether it is the first of its connection.
     pub fn note_picture(&mut self, guest: &GuestName) -> bool {
         self.clients.contains_key(guest) && self.pictured.insert(guest.clone())
@@ -159,20 +171,58 @@ impl State {
         self.detach_guest_client(name);
         stream.set_nonblocking(true)?;
         let (socket, readable) = (stream.try_clone()?, stream.try_clone()?);
-        let guest = Arc::new(GuestClient::new(name.clone()));
+        let account = self.protocols.ledger.account(name, Instant::now());
+        let guest = Arc::new(GuestClient::new(name.clone(), account));
         let client = self.display.insert_client(stream, guest.clone())?;
         let id = client.id();
         self.protocols.fences.begin(&self.display, &client);
-        let readable = Rc::new(readable);
-        let served = readable.clone();
-        self.loop_handle.watch(readable, move |state| state.serve_client(served.as_fd(), &id, &guest))?;
+        self.listen_to(Rc::new(readable), id, guest)?;
         self.protocols.clients.insert(name.clone(), Connection { client, socket });
         Ok(())
     }
 
-    /// Serves what one client has sent. The source goes when the connection has ended. A panic ends that connection
-    /// alone.
+    /// Serves a client whenever it has sent something.
+    fn listen_to(&mut self, socket: Rc<UnixStream>, client: ClientId, guest: Arc<GuestClient>) -> io::Result<()> {
+        let served = socket.clone();
+        let serve = move |state: &mut State| match guest.pause() {
+            Some(pause) if state.rest(&served, &client, &guest, pause) => PostAction::Remove,
+            _ => state.serve_client(served.as_fd(), &client, &guest),
+        };
+        self.loop_handle.watch(socket, serve).map(drop)
+    }
+
+    /// What a client sends stays in its socket for so long. `false`: no timer can be set.
+    fn rest(&mut self, socket: &Rc<UnixStream>, client: &ClientId, guest: &Arc<GuestClient>, pause: Duration) -> bool {
+        let whose = client.clone();
+        let timer = self.loop_handle.insert_source(Timer::from_duration(pause), move |_, _, state: &mut State| {
+            state.wake(&whose);
+            TimeoutAction::Drop
+        });
+        let Ok(timer) = timer else { return false };
+        self.protocols.resting.insert(client.clone(), (socket.clone(), guest.clone(), timer));
+        true
+    }
+
+    /// A client that was not listened to is again.
+    fn wake(&mut self, client: &ClientId) {
+        let Some((socket, guest, timer)) = self.protocols.resting.remove(client) else { return };
+        self.loop_handle.remove(timer);
+        if let Err(error) = self.listen_to(socket, client.clone(), guest.clone()) {
+            tracing::error!("the screen of {} is cut off: it cannot be listened to: {error}", guest.name());
+            self.display.backend_handle().kill_client(client.clone(), DisconnectReason::ConnectionClosed);
+        }
+    }
+
+    /// Serves what one client has sent. The source goes when the connection has ended.
     fn serve_client(&mut self, socket: BorrowedFd<'_>, client: &ClientId, guest: &GuestClient) -> PostAction {
+        let started = monotonic::processor_time();
+        let action = self.serve_requests(socket, client, guest);
+        guest.took(monotonic::processor_time().saturating_sub(started));
+        action
+    }
+
+    /// A panic ends that connection alone.
+    fn serve_requests(&mut self, socket: BorrowedFd<'_>, client: &ClientId, guest: &GuestClient) -> PostAction {
         let server = self.protocols.server.clone();
         // Requests are served one after the other: nothing that a request does serves another.
         let Ok(mut server) = server.try_borrow_mut() else { return PostAction::Continue };
@@ -215,8 +265,13 @@ impl State {
     pub fn detach_guest_client(&mut self, name: &GuestName) {
         self.protocols.pictured.remove(name);
         if let Some(Connection { client, socket }) = self.protocols.clients.remove(name) {
+            if let Some(guest) = client::guest_of(&client) {
+                guest.end();
+            }
             self.display.backend_handle().kill_client(client.id(), DisconnectReason::ConnectionClosed);
             guard::shut_down(socket.as_fd());
+            // It is cleaned up now, whatever it owes.
+            self.wake(&client.id());
             self.protocols.screens.forget_guest(name);
             self.protocols.fences.end(&self.display, &client.id());
         }

@@ -5,6 +5,7 @@
 //! a socket.
 
 use super::things::{Thing, Things};
+use crate::bucket::Bucket;
 use std::time::Instant;
 
 /// Most surfaces that live at once.
@@ -53,6 +54,13 @@ pub const MAX_FRAME_CALLBACKS: usize = 64;
 
 /// Largest width or height of a buffer, in pixels.
 pub const MAX_EXTENT: i32 = 16384;
+
+/// Most pixels of a picture that are copied to be drawn: so many in any case, and so many times the guest's largest
+/// area, which is one framebuffer over four displays with room for their bands. What the GPU reads where it is costs
+/// nothing but its drawing.
+pub const COPIED_PIXELS: u64 = 4096 * 4096;
+const COPIED_AREAS: u64 = 5;
+const IMPORTED_PIXELS: u64 = 8192 * 8192;
 
 /// Largest scale of a buffer. phyllome-guest uses 1.
 pub const MAX_SCALE: i32 = 8;
@@ -112,24 +120,39 @@ impl std::fmt::Display for Excess {
 #[derive(Debug)]
 pub struct Quota {
     things: Things,
-    refusals: u32,
     descriptors: usize,
-    tokens: f64,
-    refilled: Instant,
     until_count: u32,
 }
 
+impl Default for Quota {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// Whether a picture of this size may be drawn for a guest whose largest area is `area`; both in pixels. `copied`: not
+/// read by the GPU where it is.
+pub fn may_be_drawn(size: (u32, u32), copied: bool, area: (u32, u32)) -> bool {
+    let pixels = |(width, height): (u32, u32)| u64::from(width) * u64::from(height);
+    let most = if copied { COPIED_PIXELS.max(pixels(area) * COPIED_AREAS) } else { IMPORTED_PIXELS };
+    pixels(size) <= most
+}
+
+/// So many requests were served that could not be asked about one by one: the Wayland library answers
+/// `wl_display.sync` by itself.
+pub fn requests(left: &mut Bucket, count: usize, now: Instant) -> Result<(), Excess> {
+    if left.charge(count as f64, BURST, now) { Ok(()) } else { Err(Excess::Requests) }
+}
+
+/// A dmabuf could not be imported.
+pub fn refusal(left: &mut Bucket, now: Instant) -> Result<(), Excess> {
+    if left.take(1.0, now) { Ok(()) } else { Err(Excess::Refusals) }
+}
+
 impl Quota {
-    /// Nothing held, a full burst allowed.
-    pub fn new(now: Instant) -> Self {
-        Self {
-            things: Things::default(),
-            refusals: 0,
-            descriptors: 0,
-            tokens: BURST,
-            refilled: now,
-            until_count: COUNT_EVERY,
-        }
+    /// Nothing held.
+    pub fn new() -> Self {
+        Self { things: Things::default(), descriptors: 0, until_count: COUNT_EVERY }
     }
 
     /// One more of `thing`.
@@ -142,44 +165,18 @@ impl Quota {
         self.things.remove(thing);
     }
 
-    /// So many requests were served that could not be asked about one by one: the Wayland library answers
-    /// `wl_display.sync` by itself.
-    pub fn requests(&mut self, count: usize, now: Instant) -> Result<(), Excess> {
-        self.refill(now);
-        self.tokens -= count as f64;
-        if self.tokens < 0.0 {
+    /// One request came, of those that are `left`. `Ok(true)`: it is time to count the connection's objects and call
+    /// [`Quota::objects`].
+    pub fn request(&mut self, left: &mut Bucket, now: Instant) -> Result<bool, Excess> {
+        if !left.take(1.0, now) {
             return Err(Excess::Requests);
         }
-        Ok(())
-    }
-
-    fn refill(&mut self, now: Instant) {
-        let passed = now.saturating_duration_since(self.refilled).as_secs_f64();
-        self.tokens = (self.tokens + passed * REQUESTS_PER_SECOND).min(BURST);
-        self.refilled = now;
-    }
-
-    /// One request came. `Ok(true)`: it is time to count the connection's objects and call [`Quota::objects`].
-    pub fn request(&mut self, now: Instant) -> Result<bool, Excess> {
-        if self.tokens < 1.0 {
-            self.refill(now);
-            if self.tokens < 1.0 {
-                return Err(Excess::Requests);
-            }
-        }
-        self.tokens -= 1.0;
         self.until_count -= 1;
         if self.until_count == 0 {
             self.until_count = COUNT_EVERY;
             return Ok(true);
         }
         Ok(false)
-    }
-
-    /// A dmabuf could not be imported.
-    pub fn refusal(&mut self) -> Result<(), Excess> {
-        self.refusals += 1;
-        if self.refusals > MAX_REFUSALS { Err(Excess::Refusals) } else { Ok(()) }
     }
 
     /// While this connection was served, the descriptors that are open went from `before` to `after`, of at most
@@ -215,8 +212,22 @@ mod tests {
     use std::time::Duration;
 
     #[test]
+    fn a_picture_over_four_displays_may_be_drawn_and_one_that_would_hold_the_shell_up_may_not() {
+        let four = (4 * 3840, 2160);
+        assert!(may_be_drawn(four, true, (3832, 2128)) && may_be_drawn(four, false, (1272, 768)));
+        assert!(may_be_drawn((4096, 4096), true, (0, 0)) && !may_be_drawn((4097, 4096), true, (0, 0)));
+        assert!(!may_be_drawn((16384, 16384), true, (7672, 4288)));
+        assert!(!may_be_drawn((16384, 16384), false, (7672, 4288)));
+        assert!(!may_be_drawn((u32::MAX, u32::MAX), true, (16384, 16384)));
+    }
+
+    fn left(now: Instant) -> Bucket {
+        Bucket::new(BURST, REQUESTS_PER_SECOND, now)
+    }
+
+    #[test]
     fn things_are_bounded_and_come_back() {
-        let mut quota = Quota::new(Instant::now());
+        let mut quota = Quota::new();
         for _ in 0..MAX_SURFACES {
             quota.add(Thing::Surface).unwrap();
         }
@@ -229,45 +240,45 @@ mod tests {
     #[test]
     fn a_flood_is_an_excess_and_an_ordinary_pace_never_is() {
         let start = Instant::now();
-        let mut flood = Quota::new(start);
-        let served = (0..1_000_000).take_while(|_| flood.request(start).is_ok()).count();
+        let (mut flood, mut pipe) = (Quota::new(), left(start));
+        let served = (0..1_000_000).take_while(|_| flood.request(&mut pipe, start).is_ok()).count();
         assert_eq!(served, BURST as usize);
-        let mut calm = Quota::new(start);
+        let (mut calm, mut pipe) = (Quota::new(), left(start));
         for step in 0..200_000u32 {
-            calm.request(start + Duration::from_micros(100) * step).unwrap();
+            calm.request(&mut pipe, start + Duration::from_micros(100) * step).unwrap();
         }
     }
 
     #[test]
     fn what_could_not_be_asked_about_is_charged_afterwards() {
         let start = Instant::now();
-        let mut quota = Quota::new(start);
-        assert_eq!(quota.requests(BURST as usize, start), Ok(()));
-        assert_eq!(quota.requests(1, start), Err(Excess::Requests));
-        assert_eq!(quota.requests(1, start + Duration::from_secs(1)), Ok(()));
+        let mut left = left(start);
+        assert_eq!(requests(&mut left, BURST as usize, start), Ok(()));
+        assert_eq!(requests(&mut left, 1, start), Err(Excess::Requests));
+        assert_eq!(requests(&mut left, 1, start + Duration::from_secs(1)), Ok(()));
     }
 
     #[test]
     fn descriptors_that_stay_are_an_excess_and_those_that_go_elsewhere_are_none() {
         let limit = 65_536;
-        let mut hoarder = Quota::new(Instant::now());
+        let mut hoarder = Quota::new();
         let cut = (100..5000).step_by(28).find(|open| hoarder.descriptors(*open, *open + 28, limit).is_err());
         assert!(cut.is_some_and(|open| open < 100 + 3 * MAX_DESCRIPTORS), "{cut:?}");
         // Closed when it is not served: the next turn begins with as few as this one.
-        let mut calm = Quota::new(Instant::now());
+        let mut calm = Quota::new();
         for _ in 0..10_000 {
             calm.descriptors(100, 101, limit).unwrap();
         }
         // Few may be opened at all.
-        let mut hoarder = Quota::new(Instant::now());
+        let mut hoarder = Quota::new();
         assert!((100..1000).step_by(28).any(|open| hoarder.descriptors(open, open + 28, 1024).is_err()));
     }
 
     #[test]
     fn objects_are_counted_now_and_then() {
         let now = Instant::now();
-        let mut quota = Quota::new(now);
-        let counts = (0..1024).filter(|_| quota.request(now).unwrap()).count();
+        let (mut quota, mut left) = (Quota::new(), left(now));
+        let counts = (0..1024).filter(|_| quota.request(&mut left, now).unwrap()).count();
         assert_eq!(counts, 4);
         assert!(quota.objects(MAX_OBJECTS, MAX_REGISTRIES).is_ok());
         assert_eq!(quota.objects(MAX_OBJECTS + 1, 0), Err(Excess::Objects));

@@ -44,6 +44,9 @@ pub enum FramingError {
 pub struct Decoder {
     bytes: Vec<u8>,
     scanned: usize,
+    /// Bytes after the last newline.
+    unfinished: usize,
+    received: u64,
     fds: VecDeque<OwnedFd>,
 }
 
@@ -56,10 +59,19 @@ impl Decoder {
     /// Adds bytes that arrived.
     pub fn push(&mut self, bytes: &[u8]) -> Result<(), FramingError> {
         self.bytes.extend_from_slice(bytes);
-        // Whole lines may wait to be taken; only an unfinished one can be too long.
-        let tail =
-            self.bytes.iter().rposition(|b| *b == b'\n').map_or(self.bytes.len(), |at| self.bytes.len() - at - 1);
-        if tail > MAX_LINE { Err(FramingError::LineTooLong) } else { Ok(()) }
+        self.received = self.received.saturating_add(bytes.len() as u64);
+        // Whole lines may wait to be taken; only an unfinished one can be too long. Only what is new is looked at: a peer
+        // may send a long line byte by byte.
+        self.unfinished = match bytes.iter().rposition(|b| *b == b'\n') {
+            Some(at) => bytes.len() - at - 1,
+            None => self.unfinished.saturating_add(bytes.len()),
+        };
+        if self.unfinished > MAX_LINE { Err(FramingError::LineTooLong) } else { Ok(()) }
+    }
+
+    /// How many bytes have arrived so far.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Adds a descriptor that arrived.

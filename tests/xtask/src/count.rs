@@ -15,6 +15,7 @@ const TRUSTED: &str = "compositor/trusted/src";
 const REACHED: &[(&str, &str)] = &[
     ("compositor/trusted/src", "decides what a key means and what is drawn around a guest"),
     ("compositor/src/backend", "puts a guest's buffers on the display; keys come in here"),
+    ("compositor/src/bucket.rs", "counts what guests use"),
     ("compositor/src/control", "carries out what a connection of the tool's asks, which a chord can ask too"),
     ("compositor/src/descriptors.rs", "closes what guests send"),
     ("compositor/src/event_loop.rs", "hears of every connection and every device"),
@@ -22,6 +23,7 @@ const REACHED: &[(&str, &str)] = &[
     ("compositor/src/guests", "speaks with each guest's supervisor"),
     ("compositor/src/host", "does what the computer's own keys ask, and reads its battery"),
     ("compositor/src/input", "is where keys and pointers are"),
+    ("compositor/src/ledger.rs", "remembers what guests have used"),
     ("compositor/src/lib.rs", "names the others"),
     ("compositor/src/log_limit.rs", "keeps guests from filling the log"),
     ("compositor/src/monotonic.rs", "tells the time of what they say"),

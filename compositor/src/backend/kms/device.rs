@@ -224,6 +224,11 @@ impl Gpu {
         each!(&mut self.drawing, heads => heads.frame_done(output))
     }
 
+    /// Forgets what the renderer has of things that are gone.
+    pub fn forget_imports(&mut self) {
+        each!(&mut self.drawing, heads => heads.forget_imports())
+    }
+
     /// Draws `scene` where nobody sees it.
     pub fn offscreen(&mut self, size: (u32, u32), scene: &Scene, screens: &mut Screens) -> Result<Capture, String> {
         match &mut self.drawing {

@@ -268,6 +268,12 @@ impl Kms {
         driven.gpu.import_dmabuf(dmabuf)
     }
 
+    pub(super) fn forget_imports(&mut self) {
+        if let Some(driven) = &mut self.driven {
+            driven.gpu.forget_imports();
+        }
+    }
+
     pub(super) fn dmabuf_formats(&self) -> (Vec<Format>, u64) {
         self.driven.as_ref().map_or((Vec::new(), 0), |driven| driven.gpu.dmabuf_formats())
     }
