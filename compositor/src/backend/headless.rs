@@ -164,6 +164,15 @@ impl Headless {
         }
     }
 
+    /// How many guests' surfaces have a texture.
+    #[cfg(test)]
+    pub(crate) fn guests_textures(&self) -> usize {
+        match &self.canvases {
+            Canvases::Pixman(painter) => painter.guests_textures(),
+            Canvases::Gles(painter, _) => painter.guests_textures(),
+        }
+    }
+
     pub(super) fn forget_imports(&mut self) {
         match &mut self.canvases {
             Canvases::Pixman(painter) => painter.forget_imports(),

@@ -77,6 +77,12 @@ where
         self.forget_imports();
     }
 
+    /// How many guests' surfaces have a texture.
+    #[cfg(test)]
+    pub fn guests_textures(&self) -> usize {
+        self.textures.guests()
+    }
+
     /// Forgets what the renderer has of things that are gone.
     pub fn forget_imports(&mut self) {
         // An error means that something stays cached until the next time.

@@ -207,13 +207,47 @@ pub struct Textures<T> {
     pointers: Option<Pointers>,
     /// The bands that are one piece.
     rings: Table<OutputId, Ring>,
+    /// What may still be uploaded.
+    uploads: Uploads,
     log: LogLimit,
+}
+
+/// Bytes of guests' pictures that are uploaded with one frame: a whole 4K picture and a pointer.
+const FRAME_BYTES: i64 = 40 << 20;
+
+/// A budget of bytes to upload: a picture is uploaded whole as long as anything is left, and what it took too much is
+/// missing in the next frames.
+#[derive(Debug, Default)]
+struct Uploads {
+    left: i64,
+    /// Something waits for the next frame.
+    postponed: bool,
+    /// A picture of the shell's own was uploaded since this was last asked.
+    own: bool,
+}
+
+impl Uploads {
+    /// A frame begins.
+    fn begin(&mut self) {
+        self.left = self.left.saturating_add(FRAME_BYTES).min(FRAME_BYTES);
+        self.postponed = false;
+    }
+
+    /// Whether so many bytes may be uploaded now; they are counted then.
+    fn allow(&mut self, bytes: u64) -> bool {
+        if bytes > 0 && self.left <= 0 {
+            self.postponed = true;
+            return false;
+        }
+        self.left = self.left.saturating_sub(i64::try_from(bytes).unwrap_or(i64::MAX));
+        true
+    }
 }
 
 impl<T> Default for Textures<T> {
     fn default() -> Self {
         let (own, surfaces, rings) = (Table::default(), Table::default(), Table::default());
-        Self { own, surfaces, pointers: None, rings, log: LogLimit::new(10) }
+        Self { own, surfaces, pointers: None, rings, uploads: Uploads::default(), log: LogLimit::new(10) }
     }
 }
 
@@ -228,6 +262,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
     where
         R: Renderer<TextureId = T> + ImportAll + ImportOwn,
     {
+        self.uploads.begin();
         let mut pieces = Vec::with_capacity(scene.layers.len());
         for layer in &scene.layers {
             pieces.extend(match layer {
@@ -238,10 +273,14 @@ impl<T: Texture + Clone + 'static> Textures<T> {
                 }
                 Layer::Surface { surface, x, y, width, height, clip, pointer } => {
                     let (at, size) = ((*x, *y), (*width, *height));
-                    let shown = surface::SurfaceLayer { surface, at, size, clip, pointer: *pointer };
+                    let output = scene.output;
+                    let shown = surface::SurfaceLayer { surface, at, size, clip, pointer: *pointer, output };
                     self.surface_piece(renderer, &shown, screens)
                 }
             });
+        }
+        if self.uploads.postponed {
+            screens.note_postponed();
         }
         pieces
     }
@@ -249,7 +288,17 @@ impl<T: Texture + Clone + 'static> Textures<T> {
     /// Drops what the last frame of `output` did not use. Called after each of its frames, and when it is gone.
     pub fn sweep(&mut self, output: OutputId) {
         self.own.retain(|_, own| std::mem::take(&mut own.used) || own.output != Some(output));
-        self.surfaces.retain(|_, imported| imported.surface.upgrade().is_ok());
+        // What was made for a picture of one guest goes with the next frame of any output.
+        self.surfaces.retain(|_, imported| {
+            let stays = imported.output.is_some_and(|other| other != output) || std::mem::take(&mut imported.used);
+            stays && imported.surface.upgrade().is_ok()
+        });
+    }
+
+    /// How many guests' surfaces have one.
+    #[cfg(test)]
+    pub fn guests(&self) -> usize {
+        self.surfaces.len()
     }
 
     /// Notes pieces that could not be drawn.
@@ -257,5 +306,37 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         if pieces.iter().any(Piece::failed) && self.log.allow(Instant::now()) {
             tracing::warn!("a guest's buffer could not be read; the ground is shown in its place");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In how many of a hundred frames a picture of so many bytes is uploaded if each frame brings a new one.
+    fn uploaded(bytes: u64) -> usize {
+        let mut uploads = Uploads::default();
+        let frames = (0..100).filter(|_| {
+            uploads.begin();
+            let allowed = uploads.allow(bytes);
+            assert_eq!(uploads.postponed, !allowed);
+            allowed
+        });
+        frames.count()
+    }
+
+    #[test]
+    fn tp20_a_4k_picture_is_uploaded_with_each_frame_and_larger_ones_only_with_some() {
+        assert_eq!(uploaded(3840 * 2160 * 4), 100);
+        assert!((60..=64).contains(&uploaded(64 << 20)), "{}", uploaded(64 << 20));
+        assert!((20..=24).contains(&uploaded(180 << 20)), "{}", uploaded(180 << 20));
+        assert_eq!(uploaded(0), 100, "what is not copied never waits");
+    }
+
+    #[test]
+    fn many_small_uploads_of_one_frame_end_where_the_budget_does() {
+        let mut uploads = Uploads::default();
+        uploads.begin();
+        assert_eq!((0..1000).filter(|_| uploads.allow(1 << 20)).count(), 40);
     }
 }

@@ -197,6 +197,9 @@ impl State {
         if self.protocols.screens.take_unreadable() {
             self.queue_redraw();
         }
+        if self.protocols.screens.take_postponed() {
+            self.queue_redraw_of(output);
+        }
     }
 
     /// The page flip that [`Drawn::Queued`] promised is done, at this time of `CLOCK_MONOTONIC`; `sequence` counts the
@@ -285,9 +288,9 @@ impl State {
     pub(crate) fn scanout_committed(&mut self, guest: &GuestName, surface: &WlSurface) {
         let outputs = self.shown_on(guest, surface);
         if outputs.is_empty() {
-            // A shown guest that takes its picture away leaves its message.
+            // A shown guest that takes its picture away, or brings one that may not be drawn, leaves its message.
             if self.shell.places().iter().any(|place| place.guest.as_ref() == Some(guest))
-                && self.protocols.screens.content(surface).is_none()
+                && self.protocols.screens.content(surface).is_none_or(|content| content.unreadable)
             {
                 self.queue_redraw();
             }

@@ -4,7 +4,7 @@ use crate::wayland::mapped::ImportMapped;
 use phyllome_trusted::pixels::Pixels;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::renderer::ImportMem;
-use smithay::backend::renderer::gles::GlesRenderer;
+use smithay::backend::renderer::gles::{GlesRenderer, ffi};
 use smithay::backend::renderer::pixman::{PixmanError, PixmanRenderer, PixmanTexture};
 use smithay::reexports::pixman;
 use smithay::utils::{Buffer, Rectangle, Size};
@@ -15,6 +15,12 @@ pub trait ImportOwn: ImportMem + ImportMapped {
     /// Whether a texture is a copy of the pixels, which is told what changed of them. One that is not reads them where
     /// they are: it is made anew for each frame, so that between frames nobody but their owner has them.
     const COPIES: bool;
+
+    /// Whether the GPU has refused something since this was last asked, for want of memory most likely. A texture that
+    /// was made or changed since then has unknown pixels.
+    fn has_failed(&mut self) -> bool {
+        false
+    }
 
     /// A texture of `pixels`, which the caller keeps for as long as the texture.
     fn import_own(
@@ -37,8 +43,19 @@ pub trait ImportOwn: ImportMem + ImportMapped {
     }
 }
 
+/// Most errors that GL remembers at once, one of each kind.
+const GL_ERRORS: usize = 8;
+
 impl ImportOwn for GlesRenderer {
     const COPIES: bool = true;
+
+    fn has_failed(&mut self) -> bool {
+        let failed = self.with_context(|gl| {
+            // SAFETY: the context is current, and glGetError has no other precondition.
+            (0..GL_ERRORS).take_while(|_| unsafe { gl.GetError() } != ffi::NO_ERROR).count() > 0
+        });
+        failed.unwrap_or(true)
+    }
 }
 
 impl ImportOwn for PixmanRenderer {

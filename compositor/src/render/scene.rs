@@ -226,7 +226,14 @@ impl State {
         let target = self.pointer_target().filter(|target| target.output == output && target.surface == pointed)?;
         let content = self.protocols.screens.content(&surface)?;
         let (width, height) = content.wanted;
-        if width > MAX_CURSOR || height > MAX_CURSOR || content.transform != Transform::Normal {
+        // A large buffer may be shown small, and is uploaded all the same.
+        let too_large = |length: i32| length.unsigned_abs() > 4 * MAX_CURSOR;
+        if width > MAX_CURSOR
+            || height > MAX_CURSOR
+            || too_large(content.size.w)
+            || too_large(content.size.h)
+            || content.transform != Transform::Normal
+        {
             return None;
         }
         let hotspot = with_states(&surface, |states| {

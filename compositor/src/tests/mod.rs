@@ -20,6 +20,7 @@ mod keyboard;
 mod limits;
 mod memory;
 mod outputs;
+mod pictures;
 mod pointer;
 mod pointing;
 mod rotation;

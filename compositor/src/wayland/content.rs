@@ -131,6 +131,14 @@ impl Content {
         std::mem::replace(&mut self.upload, Upload::Parts(Vec::new()))
     }
 
+    /// What was taken could not be copied yet.
+    pub fn return_upload(&mut self, upload: Upload) {
+        match upload {
+            Upload::Whole => self.upload = Upload::Whole,
+            Upload::Parts(parts) => self.upload.add(&parts),
+        }
+    }
+
     /// The damage of the last commits.
     pub fn damage_snapshot(&self) -> DamageSnapshot<i32, BufferCoords> {
         self.damage.snapshot()
@@ -146,6 +154,17 @@ fn held(buffer: WlBuffer, fences: Option<(DrmSyncPoint, DrmSyncPoint)>) -> Buffe
 }
 
 impl Upload {
+    /// How many bytes it is of a buffer of this size, with four bytes a pixel.
+    pub fn bytes(&self, size: Size<i32, BufferCoords>) -> u64 {
+        let pixels =
+            |size: Size<i32, BufferCoords>| u64::from(size.w.unsigned_abs()) * u64::from(size.h.unsigned_abs());
+        let pixels = match self {
+            Self::Whole => pixels(size),
+            Self::Parts(parts) => parts.iter().map(|part| pixels(part.size)).fold(0, u64::saturating_add),
+        };
+        pixels.saturating_mul(4)
+    }
+
     fn add(&mut self, more: &[Rectangle<i32, BufferCoords>]) {
         if let Self::Parts(parts) = self {
             parts.extend_from_slice(more);

@@ -6,12 +6,15 @@
 
 use phyllome_protocol::descriptor::Description;
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufSyncFlags};
+use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::allocator::{Buffer as _, Fourcc, Modifier};
 use smithay::backend::renderer::gles::{GlesError, GlesRenderer, GlesTexture};
 use smithay::backend::renderer::pixman::{PixmanError, PixmanRenderer, PixmanTexture};
 use smithay::backend::renderer::{ImportMem, RendererSuper};
+use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::{pixman, rustix};
 use smithay::utils::{Buffer, Rectangle, Size};
+use smithay::wayland::shm::{shm_format_to_fourcc, with_buffer_contents};
 use std::ffi::c_void;
 use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
@@ -80,6 +83,11 @@ impl Mapping {
     /// Bytes from one row to the next.
     pub fn stride(&self) -> u32 {
         self.stride
+    }
+
+    /// How its pixels are laid out.
+    pub fn format(&self) -> Fourcc {
+        self.format
     }
 
     /// Whether its pixels are laid out as a cursor plane's are.
@@ -160,6 +168,41 @@ pub trait ImportMapped: RendererSuper {
         before: Option<&Self::TextureId>,
         parts: Option<&[Rectangle<i32, Buffer>]>,
     ) -> Result<Self::TextureId, Self::Error>;
+
+    /// The same of shared memory, for a renderer that copies it; `None` where smithay's own import is to be used.
+    ///
+    /// smithay 0.7.0 keeps what its GLES renderer made of a surface as long as the surface lives.
+    fn import_shared(
+        &mut self,
+        _buffer: &WlBuffer,
+        _before: Option<&Self::TextureId>,
+        _parts: Option<&[Rectangle<i32, Buffer>]>,
+    ) -> Option<Result<Self::TextureId, Self::Error>> {
+        None
+    }
+}
+
+/// A texture of whole rows; a row's padding is a part of the texture that no source rectangle reaches.
+fn import_rows(
+    renderer: &mut GlesRenderer,
+    bytes: &[u8],
+    format: Fourcc,
+    size: Size<i32, Buffer>,
+    before: Option<&GlesTexture>,
+    parts: Option<&[Rectangle<i32, Buffer>]>,
+) -> Result<GlesTexture, GlesError> {
+    let reusable = before.filter(|texture| smithay::backend::renderer::Texture::size(*texture) == size);
+    match (reusable, parts) {
+        (Some(texture), Some(parts)) => {
+            for part in parts {
+                if let Some(part) = part.intersection(Rectangle::from_size(size)) {
+                    renderer.update_memory(texture, bytes, part)?;
+                }
+            }
+            Ok(texture.clone())
+        }
+        _ => renderer.import_memory(bytes, format, size, false),
+    }
 }
 
 impl ImportMapped for GlesRenderer {
@@ -170,20 +213,35 @@ impl ImportMapped for GlesRenderer {
         parts: Option<&[Rectangle<i32, Buffer>]>,
     ) -> Result<GlesTexture, GlesError> {
         let _reading = mapping.reading();
-        // A row's padding is a part of the texture that no source rectangle reaches.
         let row = i32::try_from(mapping.stride / 4).unwrap_or(i32::MAX);
-        let size: Size<i32, Buffer> = (row, mapping.size.h).into();
-        let reusable = before.filter(|texture| smithay::backend::renderer::Texture::size(*texture) == size);
-        match (reusable, parts) {
-            (Some(texture), Some(parts)) => {
-                for part in parts {
-                    if let Some(part) = part.intersection(Rectangle::from_size(mapping.size)) {
-                        self.update_memory(texture, mapping.bytes(), part)?;
-                    }
-                }
-                Ok(texture.clone())
+        import_rows(self, mapping.bytes(), mapping.format, (row, mapping.size.h).into(), before, parts)
+    }
+
+    fn import_shared(
+        &mut self,
+        buffer: &WlBuffer,
+        before: Option<&GlesTexture>,
+        parts: Option<&[Rectangle<i32, Buffer>]>,
+    ) -> Option<Result<GlesTexture, GlesError>> {
+        let imported = with_buffer_contents(buffer, |start, length, data| {
+            let format = shm_format_to_fourcc(data.format).filter(|format| get_bpp(*format) == Some(32))?;
+            let (offset, stride) = (usize::try_from(data.offset).ok()?, usize::try_from(data.stride).ok()?);
+            let height = usize::try_from(data.height).ok()?;
+            if stride % 4 != 0
+                || data.stride / 4 < data.width
+                || stride.checked_mul(height)? > length.checked_sub(offset)?
+            {
+                return None;
             }
-            _ => self.import_memory(mapping.bytes(), mapping.format, size, false),
+            // SAFETY: smithay maps `length` bytes at `start` while this runs, and survives a file that shrinks meanwhile;
+            // `offset` is not beyond them. The guest may write at any time: what is read is copied once into a texture,
+            // for which every value is a colour.
+            let bytes = unsafe { std::slice::from_raw_parts(start.add(offset), length - offset) };
+            Some(import_rows(self, bytes, format, (data.stride / 4, data.height).into(), before, parts))
+        });
+        match imported {
+            Ok(imported) => imported,
+            Err(error) => Some(Err(GlesError::BufferAccessError(error))),
         }
     }
 }

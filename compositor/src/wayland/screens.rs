@@ -6,7 +6,7 @@
 use super::client::owner_of;
 use super::content::Content;
 use super::ids::Table;
-use super::quota::MAX_CONFIGURES;
+use super::quota::{MAX_CONFIGURES, may_be_drawn};
 use super::xdg_shell::unacknowledged;
 use crate::wayland::mapped::Mapping;
 use phyllome_protocol::{GuestName, ScanoutId};
@@ -16,6 +16,7 @@ use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::wayland::compositor::{BufferAssignment, SurfaceAttributes, with_states};
+use smithay::wayland::dmabuf::get_dmabuf;
 use smithay::wayland::shell::xdg::{ToplevelSurface, XdgToplevelSurfaceData};
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -31,6 +32,11 @@ pub struct Screens {
     mapped: Table<ObjectId, Rc<Mapping>>,
     /// A picture was found to be unreadable since this was last asked.
     unreadable: bool,
+    /// A frame was drawn without all that there was to upload.
+    postponed: bool,
+    /// How many were so far.
+    #[cfg(test)]
+    pub(crate) postponements: u32,
     areas: Areas,
 }
 
@@ -49,6 +55,12 @@ impl Areas {
     pub fn of(&self, guest: &GuestName, scanout: Option<ScanoutId>) -> Option<(u32, u32)> {
         let areas = self.owned.get(guest).unwrap_or(&self.free);
         areas.get(scanout.map_or(0, |scanout| scanout.get() as usize)).copied()
+    }
+
+    /// The largest of the sizes that a scanout of `guest` may have.
+    pub fn largest(&self, guest: &GuestName) -> (u32, u32) {
+        let areas = self.owned.get(guest).unwrap_or(&self.free);
+        areas.iter().copied().max_by_key(|(width, height)| u64::from(*width) * u64::from(*height)).unwrap_or((0, 0))
     }
 }
 
@@ -152,6 +164,10 @@ impl Screens {
         if let Some(mut content) = content {
             if before.is_none_or(|(id, serial)| id != content.id || serial != content.serial) {
                 content.mapping = self.mapped.get(&content.buffer.id()).cloned();
+                let copied = content.mapping.is_some() || get_dmabuf(&content.buffer).is_err();
+                let size = (content.size.w.unsigned_abs(), content.size.h.unsigned_abs());
+                let area = owner_of(surface).map_or((0, 0), |guest| self.areas.largest(&guest));
+                content.unreadable = !may_be_drawn(size, copied, area);
             }
             self.contents.insert(id, content);
         }
@@ -167,6 +183,20 @@ impl Screens {
     /// Whether a picture was found to be unreadable since this was last asked.
     pub fn take_unreadable(&mut self) -> bool {
         std::mem::take(&mut self.unreadable)
+    }
+
+    /// Something of a frame is to be uploaded with the next.
+    pub fn note_postponed(&mut self) {
+        self.postponed = true;
+        #[cfg(test)]
+        {
+            self.postponements += 1;
+        }
+    }
+
+    /// Whether something is to be uploaded with the next frame of the output that was drawn last.
+    pub fn take_postponed(&mut self) -> bool {
+        std::mem::take(&mut self.postponed)
     }
 
     /// The processor is to read this buffer.

@@ -100,7 +100,17 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         if pixels.width == 0 || pixels.height == 0 {
             return None;
         }
-        let texture = match self.own_texture(renderer, shown) {
+        let mut texture = self.own_texture(renderer, shown);
+        let uploaded = std::mem::take(&mut self.uploads.own);
+        if R::COPIES && (texture.is_err() || uploaded && renderer.has_failed()) {
+            // The shell's own pictures come first: guests' give their memory back, and come again later.
+            self.own.remove(&shown.key);
+            self.surfaces.clear();
+            // An error means that the memory comes back later.
+            let _ = renderer.cleanup_texture_cache();
+            texture = self.own_texture(renderer, shown);
+        }
+        let texture = match texture {
             Ok(texture) => texture,
             Err(error) => {
                 // What the texture holds is not known any longer.
@@ -139,6 +149,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         let known = known.and_then(|known| Some((pixels.changed_since(known.generation)?, known)));
         let Some((changed, known)) = known else {
             let texture = renderer.import_own(pixels, format, size)?;
+            self.uploads.own = true;
             let known = Known {
                 id: Id::new(),
                 generation: pixels.generation(),
@@ -156,6 +167,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         let changed: Vec<_> = changed.iter().map(rectangle).collect();
         let texture = match &known.texture {
             Some(texture) => {
+                self.uploads.own |= !changed.is_empty();
                 for part in &changed {
                     renderer.update_own(texture, pixels, *part)?;
                 }

@@ -4,6 +4,7 @@
 //! that cannot be read when it is drawn leaves the ground's colour in its place, never what was there before.
 
 use super::{Part, Piece, Textures, What, ground, on_screen};
+use crate::outputs::OutputId;
 use crate::render::cut::{crop, extent, whole_inside};
 use crate::render::own::ImportOwn;
 use crate::render::shape::Shape;
@@ -11,6 +12,8 @@ use crate::wayland::content::{Content, Upload};
 use crate::wayland::mapped::Mapping;
 use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
+use smithay::backend::allocator::Fourcc;
+use smithay::backend::allocator::format::get_bpp;
 use smithay::backend::renderer::element::UnderlyingStorage;
 use smithay::backend::renderer::element::memory::MemoryBuffer;
 use smithay::backend::renderer::element::{Id, Kind};
@@ -20,8 +23,7 @@ use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Resource, Weak};
 use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
-use smithay::wayland::compositor::with_states;
-use smithay::wayland::shm::{BufferAccessError, with_buffer_contents};
+use smithay::wayland::shm::{BufferAccessError, shm_format_to_fourcc, with_buffer_contents};
 use std::cell::Cell;
 use std::rc::Rc;
 use std::time::Instant;
@@ -120,7 +122,7 @@ enum Way {
     Imported,
 }
 
-/// A surface's texture, for as long as the surface lives.
+/// A surface's texture, for as long as it is drawn.
 pub(super) struct Imported<T> {
     pub(super) surface: Weak<WlSurface>,
     id: Id,
@@ -128,9 +130,22 @@ pub(super) struct Imported<T> {
     texture: Option<T>,
     buffer: ObjectId,
     way: Way,
-    first_alpha: bool,
+    format: Option<Fourcc>,
+    /// What changed up to what the texture has.
+    damage: DamageSnapshot<i32, Buffer>,
+    /// The output whose last frame it was made for.
+    pub(super) output: Option<OutputId>,
+    /// In that frame.
+    pub(super) used: bool,
     /// Holds what the texture reads from.
     _mapping: Option<Rc<Mapping>>,
+}
+
+impl<T: Clone> Imported<T> {
+    fn drawable(&self) -> Drawable<T> {
+        let texture = self.texture.clone();
+        texture.map_or(Drawable::Unreadable, |texture| Drawable::Texture(texture, self.damage.clone()))
+    }
 }
 
 /// Where a surface is to be drawn: its place, what is cut off, and whether it is a guest's pointer.
@@ -142,6 +157,17 @@ pub(super) struct SurfaceLayer<'a> {
     pub(super) size: (u32, u32),
     pub(super) clip: &'a Area,
     pub(super) pointer: bool,
+    pub(super) output: Option<OutputId>,
+}
+
+/// What can be drawn of a surface now.
+enum Drawable<T> {
+    /// This, in which everything is that changed up to this.
+    Texture(T, DamageSnapshot<i32, Buffer>),
+    /// Nothing yet: there is more to upload than goes with one frame.
+    Later,
+    /// Nothing: it cannot be read.
+    Unreadable,
 }
 
 impl<T: Texture + Clone + 'static> Textures<T> {
@@ -155,13 +181,21 @@ impl<T: Texture + Clone + 'static> Textures<T> {
     where
         R: Renderer<TextureId = T> + ImportAll + ImportOwn,
     {
-        let SurfaceLayer { surface, at: (x, y), size: (width, height), clip, pointer } = *shown;
+        let SurfaceLayer { surface, at: (x, y), size: (width, height), clip, pointer, output } = *shown;
         let content = screens.content_mut(surface)?;
-        let Some(texture) = self.surface_texture(renderer, surface, content) else {
-            if !pointer {
-                screens.note_unreadable(surface);
+        let drawable = self.surface_texture(renderer, surface, content);
+        if let Some(imported) = self.surfaces.get_mut(&surface.id()) {
+            (imported.output, imported.used) = (output, true);
+        }
+        let (texture, damage) = match drawable {
+            Drawable::Texture(texture, damage) => (texture, damage),
+            Drawable::Later => return None,
+            Drawable::Unreadable => {
+                if !pointer {
+                    screens.note_unreadable(surface);
+                }
+                return None;
             }
-            return None;
         };
         let shape = Shape::of(content, (x, y, width, height));
         let storage = if pointer {
@@ -186,14 +220,14 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             source,
             transform: content.transform,
             opaque: !content.has_alpha,
-            damage: content.damage_snapshot(),
+            damage,
             failed: Cell::new(false),
             mapping: content.mapping.clone(),
         };
         Some(Piece { id: content.id.clone(), place, what: What::Surface(surface) })
     }
 
-    fn surface_texture<R>(&mut self, renderer: &mut R, surface: &WlSurface, content: &mut Content) -> Option<T>
+    fn surface_texture<R>(&mut self, renderer: &mut R, surface: &WlSurface, content: &mut Content) -> Drawable<T>
     where
         R: Renderer<TextureId = T> + ImportAll + ImportOwn,
     {
@@ -202,15 +236,21 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             && imported.id == content.id
             && imported.serial == content.serial
         {
-            return imported.texture.clone();
+            return imported.drawable();
+        }
+        if content.unreadable {
+            return Drawable::Unreadable;
         }
         let readable = with_buffer_contents(&content.buffer, |_, length, data| {
             let end = i64::from(data.offset) + i64::from(data.stride) * i64::from(data.height);
-            usize::try_from(end).is_ok_and(|end| end <= length)
+            // Rows of whole words: others could be copied only all at once.
+            let whole = usize::try_from(end).is_ok_and(|end| end <= length) && data.stride % 4 == 0;
+            (whole, shm_format_to_fourcc(data.format))
         });
         let shm = !matches!(readable, Err(BufferAccessError::NotManaged));
-        if shm && !matches!(readable, Ok(true)) {
-            return None;
+        let (readable, format) = readable.unwrap_or((!shm, content.mapping.as_ref().map(|mapping| mapping.format())));
+        if !readable {
+            return Drawable::Unreadable;
         }
         let way = match (shm, &content.mapping) {
             (true, _) => Way::Shared,
@@ -218,8 +258,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             (false, None) => Way::Imported,
         };
         let before = self.surfaces.get(&key);
-        let first_alpha = before.map_or(content.has_alpha, |before| before.first_alpha);
-        let before = before.filter(|before| before.id == content.id && before.way == way);
+        let before = before.filter(|before| before.id == content.id && before.way == way && before.format == format);
         let before = before.and_then(|before| before.texture.clone());
         let upload = content.take_upload();
         let parts = match &upload {
@@ -234,20 +273,43 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         {
             // The same buffer, and nothing of it changed: no upload.
             imported.serial = content.serial;
-            return imported.texture.clone();
+            imported.damage = content.damage_snapshot();
+            return imported.drawable();
+        }
+        let copied = R::COPIES && way != Way::Imported;
+        let in_words = format.and_then(get_bpp) == Some(32);
+        let bytes = match parts {
+            _ if !copied => 0,
+            Some(_) if in_words => upload.bytes(content.size),
+            // What has another size of pixels is copied all at once, and has eight bytes for each at most.
+            _ => Upload::Whole.bytes(content.size) * if in_words { 1 } else { 2 },
+        };
+        if !self.uploads.allow(bytes) {
+            content.return_upload(upload);
+            // Until then what was there before stays, as far as it is of this size.
+            let old = self.surfaces.get(&key).filter(|old| old.id == content.id);
+            return old.map_or(Drawable::Later, Imported::drawable);
+        }
+        if copied {
+            // What failed before is not this picture's fault.
+            renderer.has_failed();
         }
         let imported = match &content.mapping {
             Some(mapping) => {
                 Some(renderer.import_mapped(mapping, before.as_ref(), parts).map_err(|error| error.to_string()))
             }
-            None => with_states(surface, |states| {
-                // smithay's GLES renderer reuses a surface's texture without looking at its format; a surface that
-                // changes between with and without alpha gets a new one each time.
-                let cache = (first_alpha == content.has_alpha).then_some(states);
+            None => {
+                let shared = if shm { renderer.import_shared(&content.buffer, before.as_ref(), parts) } else { None };
                 // smithay's renderers take no damage for all of it.
-                let imported = renderer.import_buffer(&content.buffer, cache, parts.unwrap_or_default());
+                let imported = shared.or_else(|| renderer.import_buffer(&content.buffer, None, &[]));
                 imported.map(|imported| imported.map_err(|error| error.to_string()))
-            }),
+            }
+        };
+        let imported = match imported {
+            Some(Ok(_)) if copied && renderer.has_failed() => {
+                Some(Err("the graphics card has no memory left for it".to_owned()))
+            }
+            other => other,
         };
         let texture = match imported {
             Some(Ok(texture)) => Some(texture),
@@ -266,10 +328,14 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             texture: texture.clone(),
             buffer: content.buffer.id(),
             way,
-            first_alpha,
+            format,
+            damage: content.damage_snapshot(),
+            output: None,
+            used: true,
             _mapping: content.mapping.clone(),
         };
+        let drawable = entry.drawable();
         self.surfaces.insert(key, entry);
-        texture
+        drawable
     }
 }
