@@ -16,17 +16,17 @@ use std::thread::JoinHandle;
 const GREEN: u32 = 0x00_ff_00;
 const CYAN: u32 = 0x00_ff_ff;
 const A: u32 = 30;
-const ONE: u32 = 2;
-const TWO: u32 = 3;
+pub const ONE: u32 = 2;
+pub const TWO: u32 = 3;
 /// Turns in which a chord that is typed has to be heard. What is ready when a turn begins is served in it, whatever a
 /// guest sends; one that begins before the keys are there may be under way.
 const TURNS: u32 = 2;
 
 /// A keyboard as the loop has one: keys wait in it until the loop hears them.
-struct Typed(UnixStream);
+pub struct Typed(UnixStream);
 
 impl Typed {
-    fn plug(shell: &mut Fixture) -> Self {
+    pub fn plug(shell: &mut Fixture) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
         let source = Generic::new(ours, Interest::READ, Readiness::Level);
@@ -43,7 +43,7 @@ impl Typed {
     }
 
     /// Super and this key are pressed and released.
-    fn chord(&mut self, code: u32) {
+    pub fn chord(&mut self, code: u32) {
         for (code, pressed) in [(LEFT_META, 1), (code, 1), (code, 0), (LEFT_META, 0)] {
             let [a, b, c, d] = u32::to_le_bytes(code);
             self.0.write_all(&[a, b, c, d, pressed]).unwrap();
@@ -51,7 +51,7 @@ impl Typed {
     }
 }
 
-fn in_front(shell: &Fixture) -> Option<String> {
+pub fn in_front(shell: &Fixture) -> Option<String> {
     shell.state.shell.keyboard_owner().map(|name| name.to_string())
 }
 

@@ -15,8 +15,21 @@ const ALONE: &str = "PHYLLOME_TEST_ALONE";
 const ALLOCATOR: [(&str, &str); 3] =
     [("MALLOC_ARENA_MAX", "1"), ("MALLOC_TRIM_THRESHOLD_", "131072"), ("MALLOC_MMAP_THRESHOLD_", "131072")];
 
+/// Whether this is a process in which only `test` runs: what other tests use would count. If it is not, the test has
+/// passed in one.
+pub fn is_alone(test: &str) -> bool {
+    if std::env::var_os(ALONE).is_some() {
+        return true;
+    }
+    let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
+    let run = alone.args(["--exact", test, "--nocapture"]).env(ALONE, "1").envs(ALLOCATOR).output().unwrap();
+    let said = [run.stdout, run.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    assert!(run.status.success() && said[0].contains("1 passed"), "{}{}", said[0], said[1]);
+    false
+}
+
 /// Memory of this process that is no file's, in KiB, without what the allocator keeps for later ([`ALLOCATOR`]).
-fn memory() -> u64 {
+pub fn memory() -> u64 {
     // SAFETY: malloc_trim(3) has no preconditions.
     unsafe { libc::malloc_trim(0) };
     process::rss_anon_kib(std::process::id()).unwrap()
@@ -24,13 +37,7 @@ fn memory() -> u64 {
 
 #[test]
 fn tp20_after_attacks_the_shell_has_the_memory_that_it_had() {
-    if std::env::var_os(ALONE).is_none() {
-        // What other tests of this process use would count.
-        let test = "tests::memory::tp20_after_attacks_the_shell_has_the_memory_that_it_had";
-        let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
-        let run = alone.args(["--exact", test, "--nocapture"]).env(ALONE, "1").envs(ALLOCATOR).output().unwrap();
-        let said = [run.stdout, run.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-        assert!(run.status.success() && said[0].contains("1 passed"), "{}{}", said[0], said[1]);
+    if !is_alone("tests::memory::tp20_after_attacks_the_shell_has_the_memory_that_it_had") {
         return;
     }
     let mut shell = Beside::new();

@@ -1,5 +1,6 @@
 //! The real shell in a test's own process, with real Wayland clients over socketpairs in place of phyllome-guest.
 
+mod abuse;
 mod beside;
 mod buffers;
 mod chords;

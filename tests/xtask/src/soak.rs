@@ -60,6 +60,24 @@ pub const PARTS: &[Part] = &[
         tests: &["deaths::gpu3d_deaths_of_the_renderer_leave_the_guest_up"],
     },
     Part {
+        name: "abuse",
+        about: "minutes of each abuse: chords are timed meanwhile, and the shell's memory is measured",
+        title: "compositor (phyllome_compositor)",
+        tests: &[
+            "tests::abuse::tp20_all_pointers_that_may_be",
+            "tests::abuse::tp20_configures_that_nobody_acknowledges",
+            "tests::abuse::tp20_long_turns_that_are_paced",
+            "tests::abuse::tp20_more_pointers_than_may_be",
+            "tests::abuse::tp20_pictures_of_16384_by_16384_pixels",
+        ],
+    },
+    Part {
+        name: "uploads",
+        about: "minutes of pictures that are larger than a frame's share",
+        title: "compositor (phyllome_compositor)",
+        tests: &["tests::abuse::tp20_uploads_of_64_mib"],
+    },
+    Part {
         name: "nested",
         about: "a real guest in a QEMU inside the KMS machine",
         title: "kms",
