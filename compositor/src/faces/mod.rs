@@ -51,7 +51,7 @@ pub enum View {
 }
 
 impl View {
-    /// Whether it hides all of the area; else it lies in its middle.
+    /// Whether it fills all of the area; else it lies in its middle, on the shell's ground.
     pub fn covers(&self) -> bool {
         match self {
             Self::Switcher(_) => false,
@@ -223,14 +223,6 @@ impl Faces {
             Face::Panel(panel) => Some(View::Panel(panel.view(guests, sentences, self.dialog()))),
             // It is asked in the panel.
             Face::Dialog(_) => None,
-        })
-    }
-
-    /// Whether what is drawn hides all of the area.
-    pub fn cover(&self) -> bool {
-        self.open.iter().any(|face| match face {
-            Face::Panel(_) => true,
-            Face::Switcher(_) | Face::Dialog(_) => false,
         })
     }
 

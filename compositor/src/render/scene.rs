@@ -10,8 +10,8 @@ use crate::outputs::OutputId;
 use crate::outputs::arrange;
 use phyllome_protocol::status::Area;
 use phyllome_protocol::{GuestName, ScanoutId};
-use phyllome_trusted::frame::Owner;
 use phyllome_trusted::frame::geometry::place as place_in;
+use phyllome_trusted::frame::owner::{Inside, Owner};
 use phyllome_trusted::pixels::Pixels;
 use phyllome_trusted::places::Place;
 use smithay::input::pointer::CursorImageAttributes;
@@ -132,11 +132,9 @@ impl State {
         let area = layout.area;
         let whole = Area { x: 0, y: 0, width: size.0, height: size.1 };
         let view = place.guest.as_ref().and_then(|name| self.shell.guest(name)).cloned();
-        let focused = place.guest.is_some() && place.guest == self.shell.keyboard_owner();
-        let has_keys = self.shell.has_keys();
-        let labelled = view.as_ref().filter(|_| !has_keys);
+        let (frame, inside) = self.shell.around(index);
         let awake = self.shell.is_awake();
-        let owner = Owner::of(labelled.map(|view| (view.label_view(), face::marks(view, awake))), focused, has_keys);
+        let owner = Owner::of(frame, view.as_ref().map(|view| (view.label_view(), face::marks(view, awake))));
         let mut scene = Scene { output: Some(id), ..Scene::default() };
 
         let now = Instant::now();
@@ -151,7 +149,7 @@ impl State {
         if let Some(view) = &own {
             self.ui.faces.keep(view);
         }
-        let own = own.filter(|_| index == 0);
+        let own = own.filter(|_| inside == Inside::Face);
         // Above what it points at.
         scene.layers.extend(self.arrow_layer(index));
         let overlay = own.as_ref().filter(|view| !view.covers());
@@ -178,19 +176,27 @@ impl State {
                 opaque: true,
             });
         }
-        // Below what hides it nothing is drawn and nobody is told that it was.
-        if self.shell.covers(index) || area.width == 0 {
+        if area.width == 0 {
             return scene;
         }
-        match self.picture(&place) {
-            Some((surface, wanted)) => {
+        match (inside, self.picture(&place)) {
+            // Below what hides it nothing is drawn and nobody is told that it was. What is no face is its ground.
+            (Inside::Face, _) => {}
+            (Inside::Elsewhere, _) => {
+                let outputs = self.backend.outputs();
+                let on = outputs.first().map(|output| output.name.clone()).unwrap_or_default();
+                let card = face::elsewhere_card(self.shell.mode(), &on);
+                let pixels = self.ui.message(&card, area.width, area.height, scale);
+                scene.layers.push(centred(Key::Message(id), pixels, &area));
+            }
+            (Inside::Guest | Inside::Nobody, Some((surface, wanted))) => {
                 if let Some(at) = place_in(wanted.0, wanted.1, &area) {
                     scene.layers.push(guest_layer(&surface, &at, &area));
                     scene.shown.push(surface);
                     scene.picture = view.map(|view| view.name);
                 }
             }
-            None => {
+            (Inside::Guest | Inside::Nobody, None) => {
                 let unreadable = self.unreadable(&place);
                 let chords = self.shell.chords();
                 let message = match &view {

@@ -5,14 +5,14 @@
 
 use super::Shell;
 use crate::faces::dialog::Dialog;
-use crate::faces::guest::{Message, card, empty_card, panel_row, screen_card, unreadable_card};
+use crate::faces::guest::{Message, card, elsewhere_card, empty_card, panel_row, screen_card, unreadable_card};
 use crate::faces::panel::words;
 use crate::guests::GuestView;
 use crate::guests::view::tests::guest;
 use crate::host::{keys, notice, power};
 use phyllome_config::chords::{ChordConfig, HostKey, HostPart};
 use phyllome_protocol::GuestVerb;
-use phyllome_protocol::status::GuestState;
+use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::held::DeviceId;
 use std::fmt::Write;
@@ -33,6 +33,9 @@ const STATES: [GuestState; 7] = [
 
 /// Lines that name no key and no file, and why.
 const QUIET: &[(&str, &str)] = &[
+    ("Keys go to the list of guests on DP-1", "keys are named there"),
+    ("Keys go to the switcher on DP-1", "it is there for as long as its keys are held"),
+    ("Keys go to the question on DP-1", "keys are named there"),
     ("Battery at 15 %", "it is a notice"),
     ("Battery at 5 %: plug it in now", "what helps is not on the keyboard"),
     ("Battery at 3 %: the computer goes to sleep. Plug it in", "what helps is not on the keyboard"),
@@ -83,6 +86,9 @@ fn cards(chords: &Chords) -> Vec<(String, Message)> {
             ("nothing is shown", empty_card(&[running], chords)),
             ("nothing is shown, and no guest has a slot", empty_card(&[without_slot], chords)),
             ("there is no guest", empty_card(&[], chords)),
+            ("the list of guests is open on another display", elsewhere_card(Mode::Panel, "DP-1")),
+            ("the switcher is open on another display", elsewhere_card(Mode::Switcher, "DP-1")),
+            ("something is asked on another display", elsewhere_card(Mode::Dialog, "DP-1")),
         ]
         .map(|(when, card)| (when.to_owned(), card)),
     );
@@ -203,7 +209,7 @@ fn messages_of_the_screen_are_those_that_docs_list() {
 fn messages_of_the_screen_name_keys_that_are_set_or_a_file_and_no_command() {
     let host = HostKey { first: HostPart::RightCtrl, second: None };
     let own = Chords::new(&ChordConfig { host, ..ChordConfig::default() });
-    let cards = cards(&own).into_iter().map(|(_, card)| format!("{} {}", card.sentence, card.help));
+    let cards = cards(&own).into_iter().map(|(_, card)| format!("{} {}", card.sentence, card.help).trim().to_owned());
     let bar = bar(&own).into_iter().map(|(_, line)| line);
     let questions = questions().into_iter().map(|(_, question)| question);
     let names_a_key = |text: &str| {

@@ -28,6 +28,7 @@ use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::focus::Focus;
+use phyllome_trusted::frame::owner::{self, Frame, Inside, Keys};
 use phyllome_trusted::held::DeviceId;
 use phyllome_trusted::places::Place;
 use std::time::{Duration, Instant};
@@ -142,9 +143,25 @@ impl Shell {
         self.awake = !self.awake;
     }
 
-    /// Whether nothing of a guest is to be seen on output number `index`: a face hides it, or the screen is locked.
+    /// Which frame stands around output number `index`, and what fills its area. Faces are on the first output, a lock
+    /// is on all of them.
+    pub fn around(&self, index: usize) -> (Frame, Inside) {
+        let shown = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?));
+        let keys = match self.keys_of() {
+            _ if self.has_keys() => Keys::Shell,
+            Some(guest) => Keys::Guest(&guest.name),
+            None => Keys::Nobody,
+        };
+        owner::decide(shown.map(|guest| &guest.name), keys, self.locked || index == 0)
+    }
+
+    /// Whether nothing of a guest is to be seen on output number `index`: a face or a card hides it, or the screen is
+    /// locked.
     pub fn covers(&self, index: usize) -> bool {
-        self.locked || (index == 0 && self.faces.cover())
+        match self.around(index).1 {
+            Inside::Face | Inside::Elsewhere => true,
+            Inside::Guest | Inside::Nobody => false,
+        }
     }
 
     /// Whether a press of this key is repeated for the face on top while it is held.
@@ -164,10 +181,11 @@ impl Shell {
 
     /// The guest that keys go to; `None` while the shell itself has them, or the guest that is shown does not run.
     pub fn keyboard_owner(&self) -> Option<GuestName> {
-        if self.has_keys() {
-            return None;
-        }
-        self.shown().filter(|guest| guest.state.is_alive()).map(|guest| guest.name.clone())
+        self.keys_of().map(|guest| guest.name.clone())
+    }
+
+    fn keys_of(&self) -> Option<&GuestView> {
+        self.shown().filter(|guest| !self.has_keys() && guest.state.is_alive())
     }
 
     /// The label that stands in the middle of the picture at `now`; only while a guest has the keyboard.

@@ -22,6 +22,7 @@ mod limits;
 mod memory;
 mod outputs;
 mod pictures;
+mod ownership;
 mod pointer;
 mod pointing;
 mod rotation;

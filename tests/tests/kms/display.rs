@@ -8,8 +8,10 @@ use phyllome_test_machine::picture::{Picture, rgb};
 use phyllome_test_machine::{MachineOptions, Program, wait_for};
 use std::time::Duration;
 
-/// The colour of the shell's own frame, in which nothing of a guest is.
+/// The colour of the shell's own frame, in which nothing of a guest is, while it has the keys.
 const HOST: &str = "#ffffff";
+/// The colour of the frame of an output that shows nobody.
+const NOBODY: &str = "#202225";
 
 fn outputs(status: &Status) -> Vec<(&str, u32, u32)> {
     status.outputs.iter().map(|output| (output.name.as_str(), output.width, output.height)).collect()
@@ -33,9 +35,10 @@ pub fn wait_same(rig: &Rig, head: u32, output: &str) -> Result<Picture> {
     Ok(shown)
 }
 
-/// Whether the shell's own frame is on every pixel of the outermost ring.
+/// Whether a frame that is no guest's is on every pixel of the outermost ring.
 fn is_framed(picture: &Picture) -> bool {
-    picture.edge().iter().all(|pixel| *pixel == rgb(HOST))
+    let edge = picture.edge();
+    [HOST, NOBODY].iter().any(|colour| edge.iter().all(|pixel| *pixel == rgb(colour)))
 }
 
 #[test]

@@ -31,7 +31,7 @@ use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
 pub(crate) use text::clean;
 
-/// Bars and bands that are kept: those of a few outputs and of the guests that were shown last.
+/// Bars, bands and messages that are kept: those of a few outputs and of the guests that were shown last.
 const KEPT: usize = 6;
 
 /// Why the shell's own surfaces cannot be drawn.
@@ -63,7 +63,7 @@ impl Ui {
         Ok(Self {
             bar: Surface::new(BarSurface::new, 1.0)?,
             bands: Cache::new(KEPT),
-            messages: Cache::new(1),
+            messages: Cache::new(KEPT),
             flashes: Cache::new(1),
             faces: Pictures::default(),
             arrows: Cache::new(KEPT),
@@ -150,6 +150,7 @@ impl Ui {
         let (label, slot, marks): (&str, _, &[Mark]) = match owner {
             Owner::Guest { label, marks, .. } => (&label.text, label.slot, marks),
             Owner::Host => ("Host", None, &[]),
+            Owner::Nobody => ("", None, &[]),
         };
         bar.set_slot(slot.map(|slot| SharedString::from(slot.to_string())).unwrap_or_default());
         let paths: Vec<SharedString> = marks.iter().map(|mark| mark_icon(*mark).into()).collect();

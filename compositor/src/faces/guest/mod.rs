@@ -10,7 +10,7 @@ use crate::faces::FaceInput;
 use crate::faces::panel::{PanelRow, StateTone};
 use crate::guests::GuestView;
 use phyllome_protocol::GuestVerb;
-use phyllome_protocol::status::GuestState;
+use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::chords::{Chord, Chords};
 use phyllome_trusted::codes;
 use phyllome_trusted::frame::Mark;
@@ -47,6 +47,8 @@ pub enum Icon {
     Paused,
     /// No guest is chosen.
     Empty,
+    /// Keys go elsewhere.
+    Keyboard,
 }
 
 /// What stands in the area of a guest without a picture.
@@ -180,6 +182,17 @@ pub fn empty_card(guests: &[GuestView], chords: &Chords) -> Message {
         None => all,
     };
     Message { icon: Icon::Empty, sentence: sentence.to_owned(), help }
+}
+
+/// What hides the picture on every other output while a face of the shell on output `output` has the keys.
+pub fn elsewhere_card(mode: Mode, output: &str) -> Message {
+    let face = match mode {
+        Mode::Switcher => "the switcher",
+        Mode::Dialog => "the question",
+        // A guest's and a lock's screens have no card.
+        Mode::Panel | Mode::Guest | Mode::Locked => "the list of guests",
+    };
+    Message { icon: Icon::Keyboard, sentence: format!("Keys go to {face} on {output}"), help: String::new() }
 }
 
 #[cfg(test)]

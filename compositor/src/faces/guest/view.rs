@@ -52,6 +52,7 @@ impl Icon {
             Self::NotResponding => icons::NOT_RESPONDING,
             Self::Paused => icons::PAUSED,
             Self::Empty => icons::EMPTY,
+            Self::Keyboard => icons::KEYBOARD,
         }
     }
 }

@@ -35,7 +35,8 @@ pub struct Look {
 }
 
 impl Look {
-    /// How `owner` looks: full colours with the keys, mixed towards gray without them, white for the host.
+    /// How `owner` looks: full colours with the keys, mixed towards gray without them, white for the host, gray for
+    /// nobody.
     pub fn of(owner: &Owner) -> Self {
         match owner {
             Owner::Guest { label, focused: true, .. } => {
@@ -48,6 +49,10 @@ impl Look {
             }
             Owner::Host => {
                 Self { rgb: colors::HOST, second: colors::HOST, ink: colors::HOST_TEXT, pattern: Pattern::Solid }
+            }
+            Owner::Nobody => {
+                let (rgb, ink) = (colors::NEUTRAL, colors::text_on(colors::NEUTRAL));
+                Self { rgb, second: rgb, ink, pattern: Pattern::Solid }
             }
         }
     }
@@ -119,7 +124,7 @@ pub fn draw(owner: &Owner, text: &Pixels, output_w: u32, output_h: u32, scale: f
     ];
     match owner {
         Owner::Guest { focused: false, .. } => with_full_edge(strips, owner, output_w, output_h, scale),
-        Owner::Guest { .. } | Owner::Host => strips,
+        Owner::Guest { .. } | Owner::Host | Owner::Nobody => strips,
     }
 }
 
@@ -277,6 +282,21 @@ mod tests {
         let host = drawn(&Owner::Host, 100, 100, 1.0);
         for (x, y) in outermost(100, 100) {
             assert_eq!(at(&host, x, y), Some([0xff; 4]));
+        }
+    }
+
+    #[test]
+    fn tp04_the_band_around_nobody_is_gray_all_over_and_no_guests_band_looks_like_it() {
+        let looks =
+            |owner: &Owner| silent(owner, 100, 100, 1.0).iter().map(|s| s.pixels.data.clone()).collect::<Vec<_>>();
+        let nobody = silent(&Owner::Nobody, 100, 100, 1.0);
+        for strip in &nobody {
+            assert!(strip.pixels.data.as_chunks::<4>().0.iter().all(|pixel| *pixel == bgra(colors::NEUTRAL)));
+        }
+        for color in LabelColor::NAMED {
+            for focused in [true, false] {
+                assert_ne!(looks(&owner(color, Pattern::Solid, focused)), looks(&Owner::Nobody), "{color:?}");
+            }
         }
     }
 }

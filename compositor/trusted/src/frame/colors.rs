@@ -11,6 +11,8 @@ pub const HOST: Rgb = Rgb(0xff, 0xff, 0xff);
 pub const HOST_TEXT: Rgb = Rgb(0, 0, 0);
 /// What the colours of a guest without focus are mixed towards.
 pub const UNFOCUSED_GROUND: Rgb = Rgb(0x20, 0x22, 0x25);
+/// The bar and band of an output that shows nobody, and the ground of what is neither a guest's nor the host's.
+pub const NEUTRAL: Rgb = UNFOCUSED_GROUND;
 /// The ground of the whole output and of a guest without a picture.
 pub const GROUND: Rgb = Rgb(0x10, 0x11, 0x14);
 

@@ -7,9 +7,11 @@ pub mod band;
 pub mod colors;
 pub mod geometry;
 pub mod label;
+pub mod owner;
 pub mod pattern;
 
 use label::{Label, Pattern, Rgb};
+pub use owner::Owner;
 use phyllome_protocol::Slot;
 
 /// How a guest is marked, with its colours worked out: what bar, band, flash, switcher and panel draw.
@@ -39,33 +41,6 @@ impl LabelView {
             text_rgb: label.color.text(),
             pattern: label.pattern,
             slot,
-        }
-    }
-}
-
-/// Whose the output is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// A guest's picture, or the message in its place, is inside the band.
-    Guest {
-        /// How it is marked.
-        label: LabelView,
-        /// Whether it receives the keys.
-        focused: bool,
-        /// What else is true of it, in the order in which it is shown.
-        marks: Vec<Mark>,
-    },
-    /// The shell itself has the screen and the keys: white, and no guest ever looks like that.
-    Host,
-}
-
-impl Owner {
-    /// Whose an output is that shows this guest, or none: the shell's own while keys go to it, else the guest's; its
-    /// focus mark says who gets keys, and nothing else does.
-    pub fn of(guest: Option<(LabelView, Vec<Mark>)>, focused: bool, shell_has_keys: bool) -> Self {
-        match guest {
-            Some((label, marks)) if !shell_has_keys => Self::Guest { label, focused, marks },
-            Some(_) | None => Self::Host,
         }
     }
 }
