@@ -61,6 +61,7 @@ impl State {
             backend: self.backend.name().to_owned(),
             renderer: self.backend.renderer().word().to_owned(),
             mode: self.shell.mode(),
+            deaf: !self.shell.hears(Instant::now()),
             outputs: self.outputs_status(),
             focus: self.shell.keyboard_owner(),
             guests: self.guests.status(Instant::now()),

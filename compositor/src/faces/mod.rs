@@ -16,11 +16,13 @@ pub mod pointer;
 pub mod switcher;
 
 use crate::guests::GuestView;
+use crate::outputs::OutputId;
 use dialog::Dialog;
 use drawing::{Cache, Extent, Latest};
 use panel::{Panel, PanelView, PanelWindow};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::frame::colors;
 use phyllome_trusted::gate::Verb;
 use phyllome_trusted::pixels::Pixels;
@@ -275,11 +277,35 @@ impl Faces {
         }
     }
 
-    /// The person does something to the face on top at `now`.
+    /// Whether the face on top counts what the person does at `now`: those do that they have seen for a moment. The
+    /// switcher is there only while its keys are held.
+    pub fn hear(&self, now: Instant) -> bool {
+        match self.open.last() {
+            Some(Face::Panel(panel)) => panel.deaf.hears(now),
+            Some(Face::Dialog(dialog)) => dialog.deaf.hears(now),
+            Some(Face::Switcher(_)) | None => true,
+        }
+    }
+
+    /// What becomes of the frames that have what is open.
+    pub fn frames(&mut self, frame: impl Fn(&mut Deaf<OutputId>)) {
+        for face in &mut self.open {
+            match face {
+                Face::Panel(panel) => frame(&mut panel.deaf),
+                Face::Dialog(dialog) => frame(&mut dialog.deaf),
+                Face::Switcher(_) => {}
+            }
+        }
+    }
+
+    /// The person does something to the face on top at `now`. One that does not hear yet passes over it.
     pub fn input(&mut self, input: &FaceInput, guests: &[GuestView], now: Instant) -> Response {
+        if !self.hear(now) {
+            return Response::default();
+        }
         let reply = match self.open.last_mut() {
-            Some(Face::Panel(panel)) => panel.input(input, guests, now),
-            Some(Face::Dialog(dialog)) => dialog.input(input, now),
+            Some(Face::Panel(panel)) => panel.input(input, guests),
+            Some(Face::Dialog(dialog)) => dialog.input(input),
             Some(Face::Switcher(switcher)) => switcher.input(input),
             None => Reply::Nothing,
         };

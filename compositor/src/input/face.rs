@@ -8,6 +8,7 @@ use crate::State;
 use crate::faces::{FaceInput, Modifiers};
 use phyllome_protocol::status::Mode;
 use phyllome_trusted::codes;
+use std::time::Instant;
 
 /// Most notches of a wheel that a face is told at once.
 const MOST_NOTCHES: f64 = 100.0;
@@ -67,7 +68,8 @@ impl State {
     pub(super) fn press_on_face(&mut self, code: u32) -> bool {
         self.leave_old_face();
         let Some(place) = self.place_on_face() else { return false };
-        if self.input.face.buttons.len() < MAX_BUTTONS {
+        // A click that is begun while the face is deaf is none.
+        if self.input.face.buttons.len() < MAX_BUTTONS && self.shell.hears(Instant::now()) {
             self.input.face.over = true;
             self.input.face.buttons.push(code);
             self.pointer_of_face(place, &FaceInput::Button { code, pressed: true });

@@ -171,7 +171,7 @@ impl State {
                 return;
             }
             Ok(how) => {
-                self.shell.frame_drawn(output);
+                self.shell.frame_drawn(output, index);
                 if let Some(on) = self.backend.outputs().get(index) {
                     on.present(&scene.shown);
                 }
@@ -224,7 +224,7 @@ impl State {
     }
 
     fn on_display(&mut self, output: OutputId, time: Duration, sequence: u64, kind: Kind) {
-        self.shell.frame_shown(output);
+        self.shell.frame_shown(output, Instant::now());
         let Some(index) = self.index_of(output) else { return };
         let Some(frames) = self.render.frames.get_mut(&output) else { return };
         let when = Presented { time, refresh: frames.clock.refresh(), sequence };

@@ -4,7 +4,6 @@
 //!
 //! Keys, readings and logind are [`crate::host`]'s, on threads of their own. Sleep waits until its line was seen.
 
-use super::Shell;
 use crate::State;
 use crate::host::leaving::Leave;
 use crate::host::notice::Notice;
@@ -68,10 +67,10 @@ struct Unseen {
     _held: OwnedFd,
 }
 
-impl Shell {
+impl Computer {
     /// All that is to be said now is in a frame that is on its way to an output.
-    pub(crate) fn frame_drawn(&mut self, output: OutputId) {
-        self.computer.let_go(|unseen| {
+    pub(super) fn frame_drawn(&mut self, output: OutputId) {
+        self.let_go(|unseen| {
             if let Some(drawn) = unseen.outputs.get_mut(&output) {
                 *drawn = true;
             }
@@ -79,8 +78,8 @@ impl Shell {
     }
 
     /// An output shows the last frame that was drawn for it.
-    pub(crate) fn frame_shown(&mut self, output: OutputId) {
-        self.computer.let_go(|unseen| {
+    pub(super) fn frame_shown(&mut self, output: OutputId) {
+        self.let_go(|unseen| {
             if unseen.outputs.get(&output) == Some(&true) {
                 unseen.outputs.remove(&output);
             }
@@ -88,8 +87,8 @@ impl Shell {
     }
 
     /// An output shows nothing.
-    pub(crate) fn frame_lost(&mut self, output: OutputId) {
-        self.computer.let_go(|unseen| {
+    pub(super) fn frame_lost(&mut self, output: OutputId) {
+        self.let_go(|unseen| {
             unseen.outputs.remove(&output);
         });
     }
@@ -181,17 +180,17 @@ mod tests {
         let [one, two, three] = [(); 3].map(|()| OutputId::unique());
         let (mut held_up, held) = std::io::pipe().unwrap();
         let outputs = [one, two, three].map(|output| (output, false)).into();
-        let mut shell = Shell::default();
-        shell.computer.unseen = Some(Unseen { outputs, _held: held.into() });
+        let unseen = Some(Unseen { outputs, _held: held.into() });
+        let mut computer = Computer { unseen, ..Computer::default() };
         // A frame that was on its way before.
-        shell.frame_shown(one);
-        shell.frame_drawn(one);
-        shell.frame_shown(one);
-        shell.frame_lost(two);
-        shell.frame_drawn(three);
-        assert!(shell.computer.unseen.is_some());
-        shell.frame_shown(three);
-        assert!(shell.computer.unseen.is_none());
+        computer.frame_shown(one);
+        computer.frame_drawn(one);
+        computer.frame_shown(one);
+        computer.frame_lost(two);
+        computer.frame_drawn(three);
+        assert!(computer.unseen.is_some());
+        computer.frame_shown(three);
+        assert!(computer.unseen.is_none());
         assert_eq!(held_up.read(&mut [0]).unwrap(), 0, "it is let go");
     }
 }

@@ -12,6 +12,7 @@ use crate::outputs::Capture;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::shell::Event;
 use phyllome_protocol::status::Mode;
+use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::gate::{Asker, Pass, Verb, allowed};
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;
@@ -47,14 +48,14 @@ impl State {
                 None
             }),
             Verb::Choose => self.change(Shell::choose),
-            Verb::Panel { show } => self.change(|shell, now| {
+            Verb::Panel { show } => self.change(|shell, _| {
                 shell.show_panel(show, None);
-                shell.ask_what_waits(now);
+                shell.ask_what_waits();
                 None
             }),
-            Verb::TogglePanel => self.change(|shell, now| {
+            Verb::TogglePanel => self.change(|shell, _| {
                 shell.toggle_panel();
-                shell.ask_what_waits(now);
+                shell.ask_what_waits();
                 None
             }),
             Verb::StayAwake => self.change(|shell, _| {
@@ -72,9 +73,9 @@ impl State {
                 return self.task(GuestTask::One { name, verb, note: from == Asker::Face }, &pass);
             }
             Verb::All(verb) => return self.task(GuestTask::All(verb), &pass),
-            Verb::NewKeyboard(keyboard) => self.change(|shell, now| {
+            Verb::NewKeyboard(keyboard) => self.change(|shell, _| {
                 shell.set_keyboard(keyboard);
-                shell.ask_what_waits(now);
+                shell.ask_what_waits();
                 None
             }),
             Verb::Keyboard { device, may } => {
@@ -148,7 +149,7 @@ impl State {
             .collect();
         let before = self.talking_to();
         self.shell.set_guests(views, problems);
-        self.shell.ask_what_waits(Instant::now());
+        self.shell.ask_what_waits();
         if self.output_owners() != self.shell.owners() {
             self.outputs_changed();
         }
@@ -167,7 +168,7 @@ impl State {
         if owner_now != owner {
             self.release_everything();
             if owner_now.is_none() {
-                self.shell.card_deaf = Some(Instant::now() + faces::dialog::DEAF);
+                self.shell.card_deaf = Some(Deaf::default());
             }
         }
         if owner_now != owner || mode_now != mode {

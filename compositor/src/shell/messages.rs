@@ -129,16 +129,15 @@ fn bar(chords: &Chords) -> Vec<(&'static str, String)> {
 
 /// When something is asked in the list of guests, and the question.
 fn questions() -> Vec<(String, String)> {
-    let now = Instant::now();
     let running = work(GuestState::Running);
     let asked = |dialog: Dialog| dialog.text(&[silent()]);
     let verbs = GuestVerb::ALL.iter().filter_map(|verb| {
-        let question = asked(Dialog::new(running.name.clone(), *verb, now))?;
+        let question = asked(Dialog::new(running.name.clone(), *verb))?;
         Some((format!("before a guest is told to {}", verb.word()), question))
     });
     let others = [
-        ("a guest was asked to power off 30 s ago", asked(Dialog::of_silent(running.name.clone(), now))),
-        ("a new keyboard waits", asked(Dialog::of_keyboard(DeviceId::ONLY, "Keyboard K120".to_owned(), now))),
+        ("a guest was asked to power off 30 s ago", asked(Dialog::of_silent(running.name.clone()))),
+        ("a new keyboard waits", asked(Dialog::of_keyboard(DeviceId::ONLY, "Keyboard K120".to_owned()))),
     ];
     verbs.chain(others.into_iter().filter_map(|(when, text)| Some((when.to_owned(), text?)))).collect()
 }

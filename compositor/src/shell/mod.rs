@@ -8,6 +8,7 @@
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
 mod computer;
+mod frames;
 pub mod gate;
 pub mod idle;
 #[cfg(test)]
@@ -24,9 +25,11 @@ use crate::faces::switcher::Switcher;
 use crate::faces::{self, Face, Faces, Response, View};
 use crate::guests::GuestView;
 use crate::host::notice::Notice;
+use crate::outputs::OutputId;
 use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::chords::Chords;
+use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::focus::Focus;
 use phyllome_trusted::frame::owner::{self, Frame, Inside, Keys};
 use phyllome_trusted::held::DeviceId;
@@ -48,8 +51,8 @@ pub struct Shell {
     faces: Faces,
     /// What keys people are told of.
     chords: Chords,
-    /// A guest that had the keys has ended: until then its card takes none, which were meant for the guest.
-    card_deaf: Option<Instant>,
+    /// A guest that had the keys has ended: its card takes none for a moment, which were meant for the guest.
+    card_deaf: Option<Deaf<OutputId>>,
     /// A keyboard that was plugged in presses keys, which count for nothing yet, and what it calls itself.
     keyboard: Option<(DeviceId, String)>,
     /// What is said of the computer itself.
@@ -60,6 +63,8 @@ pub struct Shell {
     locked: bool,
     #[cfg(test)]
     earlier: Duration,
+    #[cfg(test)]
+    clock: Option<Instant>,
 }
 
 /// The name of the guest that was switched to, shown for a moment.
@@ -166,7 +171,7 @@ impl Shell {
 
     /// Whether a press of this key is repeated for the face on top while it is held.
     pub fn repeats(&self, code: u32) -> bool {
-        !self.locked && self.faces.repeats(code)
+        !self.locked && self.hears(Instant::now()) && self.faces.repeats(code)
     }
 
     /// Whether a guest is being chosen.
@@ -249,14 +254,14 @@ impl Shell {
 
     /// Asks, in the list of guests, what has waited for somebody to look there. Nothing takes the keys from a guest by
     /// itself: elsewhere the bar says that something waits ([`Shell::notice`]).
-    fn ask_what_waits(&mut self, now: Instant) {
+    fn ask_what_waits(&mut self) {
         // The first of them is asked, which is the one that the bar names first.
         if let Some((device, name)) = self.keyboard.as_ref().filter(|_| !self.locked) {
-            self.faces.ask(Dialog::of_keyboard(*device, name.clone(), now));
+            self.faces.ask(Dialog::of_keyboard(*device, name.clone()));
         }
         let silent = self.guests.iter().find(|guest| guest.silent).map(|guest| guest.name.clone());
         if let Some(name) = silent.filter(|_| !self.locked) {
-            self.faces.ask(Dialog::of_silent(name, now));
+            self.faces.ask(Dialog::of_silent(name));
         }
     }
 
@@ -334,10 +339,11 @@ impl Shell {
             return Response::default();
         }
         if let Some(guest) = self.shown().filter(|_| self.card_has_keys()) {
-            let deaf = self.card_deaf.is_some_and(|until| now < until);
-            let verbs = if deaf { Vec::new() } else { faces::guest::card_input(input, guest) };
+            let hears = self.hears(now);
+            let verbs = if hears { faces::guest::card_input(input, guest) } else { Vec::new() };
             return Response { changed: false, verbs };
         }
+        let now = self.clock(now);
         self.faces.input(input, &self.guests, now)
     }
 

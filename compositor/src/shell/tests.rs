@@ -6,6 +6,7 @@ use crate::guests::view::tests::guest;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::status::GuestState::{self, *};
 use phyllome_trusted::codes;
+use phyllome_trusted::deaf::DEAF;
 use phyllome_trusted::gate::Verb;
 
 fn shell(states: &[GuestState]) -> Shell {
@@ -36,8 +37,16 @@ fn problems(shell: &Shell) -> Vec<String> {
     panel.problems
 }
 
-/// A key is pressed while a face has the keys; what it wants done.
+/// A key is pressed while a face has the keys that the person has seen for long enough; what it wants done.
 fn key(shell: &mut Shell, code: u32, now: Instant) -> Vec<Verb> {
+    let output = OutputId::unique();
+    shell.frame_drawn(output, 0);
+    shell.frame_shown(output, now - DEAF);
+    key_at_once(shell, code, now)
+}
+
+/// The same, whether they have seen what has the keys or not.
+fn key_at_once(shell: &mut Shell, code: u32, now: Instant) -> Vec<Verb> {
     let key =
         faces::FaceInput::Key { code, pressed: true, modifiers: faces::Modifiers::default(), text: String::new() };
     shell.input(&key, now).verbs
@@ -157,10 +166,41 @@ fn enter_on_the_card_of_a_guest_that_does_not_run_starts_it_and_no_other_key_doe
 fn enter_that_was_meant_for_a_guest_that_has_just_ended_starts_nothing() {
     let (mut shell, now) = (shell(&[Stopped]), Instant::now());
     slot(&mut shell, 1, now);
-    let later = now + Duration::from_millis(500);
-    shell.card_deaf = Some(later);
-    assert_eq!(key(&mut shell, codes::ENTER, now), []);
-    assert_eq!(key(&mut shell, codes::ENTER, later).len(), 1);
+    shell.card_deaf = Some(Deaf::default());
+    assert_eq!(key_at_once(&mut shell, codes::ENTER, now + 9 * DEAF), [], "its card is on no display yet");
+    let output = OutputId::unique();
+    shell.frame_drawn(output, 0);
+    shell.frame_shown(output, now);
+    assert_eq!(key_at_once(&mut shell, codes::ENTER, now + DEAF - Duration::from_millis(1)), []);
+    assert_eq!(key_at_once(&mut shell, codes::ENTER, now + DEAF).len(), 1);
+}
+
+#[test]
+fn tp12_a_question_counts_its_time_from_the_flip_of_the_frame_that_has_it_and_a_lost_one_is_none() {
+    let (mut shell, now) = (shell(&[Running]), Instant::now());
+    slot(&mut shell, 1, now);
+    shell.show_panel(true, None);
+    key(&mut shell, codes::K, now);
+    assert_eq!(shell.mode(), Mode::Dialog);
+    let late = now + 9 * DEAF;
+    let yes = |shell: &mut Shell, at| key_at_once(shell, codes::Y, at);
+    let [one, two] = [OutputId::unique(), OutputId::unique()];
+    // Frames that were on their way when it was asked, on both displays.
+    shell.frame_shown(one, now);
+    shell.frame_shown(two, now);
+    assert_eq!(yes(&mut shell, late), []);
+    // One without it, and one that never comes.
+    shell.frame_drawn(two, 1);
+    shell.frame_shown(two, now);
+    shell.frame_drawn(one, 0);
+    assert_eq!(yes(&mut shell, late), []);
+    shell.frame_lost(one);
+    shell.frame_shown(one, now);
+    assert_eq!(yes(&mut shell, late), []);
+    shell.frame_drawn(one, 0);
+    shell.frame_shown(one, late);
+    assert_eq!(yes(&mut shell, late + DEAF - Duration::from_millis(1)), []);
+    assert_eq!(yes(&mut shell, late + DEAF), [Verb::Guest(name("work"), GuestVerb::Kill)]);
 }
 
 #[test]
@@ -205,13 +245,13 @@ fn tp11_a_guest_that_does_not_power_off_takes_no_keys_but_is_said_in_its_bar_and
     let mut silent = guests(&[Running, Stopping]);
     silent[1].silent = true;
     shell.set_guests(silent, vec![]);
-    shell.ask_what_waits(now);
+    shell.ask_what_waits();
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, None), "it is not shown");
     slot(&mut shell, 2, now);
     let said = "play has not answered for 30 s. Super+Escape: wait longer or force it off";
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Guest, Some(Notice::plain(said))));
     shell.toggle_panel();
-    shell.ask_what_waits(now);
+    shell.ask_what_waits();
     assert_eq!((shell.mode(), shell.notice(0)), (Mode::Dialog, None));
     assert_eq!(key(&mut shell, codes::ENTER, now + FLASH), [Verb::WaitLonger(name("play"))]);
 }
@@ -257,7 +297,7 @@ fn a_guest_that_does_not_power_off_hides_no_keyboard_that_waits() {
     let said = "New keyboard “Keyboard K120” types nothing yet. Super+Escape: let it or not";
     assert_eq!(shell.notice(0), Some(Notice::plain(said)));
     shell.toggle_panel();
-    shell.ask_what_waits(now);
+    shell.ask_what_waits();
     let Some(View::Panel(PanelView { question: Some(question), .. })) = shell.view() else { panic!("no question") };
     assert!(question.contains("K120"), "{question}");
 }

@@ -17,6 +17,7 @@ use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::{Area, GuestState};
 use phyllome_protocol::{GuestName, Slot};
+use phyllome_trusted::deaf::DEAF;
 use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::EventLoop;
 use std::fs::File;
@@ -117,9 +118,18 @@ impl Fixture {
         self.state.act(Verb::Show(name(text)), Asker::Tool).unwrap();
     }
 
-    /// Opens or closes the panel.
+    /// Opens the panel, which the person has seen for long enough, or closes it.
     pub fn panel(&mut self, show: bool) {
         self.state.act(Verb::Panel { show }, Asker::Tool).unwrap();
+        if show {
+            self.listen();
+        }
+    }
+
+    /// What is open is on the display, and has been for long enough: it is deaf no longer.
+    pub fn listen(&mut self) {
+        self.settle();
+        self.state.shell.pass(DEAF);
     }
 
     /// A client in place of the guest's phyllome-guest, which owes nothing.

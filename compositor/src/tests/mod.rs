@@ -6,6 +6,7 @@ mod buffers;
 mod chords;
 mod client;
 mod computer;
+mod deafness;
 mod devices;
 mod event_loop;
 mod faces;

@@ -10,6 +10,7 @@ pub mod attention;
 pub mod chord_keys;
 pub mod chords;
 pub mod codes;
+pub mod deaf;
 pub mod focus;
 pub mod frame;
 pub mod gate;

@@ -14,6 +14,9 @@ pub struct Status {
     pub renderer: String,
     /// Whom the person talks to.
     pub mode: Mode,
+    /// It takes no key yet: it has been on the display for less than half a second.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub deaf: bool,
     /// Every output, in order of appearance.
     pub outputs: Vec<OutputStatus>,
     /// The guest that receives keys; none while the shell itself does.

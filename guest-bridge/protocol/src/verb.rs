@@ -125,7 +125,10 @@ impl GuestVerb {
             Self::Restart => {
                 Some(format!("Reset {label}? It loses what it has not saved. Y resets it, Esc leaves it as it is."))
             }
-            Self::Start | Self::Shutdown | Self::Pause | Self::Resume => None,
+            Self::Shutdown => Some(format!(
+                "Shut {label} down? Its power button is pressed. Y shuts it down, Esc leaves it as it is."
+            )),
+            Self::Start | Self::Pause | Self::Resume => None,
         }
     }
 
@@ -226,9 +229,9 @@ mod tests {
     }
 
     #[test]
-    fn what_loses_work_is_asked_about_by_the_guests_label() {
+    fn what_ends_a_guest_or_loses_work_is_asked_about_by_the_guests_label() {
         let asked: Vec<_> = GuestVerb::ALL.into_iter().filter(|verb| verb.question("Büro").is_some()).collect();
-        assert_eq!(asked, [GuestVerb::Kill, GuestVerb::Restart]);
+        assert_eq!(asked, [GuestVerb::Shutdown, GuestVerb::Kill, GuestVerb::Restart]);
         for verb in asked {
             let question = verb.question("Büro").unwrap();
             assert!(question.contains(" Büro") && question.contains("Y ") && question.contains("Esc"), "{question}");

@@ -106,7 +106,7 @@ fn e2e_the_panel_takes_the_keys_and_gives_them_back() -> Result<()> {
     host.run(&["input", "tap", "super+1"])?;
     focused(&mut host, "work")?;
     host.run(&["input", "tap", "super+esc"])?;
-    host.wait("the panel", SOON, |s| s.mode == phyllome_protocol::status::Mode::Panel && s.focus.is_none())?;
+    host.wait("the panel", SOON, |s| s.mode == phyllome_protocol::status::Mode::Panel && s.focus.is_none() && !s.deaf)?;
     host.run(&["input", "tap", "down"])?;
     host.run(&["input", "tap", "enter"])?;
     focused(&mut host, "play")?;

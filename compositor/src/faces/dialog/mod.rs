@@ -1,26 +1,24 @@
 //! A question that waits for an answer. It never defaults to yes: only Y means it; Enter, Escape and N
 //! leave things as they are (trusted-path promise 12).
 //!
-//! For a moment after it appears it ignores every key and click, so that what was meant for the face below answers
-//! nothing.
+//! For a moment after it is seen it hears no key and no click ([`Deaf`]), so that what was meant for the face below
+//! answers nothing.
 
 use super::pointer::Part;
 use super::{FaceInput, Reply};
 use crate::guests::GuestView;
+use crate::outputs::OutputId;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
+use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::gate::Verb;
 use phyllome_trusted::held::DeviceId;
-use std::time::{Duration, Instant};
-
-/// How long a question ignores keys and clicks after it appears.
-pub const DEAF: Duration = Duration::from_millis(500);
 
 /// The question.
 #[derive(Clone, Debug)]
 pub struct Dialog {
     ask: Ask,
-    since: Instant,
+    pub(super) deaf: Deaf<OutputId>,
 }
 
 /// What is asked.
@@ -35,19 +33,23 @@ enum Ask {
 }
 
 impl Dialog {
-    /// Asks whether `verb` is to be done with `name`, from `now` on.
-    pub fn new(name: GuestName, verb: GuestVerb, now: Instant) -> Self {
-        Self { ask: Ask::Verb(name, verb), since: now }
+    /// Asks whether `verb` is to be done with `name`.
+    pub fn new(name: GuestName, verb: GuestVerb) -> Self {
+        Self::of(Ask::Verb(name, verb))
     }
 
     /// Asks whether to wait longer for a guest that was asked to power off, or to force it off.
-    pub fn of_silent(name: GuestName, now: Instant) -> Self {
-        Self { ask: Ask::Silent(name), since: now }
+    pub fn of_silent(name: GuestName) -> Self {
+        Self::of(Ask::Silent(name))
     }
 
     /// Asks whether a keyboard that was plugged in may type. `name`: what it calls itself, printable and bounded.
-    pub fn of_keyboard(device: DeviceId, name: String, now: Instant) -> Self {
-        Self { ask: Ask::Keyboard(device, name), since: now }
+    pub fn of_keyboard(device: DeviceId, name: String) -> Self {
+        Self::of(Ask::Keyboard(device, name))
+    }
+
+    fn of(ask: Ask) -> Self {
+        Self { ask, deaf: Deaf::default() }
     }
 
     /// Whether it is about a keyboard.
@@ -87,13 +89,12 @@ impl Dialog {
     }
 
     /// The person does something while it is on top.
-    pub fn input(&self, input: &FaceInput, now: Instant) -> Reply {
-        let deaf = now.saturating_duration_since(self.since) < DEAF;
+    pub fn input(&self, input: &FaceInput) -> Reply {
         match input {
             // What pretends to be a keyboard may have a pointer, too, and must not answer for itself.
             FaceInput::Click(Part::Key(codes::Y)) if matches!(self.ask, Ask::Keyboard(..)) => Reply::Nothing,
             // A click on what names a key is that key.
-            FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) if !deaf => match *code {
+            FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) => match *code {
                 codes::Y => {
                     let [yes, _] = self.answers();
                     Reply::Answered(yes)
@@ -130,13 +131,12 @@ mod tests {
 
     #[test]
     fn tp22_a_click_answers_a_question_but_lets_no_keyboard_in() {
-        let start = Instant::now();
-        let yes = |dialog: &Dialog| dialog.input(&FaceInput::Click(Part::Key(codes::Y)), start + DEAF);
-        let guest = Dialog::new(GuestName::new("work").unwrap(), GuestVerb::Kill, start);
+        let yes = |dialog: &Dialog| dialog.input(&FaceInput::Click(Part::Key(codes::Y)));
+        let guest = Dialog::new(GuestName::new("work").unwrap(), GuestVerb::Kill);
         assert!(matches!(yes(&guest), Reply::Answered(verbs) if !verbs.is_empty()));
-        let keyboard = Dialog::of_keyboard(DeviceId::ONLY, "stick".to_owned(), start);
+        let keyboard = Dialog::of_keyboard(DeviceId::ONLY, "stick".to_owned());
         assert!(matches!(yes(&keyboard), Reply::Nothing));
-        let no = keyboard.input(&FaceInput::Click(Part::Key(codes::ESC)), start + DEAF);
+        let no = keyboard.input(&FaceInput::Click(Part::Key(codes::ESC)));
         assert!(matches!(no, Reply::Answered(verbs) if matches!(verbs[..], [Verb::Keyboard { may: false, .. }])));
     }
 }

@@ -1,7 +1,7 @@
 //! The list of guests: what is selected, and what keys, clicks and the wheel do with it. It draws nothing and starts
 //! nothing.
 //!
-//! What loses a guest's work is asked about first ([`super::dialog`]); the verb itself says whether it is.
+//! What ends a guest or loses its work is asked about first ([`super::dialog`]); the verb itself says whether it is.
 
 mod room;
 mod view;
@@ -10,12 +10,13 @@ use super::dialog::Dialog;
 use super::pointer::Part;
 use super::{FaceInput, Reply, position};
 use crate::guests::GuestView;
+use crate::outputs::OutputId;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
+use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::frame::LabelView;
 use phyllome_trusted::gate::Verb;
-use std::time::Instant;
 pub use view::PanelWindow;
 #[cfg(test)]
 pub(crate) use view::words;
@@ -68,6 +69,7 @@ pub struct PanelView {
 /// What is selected.
 #[derive(Debug, Default)]
 pub struct Panel {
+    pub(super) deaf: Deaf<OutputId>,
     selected: usize,
     /// Parts of a notch by which the wheel has turned since the selection was moved by it.
     turned: f64,
@@ -76,7 +78,7 @@ pub struct Panel {
 impl Panel {
     /// The panel opens, with the guest that is shown selected.
     pub fn open(shown: Option<&GuestName>, guests: &[GuestView]) -> Self {
-        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0), turned: 0.0 }
+        Self { selected: shown.and_then(|name| position(guests, name)).unwrap_or(0), ..Self::default() }
     }
 
     /// The list changes: the selection stays on its guest.
@@ -96,12 +98,10 @@ impl Panel {
     }
 
     /// The person does something while it is on top.
-    pub fn input(&mut self, input: &FaceInput, guests: &[GuestView], now: Instant) -> Reply {
+    pub fn input(&mut self, input: &FaceInput, guests: &[GuestView]) -> Reply {
         match input {
             // A click on what names a key is that key.
-            FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) => {
-                self.key(*code, guests, now)
-            }
+            FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) => self.key(*code, guests),
             FaceInput::Click(Part::Guest(name)) => self.select(position(guests, name).unwrap_or(self.selected)),
             FaceInput::Scroll { vertical, .. } => self.scroll(*vertical, guests),
             FaceInput::Key { .. } | FaceInput::Motion { .. } | FaceInput::Leave | FaceInput::Button { .. } => {
@@ -126,7 +126,7 @@ impl Panel {
         self.select(self.selected.saturating_sub(up).saturating_add(down).min(last))
     }
 
-    fn key(&mut self, code: u32, guests: &[GuestView], now: Instant) -> Reply {
+    fn key(&mut self, code: u32, guests: &[GuestView]) -> Reply {
         let before = self.selected;
         let last = guests.len().saturating_sub(1);
         match code {
@@ -142,7 +142,7 @@ impl Panel {
                     let found = guests.iter().position(|guest| guest.slot == Some(slot));
                     self.selected = found.unwrap_or(self.selected);
                 } else if let Some(guest) = guests.get(self.selected) {
-                    return act(code, guest, now);
+                    return act(code, guest);
                 }
             }
         }
@@ -151,7 +151,7 @@ impl Panel {
 }
 
 /// What a key does with the guest that is selected.
-fn act(code: u32, guest: &GuestView, now: Instant) -> Reply {
+fn act(code: u32, guest: &GuestView) -> Reply {
     let name = guest.name.clone();
     let alive = guest.state.is_alive();
     let verb = match code {
@@ -169,7 +169,7 @@ fn act(code: u32, guest: &GuestView, now: Instant) -> Reply {
     };
     match verb.question(&guest.label.text) {
         None => Reply::Verbs(vec![Verb::Guest(name, verb)]),
-        Some(_) => Reply::Ask(Dialog::new(name, verb, now)),
+        Some(_) => Reply::Ask(Dialog::new(name, verb)),
     }
 }
 

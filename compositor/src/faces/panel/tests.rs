@@ -1,11 +1,11 @@
 //! What the panel's keys do, and the question that some of them ask first.
 
-use super::super::dialog::DEAF;
 use super::super::{Face, Faces, Modifiers, Response};
 use super::*;
 use crate::guests::view::tests::guest;
 use phyllome_protocol::status::Mode;
-use std::time::Duration;
+use phyllome_trusted::deaf::DEAF;
+use std::time::{Duration, Instant};
 
 fn two() -> Vec<GuestView> {
     vec![guest("work", 1, GuestState::Running), guest("play", 2, GuestState::Stopped)]
@@ -15,13 +15,23 @@ fn two() -> Vec<GuestView> {
 struct Open {
     faces: Faces,
     guests: Vec<GuestView>,
+    output: OutputId,
 }
 
 impl Open {
     fn over(guests: Vec<GuestView>) -> Self {
         let mut faces = Faces::default();
         faces.show(Face::Panel(Panel::open(None, &guests)));
-        Self { faces, guests }
+        let mut open = Self { faces, guests, output: OutputId::unique() };
+        open.see(Instant::now() - 2 * DEAF);
+        open
+    }
+
+    /// A display shows what is open, from `now` on.
+    fn see(&mut self, now: Instant) {
+        let output = self.output;
+        self.faces.frames(|deaf| deaf.drawn(output));
+        self.faces.frames(|deaf| deaf.shown(output, now));
     }
 
     fn key(&mut self, code: u32, now: Instant) -> Vec<Verb> {
@@ -29,11 +39,14 @@ impl Open {
         let release = FaceInput::Key { code, pressed: false, modifiers: Modifiers::default(), text: String::new() };
         let verbs = self.faces.input(&input, &self.guests, now).verbs;
         assert_eq!(self.faces.input(&release, &self.guests, now), Response::default(), "a release does nothing");
+        self.see(now);
         verbs
     }
 
     fn click(&mut self, part: Part, now: Instant) -> Vec<Verb> {
-        self.faces.input(&FaceInput::Click(part), &self.guests, now).verbs
+        let verbs = self.faces.input(&FaceInput::Click(part), &self.guests, now).verbs;
+        self.see(now);
+        verbs
     }
 
     fn change(&mut self, after: Vec<GuestView>) {
@@ -119,9 +132,42 @@ fn tp12_force_off_asks_first_and_is_deaf_for_a_moment() {
 }
 
 #[test]
+fn tp12_a_shutdown_asks_first() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    assert_eq!(panel.key(codes::S, now), []);
+    assert!(panel.view().question.unwrap().starts_with("Shut work down?"));
+    assert_eq!(panel.key(codes::Y, now), []);
+    assert_eq!(panel.key(codes::Y, now + DEAF), [Verb::Guest(panel.name(0), GuestVerb::Shutdown)]);
+}
+
+#[test]
+fn tp12_the_list_itself_is_deaf_before_it_was_seen_for_a_moment() {
+    let now = Instant::now();
+    let mut panel = Open::over(two());
+    panel.faces.show(Face::Panel(Panel::open(None, &panel.guests)));
+    let keys = [codes::ENTER, codes::S, codes::K, codes::P, codes::R, codes::ESC, codes::DOWN];
+    let deaf = |panel: &mut Open, now| {
+        for code in keys {
+            let press = FaceInput::Key { code, pressed: true, modifiers: Modifiers::default(), text: String::new() };
+            assert_eq!(panel.faces.input(&press, &panel.guests, now), Response::default(), "{code}");
+        }
+        let others = [FaceInput::Click(Part::Key(codes::K)), FaceInput::Scroll { horizontal: 0.0, vertical: 1.0 }];
+        for input in others {
+            assert_eq!(panel.faces.input(&input, &panel.guests, now), Response::default(), "{input:?}");
+        }
+    };
+    deaf(&mut panel, now + 9 * DEAF);
+    panel.see(now);
+    deaf(&mut panel, now + DEAF - Duration::from_millis(1));
+    assert_eq!((panel.view().selected, panel.faces.mode()), (0, Mode::Panel), "nothing of it is kept for later");
+    assert_eq!(panel.key(codes::ENTER, now + DEAF), [Verb::Show(panel.name(0))]);
+}
+
+#[test]
 fn tp12_enter_and_escape_never_mean_yes() {
     let now = Instant::now();
-    for verb in [codes::K, codes::R] {
+    for verb in [codes::S, codes::K, codes::R] {
         for key in [codes::ENTER, codes::ESC, codes::N, codes::KP_ENTER] {
             let mut panel = Open::over(two());
             panel.key(verb, now);
@@ -215,7 +261,7 @@ fn a_guest_that_did_not_power_off_is_asked_about_and_only_y_forces_it_off() {
         let mut panel = Open::over(two());
         let work = panel.name(0);
         panel.guests[0].silent = true;
-        panel.faces.ask(Dialog::of_silent(work.clone(), now));
+        panel.faces.ask(Dialog::of_silent(work.clone()));
         let question = panel.view().question.unwrap();
         assert!(question.starts_with("work has not answered for 30 s. Wait longer or force it off?"), "{question}");
         assert_eq!(panel.key(code, now), [], "it is deaf at first");
@@ -225,7 +271,7 @@ fn a_guest_that_did_not_power_off_is_asked_about_and_only_y_forces_it_off() {
     }
     let mut panel = Open::over(two());
     panel.guests[0].silent = true;
-    panel.faces.ask(Dialog::of_silent(panel.name(0), now));
+    panel.faces.ask(Dialog::of_silent(panel.name(0)));
     panel.change(two());
     assert!(panel.view().question.is_none(), "it has answered");
 }
