@@ -10,7 +10,9 @@ use crate::State;
 use crate::descriptors;
 use crate::ledger;
 use phyllome_protocol::GuestName;
+use phyllome_protocol::text::printable;
 use smithay::backend::allocator::Format;
+use smithay::reexports::wayland_server::backend::protocol::ProtocolError;
 use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
@@ -25,6 +27,9 @@ pub const NO_MEMORY: u32 = 2;
 const COUNT_EVERY: usize = 256;
 /// Most kinds of dmabufs that are remembered as refused.
 const MAX_REFUSED: usize = 64;
+/// Longest name that a client gave something, and longest reason, in a line of the log, in characters.
+const MAX_NAMED: usize = 64;
+const MAX_WHY: usize = 300;
 
 /// The data of one guest's connection.
 #[derive(Debug)]
@@ -205,20 +210,21 @@ pub fn remove_plane<R: Resource>(params: &R) {
     }
 }
 
+impl GuestClient {
+    /// The library has cut it off. The client chose what the interface is called.
+    fn was_cut_off(&self, error: &ProtocolError) {
+        let (interface, why) = (printable(&error.object_interface, MAX_NAMED), printable(&error.message, MAX_WHY));
+        tracing::warn!("the screen of {} was cut off: {interface}: {why}", self.name);
+    }
+}
+
 impl ClientData for GuestClient {
     fn disconnected(&self, _client: ClientId, reason: DisconnectReason) {
         match reason {
             DisconnectReason::ConnectionClosed => tracing::debug!("the screen of {} has gone", self.name),
             // What was said in `cut` need not be said twice.
             DisconnectReason::ProtocolError(_) if self.cut.load(Ordering::Relaxed) => {}
-            DisconnectReason::ProtocolError(error) => {
-                tracing::warn!(
-                    "the screen of {} was cut off: {}: {}",
-                    self.name,
-                    error.object_interface,
-                    error.message
-                );
-            }
+            DisconnectReason::ProtocolError(error) => self.was_cut_off(&error),
         }
     }
 }
@@ -420,6 +426,20 @@ mod tests {
         let log = logged(|| (0..100).for_each(|_| guest.overran()));
         assert_eq!(log.lines().count(), 1, "{log}");
         assert!(log.contains("the screen of red is cut off") && log.contains("processor time"), "{log}");
+    }
+
+    #[test]
+    fn what_a_client_names_is_one_short_line_of_the_log() {
+        let guest = GuestClient::new(GuestName::new("red").unwrap());
+        let error = ProtocolError {
+            code: 0,
+            object_id: 1,
+            object_interface: format!("wl_shm\nINFO all is well\u{1b}[2J{}", "x".repeat(10_000)),
+            message: format!("it said \u{202e}\n{}", "y".repeat(10_000)),
+        };
+        let log = logged(|| guest.was_cut_off(&error));
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.len() < 700 && !log.contains('\u{1b}') && log.contains("the screen of red was cut off: wl_shm"));
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod descriptor;
 pub mod framing;
 pub mod ids;
 pub mod keys;
+pub mod log_line;
 pub mod runtime;
 pub mod shell;
 pub mod start;

@@ -14,6 +14,7 @@ use phyllome_guest_bridge::machine::graphics;
 use phyllome_guest_bridge::machine::logs::{BoundedLog, SharedLog};
 use phyllome_guest_bridge::machine::supervisor::{self, Options};
 use phyllome_guest_bridge::machine::transport;
+use phyllome_protocol::log_line::OneLine;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
 use phyllome_protocol::status::GuestState;
@@ -192,8 +193,11 @@ fn start_log(path: &Path) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("PHYLLOME_LOG");
     let filter = filter.unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(move || log.clone()).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(move || OneLine(log.clone()))
+        .finish();
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a bug was survived or ended this process")));
     }

@@ -12,6 +12,7 @@ use crate::renderer::client::Client;
 use crate::renderer::launch::Launch;
 use anyhow::Context;
 use phyllome_protocol::ScanoutId;
+use phyllome_protocol::log_line::OneLine;
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -55,7 +56,8 @@ pub fn run_device(
 ) -> anyhow::Result<()> {
     // Someone else may have set up the log before; theirs serves as well.
     let filter = tracing_subscriber::EnvFilter::from_default_env();
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).try_init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false);
+    let _ = log.with_writer(|| OneLine(std::io::stderr())).try_init();
     if let Ok(kind) = std::fs::symlink_metadata(socket_path).map(|found| found.file_type()) {
         use std::os::unix::fs::FileTypeExt;
         anyhow::ensure!(kind.is_socket(), "{} is there and is no socket; choose another path", socket_path.display());

@@ -14,13 +14,13 @@ use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, event_loop, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::complain;
+use phyllome_protocol::log_line::OneLine;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
 use phyllome_trusted::gate::{Asker, Verb};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{EventLoop, Interest, Mode, PostAction};
 use std::fs::File;
-use std::io::IsTerminal;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -251,10 +251,10 @@ fn main() -> ExitCode {
     });
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| OneLine(std::io::stderr()))
         // They would go to the same place, and end the shell where that is full or gone.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(false)
         .with_target(false)
         .init();
     descriptors::raise_limit();
