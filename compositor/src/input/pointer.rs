@@ -103,6 +103,8 @@ impl State {
             self.carry_out(decisions);
             let (horizontal, vertical) = (f64::from(horizontal) / PARTS, f64::from(vertical) / PARTS);
             self.forward(GuestInput::Axis { horizontal, vertical }, time_ms);
+            let decisions = self.input.attention.wheel_turned(time_ms);
+            self.carry_out(decisions);
         }
     }
 

@@ -288,6 +288,21 @@ fn a_drag_between_two_displays_of_a_guest_passes_over_another_guests_which_gets_
 }
 
 #[test]
+fn tp09_super_and_the_wheel_reach_the_guest_and_no_prefix_of_the_chord_after_it() {
+    let mut shell = Fixture::new();
+    let mut red = red(&mut shell);
+    shell.state.handle_pointer_motion(640.0, 400.0, 1);
+    shell.state.handle_key(LEFT_META, true, 2);
+    shell.state.handle_wheel(0.0, 1.0, 3);
+    shell.roundtrip(&mut red);
+    assert_eq!(keys(&red), [(LEFT_META, true), (LEFT_META, false)], "around the turn");
+    shell.state.handle_key(TAB, true, 4);
+    shell.roundtrip(&mut red);
+    assert_eq!(keys(&red).len(), 2, "the chord finds nothing of it in the guest");
+    [TAB, LEFT_META].into_iter().for_each(|code| shell.state.handle_key(code, false, 5));
+}
+
+#[test]
 fn clicks_and_the_wheel_outside_the_picture_lend_super_to_nobody() {
     let mut shell = Fixture::new();
     let mut red = red(&mut shell);

@@ -118,9 +118,8 @@ pub struct Attention {
     both: Hold,
     /// A chord of this hold opened the switcher.
     choosing: bool,
-    /// The pointer is used under the host key: buttons down, or a wheel that has no release.
+    /// Pointer buttons are down that were pressed under the host key.
     pointer_buttons: bool,
-    pointer_wheel: bool,
 }
 
 impl Attention {
@@ -147,17 +146,24 @@ impl Attention {
     }
 
     /// A pointer button was pressed, or the wheel turned, while a guest has the pointer: under the host key this is a
-    /// shortcut of the guest's, so what is withheld goes first.
+    /// shortcut of the guest's, so what is withheld goes first. After the turn of a wheel, which has no release,
+    /// [`Self::wheel_turned`] takes it back.
     pub fn pointer_used(&mut self, wheel: bool, owner: KeyOwner) -> Vec<Decision> {
         let mut out = Vec::new();
         if owner == KeyOwner::Guest && matches!(self.hold, Hold::Withheld | Hold::Lent) {
             self.lend(&mut out);
-            self.pointer_wheel |= wheel;
             self.pointer_buttons |= !wheel;
         }
         if owner == KeyOwner::Guest && self.both == Hold::Withheld {
             self.lend_both(owner, &mut out);
         }
+        out
+    }
+
+    /// The guest has seen the wheel turn: the host key is its no longer, so that it is no part of a chord that follows.
+    pub fn wheel_turned(&mut self, time_ms: u32) -> Vec<Decision> {
+        let mut out = Vec::new();
+        self.take_back(time_ms, &mut out);
         out
     }
 
@@ -313,7 +319,6 @@ impl Attention {
         }
         self.hold = Hold::None;
         self.pointer_buttons = false;
-        self.pointer_wheel = false;
         for key in &mut self.down {
             key.under = false;
         }
@@ -360,7 +365,6 @@ impl Attention {
             key.fate = Fate::Eaten;
         }
         self.pointer_buttons = false;
-        self.pointer_wheel = false;
         if self.hold != Hold::None {
             self.hold = Hold::Used;
         }
@@ -402,7 +406,7 @@ impl Attention {
     /// If the guest's shortcut is over, it loses the host key and the modifiers under it again.
     fn take_back(&mut self, time_ms: u32, out: &mut Vec<Decision>) {
         let in_use = |key: &Key| key.fate == Fate::Given && key.under && !self.is_modifier(key.code);
-        if self.hold != Hold::Lent || self.pointer_buttons || self.pointer_wheel || self.down.iter().any(in_use) {
+        if self.hold != Hold::Lent || self.pointer_buttons || self.down.iter().any(in_use) {
             return;
         }
         self.hold = Hold::Withheld;

@@ -44,6 +44,21 @@ fn slot(number: i64) -> Chord {
 }
 
 #[test]
+fn tp09_a_wheel_under_the_host_key_leaves_it_to_no_guest_when_a_chord_follows() {
+    let mut machine = Attention::default();
+    let guest = KeyOwner::Guest;
+    assert_eq!(split(&machine.key(LEFT_META, true, 0, guest)), (vec![], vec![]));
+    for _ in 0..2 {
+        assert_eq!(split(&machine.pointer_used(true, guest)).0, [press(LEFT_META)]);
+        assert_eq!(split(&machine.wheel_turned(0)).0, [release(LEFT_META)], "as soon as the guest has seen the turn");
+    }
+    let (seen, chords) = split(&machine.key(ONE, true, 0, guest));
+    assert_eq!((seen, chords.len()), (vec![], 1), "nothing of the chord is seen, its prefix included");
+    assert_eq!(split(&machine.key(ONE, false, 0, guest)), (vec![], vec![]));
+    assert_eq!(split(&machine.key(LEFT_META, false, 0, guest)), (vec![], vec![]), "and it is no tap");
+}
+
+#[test]
 fn plain_keys_pass_at_once() {
     let keys = [press(D), press(LEFT_SHIFT), release(D), release(LEFT_SHIFT)];
     assert_eq!(guest_sees(&keys), (keys.to_vec(), vec![]));
