@@ -23,7 +23,8 @@ mod tests;
 
 use life::Life;
 use link::Link;
-use phyllome_config::{GuestDefinition, Places};
+use phyllome_config::guest::Label;
+use phyllome_config::{GuestDefinition, Places, are_alike};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::control::Leds;
 use phyllome_protocol::ids::MAX_NAME;
@@ -97,6 +98,8 @@ struct Pending {
 #[derive(Debug)]
 struct Entry {
     definition: Option<GuestDefinition>,
+    /// How it is marked while it has no definition, once that is found.
+    unknown: Option<Label>,
     /// Its file says something else than the definition that it runs with: one sentence.
     stale: Option<&'static str>,
     life: Life,
@@ -117,6 +120,7 @@ impl Entry {
     fn new(definition: Option<GuestDefinition>) -> Self {
         Self {
             definition,
+            unknown: None,
             stale: None,
             life: Life::default(),
             link: None,
@@ -170,6 +174,24 @@ impl Guests {
     /// Has a sentence stand below the list of guests for as long as the shell runs.
     pub(crate) fn say_below(&mut self, sentence: Option<&str>) {
         self.below.extend(sentence.map(str::to_owned));
+    }
+
+    /// Marks each guest that has no definition so that it is like no other one. It keeps the marks that it has, unless
+    /// a guest that has a definition is marked alike.
+    pub(crate) fn tell_unknown_apart(&mut self) {
+        let mut taken: Vec<Label> =
+            self.entries.values().filter_map(|entry| Some(entry.definition.as_ref()?.label.clone())).collect();
+        let unknown = self.entries.iter().filter(|(_, entry)| entry.definition.is_none());
+        let (marked, new): (Vec<_>, Vec<_>) =
+            unknown.map(|(name, entry)| (name.clone(), entry.unknown.clone())).partition(|(_, label)| label.is_some());
+        for (name, label) in marked.into_iter().chain(new) {
+            let free = label.filter(|label| taken.iter().all(|other| !are_alike(label, other)));
+            let label = free.unwrap_or_else(|| view::unknown_label(&name, &taken));
+            if let Some(entry) = self.entries.get_mut(&name) {
+                entry.unknown = Some(label.clone());
+            }
+            taken.push(label);
+        }
     }
 
     /// Every known guest in order of slot (those without one last) and name.
@@ -235,7 +257,11 @@ impl Entry {
         GuestView {
             name: name.clone(),
             slot: definition.and_then(|definition| definition.slot),
-            label: definition.map_or_else(|| view::unknown_label(name), |definition| definition.label.clone()),
+            label: definition
+                .map(|definition| &definition.label)
+                .or(self.unknown.as_ref())
+                .cloned()
+                .unwrap_or_else(|| view::unknown_label(name, &[])),
             known: definition.is_some(),
             state: self.life.state(),
             message: self.message(),

@@ -1,7 +1,8 @@
 //! One guest as others see it: plain values, copied out of the registry. What is made of them for the eye is the
 //! faces'.
 
-use phyllome_config::guest::{Label, LabelColor, Pattern};
+use phyllome_config::are_alike;
+use phyllome_config::guest::{Label, LabelColor, Pattern, Rgb};
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::frame::LabelView;
@@ -27,9 +28,24 @@ pub struct GuestView {
     pub keep_awake: bool,
 }
 
-/// How a guest that runs but has no definition is marked: gray, striped, and said to be unknown.
-pub fn unknown_label(name: &GuestName) -> Label {
-    Label { text: format!("{name} (unknown)"), color: LabelColor::Gray, pattern: Pattern::Stripes }
+/// How a guest that runs but has no definition is marked: said to be unknown, and like none of `taken`, which are the
+/// labels of all others. Gray and never plain, until those looks are used up.
+pub fn unknown_label(name: &GuestName, taken: &[Label]) -> Label {
+    let patterned = |color| Pattern::ALL.into_iter().skip(1).map(move |pattern| (color, pattern));
+    let levels = [0x80, 0x40, 0xc0];
+    let others = levels.into_iter().flat_map(|r| levels.into_iter().flat_map(move |g| levels.map(|b| Rgb(r, g, b))));
+    let colors = std::iter::once(LabelColor::Gray).chain(others.map(LabelColor::Custom));
+    let is_free = |(color, pattern): &(LabelColor, Pattern)| {
+        taken.iter().all(|other| other.pattern != *pattern || !other.color.looks_like(*color))
+    };
+    let looks = colors.flat_map(patterned).find(is_free);
+    let (color, pattern) = looks.unwrap_or((LabelColor::Gray, Pattern::Stripes));
+    let text =
+        |number: usize| if number == 1 { format!("{name} (unknown)") } else { format!("{name} (unknown {number})") };
+    let label = |number| Label { text: text(number), color, pattern };
+    // One of so many is free, whatever the others are.
+    let mut all = (1..=taken.len().saturating_add(1)).map(label);
+    all.find(|one| taken.iter().all(|other| !are_alike(one, other))).unwrap_or_else(|| label(1))
 }
 
 impl GuestView {
@@ -55,5 +71,29 @@ pub(crate) mod tests {
             silent: false,
             keep_awake: false,
         }
+    }
+
+    fn name(text: &str) -> GuestName {
+        GuestName::new(text).unwrap()
+    }
+
+    #[test]
+    fn tp04_guests_without_a_definition_look_like_no_other_guest_and_like_none_of_themselves() {
+        let own = |text: &str, color, pattern| Label { text: text.to_owned(), color, pattern };
+        let mut taken = vec![
+            own("old", LabelColor::Gray, Pattern::Stripes),
+            own("guest0 (unknown)", LabelColor::Red, Pattern::Solid),
+            own("Guest1 (UNKNOWN)", LabelColor::Custom(Rgb(0x80, 0x80, 0x80)), Pattern::Dots),
+        ];
+        for number in 0..64 {
+            let label = unknown_label(&name(&format!("guest{number}")), &taken);
+            assert!(label.text.contains("(unknown") && label.pattern != Pattern::Solid, "{label:?}");
+            assert!(!label.color.looks_like_the_host());
+            let alike = taken.iter().find(|other| are_alike(&label, other));
+            assert_eq!(alike, None, "{label:?}");
+            taken.push(label);
+        }
+        let first = unknown_label(&name("work"), &[]);
+        assert_eq!(first, own("work (unknown)", LabelColor::Gray, Pattern::Stripes));
     }
 }

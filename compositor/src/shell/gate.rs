@@ -135,6 +135,7 @@ impl State {
 
     /// Takes over what the registry knows now, if it is anything new.
     pub fn guests_changed(&mut self) {
+        self.guests.tell_unknown_apart();
         let (views, problems) = (self.guests.views(), self.guests.problems());
         if views == self.shell.guests && problems == self.shell.problems {
             return;
