@@ -170,8 +170,10 @@ impl State {
         let result = result.map_err(|reason| phyllome_protocol::text::printable(&reason, 300));
         let sentence = result.clone().err();
         let waited_for = self.settle(&Awaited::Answer(id), result);
-        if let Some(sentence) = sentence.filter(|_| !waited_for) {
-            self.note(name, &sentence);
+        if let Some(sentence) = sentence.filter(|_| !waited_for)
+            && let Some(entry) = self.guests.entries.get_mut(name)
+        {
+            entry.life.note_of_process(&sentence);
         }
     }
 

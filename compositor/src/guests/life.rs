@@ -4,6 +4,7 @@
 //! Pure. Reports come from phyllome-guest, which is not trusted: every text is bounded and made printable, every list
 //! is cut.
 
+use super::said::Whose;
 use phyllome_protocol::control::Report;
 use phyllome_protocol::status::{GpuStatus, GuestState, ScanoutStatus};
 use phyllome_protocol::text::printable;
@@ -35,6 +36,7 @@ pub enum Exit {
 pub struct Life {
     state: GuestState,
     message: Option<String>,
+    whose: Whose,
     report: Option<(Report, Instant)>,
     /// The person asked for its end.
     ending: bool,
@@ -46,7 +48,15 @@ pub struct Life {
 
 impl Default for Life {
     fn default() -> Self {
-        Self { state: GuestState::Stopped, message: None, report: None, ending: false, asked: None, silent: false }
+        Self {
+            state: GuestState::Stopped,
+            message: None,
+            whose: Whose::Shell,
+            report: None,
+            ending: false,
+            asked: None,
+            silent: false,
+        }
     }
 }
 
@@ -59,6 +69,11 @@ impl Life {
     /// One sentence, where there is something to say.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// Whose words that is.
+    pub fn whose(&self) -> Whose {
+        self.whose
     }
 
     /// The last report, while the guest lives.
@@ -124,7 +139,7 @@ impl Life {
             self.not_asked();
         }
         self.state = report.state;
-        self.message = report.message.clone();
+        (self.message, self.whose) = (report.message.clone(), Whose::of(report.known));
         self.report = Some((report, now));
     }
 
@@ -137,7 +152,12 @@ impl Life {
 
     /// Says something about the guest that is no change of its state.
     pub fn note(&mut self, sentence: &str) {
-        self.message = Some(printable(sentence, MAX_SENTENCE));
+        (self.message, self.whose) = (Some(printable(sentence, MAX_SENTENCE)), Whose::Shell);
+    }
+
+    /// The same in words of its process.
+    pub fn note_of_process(&mut self, sentence: &str) {
+        (self.message, self.whose) = (Some(printable(sentence, MAX_SENTENCE)), Whose::Process);
     }
 
     /// phyllome-guest has ended. `last_words`: the last line that it printed, if any.
@@ -146,7 +166,8 @@ impl Life {
         if was.is_alive() {
             let quiet = self.ending || exit == Exit::Code(0) && was == GuestState::Stopping;
             self.state = if quiet { GuestState::Stopped } else { GuestState::Crashed };
-            self.message = if quiet { None } else { Some(self.obituary(exit, last_words)) };
+            let obituary = (!quiet).then(|| self.obituary(exit, last_words));
+            (self.message, self.whose) = obituary.map_or((None, Whose::Shell), |(text, whose)| (Some(text), whose));
         }
         self.ending = false;
         self.not_asked();
@@ -159,11 +180,11 @@ impl Life {
         self.note(sentence);
     }
 
-    fn obituary(&self, exit: Exit, last_words: Option<&str>) -> String {
+    fn obituary(&self, exit: Exit, last_words: Option<&str>) -> (String, Whose) {
         let words = last_words.map(|words| printable(words.trim(), MAX_SENTENCE)).filter(|words| !words.is_empty());
-        match (exit, words) {
+        let own = match (exit, words) {
             // Before its first report a clean refusal is all that it printed.
-            (Exit::Code(_), Some(words)) if self.report.is_none() => words,
+            (Exit::Code(_), Some(words)) if self.report.is_none() => return (words, Whose::Process),
             (Exit::Code(code), _) => {
                 format!("phyllome-guest ended with exit code {code}, and its QEMU with it; start it again")
             }
@@ -171,7 +192,8 @@ impl Life {
                 format!("phyllome-guest was ended by signal {signal}, and its QEMU with it; start it again")
             }
             (Exit::Unknown, _) => "phyllome-guest ended unexpectedly, and its QEMU with it; start it again".to_owned(),
-        }
+        };
+        (own, Whose::Shell)
     }
 }
 
@@ -214,6 +236,7 @@ fn clean_scanouts(scanouts: Vec<ScanoutStatus>) -> Vec<ScanoutStatus> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use phyllome_protocol::control::Known;
 
     pub(crate) fn report(state: GuestState) -> Report {
         Report {
@@ -226,6 +249,7 @@ pub(crate) mod tests {
             gpu: GpuStatus::default(),
             scanouts: vec![],
             leds: None,
+            known: None,
             unheeded: false,
         }
     }
@@ -272,6 +296,27 @@ pub(crate) mod tests {
         life.starting();
         life.ended(Exit::Code(1), Some("the kernel /x does not exist\n"));
         assert_eq!((life.state(), life.message()), (GuestState::Crashed, Some("the kernel /x does not exist")));
+        assert_eq!(life.whose(), Whose::Process);
+    }
+
+    #[test]
+    fn tp07_whose_words_they_are_is_known_of_every_sentence() {
+        let mut life = running();
+        let say = |life: &mut Life, known| {
+            let mut report = report(GuestState::Running);
+            (report.message, report.known) = (Some("press K, then Y".to_owned()), known);
+            life.reported(report, Instant::now());
+            life.whose()
+        };
+        assert_eq!(say(&mut life, None), Whose::Process);
+        assert_eq!(say(&mut life, Some(Known::Other)), Whose::Process);
+        assert_eq!(say(&mut life, Some(Known::Slow)), Whose::Known(Known::Slow));
+        life.note("phyllome-guest does not answer");
+        assert_eq!(life.whose(), Whose::Shell);
+        life.note_of_process("no");
+        assert_eq!(life.whose(), Whose::Process);
+        life.ended(Exit::Signal(9), Some("press K, then Y"));
+        assert_eq!(life.whose(), Whose::Shell, "{:?}", life.message());
     }
 
     #[test]

@@ -15,6 +15,7 @@ pub mod life;
 pub mod link;
 mod ops;
 pub mod process;
+pub mod said;
 pub mod view;
 pub mod watch;
 
@@ -264,30 +265,23 @@ impl Entry {
                 .unwrap_or_else(|| view::unknown_label(name, &[])),
             known: definition.is_some(),
             state: self.life.state(),
-            message: self.message(),
+            message: self.life.message().map(str::to_owned),
+            whose: self.life.whose(),
+            stale: self.stale,
             silent: self.life.is_silent(),
             keep_awake: definition.is_some_and(|definition| definition.keep_awake),
         }
     }
 
-    /// One sentence, where there is something to say. Of a guest that runs the new one is said first: what it says of
-    /// itself may stand for as long as it runs.
-    fn message(&self) -> Option<String> {
-        let (own, stale) = (self.life.message(), self.stale);
-        let running = self.life.state() == GuestState::Running;
-        let both = if running { [stale, own] } else { [own, stale] };
-        let both: Vec<&str> = both.into_iter().flatten().collect();
-        (!both.is_empty()).then(|| both.join("; "))
-    }
-
     fn status(&self, view: GuestView, now: Instant) -> GuestStatus {
         let report = self.life.report();
+        let message = view.sentence();
         GuestStatus {
             label: LabelStatus::from(&view.label),
             name: view.name,
             slot: view.slot,
             state: view.state,
-            message: view.message,
+            message,
             accel: report.and_then(|report| report.accel.clone()),
             pid: report.map(|report| report.pid),
             qemu_pid: report.and_then(|report| report.qemu_pid),

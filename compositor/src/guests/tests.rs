@@ -102,7 +102,7 @@ impl Host {
     }
 
     fn message(&self, guest: &str) -> String {
-        self.state.shell.guest(&name(guest)).and_then(|view| view.message.clone()).unwrap_or_default()
+        self.state.shell.guest(&name(guest)).and_then(|view| view.sentence()).unwrap_or_default()
     }
 
     fn shown(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! One guest as others see it: plain values, copied out of the registry. What is made of them for the eye is the
 //! faces'.
 
+use super::said::Whose;
 use phyllome_config::are_alike;
 use phyllome_config::guest::{Label, LabelColor, Pattern, Rgb};
 use phyllome_protocol::status::GuestState;
@@ -22,6 +23,10 @@ pub struct GuestView {
     pub state: GuestState,
     /// Why, in one sentence, where there is something to say.
     pub message: Option<String>,
+    /// Whose words that is.
+    pub whose: Whose,
+    /// That its file is another than the one it runs by, in words of the shell's.
+    pub stale: Option<&'static str>,
     /// It was asked to power off and has not done so in time.
     pub silent: bool,
     /// While it runs and is shown, displays stay on without input.
@@ -53,6 +58,20 @@ impl GuestView {
     pub fn label_view(&self) -> LabelView {
         LabelView::from_label(&self.label, self.slot)
     }
+
+    /// All that is to be said of it in one line, for tools, whosever words it is.
+    pub fn sentence(&self) -> Option<String> {
+        self.with_stale(self.message.as_deref())
+    }
+
+    /// This, and that its file is another one, where it is. Of a guest that runs the new one is said first: what it
+    /// says of itself may stand for as long as it runs.
+    pub fn with_stale(&self, sentence: Option<&str>) -> Option<String> {
+        let running = self.state == GuestState::Running;
+        let both = if running { [self.stale, sentence] } else { [sentence, self.stale] };
+        let both: Vec<&str> = both.into_iter().flatten().collect();
+        (!both.is_empty()).then(|| both.join("; "))
+    }
 }
 
 #[cfg(test)]
@@ -68,6 +87,8 @@ pub(crate) mod tests {
             known: true,
             state,
             message: None,
+            whose: Whose::default(),
+            stale: None,
             silent: false,
             keep_awake: false,
         }

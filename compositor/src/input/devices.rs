@@ -7,6 +7,7 @@
 
 use super::{leds, settings};
 use crate::State;
+use crate::faces::drawing::familiar;
 use crate::monotonic;
 use crate::outputs::Output;
 use input::{Device, DeviceCapability};
@@ -56,11 +57,11 @@ impl Devices {
         Some(self.known.swap_remove(at).1)
     }
 
-    /// What a device calls itself, printable and short.
+    /// What a device calls itself, in letters that can be read, and short.
     pub(super) fn name(&self, device: DeviceId) -> String {
         let known = self.known.iter().find(|(_, id)| *id == device);
-        let name = known.map_or("without a name", |(device, _)| device.name()).replace(['?', '“', '”'], ".");
-        phyllome_protocol::text::printable(&name, MAX_NAME)
+        let name = known.map_or("without a name", |(device, _)| device.name()).replace('?', ".");
+        phyllome_protocol::text::printable(&familiar(&name), MAX_NAME)
     }
 
     /// Every device, for its lights.

@@ -144,9 +144,9 @@ impl State {
             .iter()
             .filter(|view| {
                 let old = self.shell.guest(&view.name);
-                old.is_none_or(|old| old.state != view.state || old.message != view.message)
+                old.is_none_or(|old| old.state != view.state || old.sentence() != view.sentence())
             })
-            .map(|view| Event::State { name: view.name.clone(), state: view.state, message: view.message.clone() })
+            .map(|view| Event::State { name: view.name.clone(), state: view.state, message: view.sentence() })
             .collect();
         let before = self.talking_to();
         self.shell.set_guests(views, problems);

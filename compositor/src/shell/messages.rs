@@ -8,10 +8,12 @@ use crate::faces::dialog::Dialog;
 use crate::faces::guest::{Message, card, elsewhere_card, empty_card, panel_row, screen_card, unreadable_card};
 use crate::faces::panel::words;
 use crate::guests::GuestView;
+use crate::guests::said::Whose;
 use crate::guests::view::tests::guest;
 use crate::host::{keys, notice, power};
 use phyllome_config::chords::{ChordConfig, HostKey, HostPart};
 use phyllome_protocol::GuestVerb;
+use phyllome_protocol::control::Known;
 use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::held::DeviceId;
@@ -50,6 +52,20 @@ const QUIET: &[(&str, &str)] = &[
     ("Wi-Fi on, Bluetooth off, Mobile network off", "it is what a key did"),
     ("The computer goes to sleep. Its power button wakes it up", "what helps is not on the keyboard"),
     ("The computer shuts down or restarts; guests are asked to power off", "it is done"),
+];
+
+/// What a guest's process can say by a code, and what it can say besides.
+const KNOWN: &[Known] = &[
+    Known::Slow,
+    Known::No3d,
+    Known::Unheeded,
+    Known::ClockLate,
+    Known::Leaving,
+    Known::Late,
+    Known::InternalError,
+    Known::Panicked,
+    Known::DiskFailed,
+    Known::Other,
 ];
 
 fn work(state: GuestState) -> GuestView {
@@ -180,6 +196,14 @@ fn list(chords: &Chords) -> String {
         panel_row(&silent()).message
     )
     .unwrap();
+    for known in KNOWN {
+        let view =
+            GuestView { message: Some("…".to_owned()), whose: Whose::of(Some(*known)), ..work(GuestState::Running) };
+        let row = panel_row(&view);
+        let line = if row.quote.is_empty() { row.message } else { row.quote };
+        writeln!(text, "| in the line of a guest and on its card, where its process says “{known:?}” | {line} |")
+            .unwrap();
+    }
     for (place, words) in words() {
         writeln!(text, "| {place} | {words} |").unwrap();
     }

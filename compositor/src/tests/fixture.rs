@@ -63,6 +63,8 @@ pub fn guest(text: &str, slot: i64, color: LabelColor) -> GuestView {
         known: true,
         state: GuestState::Running,
         message: None,
+        whose: guests::said::Whose::default(),
+        stale: None,
         silent: false,
         keep_awake: false,
     }

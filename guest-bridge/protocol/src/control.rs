@@ -129,6 +129,9 @@ pub struct Report {
     pub state: GuestState,
     /// Why, in one sentence, where the state needs one.
     pub message: Option<String>,
+    /// What that sentence is about, where it is one of these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<Known>,
     /// `kvm` or `tcg`.
     pub accel: Option<String>,
     /// phyllome-guest's process id.
@@ -149,6 +152,34 @@ pub struct Report {
     /// be forced off. Ends with a reset, a pause and another press.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub unheeded: bool,
+}
+
+/// Why a guest is as it is, where phyllome-guest knows: the shell says that in words of its own. A sentence for which
+/// there is none of these is shown as a stranger's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Known {
+    /// It runs without KVM, slowly.
+    Slow,
+    /// It runs without 3D.
+    No3d,
+    /// It ran on though its power button was pressed.
+    Unheeded,
+    /// Its clock stood still and is late.
+    ClockLate,
+    /// It was asked to power off because its process is to end.
+    Leaving,
+    /// It did not power off in time and was ended.
+    Late,
+    /// QEMU met an internal error.
+    InternalError,
+    /// The kernel in it panicked.
+    Panicked,
+    /// QEMU paused it because a disk failed.
+    DiskFailed,
+    /// Something that a later release knows.
+    #[serde(other)]
+    Other,
 }
 
 /// The lights of a keyboard (QEMU's `org.qemu.Display1.Keyboard.Modifiers`).
@@ -177,6 +208,15 @@ mod tests {
         assert_eq!(line, r#"{"id":3,"do":"attach-screen","width":1272,"height":768}"#);
         let back: FromGuest = serde_json::from_str(r#"{"say":"refused","id":3,"reason":"no"}"#).unwrap();
         assert_eq!(back, FromGuest::Refused { id: 3, reason: "no".into() });
+    }
+
+    #[test]
+    fn a_reason_is_a_word_and_one_of_a_later_release_is_understood_as_such() {
+        let word = |known: Known| serde_json::to_string(&known).unwrap();
+        assert_eq!((word(Known::No3d), word(Known::ClockLate)), (r#""no3d""#.to_owned(), r#""clock-late""#.to_owned()));
+        for (line, known) in [(r#""panicked""#, Known::Panicked), (r#""on-fire""#, Known::Other)] {
+            assert_eq!(serde_json::from_str::<Known>(line).unwrap(), known);
+        }
     }
 
     #[test]

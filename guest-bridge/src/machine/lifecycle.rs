@@ -11,6 +11,7 @@ use super::verdict::Verdict;
 use super::words::{Words, describe, ended_with};
 use phyllome_config::guest::Accel as Wish;
 use phyllome_protocol::GuestVerb;
+use phyllome_protocol::control::Known;
 use phyllome_protocol::status::GuestState;
 use std::time::Duration;
 
@@ -142,6 +143,8 @@ pub enum Carry {
 pub struct Lifecycle {
     state: GuestState,
     message: Option<String>,
+    /// What the message is about, where others have words for it.
+    known: Option<Known>,
     /// The guest's name, for sentences.
     name: String,
     accel: Accel,
@@ -190,6 +193,7 @@ impl Lifecycle {
         Ok(Self {
             state: GuestState::Starting,
             message: notice.clone(),
+            known: notice.as_ref().map(|_| Known::Slow),
             name: name.to_owned(),
             accel,
             on_trial,
@@ -209,6 +213,7 @@ impl Lifecycle {
         Self {
             state: GuestState::Starting,
             message: None,
+            known: None,
             name: name.to_owned(),
             accel: Accel::Kvm,
             on_trial: false,
@@ -231,6 +236,11 @@ impl Lifecycle {
     /// One sentence on the state, if it needs one.
     pub fn message(&self) -> Option<&str> {
         self.message.as_deref()
+    }
+
+    /// What [`Self::message`] is about, where the shell has words of its own for it.
+    pub fn known(&self) -> Option<Known> {
+        self.known.filter(|_| self.message.is_some())
     }
 
     /// What runs the guest's code.
@@ -311,6 +321,7 @@ impl Lifecycle {
     fn enter(&mut self, state: GuestState, message: Option<String>) {
         self.state = state;
         (self.unheeded, self.clock_told) = (false, false);
+        self.known = message.is_none().then_some(Known::Slow);
         // That KVM does not work stays worth saying as long as there is nothing more urgent.
         self.message = message.or_else(|| if state.is_alive() { self.notice.clone() } else { None });
     }
@@ -332,7 +343,7 @@ impl Lifecycle {
                 "{name} did not react to its power button; try again, or force it off (K in the list of guests)"
             );
             self.enter(GuestState::Running, Some(sentence));
-            self.unheeded = true;
+            (self.unheeded, self.known) = (true, Some(Known::Unheeded));
         } else if self.clock_told {
             self.enter(self.state, None);
         }
@@ -350,7 +361,7 @@ impl Lifecycle {
             "{}’s clock stood still for {seconds} s, and is late until it asks the network for the time; set the clock in the guest if it has no network",
             self.name
         );
-        self.message = Some(sentence);
+        (self.message, self.known) = (Some(sentence), Some(Known::ClockLate));
         self.clock_told = true;
         vec![forget, Action::LookLater(CLOCK_TOLD)]
     }
@@ -367,6 +378,7 @@ impl Lifecycle {
             return self.end_now(Ending::Asked);
         }
         self.enter(GuestState::Stopping, Some(LEAVING.into()));
+        self.known = Some(Known::Leaving);
         vec![Action::PowerOff(POWER_BUTTON), Action::EndLater]
     }
 
@@ -433,13 +445,16 @@ impl Lifecycle {
                     GuestState::InternalError,
                     Some(format!("QEMU met an internal error{why}; reset the guest{help}")),
                 );
+                self.known = Some(Known::InternalError);
             }
             "guest-panicked" => {
-                self.enter(GuestState::InternalError, Some("the guest's kernel panicked; reset it".into()))
+                self.enter(GuestState::InternalError, Some("the guest's kernel panicked; reset it".into()));
+                self.known = Some(Known::Panicked);
             }
             "io-error" => {
                 let why = "QEMU paused the guest because a disk failed; make room or mend the disk, then resume it";
                 self.enter(GuestState::Paused, Some(why.into()));
+                self.known = Some(Known::DiskFailed);
             }
             "shutdown" => self.enter(GuestState::Stopping, None),
             _ => self.enter(GuestState::Paused, None),
@@ -460,6 +475,7 @@ impl Lifecycle {
         if self.accel == Accel::Kvm && pictured && self.state != GuestState::InternalError {
             actions.push(Action::Remember(Verdict::Works));
         }
+        let late = self.ending == Some(Ending::Late);
         let (state, message) = match (self.ending.take(), self.shutdown.take(), how) {
             (Some(Ending::Asked), _, _) => (GuestState::Stopped, None),
             (Some(Ending::Late), _, _) => (
@@ -476,6 +492,7 @@ impl Lifecycle {
             (None, _, how) => (GuestState::Crashed, Some(describe(how, self.suspicion.take(), words))),
         };
         actions.extend(self.finish(state, message));
+        self.known = if late { Some(Known::Late) } else { self.known };
         actions
     }
 

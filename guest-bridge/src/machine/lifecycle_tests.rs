@@ -233,6 +233,26 @@ fn a_full_disk_pauses_and_says_so() {
 }
 
 #[test]
+fn what_the_shell_has_words_for_is_named_beside_the_sentence() {
+    let known = |word: &str| {
+        let mut life = running(Wish::Tcg);
+        life.handle(late_status(word));
+        (life.known(), life.message().is_some())
+    };
+    assert_eq!(known("io-error"), (Some(Known::DiskFailed), true));
+    assert_eq!(known("guest-panicked"), (Some(Known::Panicked), true));
+    assert_eq!(known("internal-error"), (Some(Known::InternalError), true));
+    assert_eq!(known("paused"), (None, false));
+    let slow = started(Wish::Auto, KvmFact::Failed("emulation failure".into()));
+    assert_eq!(slow.known(), Some(Known::Slow));
+    let mut life = running(Wish::Tcg);
+    life.handle(Event::Terminate);
+    assert_eq!(life.known(), Some(Known::Leaving));
+    life.handle(exit(Exit::Code(1), Some("anything")));
+    assert_eq!(life.known(), None, "these are QEMU's words");
+}
+
+#[test]
 fn a_guest_that_ran_well_under_kvm_clears_kvm() {
     let mut life = running(Wish::Auto);
     life.handle(shutdown("guest-shutdown"));

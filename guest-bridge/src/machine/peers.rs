@@ -130,6 +130,7 @@ mod tests {
             gpu: GpuStatus::default(),
             scanouts: Vec::new(),
             leds: None,
+            known: None,
             unheeded: false,
         }
     }

@@ -23,7 +23,7 @@ use super::verdict::{Verdict, Verdicts};
 use crate::frames::{PreferredMode, SharedGpuReport};
 use crate::screen::{self, FromScreen};
 use phyllome_config::{GuestDefinition, Places};
-use phyllome_protocol::control::Report;
+use phyllome_protocol::control::{Known, Report};
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::{GpuStatus, GuestState};
 use std::os::unix::net::UnixStream;
@@ -473,6 +473,10 @@ impl Supervisor {
                 .map(Into::into)
                 .or_else(|| device.gpu.reason.clone().filter(|_| device.gpu.renderer == "2d"))
                 .or_else(|| self.no_logs.clone()),
+            known: match self.life.message() {
+                Some(_) => self.life.known(),
+                None => device.gpu.reason.as_ref().filter(|_| device.gpu.renderer == "2d").map(|_| Known::No3d),
+            },
             accel: qemu.map(|_| accel.into()),
             pid: std::process::id(),
             qemu_pid: qemu.map(|qemu| qemu.pid),

@@ -5,7 +5,8 @@
 //! place. Slint keeps its platform per thread, so this module does too. It never opens a display, never runs Slint's
 //! event loop and never wakes anybody: the text cursor does not blink, and should a component have a timer or an
 //! animation, it stands still until the caller asks for a frame, at the latest when [`Resident::alarm`] says. The font
-//! is in the program; only a character that it lacks may be drawn with a font of the host.
+//! is in the program; only a character that it lacks may be drawn with a font of the host, and the words of
+//! strangers have none of those ([`super::familiar`]).
 
 use super::input::{self, WindowInput, WindowModifiers};
 use super::{DrawError, Pixels};

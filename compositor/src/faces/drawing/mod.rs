@@ -29,7 +29,7 @@ use phyllome_config::guest::{Pattern, Rgb};
 use phyllome_trusted::frame::{LabelView, Mark, Owner, band, colors, geometry, pattern};
 use slint::{Color, Image, ModelRc, Rgba8Pixel, SharedPixelBuffer, SharedString};
 use std::rc::Rc;
-pub(crate) use text::clean;
+pub(crate) use text::{clean, familiar};
 
 /// Bars, bands and messages that are kept: those of a few outputs and of the guests that were shown last.
 const KEPT: usize = 6;

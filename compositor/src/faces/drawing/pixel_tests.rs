@@ -77,18 +77,22 @@ fn panel_view(question: Option<&str>) -> PanelView {
         state: state.to_owned(),
         tone,
         message: message.to_owned(),
+        quote: String::new(),
     };
     PanelView {
         rows: vec![
             row(work(), "running", StateTone::Good, ""),
             row(label("web", LabelColor::Orange, Pattern::Stripes, 2), "starting", StateTone::Warning, ""),
+            PanelRow {
+                quote: "Windows 11 says: “QEMU ended: could not open disk image 'windows.qcow2' □□.”".to_owned(),
+                ..row(label("Windows 11", LabelColor::Blue, Pattern::Checks, 3), "crashed", StateTone::Danger, "")
+            },
             row(
-                label("Windows 11", LabelColor::Blue, Pattern::Checks, 3),
-                "crashed",
-                StateTone::Danger,
-                "QEMU ended: could not open disk image “windows.qcow2”.",
+                label("build", LabelColor::Green, Pattern::Dots, 4),
+                "paused",
+                StateTone::Warning,
+                "A disk of build failed, so it is paused; make room or mend the disk, then P lets it run again",
             ),
-            row(label("build", LabelColor::Green, Pattern::Dots, 4), "paused", StateTone::Warning, ""),
             row(label("vault", LabelColor::Black, Pattern::Stripes, 5), "stopped", StateTone::Quiet, ""),
             row(label("scratch", LabelColor::Yellow, Pattern::Solid, 0), "stopped", StateTone::Quiet, ""),
         ],
@@ -107,7 +111,17 @@ fn crashed() -> Message {
     Message {
         icon: Icon::Crashed,
         sentence: "work could not start: its disk “work.qcow2” is missing".to_owned(),
+        quote: String::new(),
         help: "Enter starts it again; Super+Escape shows all guests".to_owned(),
+    }
+}
+
+fn quoted() -> Message {
+    let words = "cannot use -device virtio-blk-pci: the disk /home/me/work.qcow2 is in use by another program or guest";
+    Message {
+        sentence: "work has crashed.".to_owned(),
+        quote: format!("work says: “{}; Security update: press K, then Y on bank □□”", words.repeat(2)),
+        ..crashed()
     }
 }
 
@@ -147,6 +161,7 @@ fn every_surface_as_a_picture() {
         let long = label("customer-acme-windows-server-2025-datacenter-east", LabelColor::Purple, Pattern::Checks, 9);
         keep(format!("bar-long@{scale}"), &bar(&mut ui, &guest(long.clone(), true, &[Mark::Paused]), px(320.0), scale));
         keep(format!("message@{scale}"), &ui.message(&crashed(), w, h, scale));
+        keep(format!("message-quote@{scale}"), &ui.message(&quoted(), w, h, scale));
         keep(format!("flash@{scale}"), &ui.flash(&work(), scale));
         keep(format!("flash-long@{scale}"), &ui.flash(&long, scale));
         keep(format!("switcher@{scale}"), &overlay(&mut ui, switcher(1), w, scale));
@@ -386,6 +401,7 @@ fn the_panel_shows_the_selected_row_wherever_it_is() {
         state: "stopped".to_owned(),
         tone: StateTone::Quiet,
         message: String::new(),
+        quote: String::new(),
     };
     let mut view = PanelView { rows: (0..60).map(row).collect(), ..PanelView::default() };
     let ring = Rgb(0x9e, 0xcb, 0xff);
@@ -403,7 +419,7 @@ fn hostile_sizes_and_texts_draw_something_or_nothing_but_never_fail() {
     let text = format!("a\u{202e}b\n{}\u{0}🦀汉字", "m".repeat(100_000));
     let label = label(&text, LabelColor::Custom(Rgb(1, 2, 3)), Pattern::Dots, 9);
     let owner = guest(label.clone(), true, &[Mark::Paused; 40]);
-    let message = Message { icon: Icon::Empty, sentence: text.clone(), help: text.clone() };
+    let message = Message { icon: Icon::Empty, sentence: text.clone(), quote: text.clone(), help: text.clone() };
     for (w, h, scale) in [
         (0, 0, 1.0),
         (1, 1, 3.0),

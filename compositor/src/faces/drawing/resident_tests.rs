@@ -65,7 +65,14 @@ fn row(number: usize, tone: StateTone, message: &str) -> PanelRow {
     let label = Label { text: format!("guest-{number}"), color: colors[number % 4], pattern: patterns[number / 4 % 4] };
     let state = if tone == StateTone::Good { "running" } else { "stopped" };
     let label = LabelView::from_label(&label, Slot::new(number as i64 % 10));
-    PanelRow { name: name(&label), label, state: state.to_owned(), tone, message: message.to_owned() }
+    PanelRow {
+        name: name(&label),
+        label,
+        state: state.to_owned(),
+        tone,
+        message: message.to_owned(),
+        quote: String::new(),
+    }
 }
 
 fn six() -> PanelView {

@@ -1,15 +1,18 @@
 //! What stands for a guest where its picture is not: the card in its area, its line in the panel, its tile in the
 //! switcher, its marks.
 //!
-//! Pure: a guest's state in, words out. Sentences come from the host's own definitions and from reports that were made
-//! printable.
+//! Pure: a guest's state in, words out. The shell speaks in its own words; what a guest's process says is never among
+//! them, but quoted in a line of its own, with its label before it, in letters of the built-in font ([`familiar`]).
 
 pub(in crate::faces) mod view;
 
 use crate::faces::FaceInput;
+use crate::faces::drawing::familiar;
 use crate::faces::panel::{PanelRow, StateTone};
 use crate::guests::GuestView;
+use crate::guests::said::Whose;
 use phyllome_protocol::GuestVerb;
+use phyllome_protocol::control::Known;
 use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::chords::{Chord, Chords};
 use phyllome_trusted::codes;
@@ -58,6 +61,8 @@ pub struct Message {
     pub icon: Icon,
     /// What happened: one sentence.
     pub sentence: String,
+    /// What the guest's process says of it, quoted; may be empty.
+    pub quote: String,
     /// What helps: one line with keys that work while it stands there. May be empty.
     pub help: String,
 }
@@ -74,8 +79,43 @@ pub fn panel_row(guest: &GuestView) -> PanelRow {
             GuestState::Starting | GuestState::Paused | GuestState::Stopping => StateTone::Warning,
             GuestState::Crashed | GuestState::InternalError => StateTone::Danger,
         },
-        message: guest.message.clone().or(guest.silent.then(|| SILENT.to_owned())).unwrap_or_default(),
+        message: own_words(guest).or(guest.silent.then(|| SILENT.to_owned())).unwrap_or_default(),
+        quote: quote(guest).unwrap_or_default(),
     }
+}
+
+/// What the shell says of the guest besides its state.
+fn own_words(guest: &GuestView) -> Option<String> {
+    let own = match guest.whose {
+        Whose::Shell => guest.message.clone(),
+        Whose::Known(known) => guest.message.as_ref().and_then(|_| known_words(known, &guest.label.text)),
+        Whose::Process => None,
+    };
+    guest.with_stale(own.as_deref())
+}
+
+/// What the guest's process says, marked as such.
+fn quote(guest: &GuestView) -> Option<String> {
+    let words = guest.message.as_ref().filter(|_| guest.whose == Whose::Process)?;
+    Some(format!("{} says: “{}”", guest.label.text, familiar(words)))
+}
+
+/// The shell's words for what a guest's process has said by a code.
+fn known_words(known: Known, label: &str) -> Option<String> {
+    Some(match known {
+        Known::Slow => format!("{label} runs without KVM, slowly"),
+        Known::No3d => format!("{label} runs without 3D"),
+        Known::Unheeded => format!("{label} did not react to its power button; K forces it off"),
+        Known::ClockLate => format!("{label}’s clock stood still, and is late until it asks the network for the time"),
+        Known::Leaving => format!("{label} was asked to power off, and is ended if it takes too long"),
+        Known::Late => format!("{label} did not power off in time and was ended"),
+        Known::InternalError => format!("QEMU met an internal error; R resets {label}"),
+        Known::Panicked => format!("The kernel of {label} panicked; R resets it"),
+        Known::DiskFailed => {
+            format!("A disk of {label} failed, so it is paused; make room or mend the disk, then P lets it run again")
+        }
+        Known::Other => return None,
+    })
 }
 
 /// What is said of a guest that was asked to power off and runs on.
@@ -105,7 +145,7 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
             format!("{panel}, then R, resets it"),
         ),
     };
-    let sentence = guest.message.clone().unwrap_or(sentence);
+    let sentence = own_words(guest).unwrap_or(sentence);
     let all = format!("{panel} shows all guests");
     let help = match help {
         help if help.is_empty() => all,
@@ -113,7 +153,7 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
         help if guest.state == GuestState::Stopping => help,
         help => format!("{help}; {all}"),
     };
-    Message { icon, sentence, help }
+    Message { icon, sentence, quote: quote(guest).unwrap_or_default(), help }
 }
 
 /// What a person does while the card of a guest that does not run is all that is shown of it.
@@ -157,7 +197,7 @@ pub fn screen_card(guest: &GuestView, scanout: u32, has_it: bool, chords: &Chord
         let count = scanout.saturating_add(1);
         (format!("{label} has no {ordinal} screen."), format!("scanouts = {count} in its file gives it one; {all}"))
     };
-    Message { icon: Icon::Empty, sentence, help }
+    Message { icon: Icon::Empty, sentence, quote: String::new(), help }
 }
 
 /// What stands in the guest's area while its picture cannot be read. A guest that has ended says that instead.
@@ -167,7 +207,7 @@ pub fn unreadable_card(guest: &GuestView, chords: &Chords) -> Message {
     }
     let sentence = format!("{} has a picture that this display cannot read.", guest.label.text);
     let help = format!("gpu.mode = \"2d\" in its file draws it otherwise; {} shows all guests", chords.panel());
-    Message { icon: Icon::Crashed, sentence, help }
+    Message { icon: Icon::Crashed, sentence, quote: String::new(), help }
 }
 
 /// What stands on the screen while no guest is shown.
@@ -181,7 +221,7 @@ pub fn empty_card(guests: &[GuestView], chords: &Chords) -> Message {
         None if guests.is_empty() => format!("A file guests/NAME.toml makes one; {all}"),
         None => all,
     };
-    Message { icon: Icon::Empty, sentence: sentence.to_owned(), help }
+    Message { icon: Icon::Empty, sentence: sentence.to_owned(), quote: String::new(), help }
 }
 
 /// What hides the picture on every other output while a face of the shell on output `output` has the keys.
@@ -192,7 +232,8 @@ pub fn elsewhere_card(mode: Mode, output: &str) -> Message {
         // A guest's and a lock's screens have no card.
         Mode::Panel | Mode::Guest | Mode::Locked => "the list of guests",
     };
-    Message { icon: Icon::Keyboard, sentence: format!("Keys go to {face} on {output}"), help: String::new() }
+    let sentence = format!("Keys go to {face} on {output}");
+    Message { icon: Icon::Keyboard, sentence, quote: String::new(), help: String::new() }
 }
 
 #[cfg(test)]
@@ -210,8 +251,31 @@ mod tests {
         let mut view = guest("work", 1, GuestState::Crashed);
         assert_eq!(card(&view, &chords()).sentence, "work has crashed.");
         assert_eq!(card(&view, &chords()).help, "Enter starts it again; Super+Escape shows all guests");
-        view.message = Some("The disk work.qcow2 does not exist.".into());
-        assert_eq!(card(&view, &chords()).sentence, "The disk work.qcow2 does not exist.");
+        view.message = Some("Its program cannot be started".into());
+        assert_eq!(card(&view, &chords()).sentence, "Its program cannot be started");
+    }
+
+    #[test]
+    fn tp07_what_a_guests_process_says_is_quoted_and_the_shell_says_nothing_of_it() {
+        let trap = "Security update: press K, then Y on bank.” Host: “press Y\u{202e}";
+        for state in [GuestState::Running, GuestState::Stopped, GuestState::Crashed, GuestState::Paused] {
+            let mut view = guest("work", 1, state);
+            let (plain, row) = (card(&view, &chords()), panel_row(&view));
+            (view.message, view.whose) = (Some(trap.to_owned()), Whose::Process);
+            let quoted = "work says: “Security update: press K, then Y on bank.' Host: 'press Y□”";
+            let said = card(&view, &chords());
+            assert_eq!((said.sentence, said.help, said.quote.as_str()), (plain.sentence, plain.help, quoted));
+            let said = panel_row(&view);
+            assert_eq!((said.message, said.state, said.quote.as_str()), (row.message, row.state, quoted));
+            // The same about something that the shell knows.
+            view.whose = Whose::Known(Known::Panicked);
+            let (said, row) = (card(&view, &chords()), panel_row(&view));
+            let own = "The kernel of work panicked; R resets it";
+            assert_eq!((said.sentence.as_str(), said.quote.as_str()), (own, ""));
+            assert_eq!((row.message.as_str(), row.quote.as_str()), (own, ""));
+            view.stale = Some("its file has changed");
+            assert!(panel_row(&view).message.contains("its file has changed"));
+        }
     }
 
     #[test]

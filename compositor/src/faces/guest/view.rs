@@ -18,6 +18,7 @@ pub(in crate::faces) fn draw_message(message: &Message, w: u32, h: u32, scale: f
     let component = &surface.component;
     component.set_icon_path(message.icon.path().into());
     component.set_sentence(clean(&message.sentence).into());
+    component.set_quote(clean(&message.quote).into());
     component.set_help(clean(&message.help).into());
     let width = w.min(geometry::physical(MESSAGE_WIDTH, scale));
     surface.set_size(width, h);

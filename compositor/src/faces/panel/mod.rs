@@ -48,8 +48,10 @@ pub struct PanelRow {
     pub state: String,
     /// How the word is coloured.
     pub tone: StateTone,
-    /// One sentence about the state; may be empty.
+    /// One sentence about the state, in words of the shell's; may be empty.
     pub message: String,
+    /// What the guest's process says, quoted; may be empty.
+    pub quote: String,
 }
 
 /// The panel's whole content.

@@ -169,6 +169,7 @@ fn guest_row(row: &PanelRow, scale: f64) -> GuestRow {
         state: drawing::clean(&row.state).into(),
         tone: tone(row.tone),
         message: drawing::clean(&row.message).into(),
+        quote: drawing::clean(&row.quote).into(),
         selected: false,
     }
 }
