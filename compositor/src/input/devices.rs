@@ -202,7 +202,7 @@ impl State {
             self.input.keyboards.came(id, identity, letters, Instant::now());
         }
         settings::apply(&mut device, &self.input.config);
-        leds::light(&mut device, self.input.lights.unwrap_or_default());
+        leds::light(&mut device, self.input.lights.told().unwrap_or_default());
     }
 
     fn device_removed(&mut self, device: &Device) {

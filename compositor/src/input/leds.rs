@@ -1,13 +1,17 @@
 //! The lights of keyboards: those of the guest that has the keyboard, as its QEMU tells them, or none.
 //!
-//! Told to the keyboards only when they change. A guest that has not the keyboard lights nothing; what another guest
-//! was typed, or what the shell's own keymap makes of it, says nothing of the one that has it. While a face has the
-//! keys the lights are those of the shell's own keymap.
+//! Told to the keyboards only when they change, and for one guest a few times a second at most
+//! ([`phyllome_trusted::lights`]). A guest that has not the keyboard lights nothing; what another guest was typed, or
+//! what the shell's own keymap makes of it, says nothing of the one that has it. While a face has the keys the lights
+//! are those of the shell's own keymap.
 
 use crate::State;
 use phyllome_protocol::control::Leds;
+use phyllome_trusted::lights::Tell;
 use smithay::input::keyboard::LedState;
+use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::input::{Device, DeviceCapability, Led};
+use std::time::Instant;
 
 /// What the keyboards show. `guest`: whether one has the keyboard, and its lights as far as they are known.
 fn choose(guest: Option<Option<Leds>>, own: LedState) -> Leds {
@@ -33,20 +37,29 @@ pub(super) fn light(device: &mut Device, leds: Leds) {
 impl State {
     /// Makes the keyboards' lights agree with the focus, the guest that has it, and the keymap.
     pub(crate) fn sync_leds(&mut self) {
-        let guest = self.shell.keyboard_owner().map(|name| self.guests.leds(&name));
+        let whose = self.shell.keyboard_owner();
+        let guest = whose.as_ref().map(|name| self.guests.leds(name));
         let leds = choose(guest, self.protocols.seat.led_state());
-        if self.input.lights == Some(leds) {
-            return;
-        }
-        self.input.lights = Some(leds);
-        for device in self.input.devices.all() {
-            light(device, leds);
+        match self.input.lights.want(whose, leds, guest.is_some(), Instant::now()) {
+            Tell::Nothing => {}
+            Tell::Now => self.input.devices.all().for_each(|device| light(device, leds)),
+            Tell::At(due) => {
+                let timer = self.loop_handle.insert_source(Timer::from_deadline(due), |_, _, state: &mut State| {
+                    state.input.lights.due();
+                    state.sync_leds();
+                    TimeoutAction::Drop
+                });
+                if let Err(error) = timer {
+                    self.input.lights.due();
+                    tracing::warn!("the keyboards' lights are late: {error}");
+                }
+            }
         }
     }
 
     /// What the keyboards show.
     pub fn lights(&self) -> Leds {
-        self.input.lights.unwrap_or_default()
+        self.input.lights.told().unwrap_or_default()
     }
 }
 

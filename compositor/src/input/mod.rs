@@ -24,12 +24,14 @@ use crate::shell::Done;
 use crate::wayland::seat::GuestInput;
 use phyllome_config::input::InputConfig;
 use phyllome_config::session::NewKeyboards;
+use phyllome_protocol::GuestName;
 use phyllome_protocol::control::Leds;
 use phyllome_trusted::attention::{Attention, Decision, KeyOwner};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::{DeviceId, Held};
 use phyllome_trusted::keyboards::{Keyboards, Typing};
+use phyllome_trusted::lights::Lights;
 use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use std::time::Instant;
@@ -59,7 +61,7 @@ pub struct Input {
     host_keys: host_keys::HostKeys,
     arrow: arrow::Arrow,
     /// What the keyboards' lights were told last.
-    lights: Option<Leds>,
+    lights: Lights<Option<GuestName>, Leds>,
 }
 
 impl Input {

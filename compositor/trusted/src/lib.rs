@@ -16,5 +16,6 @@ pub mod frame;
 pub mod gate;
 pub mod held;
 pub mod keyboards;
+pub mod lights;
 pub mod pixels;
 pub mod places;
