@@ -3,8 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use phyllome_test_guests::program;
+use phyllome_test_support::process::{SEEN_AS, is_hidden};
 use rustix::process::{Pid, Signal, kill_process};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -318,4 +320,26 @@ fn child_of_or_none(session: &Child) -> Option<Pid> {
 
 fn child_of(session: &Child) -> Pid {
     wait("the shell", || child_of_or_none(session))
+}
+
+#[test]
+fn no_other_program_of_the_user_reads_the_memory_of_the_session_or_its_shell() {
+    let place = Place::empty();
+    std::os::unix::fs::symlink(
+        Path::new(SESSION).with_file_name("phyllome-shell"),
+        place.path().join("phyllome-shell"),
+    )
+    .unwrap();
+    let mut command = place.command();
+    command.args(["--backend", "headless", "--size", "640x480"]).stderr(Stdio::null());
+    if rustix::process::geteuid().is_root() {
+        command.gid(SEEN_AS);
+    }
+    let mut session = command.spawn().unwrap();
+    panel_of_a_recovered_shell(&place);
+    let shell = u32::try_from(child_of(&session).as_raw_nonzero().get()).unwrap();
+    let hidden = [session.id(), shell].map(|pid| is_hidden(pid).unwrap());
+    signal(&session, Signal::TERM);
+    assert!(wait("the session to end", || session.try_wait().unwrap()).success());
+    assert_eq!(hidden, [true, true]);
 }

@@ -1,11 +1,12 @@
 //! What the programs of this workspace do alike when they start: read a size from the command line, raise the limit of
-//! open descriptors, find the program that is installed beside them.
+//! open descriptors, keep their memory to themselves, find the program that is installed beside them.
 //!
 //! Each answers with a value and says nothing to anybody: the sentence is the program's own. Nothing here is for a
 //! guest's bytes.
 
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{DumpableBehavior, Resource, Rlimit, getrlimit, set_dumpable_behavior, setrlimit};
+use std::io;
 use std::path::PathBuf;
 
 /// Widest and highest size of an output or a window, in pixels.
@@ -29,6 +30,20 @@ pub fn raise_descriptor_limit() -> Result<(), Errno> {
         return Ok(());
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum })
+}
+
+/// Keeps what this process and those that it starts have in memory out of cores: none has a length, and one that a
+/// program takes by a pipe, which knows no length, has nothing in it. To be called before [`hide_memory`], after which
+/// this process may no longer say so.
+pub fn leave_no_cores() -> io::Result<()> {
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?;
+    std::fs::write("/proc/self/coredump_filter", "0")
+}
+
+/// Keeps other programs of the same user from reading this process's memory, environment and descriptors, and the
+/// kernel from writing a core of it. Programs that it starts are like any others.
+pub fn hide_memory() -> io::Result<()> {
+    Ok(set_dumpable_behavior(DumpableBehavior::NotDumpable)?)
 }
 
 /// The program of this name beside the one that runs; else the name alone, which `PATH` finds.
@@ -58,6 +73,17 @@ mod tests {
         assert_eq!(after.maximum, before.maximum);
         assert!(after.current.is_none_or(|now| before.current.is_some_and(|then| now >= then)));
         assert!(after.current.is_none_or(|now| now >= after.maximum.unwrap_or(WANTED).min(WANTED)));
+    }
+
+    #[test]
+    fn memory_is_hidden_and_left_in_no_core() {
+        leave_no_cores().unwrap();
+        let core = getrlimit(Resource::Core);
+        assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
+        let filter = std::fs::read_to_string("/proc/self/coredump_filter").unwrap();
+        assert_eq!(filter.trim().trim_start_matches('0'), "");
+        hide_memory().unwrap();
+        assert_eq!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::NotDumpable));
     }
 
     #[test]

@@ -142,6 +142,7 @@ fn find(guest: &Path, places: &Places) -> anyhow::Result<(GuestName, PathBuf)> {
 }
 
 fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Duration) -> anyhow::Result<ExitCode> {
+    keep_private();
     let (definition, file, places) = load(which)?;
     let runtime = RuntimeDir::open()?;
     runtime.check_guest(&definition.name)?;
@@ -161,6 +162,24 @@ fn run(which: &Which, size: Option<(u32, u32)>, control_only: bool, patience: Du
         bail!(ending.message.unwrap_or_else(|| format!("guest {name} has crashed; phyllome logs {name} says more")));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The guest's memory is mapped here: no core and no other program of the user has it. QEMU and the renderer, which are
+/// started later, leave no cores either.
+fn keep_private() {
+    let mut kept = start::leave_no_cores();
+    #[cfg(feature = "test-doors")]
+    let hide = std::env::var_os("PHYLLOME_TEST_READABLE").is_none();
+    #[cfg(not(feature = "test-doors"))]
+    let hide = true;
+    if hide {
+        kept = kept.and(start::hide_memory());
+    }
+    if let Err(error) = kept {
+        complain(format_args!(
+            "warning: a crash may leave the guest's memory on the disk ({error}); mend the limits of this session (ulimit -a)"
+        ));
+    }
 }
 
 /// The desktop that this is started in, if it is one.

@@ -8,7 +8,7 @@ use super::host::{HostFacts, QemuVersion, SerialSink};
 use super::lifecycle::KvmFact;
 use super::transport::GENERIC_DEVICE;
 use super::verdict::{Verdict, Verdicts};
-use super::{firmware, identity};
+use super::{environment, firmware, identity};
 use phyllome_config::guest::Firmware;
 use phyllome_config::{GuestDefinition, Places};
 use std::fs::{File, OpenOptions};
@@ -100,6 +100,7 @@ async fn ask(qemu: &Path, arguments: &[&str]) -> Result<String, String> {
     let failed = |error: io::Error| format!("cannot run {} ({error}); reinstall QEMU", qemu.display());
     let mut command = Command::new(qemu);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).kill_on_drop(true);
+    command.env_clear().envs(environment::of_qemu(std::env::vars_os()));
     let mut child = command.spawn().map_err(failed)?;
     let mut text = Vec::new();
     let work = async {

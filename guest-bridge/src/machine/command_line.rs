@@ -143,7 +143,7 @@ fn machine(
         block(line, "fw-code", &Image::unseen(&files.code, None), Access::Read)?;
         block(line, "fw-vars", &Image::unseen(&host.vars, None), Access::Write)?;
     }
-    let mut machine = Value::new("q35,memory-backend=ram0");
+    let mut machine = Value::new("q35,memory-backend=ram0,dump-guest-core=off");
     if firmware.is_some() {
         machine.raw(",pflash0=fw-code,pflash1=fw-vars");
     }
@@ -174,7 +174,8 @@ fn machine(
     // vhost-user needs guest memory that another process can map; its size must be that of the machine.
     let mebibytes = definition.memory / (1024 * 1024);
     line.option("-m", format!("{mebibytes}M"));
-    line.option("-object", format!("memory-backend-memfd,id=ram0,size={mebibytes}M,share=on"));
+    // What the guest has in memory is on no disk, whatever ends QEMU.
+    line.option("-object", format!("memory-backend-memfd,id=ram0,size={mebibytes}M,share=on,dump=off"));
     line.option("-rtc", if windows { "base=localtime" } else { "base=utc" });
     Ok(())
 }

@@ -86,14 +86,14 @@ fn linux_by_direct_boot() {
       -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny \
       -vga none \
       -display dbus,p2p=yes \
-      -machine q35,memory-backend=ram0 \
+      -machine q35,memory-backend=ram0,dump-guest-core=off \
       -uuid 7058edf6-3668-85c0-8531-ce8851bf62a7 \
       -global ICH9-LPC.disable_s3=1 \
       -accel tcg,thread=multi \
       -cpu max \
       -smp 1,sockets=1,cores=1,threads=1 \
       -m 512M \
-      -object memory-backend-memfd,id=ram0,size=512M,share=on \
+      -object memory-backend-memfd,id=ram0,size=512M,share=on,dump=off \
       -rtc base=utc \
       -kernel /boot/vmlinuz \
       -initrd /data/disks/i.img \
@@ -123,14 +123,14 @@ fn linux_on_a_disk_with_uefi() {
       -display dbus,p2p=yes \
       -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/usr/share/OVMF/OVMF_CODE_4M.fd"},"node-name":"fw-code","read-only":true}' \
       -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/state/work/vars.fd"},"node-name":"fw-vars"}' \
-      -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars \
+      -machine q35,memory-backend=ram0,dump-guest-core=off,pflash0=fw-code,pflash1=fw-vars \
       -uuid 7058edf6-3668-85c0-8531-ce8851bf62a7 \
       -global ICH9-LPC.disable_s3=1 \
       -accel kvm \
       -cpu host \
       -smp 2,sockets=1,cores=2,threads=1 \
       -m 2048M \
-      -object memory-backend-memfd,id=ram0,size=2048M,share=on \
+      -object memory-backend-memfd,id=ram0,size=2048M,share=on,dump=off \
       -rtc base=utc \
       -chardev socket,id=qmp,fd=11 \
       -mon chardev=qmp,mode=control \
@@ -165,14 +165,14 @@ fn windows_11_with_secure_boot_and_tpm() {
       -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/usr/share/OVMF/OVMF_CODE_4M.secboot.fd"},"node-name":"fw-code","read-only":true}' \
       -blockdev '{"driver":"raw","file":{"driver":"file","filename":"/state/work/vars.fd"},"node-name":"fw-vars"}' \
       -global driver=cfi.pflash01,property=secure,value=on \
-      -machine q35,memory-backend=ram0,pflash0=fw-code,pflash1=fw-vars,smm=on \
+      -machine q35,memory-backend=ram0,dump-guest-core=off,pflash0=fw-code,pflash1=fw-vars,smm=on \
       -uuid 7058edf6-3668-85c0-8531-ce8851bf62a7 \
       -global ICH9-LPC.disable_s3=1 \
       -accel kvm \
       -cpu host,hv-relaxed,hv-vapic,hv-spinlocks=0x1fff,hv-vpindex,hv-runtime,hv-synic,hv-stimer,hv-reset,hv-frequencies,hv-tlbflush,hv-ipi \
       -smp 4,sockets=1,cores=4,threads=1 \
       -m 4096M \
-      -object memory-backend-memfd,id=ram0,size=4096M,share=on \
+      -object memory-backend-memfd,id=ram0,size=4096M,share=on,dump=off \
       -rtc base=localtime \
       -chardev socket,id=qmp,fd=11 \
       -mon chardev=qmp,mode=control \

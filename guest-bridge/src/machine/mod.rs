@@ -14,6 +14,7 @@ pub mod command_line;
 pub mod control;
 pub mod disks;
 pub mod display;
+pub mod environment;
 pub mod events;
 pub mod firmware;
 pub mod folder;

@@ -6,6 +6,7 @@
 //! alone, which gives the guest time.
 
 use super::command_line::CommandLine;
+use super::environment;
 use super::lifecycle::Exit;
 use super::log_rate::LogRate;
 use super::logs::BoundedLog;
@@ -86,6 +87,7 @@ impl Killer {
 pub fn start(line: &CommandLine, sockets: Sockets) -> Result<(Process, [UnixStream; 3]), String> {
     let mut command = Command::new(&line.program);
     command.args(&line.args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    command.env_clear().envs(environment::of_qemu(std::env::vars_os()));
     // A group of its own: Ctrl-C in a terminal is for this process, which then ends QEMU in order.
     command.process_group(0).kill_on_drop(true);
     let numbers = sockets.child_numbers();

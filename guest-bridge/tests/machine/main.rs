@@ -15,8 +15,10 @@ use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::status::GuestState;
 use phyllome_test_guests::program;
+use phyllome_test_support::process::{SEEN_AS, is_hidden};
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::time::Duration;
 
 /// A guest that runs SeaBIOS, which has no display and nothing to do.
@@ -162,6 +164,42 @@ fn qemu_that_hangs_up_and_stays_is_ended() {
     assert!(last.message.as_deref().unwrap().starts_with("QEMU hung and was ended: "), "{last:?}");
     assert_eq!(bridge.wait().0, Some(1));
     assert!(!alive(qemu));
+}
+
+#[test]
+fn qemu_sees_none_of_the_persons_variables_and_no_memory_is_left_behind() {
+    let script = "#!/bin/bash\ncat /proc/$$/environ > $0.seen$1\n[ \"$1\" = --version ] && exec echo QEMU emulator version 10.0.2\n\
+        [ \"$1\" = -display ] && exec echo dbus\n[ \"$1\" = -device ] && exec echo none\n\
+        touch $0.ready\nexec sleep 1000\n";
+    let bin = tempfile::tempdir().unwrap();
+    let qemu = bin.path().join("qemu-system-x86_64");
+    program::write(&qemu, script).unwrap();
+    let path = format!("{}:/usr/bin:/bin", bin.path().display());
+    let mut bridge = Bridge::start_with("work", QUIET, |command| {
+        command.env("PATH", &path).env("TZ", "UTC").env("SSH_AUTH_SOCK", "/run/agent").env("LANG", "de_DE.UTF-8");
+        if rustix::process::geteuid().is_root() {
+            command.gid(SEEN_AS);
+        }
+    });
+    let qemu = bridge.report_until("it is started", |report| report.qemu_pid.is_some()).qemu_pid.unwrap();
+    let seen = |file: &str| std::fs::read_to_string(bin.path().join(format!("qemu-system-x86_64.{file}")));
+    eventually("QEMU has looked around", || seen("ready").is_ok());
+    for asked in ["seen--version", "seen-display", "seen-no-user-config"] {
+        let variables = seen(asked).unwrap();
+        let mut variables: Vec<_> = variables.split_terminator('\0').collect();
+        variables.sort_unstable();
+        let path = format!("PATH={path}");
+        assert_eq!(variables, ["HOME=/nonexistent", "LANG=C.UTF-8", "LC_ALL=C.UTF-8", &path, "TZ=UTC"], "{asked}");
+    }
+    for pid in [bridge.pid(), qemu] {
+        let file = |name: &str| std::fs::read_to_string(format!("/proc/{pid}/{name}")).unwrap_or_default();
+        let limits = file("limits");
+        let core = limits.lines().find_map(|line| line.strip_prefix("Max core file size")).unwrap();
+        assert_eq!(core.split_whitespace().collect::<Vec<_>>(), ["0", "0", "bytes"]);
+    }
+    let filter = std::fs::read_to_string(format!("/proc/{qemu}/coredump_filter")).unwrap();
+    assert_eq!(filter.trim().trim_start_matches('0'), "", "what a program takes by a pipe has no limit");
+    assert!(is_hidden(bridge.pid()).unwrap() && !is_hidden(qemu).unwrap());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What the kernel says of a running process: descriptors, memory, wake-ups.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
+use std::os::unix::fs::MetadataExt;
 
 /// Open descriptors of a process.
 pub fn descriptors(pid: u32) -> Result<usize> {
@@ -12,6 +13,19 @@ pub fn descriptors(pid: u32) -> Result<usize> {
 pub fn own_descriptors() -> usize {
     std::fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count().saturating_sub(1))
 }
+
+/// Whether other processes of the same user are kept from a process's memory and variables: the kernel gives what is hidden
+/// to the administrator. The administrator's own processes must be of another group ([`SEEN_AS`]) to be told apart.
+pub fn is_hidden(pid: u32) -> Result<bool> {
+    let folder = format!("/proc/{pid}");
+    let of = |file: &str| std::fs::metadata(file).map(|meta| (meta.uid(), meta.gid())).context(file.to_owned());
+    let (own, memory) = (of(&folder)?, of(&format!("{folder}/environ"))?);
+    ensure!(own != (0, 0), "nothing of the administrator's own tells");
+    Ok(memory == (0, 0))
+}
+
+/// A group for processes of the administrator whose memory is looked at.
+pub const SEEN_AS: u32 = 1;
 
 /// Memory that is the process's own and no file's, in KiB.
 pub fn rss_anon_kib(pid: u32) -> Result<u64> {

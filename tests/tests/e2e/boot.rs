@@ -101,7 +101,11 @@ fn e2e_pause_stops_the_guest_and_resume_lets_it_run_on() -> Result<()> {
 
 #[test]
 fn e2e_the_process_that_must_not_crash_holds_no_c_library_but_libc() -> Result<()> {
-    let mut host = host(&[guest("work", 1, "red", Mode::Prompt)])?;
+    let (name, text) = guest("work", 1, "red", Mode::Prompt);
+    let mut host = Host::prepare(HostOptions::default(), &[(&name, text)])?;
+    // Else its maps are the administrator's to read alone.
+    host.set_environment(vec![("PHYLLOME_TEST_READABLE".into(), "1".into())]);
+    host.start_shell()?;
     host.run(&["start", "work"])?;
     let status = host.wait("a picture", BOOT, |s| s.guests[0].scanouts.first().is_some_and(|x| x.presented > 0))?;
     let pid = status.guests[0].pid.unwrap_or_default();

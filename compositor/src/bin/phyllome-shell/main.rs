@@ -258,6 +258,9 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     descriptors::raise_limit();
+    if let Err(error) = start::hide_memory() {
+        tracing::warn!("other programs of this user can read the shell's memory: {error}");
+    }
     // SAFETY: no thread has been started yet.
     unsafe { kms::choose_daemon() };
     match run(&options) {

@@ -200,6 +200,11 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         Line::Run { limit, shell } => {
+            if let Err(error) = start::hide_memory() {
+                complain(format_args!(
+                    "phyllome-session: other programs of this user can read its memory ({error}); log in again"
+                ));
+            }
             return match session(limit, &shell) {
                 Ok(code) => ExitCode::from(code),
                 Err(sentence) => {
