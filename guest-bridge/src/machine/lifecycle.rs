@@ -15,13 +15,12 @@ use phyllome_protocol::control::Known;
 use phyllome_protocol::status::GuestState;
 use std::time::Duration;
 
-/// An internal error this soon after QEMU's start is KVM's failure even if the firmware has already drawn something.
-const FIRMWARE_TIME: Duration = Duration::from_secs(30);
+/// An internal error this soon after QEMU's start is KVM's failure even if the firmware has already drawn something; a
+/// guest that is older and has drawn something runs well.
+pub const FIRMWARE_TIME: Duration = Duration::from_secs(30);
 /// The message while a guest has time to power off because this process is to end.
 const LEAVING: &str =
     "the guest was asked to power off, and is ended if it takes too long; a second signal ends it at once";
-/// Said of a KVM that opens and runs nothing; how it failed is in the log.
-const BROKEN: &str = "does not work on this computer";
 /// How long a guest may take to power off before it counts as running on.
 pub const REACTION: Duration = Duration::from_secs(30);
 /// How long it is said that a guest's clock is late: until then, one that asks the network has set it right.
@@ -34,11 +33,11 @@ const POWER_BUTTON: &[&str] = &["cont", "system_powerdown"];
 /// Whether the host offers KVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KvmFact {
-    /// /dev/kvm opens, and nothing bad is known of it.
+    /// /dev/kvm opens, and this guest has not failed on it lately.
     Offered,
     /// /dev/kvm cannot be opened; why.
     Closed(String),
-    /// It opens, and a guest has already failed on it; how.
+    /// It opens, and this guest has failed on it lately; how.
     Failed(String),
 }
 
@@ -81,6 +80,8 @@ pub enum Event {
     Terminate,
     /// The time of [`Action::EndLater`] is over.
     TimeIsUp,
+    /// The guest has drawn something, and is older than [`FIRMWARE_TIME`].
+    RunsWell,
     /// The guest's processors, and its clock with them, have stood still for so long.
     StoodStill(Duration),
     /// The time of the last [`Action::LookLater`] or [`Carry::Press`] is over.
@@ -119,7 +120,7 @@ pub enum Action {
     KillNow,
     /// End QEMU by a signal if it does not end by itself soon.
     KillSoon,
-    /// Remember what this host's KVM is worth.
+    /// Remember what KVM is worth to this guest.
     Remember(Verdict),
     /// Nothing runs any longer, and the state says how it ended: say it and go.
     Finish,
@@ -150,6 +151,8 @@ pub struct Lifecycle {
     accel: Accel,
     /// KVM was chosen by `auto` and has not yet shown that it works.
     on_trial: bool,
+    /// KVM has run this guest well.
+    proven: bool,
     /// Why the guest runs under TCG though KVM was wished for.
     notice: Option<String>,
     /// QEMU is being ended in order to start under TCG.
@@ -186,38 +189,31 @@ impl Lifecycle {
             (Wish::Kvm, _) => (Accel::Kvm, false, None),
             (Wish::Auto, KvmFact::Offered) => (Accel::Kvm, true, None),
             (Wish::Auto, KvmFact::Closed(why)) => {
-                (Accel::Tcg, false, Some(slow(name, &format!("is not available ({why})"))))
+                let notice = format!(
+                    "KVM is not available ({why}); {name} runs without it, slowly (phyllome doctor says what to mend)"
+                );
+                (Accel::Tcg, false, Some(notice))
             }
-            (Wish::Auto, KvmFact::Failed(_)) => (Accel::Tcg, false, Some(slow(name, BROKEN))),
+            (Wish::Auto, KvmFact::Failed(_)) => (Accel::Tcg, false, Some(failed(name))),
         };
-        Ok(Self {
+        Ok(Self::begun(name, accel, on_trial, notice))
+    }
+
+    /// A life that ends before it began, because nothing can run the guest.
+    pub fn without_kvm(name: &str) -> Self {
+        Self::begun(name, Accel::Kvm, false, None)
+    }
+
+    fn begun(name: &str, accel: Accel, on_trial: bool, notice: Option<String>) -> Self {
+        Self {
             state: GuestState::Starting,
             message: notice.clone(),
             known: notice.as_ref().map(|_| Known::Slow),
             name: name.to_owned(),
             accel,
             on_trial,
+            proven: false,
             notice,
-            falling_back: None,
-            ending: None,
-            leaving: false,
-            shutdown: None,
-            unheeded: false,
-            clock_told: false,
-            suspicion: None,
-        })
-    }
-
-    /// A life that ends before it began, because nothing can run the guest.
-    pub fn without_kvm(name: &str) -> Self {
-        Self {
-            state: GuestState::Starting,
-            message: None,
-            known: None,
-            name: name.to_owned(),
-            accel: Accel::Kvm,
-            on_trial: false,
-            notice: None,
             falling_back: None,
             ending: None,
             leaving: false,
@@ -267,6 +263,7 @@ impl Lifecycle {
             }
             Event::Terminate => self.leave(),
             Event::TimeIsUp => self.end_now(Ending::Late),
+            Event::RunsWell => self.runs_well(),
             Event::StoodStill(time) => self.stood_still(time),
             Event::Look => {
                 self.look();
@@ -364,6 +361,16 @@ impl Lifecycle {
         (self.message, self.known) = (Some(sentence), Some(Known::ClockLate));
         self.clock_told = true;
         vec![forget, Action::LookLater(CLOCK_TOLD)]
+    }
+
+    /// From now on a failure is the guest's own.
+    fn runs_well(&mut self) -> Vec<Action> {
+        let runs = matches!(self.state, GuestState::Running | GuestState::Paused | GuestState::Stopping);
+        if self.accel != Accel::Kvm || !runs || std::mem::replace(&mut self.proven, true) {
+            return Vec::new();
+        }
+        self.on_trial = false;
+        vec![Action::Remember(Verdict::Works)]
     }
 
     fn suspect(&mut self, why: String) -> Vec<Action> {
@@ -472,7 +479,7 @@ impl Lifecycle {
             return self.fall_back(words.map(|words| words.text).unwrap_or_default());
         }
         let mut actions = Vec::new();
-        if self.accel == Accel::Kvm && pictured && self.state != GuestState::InternalError {
+        if self.accel == Accel::Kvm && pictured && !self.proven && self.state != GuestState::InternalError {
             actions.push(Action::Remember(Verdict::Works));
         }
         let late = self.ending == Some(Ending::Late);
@@ -486,7 +493,8 @@ impl Lifecycle {
             (None, Some((_, reason)), Exit::Code(0)) => ended_with(&reason),
             (None, None, Exit::Code(0)) if self.state == GuestState::Stopping => (GuestState::Stopped, None),
             (None, _, _) if early && self.accel == Accel::Kvm => {
-                let sentence = format!("KVM {BROKEN}; set accel = \"auto\" and {} runs without it, slowly", self.name);
+                let sentence =
+                    format!("KVM could not run {}; set accel = \"auto\" to run it without, slowly", self.name);
                 (GuestState::Crashed, Some(sentence))
             }
             (None, _, how) => (GuestState::Crashed, Some(describe(how, self.suspicion.take(), words))),
@@ -501,14 +509,15 @@ impl Lifecycle {
         self.on_trial = false;
         self.shutdown = None;
         self.suspicion = None;
-        self.notice = Some(slow(&self.name, BROKEN));
+        self.notice = Some(failed(&self.name));
         self.enter(GuestState::Starting, None);
         vec![Action::Remember(Verdict::Broken(why)), Action::Start(Accel::Tcg)]
     }
 }
 
-fn slow(name: &str, what: &str) -> String {
-    format!("KVM {what}; {name} runs without it, slowly (phyllome doctor says what to mend)")
+/// How it failed is in the log. Whether it is the computer's fault or the guest's is not for one guest's failure to tell.
+fn failed(name: &str) -> String {
+    format!("KVM could not run {name}, which runs without it, slowly (phyllome doctor says whether KVM works here)")
 }
 
 #[cfg(test)]

@@ -40,9 +40,7 @@ fn auto_tries_kvm_only_where_it_may_work() {
             Wish::Auto,
             KvmFact::Failed("emulation failure".into()),
             Accel::Tcg,
-            Some(
-                "KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)",
-            ),
+            Some("KVM could not run work, which runs without it, slowly (phyllome doctor says whether KVM works here)"),
         ),
         (Wish::Kvm, KvmFact::Failed("emulation failure".into()), Accel::Kvm, None),
         (Wish::Tcg, KvmFact::Closed("no such file".into()), Accel::Tcg, None),
@@ -77,7 +75,7 @@ fn an_internal_error_before_the_first_picture_starts_again_under_tcg() {
     assert_eq!(life.state(), Running);
     assert_eq!(
         life.message(),
-        Some("KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)")
+        Some("KVM could not run work, which runs without it, slowly (phyllome doctor says whether KVM works here)")
     );
     // Once only: under TCG the same is an internal error.
     life.handle(status("internal-error"));
@@ -146,11 +144,11 @@ fn no_line_of_qemus_source_is_shown_where_kvm_breaks() {
     assert_eq!(actions, [Action::Remember(broken), Action::Start(Accel::Tcg)]);
     assert_eq!(
         life.message(),
-        Some("KVM does not work on this computer; work runs without it, slowly (phyllome doctor says what to mend)")
+        Some("KVM could not run work, which runs without it, slowly (phyllome doctor says whether KVM works here)")
     );
     let mut life = started(Wish::Kvm, KvmFact::Offered);
     assert_eq!(life.handle(exit(Exit::Signal(6), Some(line))), [Action::Finish]);
-    let says = "KVM does not work on this computer; set accel = \"auto\" and work runs without it, slowly";
+    let says = "KVM could not run work; set accel = \"auto\" to run it without, slowly";
     assert_eq!(life.message(), Some(says));
 }
 
@@ -253,7 +251,20 @@ fn what_the_shell_has_words_for_is_named_beside_the_sentence() {
 }
 
 #[test]
-fn a_guest_that_ran_well_under_kvm_clears_kvm() {
+fn a_guest_that_runs_well_under_kvm_is_remembered_at_once_and_may_fail_later() {
+    let mut life = running(Wish::Auto);
+    assert_eq!(life.handle(Event::RunsWell), [Action::Remember(Verdict::Works)]);
+    assert_eq!(life.handle(Event::RunsWell), [], "once");
+    // What it does to KVM from now on is its own.
+    assert_eq!(life.handle(status("internal-error")), []);
+    assert_eq!(life.state(), InternalError);
+    assert_eq!(life.handle(exit(Exit::Signal(9), None)), [Action::Finish]);
+    let mut slow = running(Wish::Tcg);
+    assert_eq!(slow.handle(Event::RunsWell), []);
+}
+
+#[test]
+fn a_guest_that_ran_under_kvm_and_ended_in_order_is_remembered() {
     let mut life = running(Wish::Auto);
     life.handle(shutdown("guest-shutdown"));
     let actions = life.handle(Event::Exited { how: Exit::Code(0), words: None, pictured: true });

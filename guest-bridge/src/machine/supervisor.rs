@@ -91,10 +91,10 @@ pub async fn run(mut options: Options) -> Result<Ending, String> {
         screen.attach(window);
     }
     let mode = options.size.map(|(width, height)| mode(width, height)).unwrap_or_else(|| mode(1280, 800));
-    let verdicts = Verdicts::new(options.runtime.path());
+    let verdicts = Verdicts::new(options.runtime.path(), &options.definition.name);
     let kvm = checks::kvm(&verdicts);
     if let KvmFact::Failed(why) = &kvm {
-        tracing::warn!(why, "KVM has failed a guest since this computer was started");
+        tracing::warn!(why, "KVM has failed this guest lately");
     }
     let name = options.definition.name.as_str();
     let life = Lifecycle::new(name, options.definition.machine.accel, &kvm);
@@ -121,6 +121,7 @@ pub async fn run(mut options: Options) -> Result<Ending, String> {
         end_at: None,
         kill_at: None,
         look_at: None,
+        trial_at: None,
         paused_at: None,
         overdue: false,
         input: InputQueue::new(false),
@@ -218,6 +219,8 @@ struct Supervisor {
     kill_at: Option<Instant>,
     /// The lifecycle wants to look again then.
     look_at: Option<Instant>,
+    /// It is looked then whether the guest runs well under KVM.
+    trial_at: Option<Instant>,
     /// Since when the guest is paused.
     paused_at: Option<Instant>,
     /// QEMU was killed because it had not ended by itself in time.
@@ -249,7 +252,7 @@ impl Supervisor {
             }
         };
         let (kill_time, end_time, look_time) = (until(self.kill_at), until(self.end_at), until(self.look_at));
-        let repeat_time = until(self.input.repeats_at());
+        let (trial_time, repeat_time) = (until(self.trial_at), until(self.input.repeats_at()));
         let report_time = async {
             if self.changed {
                 tokio::time::sleep_until(self.next_report).await;
@@ -287,6 +290,7 @@ impl Supervisor {
                     self.ask_for_keyboard();
                 }
             }
+            () = trial_time => self.trial(),
             () = look_time => {
                 self.look_at = None;
                 self.event(Event::Look);

@@ -1,26 +1,32 @@
-//! What this host's KVM has turned out to be, remembered until the host boots again.
+//! Whether KVM could run a guest, remembered for that guest alone.
 //!
-//! One small file in the runtime folder, which only its user can write. It is a hint: missing, torn or stale it counts
-//! as no verdict. Once a guest has run well under KVM, no guest's failure turns the verdict for the others.
+//! A guest can make KVM fail at will, so its failure says nothing of the host: another guest tries KVM for itself, which
+//! on a host where KVM opens and does not work costs it a few seconds once an hour. There is a small file for each guest
+//! in the runtime folder, which only its user can write. It is a hint: missing, torn, or of another boot of the host it
+//! counts as no verdict, and a failure is forgotten after [`LASTS`]. Once a guest has run well, no failure of its own is
+//! remembered.
 
+use phyllome_protocol::GuestName;
+use rustix::time::{ClockId, clock_gettime};
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-/// The file's name in the runtime folder.
-const FILE: &str = "kvm-verdict";
-/// Most bytes of it that are read.
+/// How long a failure is remembered. A guest that was mended, or a host, need not be started again to be tried again.
+const LASTS: Duration = Duration::from_secs(60 * 60);
+/// Most bytes of a file that are read.
 const MAX_BYTES: u64 = 4096;
 
 /// A verdict on KVM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A guest ran well.
+    /// The guest ran well.
     Works,
-    /// A guest could not run; why, in one sentence.
+    /// The guest could not run; why, in one sentence.
     Broken(String),
 }
 
-/// Where verdicts are kept.
+/// Where the verdict on one guest's KVM is kept.
 #[derive(Clone, Debug)]
 pub struct Verdicts {
     file: PathBuf,
@@ -28,81 +34,118 @@ pub struct Verdicts {
 }
 
 impl Verdicts {
-    /// Verdicts of this boot of the host, kept in `runtime_dir`.
-    pub fn new(runtime_dir: &Path) -> Self {
+    /// Verdicts on the KVM of `guest` in this boot of the host, kept in `runtime_dir`.
+    pub fn new(runtime_dir: &Path, guest: &GuestName) -> Self {
         let boot_id = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self::of_boot(runtime_dir, boot_id.trim())
+        Self::of_boot(runtime_dir, guest, boot_id.trim())
     }
 
-    /// Verdicts of the boot that this text names.
-    pub fn of_boot(runtime_dir: &Path, boot_id: &str) -> Self {
-        Self { file: runtime_dir.join(FILE), boot_id: boot_id.to_owned() }
+    /// The same of the boot that this text names.
+    pub fn of_boot(runtime_dir: &Path, guest: &GuestName, boot_id: &str) -> Self {
+        Self { file: runtime_dir.join(format!("kvm-{guest}")), boot_id: boot_id.to_owned() }
     }
 
     /// What is remembered.
     pub fn recall(&self) -> Option<Verdict> {
+        self.recall_at(now())
+    }
+
+    /// `now`: seconds since the host was started.
+    fn recall_at(&self, now: u64) -> Option<Verdict> {
         let mut text = String::new();
         std::fs::File::open(&self.file).ok()?.take(MAX_BYTES).read_to_string(&mut text).ok()?;
         let mut lines = text.lines();
         if self.boot_id.is_empty() || lines.next() != Some(self.boot_id.as_str()) {
             return None;
         }
-        match (lines.next()?, lines.next()) {
+        let (word, since, reason) = (lines.next()?, lines.next()?.parse::<u64>().ok()?, lines.next());
+        match (word, reason) {
             ("works", _) => Some(Verdict::Works),
-            ("broken", Some(reason)) => Some(Verdict::Broken(reason.to_owned())),
+            // One of the future is no more to be believed than an old one.
+            ("broken", Some(reason)) if now.checked_sub(since).is_some_and(|age| age < LASTS.as_secs()) => {
+                Some(Verdict::Broken(reason.to_owned()))
+            }
             _ => None,
         }
     }
 
-    /// Remembers `verdict`, unless KVM is already known to work.
+    /// Remembers `verdict`, unless KVM is already known to run this guest.
     pub fn remember(&self, verdict: &Verdict) {
-        let known = self.recall();
-        if known == Some(Verdict::Works) || known.as_ref() == Some(verdict) {
+        self.remember_at(verdict, now());
+    }
+
+    fn remember_at(&self, verdict: &Verdict, now: u64) {
+        if self.recall_at(now) == Some(Verdict::Works) {
             return;
         }
-        let words = match verdict {
-            Verdict::Works => "works\n".to_owned(),
-            Verdict::Broken(reason) => format!("broken\n{}\n", reason.replace(char::is_control, " ")),
+        let (word, reason) = match verdict {
+            Verdict::Works => ("works", String::new()),
+            Verdict::Broken(reason) => ("broken", reason.replace(char::is_control, " ")),
         };
-        let new = self.file.with_extension(format!("new-{}", std::process::id()));
-        let text = format!("{}\n{words}", self.boot_id);
+        let new = self.file.with_added_extension(format!("new-{}", std::process::id()));
+        let text = format!("{}\n{word}\n{now}\n{reason}\n", self.boot_id);
         if let Err(error) = std::fs::write(&new, text).and_then(|()| std::fs::rename(&new, &self.file)) {
             tracing::warn!(%error, file = %self.file.display(), "cannot remember whether KVM works");
         }
     }
 }
 
+/// Seconds since the host was started, those in which it slept included.
+fn now() -> u64 {
+    u64::try_from(clock_gettime(ClockId::Boottime).tv_sec).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_verdict_lasts_until_the_host_boots_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let broken = Verdict::Broken("emulation failure".into());
-        let before = Verdicts::of_boot(dir.path(), "boot-1");
-        assert_eq!(before.recall(), None);
-        before.remember(&broken);
-        assert_eq!(before.recall(), Some(broken));
-        assert_eq!(Verdicts::of_boot(dir.path(), "boot-2").recall(), None);
+    fn of(dir: &Path, guest: &str, boot: &str) -> Verdicts {
+        Verdicts::of_boot(dir, &GuestName::new(guest).unwrap(), boot)
     }
 
     #[test]
-    fn one_bad_guest_does_not_take_kvm_from_the_others() {
+    fn a_failure_is_that_guests_alone_and_forgotten_after_an_hour_or_a_boot() {
         let dir = tempfile::tempdir().unwrap();
-        let verdicts = Verdicts::of_boot(dir.path(), "boot-1");
-        verdicts.remember(&Verdict::Works);
-        verdicts.remember(&Verdict::Broken("line\nbreak".into()));
-        assert_eq!(verdicts.recall(), Some(Verdict::Works));
+        let broken = Verdict::Broken("emulation failure".into());
+        let work = of(dir.path(), "work", "boot-1");
+        assert_eq!(work.recall(), None);
+        work.remember_at(&broken, 1000);
+        let at = |hours: u64| work.recall_at(1000 + hours * LASTS.as_secs());
+        assert_eq!((work.recall_at(1000), at(1), work.recall_at(999)), (Some(broken.clone()), None, None));
+        for other in
+            [of(dir.path(), "play", "boot-1"), of(dir.path(), "wor", "boot-1"), of(dir.path(), "work", "boot-2")]
+        {
+            assert_eq!(other.recall_at(1000), None);
+        }
+        work.remember_at(&broken, 90_000);
+        assert_eq!(work.recall_at(90_000), Some(broken));
+    }
+
+    #[test]
+    fn a_guest_that_ran_well_may_fail_later() {
+        let dir = tempfile::tempdir().unwrap();
+        let work = of(dir.path(), "work", "boot-1");
+        work.remember(&Verdict::Broken("line\nbreak".into()));
+        assert_eq!(work.recall(), Some(Verdict::Broken("line break".into())));
+        work.remember(&Verdict::Works);
+        work.remember(&Verdict::Broken("a bug of its own".into()));
+        assert_eq!(work.recall(), Some(Verdict::Works));
     }
 
     #[test]
     fn a_torn_or_binary_file_is_no_verdict() {
         let dir = tempfile::tempdir().unwrap();
-        let verdicts = Verdicts::of_boot(dir.path(), "boot-1");
-        for bytes in [&b""[..], b"boot-1", b"boot-1\nbroken", b"boot-1\nmaybe\n", &[0xff; 100_000]] {
-            std::fs::write(dir.path().join(FILE), bytes).unwrap();
-            assert_eq!(verdicts.recall(), None);
+        let work = of(dir.path(), "work", "boot-1");
+        for bytes in [
+            &b""[..],
+            b"boot-1",
+            b"boot-1\nbroken\n",
+            b"boot-1\nbroken\nx\nwhy\n",
+            b"boot-1\nmaybe\n1\n",
+            &[0xff; 100_000],
+        ] {
+            std::fs::write(&work.file, bytes).unwrap();
+            assert_eq!(work.recall_at(1), None);
         }
     }
 }

@@ -9,6 +9,7 @@ use crate::machine::qmp::{QmpError, QmpEvent};
 use crate::screen::{FromScreen, InputEvent};
 use phyllome_protocol::GuestVerb;
 use std::sync::PoisonError;
+use tokio::time::Instant;
 
 impl Supervisor {
     pub(super) fn machine_event(&mut self, event: MachineEvent) {
@@ -78,6 +79,17 @@ impl Supervisor {
         self.report.lock().unwrap_or_else(PoisonError::into_inner).pictured
     }
 
+    /// Whether the guest runs well under KVM. One that has drawn nothing yet is looked at again when it is twice as old.
+    pub(super) fn trial(&mut self) {
+        self.trial_at = None;
+        let Some(qemu) = &self.qemu else { return };
+        if self.pictured() {
+            self.event(Event::RunsWell);
+        } else {
+            self.trial_at = Some(Instant::now() + qemu.started.elapsed());
+        }
+    }
+
     fn status(&mut self, status: Result<String, QmpError>) {
         self.status_under_way = false;
         if std::mem::take(&mut self.status_wanted) {
@@ -100,7 +112,7 @@ impl Supervisor {
 
     fn exited(&mut self, exit: Exit) {
         let Some(qemu) = self.qemu.take() else { return };
-        (self.kill_at, self.end_at, self.look_at, self.paused_at) = (None, None, None, None);
+        (self.kill_at, self.end_at, self.look_at, self.trial_at, self.paused_at) = (None, None, None, None, None);
         let how = if self.overdue && exit == Exit::Signal(9) { Exit::Overdue } else { exit };
         tracing::info!(?how, "QEMU has ended");
         let (words, pictured) = (qemu.words.explanation(), self.pictured());

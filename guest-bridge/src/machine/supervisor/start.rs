@@ -6,12 +6,13 @@ use crate::machine::command_line::{Accel, has_virtio_keyboard};
 use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::graphics::{self, Wish};
 use crate::machine::host::HostFacts;
-use crate::machine::lifecycle::Event;
+use crate::machine::lifecycle::{Event, FIRMWARE_TIME};
 use crate::machine::qemu::Recipe;
 use crate::machine::transport;
 use crate::machine::{disks, firmware, room};
 use crate::renderer::client::Client;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 /// What comes before QEMU and takes its time: a look at the host, or a renderer that is made ready. Dropping it gives
 /// up.
@@ -135,6 +136,7 @@ impl Supervisor {
             events: &self.event_sender,
         };
         self.qemu = Some(recipe.start(self.generation, accel, renderer)?);
+        self.trial_at = (accel == Accel::Kvm).then(|| Instant::now() + FIRMWARE_TIME);
         self.input.forget(has_virtio_keyboard(&self.definition));
         (self.input_under_way, self.status_under_way, self.status_wanted) = (false, false, false);
         self.overdue = false;
