@@ -6,6 +6,7 @@
 
 use phyllome_protocol::control::{Request, ToGuest};
 use phyllome_protocol::framing::{self, Decoder, FramingError};
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,9 +17,9 @@ use std::time::Duration;
 use tokio::io::Interest;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-/// Most connections at a time.
+/// Most connections at a time; one more takes another's place.
 pub const MAX_CONNECTIONS: usize = 8;
 /// Lines that may wait for a peer before it is dropped.
 pub const OUTBOX: usize = 64;
@@ -43,6 +44,10 @@ pub struct Asked {
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    /// Nothing is accepted before.
+    pause: Cell<Option<Instant>>,
+    /// How often the system has refused to accept.
+    refused: Cell<u64>,
 }
 
 impl Listener {
@@ -57,12 +62,17 @@ impl Listener {
         let socket = UnixListener::bind(&new)?;
         std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
         std::fs::rename(&new, path)?;
-        Ok(Self { socket, path: path.to_owned() })
+        Ok(Self { socket, path: path.to_owned(), pause: Cell::default(), refused: Cell::default() })
     }
 
     /// The next connection of the same user. Cancel-safe.
     pub async fn accept(&self) -> UnixStream {
         loop {
+            // Whoever waits for this may give up and come again as often as he likes.
+            if let Some(until) = self.pause.get() {
+                tokio::time::sleep_until(until).await;
+                self.pause.set(None);
+            }
             match self.socket.accept().await {
                 Ok((stream, _)) => match stream.peer_cred() {
                     Ok(peer) if peer.uid() == rustix::process::geteuid().as_raw() => return stream,
@@ -70,8 +80,9 @@ impl Listener {
                     Err(error) => tracing::warn!(%error, "a peer without a user is not let in"),
                 },
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a control connection");
-                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    self.refused.set(self.refused.get().saturating_add(1));
+                    self.pause.set(Some(Instant::now() + ACCEPT_PAUSE));
+                    tracing::warn!(%error, times = self.refused.get(), "cannot accept a control connection");
                 }
             }
         }
@@ -277,6 +288,30 @@ mod tests {
                 assert!(sent < 4 * 1024 * 1024, "{sent}");
             }
             assert!(fix.asked.recv().await.unwrap().message.is_none());
+        });
+    }
+
+    #[test]
+    fn a_system_that_refuses_to_accept_is_not_asked_again_for_a_while() {
+        block_on(async {
+            // A pipe with something in it: it is ready, and every accept fails at once.
+            let (readable, mut writable) = io::pipe().unwrap();
+            writable.write_all(b"x").unwrap();
+            let socket = std::os::unix::net::UnixListener::from(OwnedFd::from(readable));
+            socket.set_nonblocking(true).unwrap();
+            let socket = UnixListener::from_std(socket).unwrap();
+            let path = tempfile::tempdir().unwrap().path().join("control.sock");
+            let listener = Listener { socket, path, pause: Cell::default(), refused: Cell::default() };
+            let started = Instant::now();
+            // The supervisor waits for many things, and begins anew whenever one has happened.
+            for _ in 0..100 {
+                tokio::select! {
+                    _ = listener.accept() => panic!("nobody is there"),
+                    () = tokio::time::sleep(Duration::from_millis(1)) => {}
+                }
+            }
+            let refused = listener.refused.get();
+            assert!((1..=1 + started.elapsed().as_secs()).contains(&refused), "{refused}");
         });
     }
 

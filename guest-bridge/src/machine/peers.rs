@@ -1,10 +1,13 @@
 //! Everybody who is connected to the control socket, and what they have been told.
 //!
 //! A report goes out when it says something new; counters alone are nothing new. A peer that does not read is dropped.
+//! There are few places, and no process of the same user can take them all from the shell: one too many takes the place
+//! of another, of whose process has most of them, and never of the one that shows the guest.
 
 use super::control::{self, Asked, MAX_CONNECTIONS, OUTBOX};
 use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{FromGuest, Report, VERSION};
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,17 +22,42 @@ const FAREWELL: Duration = Duration::from_secs(2);
 /// The connections.
 #[derive(Debug)]
 pub struct Peers {
-    outboxes: BTreeMap<u64, mpsc::Sender<Arc<[u8]>>>,
+    places: BTreeMap<u64, Place>,
     tasks: JoinSet<()>,
     asked: mpsc::Sender<Asked>,
     next: u64,
     told: Option<Report>,
 }
 
+/// One connection.
+#[derive(Debug)]
+struct Place {
+    outbox: mpsc::Sender<Arc<[u8]>>,
+    /// Whose it is, as the kernel says.
+    process: Option<i32>,
+    /// It has asked something.
+    asked: bool,
+    /// It has given the guest its screen.
+    shows: bool,
+}
+
+/// Who gives way to the newest.
+fn to_give_way(places: &BTreeMap<u64, Place>) -> Option<u64> {
+    let newest = *places.keys().next_back()?;
+    let of_process = |process| places.values().filter(|place| place.process == process).count();
+    let others = places.iter().filter(|(_, place)| !place.shows);
+    // The newest has had no time to ask anything.
+    let silent = |connection: u64, place: &Place| !place.asked && connection != newest;
+    let key = |(connection, place): &(&u64, &Place)| {
+        (of_process(place.process), silent(**connection, place), Reverse(**connection))
+    };
+    others.max_by_key(key).map(|(connection, _)| *connection)
+}
+
 impl Peers {
     /// None yet; what they ask will go to `asked`.
     pub fn new(asked: mpsc::Sender<Asked>) -> Self {
-        Self { outboxes: BTreeMap::new(), tasks: JoinSet::new(), asked, next: 1, told: None }
+        Self { places: BTreeMap::new(), tasks: JoinSet::new(), asked, next: 1, told: None }
     }
 
     /// Whether anybody has ever been connected.
@@ -37,34 +65,51 @@ impl Peers {
         self.next > 1
     }
 
-    /// Greets a new connection and tells it the present state. One too many is closed.
+    /// Greets a new connection and tells it the present state. Where there is no place for it, one ends.
     pub fn welcome(&mut self, stream: UnixStream, name: &GuestName, report: Report) {
-        if self.outboxes.len() >= MAX_CONNECTIONS {
-            tracing::warn!("more than {MAX_CONNECTIONS} control connections; the newest is closed");
-            return;
-        }
         while self.tasks.try_join_next().is_some() {}
         let connection = self.next;
         self.next = self.next.wrapping_add(1).max(2);
         let (outbox, lines) = mpsc::channel(OUTBOX);
+        let process = stream.peer_cred().ok().and_then(|peer| peer.pid());
+        self.places.insert(connection, Place { outbox, process, asked: false, shows: false });
+        if self.places.len() > MAX_CONNECTIONS
+            && let Some(ended) = to_give_way(&self.places)
+        {
+            tracing::warn!(connection = ended, "more than {MAX_CONNECTIONS} control connections; this one is closed");
+            self.places.remove(&ended);
+        }
         self.tasks.spawn(control::serve(stream, connection, self.asked.clone(), lines));
-        self.outboxes.insert(connection, outbox);
         self.tell(connection, &FromGuest::Hello { version: VERSION, name: name.clone() });
         self.tell(connection, &FromGuest::Report(report));
     }
 
+    /// A connection has asked something.
+    pub fn has_asked(&mut self, connection: u64) {
+        if let Some(place) = self.places.get_mut(&connection) {
+            place.asked = true;
+        }
+    }
+
+    /// A connection has given the guest its screen; a former one's is gone.
+    pub fn shows(&mut self, connection: u64) {
+        for (other, place) in &mut self.places {
+            place.shows = *other == connection;
+        }
+    }
+
     /// A connection is gone.
     pub fn closed(&mut self, connection: u64) {
-        self.outboxes.remove(&connection);
+        self.places.remove(&connection);
     }
 
     /// Tells one.
     pub fn tell(&mut self, connection: u64, message: &FromGuest) {
         let Some(line) = control::line(message) else { return };
-        let Some(outbox) = self.outboxes.get(&connection) else { return };
-        if outbox.try_send(line).is_err() {
+        let Some(place) = self.places.get(&connection) else { return };
+        if place.outbox.try_send(line).is_err() {
             tracing::warn!(connection, "a control peer does not read and is dropped");
-            self.outboxes.remove(&connection);
+            self.places.remove(&connection);
         }
     }
 
@@ -76,7 +121,7 @@ impl Peers {
         }
         self.told = Some(news);
         let message = FromGuest::Report(report);
-        for connection in self.outboxes.keys().copied().collect::<Vec<_>>() {
+        for connection in self.places.keys().copied().collect::<Vec<_>>() {
             self.tell(connection, &message);
         }
         true
@@ -84,7 +129,7 @@ impl Peers {
 
     /// Sends what waits and closes all connections. What they still ask is not heard.
     pub async fn farewell(&mut self, asked: &mut mpsc::Receiver<Asked>) {
-        self.outboxes.clear();
+        self.places.clear();
         let tasks = &mut self.tasks;
         let all = async {
             loop {
@@ -133,6 +178,30 @@ mod tests {
             known: None,
             unheeded: false,
         }
+    }
+
+    /// Places of (process, has asked, shows), in the order in which they came; which of them gives way.
+    fn gives_way(places: &[(i32, bool, bool)]) -> u64 {
+        let places = (1..).zip(places).map(|(connection, (process, asked, shows))| {
+            let outbox = mpsc::channel(1).0;
+            (connection, Place { outbox, process: Some(*process), asked: *asked, shows: *shows })
+        });
+        to_give_way(&places.collect()).unwrap()
+    }
+
+    #[test]
+    fn no_process_takes_the_places_from_the_shell() {
+        let (shell, hostile) = ((1, true, true), (7, true, false));
+        let came = |others: &[(i32, bool, bool)]| gives_way(&[&[shell], others].concat());
+        // One process with all the other places, whatever it has asked: the oldest of its own goes.
+        assert_eq!(came(&[hostile, hostile, (2, false, false)]), 2);
+        assert_eq!(came(&[(7, false, false), hostile, hostile, (7, false, false)]), 2);
+        assert_eq!(came(&[(2, false, false), hostile, hostile]), 3, "one of those that are many");
+        // Many processes with one each: a silent one, else the oldest; never the newest, and never who shows the guest.
+        assert_eq!(came(&[(2, true, false), (3, false, false), (4, false, false), (5, false, false)]), 3);
+        assert_eq!(came(&[(2, true, false), (3, true, false), (4, false, false)]), 2);
+        // A shell that comes back finds a place though nobody was asked anything.
+        assert_eq!(gives_way(&[(7, false, false), (7, false, false), (1, false, false)]), 1);
     }
 
     #[test]

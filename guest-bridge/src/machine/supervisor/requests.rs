@@ -56,9 +56,13 @@ impl Supervisor {
             return;
         };
         let connection = asked.connection;
+        self.peers.has_asked(connection);
         let asker = (connection, id);
         let result = match request {
-            Request::AttachScreen { width, height } => self.attach(width, height, fd).map(|()| Answered::Now),
+            Request::AttachScreen { width, height } => self.attach(width, height, fd).map(|()| {
+                self.peers.shows(connection);
+                Answered::Now
+            }),
             Request::SendKeys { keys } => self.send_keys(&keys).map(|()| Answered::Now),
             Request::Report => {
                 let report = self.report();
