@@ -28,7 +28,7 @@ impl State {
     /// runs. `back`: the shell comes back and starts none, since a guest that does not run now was ended by the person.
     /// `first`: the guest that is shown after login, and started as well.
     pub fn start_guests(&mut self, back: bool, first: Option<&GuestName>) {
-        let first = first.filter(|name| !back && self.guests.entries.contains_key(name));
+        let first = first.filter(|_| !back);
         self.adopt_guests(first);
         if back {
             return;
@@ -52,13 +52,24 @@ impl State {
             self.found_folder(&name);
         }
         self.guests_changed();
-        // The one that is to be shown after login; else, of those that were found, the one that was shown before, or
-        // the first.
         let mut found: Vec<_> = self.guests.views().into_iter().map(|view| view.name).collect();
         found.retain(|name| self.guests.entries.get(name).is_some_and(|entry| entry.link.is_some()));
-        let before = self.guests.remembered().filter(|name| found.contains(name));
-        if let Some(name) = first.cloned().or(before).or_else(|| found.first().cloned()) {
-            self.show_started(name);
+        // The one that is to be shown after login, which is started next; else the one that was shown before. Where that
+        // one is not there no other gets its keys: the person may be in the midst of a password.
+        let (wanted, there) = match (first, self.guests.remembered()) {
+            (Some(name), _) => (Some(name.clone()), self.guests.entries.contains_key(name)),
+            (None, Some(before)) => (before.clone(), before.is_some_and(|name| found.contains(&name))),
+            (None, None) => (found.first().cloned(), true),
+        };
+        match wanted {
+            Some(name) if there => self.show_started(name),
+            Some(name) => {
+                tracing::warn!(guest = %name, "it is not there; the list of guests is shown, and no guest has the keys");
+                if let Err(why) = self.act(Verb::Panel { show: true }, Asker::Shell) {
+                    tracing::warn!("{why}");
+                }
+            }
+            None => {}
         }
     }
 

@@ -237,12 +237,13 @@ impl Guests {
         }
     }
 
-    /// The guest that the former shell on this runtime folder showed.
-    fn remembered(&self) -> Option<GuestName> {
+    /// The guest that the former shell on this runtime folder showed, or that it showed none. `None`: there was none.
+    fn remembered(&self) -> Option<Option<GuestName>> {
         let mut text = String::new();
         let file = File::open(self.options.runtime.path().join(SHOWN)).ok()?;
-        file.take(MAX_NAME as u64 + 1).read_to_string(&mut text).ok()?;
-        GuestName::new(&text).ok()
+        let read = file.take(MAX_NAME as u64 + 1).read_to_string(&mut text);
+        // A torn file is none that names the guest which comes first.
+        Some(read.ok().and_then(|_| GuestName::new(&text).ok()))
     }
 
     /// Every known guest for `phyllome status`, in the order of [`Guests::views`].

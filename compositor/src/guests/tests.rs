@@ -14,7 +14,7 @@ use phyllome_protocol::control::{FromGuest, Leds, Report, Request, ToGuest, VERS
 use phyllome_protocol::framing::{self, Decoder, FramingError};
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::shell::{Command, Reply};
-use phyllome_protocol::status::GuestState;
+use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::gate::{Asker, Verb};
 use serde::de::DeserializeOwned;
@@ -251,10 +251,37 @@ fn a_shell_that_starts_again_shows_the_guest_that_was_shown() {
     let _peers = [Peer::answer(&mut host, &listeners[0], "work"), Peer::answer(&mut host, &listeners[1], "play")];
     assert_eq!(host.shown().as_deref(), Some("play"));
     host.ask(Command::Switch { name: name("work") });
-    assert_eq!(host.state.guests.remembered(), Some(name("work")));
+    assert_eq!(host.state.guests.remembered(), Some(Some(name("work"))));
     for bad in ["../x", "", "nobody", &"x".repeat(100_000)] {
         std::fs::write(host.state.guests.options.runtime.path().join("shown"), bad).unwrap();
-        assert!(host.state.guests.remembered().is_none_or(|name| name.as_str() == "nobody"));
+        assert!(host.state.guests.remembered().flatten().is_none_or(|name| name.as_str() == "nobody"));
+    }
+}
+
+#[test]
+fn tp10_where_the_guest_that_was_shown_is_not_there_no_other_gets_the_keys() {
+    // (comes back, start = in shell.toml, what was shown)
+    for (back, first, shown) in
+        [(true, None, "work"), (false, None, "work"), (true, Some("play"), "work"), (false, Some("nobody"), "play")]
+    {
+        let mut host = Host::new("exec sleep 100");
+        let listener = listen(&host, "play");
+        std::fs::write(host.state.guests.options.runtime.path().join("shown"), shown).unwrap();
+        host.state.start_guests(back, first.map(name).as_ref());
+        let _peer = Peer::answer(&mut host, &listener, "play");
+        assert_eq!((host.shown(), host.state.shell.keyboard_owner()), (None, None), "{back} {first:?} {shown}");
+        assert_eq!(host.state.shell.mode(), Mode::Panel);
+        // It comes a moment later, and the person chooses.
+        let _late = Peer::of(&mut host, "work");
+        assert_eq!((host.shown(), host.state.shell.keyboard_owner()), (None, None));
+    }
+    for torn in ["", "../x"] {
+        let mut host = Host::new("exec sleep 100");
+        let listener = listen(&host, "play");
+        std::fs::write(host.state.guests.options.runtime.path().join("shown"), torn).unwrap();
+        host.state.start_guests(true, None);
+        let _peer = Peer::answer(&mut host, &listener, "play");
+        assert_eq!(host.state.shell.keyboard_owner(), None, "{torn}");
     }
 }
 

@@ -131,7 +131,8 @@ fn askers(verb: &Verb) -> &'static [Asker] {
         Verb::Show(_) => &[Pointer, Face, Tool],
         Verb::ShowSlot(_) | Verb::Step { .. } | Verb::Choose | Verb::TogglePanel => &[Chord],
         Verb::StayAwake | Verb::Terminal(_) => &[Chord],
-        Verb::Panel { .. } => &[Face, Tool],
+        // The shell shows it where nobody is to get the keys by itself.
+        Verb::Panel { .. } => &[Face, Tool, Shell],
         Verb::ShowStarted(_) | Verb::Tell(_) | Verb::NewKeyboard(_) => &[Shell],
         Verb::Lock => &[Chord, Face, Tool],
         // The shell starts those that are to start with it.
