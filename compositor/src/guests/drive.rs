@@ -31,7 +31,7 @@ impl State {
             tracing::warn!(guest = %name, "not adopted: {MAX_UNKNOWN} guests without a definition are known already");
             return;
         }
-        let peer = link.peer();
+        let peer = link.peer().map(|peer| Process::adopt(link.stream(), peer));
         let Ok(read) = link.stream().try_clone().map_err(|_| ()).and_then(|fd| self.watch_link(name, fd)) else {
             return;
         };
@@ -54,7 +54,7 @@ impl State {
         }
         entry.link = Some(Attached { link, read, write: None, greeting, since: Instant::now() });
         if entry.process.is_none() {
-            match peer.map(Process::adopt) {
+            match peer {
                 Some(Ok(process)) => self.watch_process(name, process),
                 _ => tracing::warn!(guest = %name, "its process cannot be watched"),
             }

@@ -11,9 +11,10 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -63,6 +64,7 @@ impl Launcher {
 #[derive(Debug)]
 pub struct Process {
     pidfd: OwnedFd,
+    pid: Pid,
     child: Option<Child>,
     /// The name of the process for as long as it is still the launcher.
     launcher: Option<OsString>,
@@ -95,7 +97,7 @@ impl Process {
         };
         let launcher = launcher.and_then(|launcher| launcher.program.file_name()).map(OsString::from);
         match open_pid(child.id()) {
-            Ok(pidfd) => Ok(Self { pidfd, child: Some(child), launcher }),
+            Ok(pidfd) => Ok(Self { pidfd, pid: Pid::from_child(&child), child: Some(child), launcher }),
             Err(error) => {
                 // Without a pidfd its end would never be noticed.
                 let _ = child.kill();
@@ -105,9 +107,21 @@ impl Process {
         }
     }
 
-    /// A process that somebody else has started.
-    pub fn adopt(pid: Pid) -> io::Result<Self> {
-        Ok(Self { pidfd: pidfd_open(pid, PidfdFlags::empty())?, child: None, launcher: None })
+    /// The process that somebody else has started and that listens at the other end of `stream`. `pid`: its number, as
+    /// the kernel tells it there.
+    pub fn adopt(stream: &UnixStream, pid: Pid) -> io::Result<Self> {
+        let pidfd = match peer(stream) {
+            Ok(pidfd) => pidfd,
+            // Before Linux 6.5 there is only the number, which by now may be another's.
+            Err(error) if error.raw_os_error() == Some(libc::ENOPROTOOPT) => pidfd_open(pid, PidfdFlags::empty())?,
+            Err(error) => return Err(error),
+        };
+        Ok(Self { pidfd, pid, child: None, launcher: None })
+    }
+
+    /// Its number. It is another's once the process has been waited for.
+    pub fn pid(&self) -> Pid {
+        self.pid
     }
 
     /// A descriptor that is readable once the process has ended.
@@ -148,6 +162,22 @@ impl Process {
     }
 }
 
+/// The process that made the socket at the other end, even if it has ended.
+fn peer(stream: &UnixStream) -> io::Result<OwnedFd> {
+    const SO_PEERPIDFD: libc::c_int = 77;
+    let mut fd: libc::c_int = -1;
+    let mut length = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(io::Error::other)?;
+    // SAFETY: the kernel writes at most `length` bytes, which is the size of `fd`; both live across the call.
+    let result = unsafe {
+        libc::getsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, SO_PEERPIDFD, (&raw mut fd).cast(), &raw mut length)
+    };
+    if result != 0 || fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has made the descriptor for this call, so nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
 fn open_pid(pid: u32) -> io::Result<OwnedFd> {
     let pid = i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(pidfd_open(pid, PidfdFlags::empty())?)
@@ -176,9 +206,27 @@ pub fn default_program() -> PathBuf {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+
+    /// A process that listens at this path and does nothing.
+    pub(crate) fn listening(path: &Path) -> Child {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+        rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+        let mut command = Command::new("sleep");
+        command.arg("1000");
+        // SAFETY: between fork and exec only listen(2) and fcntl(2) are called, which touch no memory.
+        unsafe {
+            command.pre_exec(move || {
+                rustix::net::listen(&socket, 8)?;
+                Ok(rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::empty())?)
+            });
+        }
+        command.spawn().unwrap()
+    }
 
     fn wait(process: Process) -> Exit {
         let watch = process.watch().unwrap();
@@ -248,6 +296,26 @@ mod tests {
         std::fs::create_dir(dir.path().join("systemd")).unwrap();
         std::fs::write(dir.path().join("systemd/private"), "").unwrap();
         assert!(Launcher::has_manager(dir.path()));
+    }
+
+    #[test]
+    fn the_process_that_listens_is_adopted_and_not_the_one_that_has_its_number_by_now() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut child = listening(&dir.path().join("socket"));
+        let stream = UnixStream::connect(dir.path().join("socket")).unwrap();
+        if let Err(error) = peer(&stream) {
+            println!(
+                "SKIPPED: the_process_that_listens_is_adopted_and_not_the_one_that_has_its_number_by_now: {error}"
+            );
+            child.kill().unwrap();
+            child.wait().unwrap();
+            return;
+        }
+        // This process plays the one that has the number.
+        let adopted = Process::adopt(&stream, rustix::process::getpid()).unwrap();
+        child.kill().unwrap();
+        assert_eq!(wait(adopted), Exit::Unknown);
+        child.wait().unwrap();
     }
 
     #[test]
