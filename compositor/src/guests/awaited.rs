@@ -12,6 +12,10 @@ pub enum Awaited {
     Started(GuestName),
     /// The guest's processes have ended.
     Ended(GuestName),
+    /// The guest is paused or frozen, or has ended.
+    Stands(GuestName),
+    /// The guest is no longer frozen, or has ended.
+    Thawed(GuestName),
     /// All has been typed.
     Typed,
 }

@@ -7,7 +7,7 @@ use super::finding::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::life::Exit;
 use super::link::{Link, LinkError, LinkEvent};
 use super::process::{self, Process};
-use super::{Attached, Awaited, Entry, MAX_UNKNOWN, Pending};
+use super::{ANSWERED_WITHIN, Attached, Awaited, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
 use crate::monotonic;
 use phyllome_protocol::control::{Report, Request};
@@ -40,9 +40,12 @@ impl State {
             let silent =
                 state.guests.entries.get(name).and_then(|e| e.link.as_ref()).is_some_and(|a| !a.link.greeted());
             if silent {
-                let why = format!("it did not greet within {} s", patience.as_secs_f32());
-                state.link_lost(name, LinkError::Misbehaved(why));
-                state.guests_changed();
+                // One that a former shell has frozen cannot.
+                state.find_frozen(name, |state, name| {
+                    let seconds = state.guests.options.greeting.as_secs_f32();
+                    state.link_lost(name, LinkError::Misbehaved(format!("it did not greet within {seconds} s")));
+                    state.guests_changed();
+                });
             }
         });
         let entry = self.guests.entries.entry(name.clone()).or_insert_with(|| Entry::new(None));
@@ -115,6 +118,11 @@ impl State {
         for timer in greeting.into_iter().chain(entry.launching.take()) {
             self.loop_handle.remove(timer);
         }
+        self.attach_screen(name);
+    }
+
+    /// Gives a guest a connection on which it shows itself; a former one is cut.
+    pub(super) fn attach_screen(&mut self, name: &GuestName) {
         let (width, height) = self.protocols.screens.area(name);
         let attached = UnixStream::pair().and_then(|(ours, theirs)| {
             self.attach_guest_client(name, ours)?;
@@ -153,7 +161,7 @@ impl State {
         let result = match entry.life.state() {
             GuestState::Starting => return,
             GuestState::Crashed | GuestState::Stopped | GuestState::InternalError => Err(because()),
-            GuestState::Running | GuestState::Paused | GuestState::Stopping => Ok(()),
+            GuestState::Running | GuestState::Paused | GuestState::Frozen | GuestState::Stopping => Ok(()),
         };
         self.settle(&Awaited::Started(name.clone()), result);
     }
@@ -164,6 +172,10 @@ impl State {
             return;
         }
         let then = self.guests.pending.remove(&id).and_then(|pending| pending.then);
+        if then == Some(GuestState::Paused) {
+            let result = result.map_err(|reason| phyllome_protocol::text::printable(&reason, 300));
+            return self.pause_answered(name, result);
+        }
         if let (Ok(()), Some(state), Some(entry)) = (&result, then, self.guests.entries.get_mut(name)) {
             entry.life.assume(state);
         }
@@ -236,6 +248,7 @@ impl State {
         }
         let state = entry.life.state();
         tracing::info!(guest = %name, state = state.word(), "phyllome-guest has ended");
+        self.forget_ice(name);
         self.fail_pending(name, &format!("{name} has ended before it answered; phyllome status shows how"));
         self.settle_started(name);
         self.settle(&Awaited::Ended(name.clone()), Ok(()));
@@ -252,9 +265,25 @@ impl State {
         }
     }
 
+    /// Requests that a guest has not answered for long keep no others from it.
+    fn forget_unanswered(&mut self, name: &GuestName) {
+        // What is frozen cannot answer.
+        if self.guests.entries.get(name).is_some_and(|entry| entry.life.state() == GuestState::Frozen) {
+            return;
+        }
+        let now = Instant::now();
+        let old = |p: &Pending| p.name == *name && now.saturating_duration_since(p.since) >= ANSWERED_WITHIN;
+        let ids: Vec<u64> = self.guests.pending.iter().filter(|(_, p)| old(p)).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.guests.pending.remove(&id);
+            self.settle(&Awaited::Answer(id), Err(format!("{name} does not answer; force it off")));
+        }
+    }
+
     /// Sends a request; its id, by which the answer is known.
     pub(super) fn ask_guest(&mut self, name: &GuestName, request: Request, fd: Option<OwnedFd>) -> Result<u64, String> {
         let report = request == Request::Report;
+        self.forget_unanswered(name);
         let mut waiting = self.guests.pending.iter().filter(|(_, pending)| pending.name == *name);
         if let Some((id, _)) = waiting.clone().find(|(_, pending)| pending.report && report) {
             return Ok(*id);
@@ -281,7 +310,8 @@ impl State {
         let id = self.guests.last_id;
         match attached.link.send(id, request, fd) {
             Ok(all_sent) => {
-                self.guests.pending.insert(id, Pending { name: name.clone(), report, then });
+                let since = Instant::now();
+                self.guests.pending.insert(id, Pending { name: name.clone(), report, then, since });
                 if !all_sent {
                     self.watch_link_writable(name);
                 }

@@ -44,6 +44,8 @@ pub struct Life {
     asked: Option<Instant>,
     /// It has not powered off in time.
     silent: bool,
+    /// Its processes are stopped, whatever it has said.
+    frozen: bool,
 }
 
 impl Default for Life {
@@ -56,6 +58,7 @@ impl Default for Life {
             ending: false,
             asked: None,
             silent: false,
+            frozen: false,
         }
     }
 }
@@ -63,12 +66,17 @@ impl Default for Life {
 impl Life {
     /// Its state.
     pub fn state(&self) -> GuestState {
-        self.state
+        if self.frozen && self.state.is_alive() { GuestState::Frozen } else { self.state }
     }
 
-    /// One sentence, where there is something to say.
+    /// Whether its processes are stopped; no report says so.
+    pub fn set_frozen(&mut self, frozen: bool) {
+        self.frozen = frozen;
+    }
+
+    /// One sentence, where there is something to say. What a guest said before it was frozen is old.
     pub fn message(&self) -> Option<&str> {
-        self.message.as_deref()
+        self.message.as_deref().filter(|_| self.state() != GuestState::Frozen)
     }
 
     /// Whose words that is.
@@ -170,6 +178,7 @@ impl Life {
             (self.message, self.whose) = obituary.map_or((None, Whose::Shell), |(text, whose)| (Some(text), whose));
         }
         self.ending = false;
+        self.frozen = false;
         self.not_asked();
         self.report = None;
     }
@@ -203,6 +212,8 @@ fn word(text: &str) -> String {
 
 fn clean(report: Report) -> Report {
     Report {
+        // That a guest is frozen is not for it to say.
+        state: if report.state == GuestState::Frozen { GuestState::Running } else { report.state },
         message: report.message.map(|text| printable(&text, MAX_SENTENCE)).filter(|text| !text.is_empty()),
         accel: report.accel.map(|text| word(&text)),
         gpu: clean_gpu(report.gpu),
@@ -339,6 +350,25 @@ pub(crate) mod tests {
             life.ended(Exit::Code(0), None);
             assert!(!life.is_silent() && !life.is_asked());
         }
+    }
+
+    #[test]
+    fn that_a_guest_is_frozen_is_the_shells_to_say_and_no_reports() {
+        let now = Instant::now();
+        let mut life = running();
+        life.reported(report(GuestState::Frozen), now);
+        assert_eq!(life.state(), GuestState::Running);
+        life.set_frozen(true);
+        for state in [GuestState::Running, GuestState::Stopping, GuestState::Paused, GuestState::InternalError] {
+            let said = Report { message: Some("all is well".into()), ..report(state) };
+            life.reported(said, now);
+            assert_eq!((life.state(), life.message()), (GuestState::Frozen, None), "{state:?}");
+        }
+        life.set_frozen(false);
+        assert_eq!(life.state(), GuestState::InternalError);
+        life.set_frozen(true);
+        life.ended(Exit::Signal(9), None);
+        assert_eq!(life.state(), GuestState::Crashed);
     }
 
     #[test]

@@ -11,11 +11,13 @@ mod definitions;
 mod drive;
 mod files;
 mod finding;
+mod freeze;
 pub mod life;
 pub mod link;
 mod ops;
 pub mod process;
 pub mod said;
+mod standing;
 pub mod view;
 pub mod watch;
 
@@ -33,6 +35,7 @@ use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::{GpuStatus, GuestState, GuestStatus, LabelStatus};
 use process::{Launcher, Process};
 use smithay::reexports::calloop::RegistrationToken;
+use standing::{Ice, Standing};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
@@ -42,6 +45,7 @@ use watch::FolderWatch;
 
 pub use awaited::Awaited;
 pub use ops::GuestTask;
+pub use standing::Pausing;
 pub use view::GuestView;
 
 /// The file in the runtime folder that holds the name of the guest that is shown.
@@ -50,6 +54,8 @@ const SHOWN: &str = "shown";
 const MAX_UNKNOWN: usize = 64;
 /// Most requests to one guest that wait for their answers.
 const MAX_PENDING: usize = 32;
+/// How long a request waits for its answer before it counts no longer.
+const ANSWERED_WITHIN: Duration = Duration::from_secs(30);
 
 /// What the registry needs to know of its surroundings.
 #[derive(Clone, Debug)]
@@ -66,6 +72,8 @@ pub struct Options {
     pub greeting: Duration,
     /// How long a guest may take to power off before the person is asked what to do: [`life::ANSWER`].
     pub answer: Duration,
+    /// How long a guest may take to pause before it is frozen.
+    pub pausing: Pausing,
 }
 
 /// A connection and the loop's hold on it.
@@ -94,6 +102,8 @@ struct Pending {
     report: bool,
     /// The state that the guest is in once it is done; its report of that may come later than the answer.
     then: Option<GuestState>,
+    /// Since when it could have been answered.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -115,6 +125,12 @@ struct Entry {
     launching: Option<RegistrationToken>,
     /// Looks whether it has powered off.
     answer: Option<RegistrationToken>,
+    /// It was asked to pause, and is frozen if it does not.
+    standing: Option<Standing>,
+    /// How far its processes are from running.
+    ice: Ice,
+    /// It is to run again as soon as it has paused.
+    resume_later: bool,
 }
 
 impl Entry {
@@ -131,6 +147,9 @@ impl Entry {
             escalation: None,
             launching: None,
             answer: None,
+            standing: None,
+            ice: Ice::None,
+            resume_later: false,
         }
     }
 }

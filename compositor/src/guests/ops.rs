@@ -4,6 +4,7 @@ use super::Awaited;
 use super::Entry;
 use super::finding::APPEARING;
 use super::process::{Launcher, Process, last_words};
+use super::view::GuestView;
 use crate::State;
 use phyllome_protocol::control::Request;
 use phyllome_protocol::status::GuestState;
@@ -89,11 +90,16 @@ impl State {
                 self.await_end(name);
                 Ok(Awaited::Answer(asked))
             }
+            GuestVerb::Resume if state == GuestState::Frozen => self.thaw_guest(name),
             GuestVerb::Restart | GuestVerb::Pause | GuestVerb::Resume => {
                 if let Some(entry) = self.guests.entries.get_mut(name) {
                     entry.life.not_asked();
                 }
                 self.set_timer(name, None, |entry| &mut entry.answer);
+                if verb == GuestVerb::Pause {
+                    return Ok(self.stand(name, false));
+                }
+                self.forget_standing(name);
                 self.ask_guest(name, Request::Verb(verb), None).map(Awaited::Answer)
             }
         }
@@ -134,14 +140,12 @@ impl State {
 
     /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.
     fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Awaited>, Vec<String>) {
-        let meant = |state: GuestState| match verb {
-            // One that starts or powers off is let be.
-            GuestVerb::Pause => state == GuestState::Running,
-            GuestVerb::Start | GuestVerb::Shutdown | GuestVerb::Kill | GuestVerb::Restart | GuestVerb::Resume => {
-                verb.fits(state).is_ok()
-            }
-        };
-        let names: Vec<_> = self.guests.views().into_iter().filter(|v| meant(v.state)).map(|v| v.name).collect();
+        let fitting = |view: &GuestView| verb.fits(view.state).is_ok();
+        let names: Vec<_> = self.guests.views().into_iter().filter(fitting).map(|view| view.name).collect();
+        // What a guest says of itself lets none run on: not that it starts, not that it is about to end.
+        if verb == GuestVerb::Pause {
+            return (names.iter().map(|name| self.stand(name, true)).collect(), Vec::new());
+        }
         let mut parts = Vec::new();
         let mut failures = Vec::new();
         for name in names {
@@ -155,7 +159,8 @@ impl State {
 
     /// Asks every guest for fresh counters; the parts to wait for.
     fn ask_all_for_reports(&mut self) -> Vec<Awaited> {
-        let names: Vec<_> = self.guests.views().into_iter().filter(|v| v.state.is_alive()).map(|v| v.name).collect();
+        let answers = |view: &GuestView| view.state.is_alive() && view.state != GuestState::Frozen;
+        let names: Vec<_> = self.guests.views().into_iter().filter(answers).map(|view| view.name).collect();
         names.iter().filter_map(|name| self.ask_guest(name, Request::Report, None).ok()).map(Awaited::Answer).collect()
     }
 
@@ -273,7 +278,8 @@ impl State {
             entry.life.not_asked();
         }
         self.set_timer(name, None, |entry| &mut entry.answer);
-        let asked = self.ask_guest(name, Request::Verb(GuestVerb::Kill), None).is_ok();
+        let hears = self.guests.entries.get(name).is_some_and(|entry| entry.life.state() != GuestState::Frozen);
+        let asked = hears && self.ask_guest(name, Request::Verb(GuestVerb::Kill), None).is_ok();
         let grace = if asked { GRACE } else { Duration::ZERO };
         let timer = self.after(grace, name, |state, name| {
             let Some(entry) = state.guests.entries.get_mut(name) else { return };

@@ -2,11 +2,12 @@
 
 mod commands;
 mod files;
+mod standing;
 
 use crate::State;
 use crate::control::Server;
 use crate::guests::process::Launcher;
-use crate::guests::{Guests, Options};
+use crate::guests::{Guests, Options, Pausing};
 use crate::outputs::RendererKind;
 use crate::state::BackendChoice;
 use phyllome_config::{Places, ShellConfig, load_all};
@@ -62,7 +63,8 @@ impl Host {
         let server = Server::new(runtime.shell_socket(), test_input);
         let greeting = Duration::from_millis(300);
         let answer = Duration::from_millis(200);
-        let options = Options { runtime, places, config_dir: None, program, greeting, answer };
+        let pausing = Pausing { one: PATIENCE, all: PATIENCE };
+        let options = Options { runtime, places, config_dir: None, program, greeting, answer, pausing };
         let event_loop = EventLoop::try_new().unwrap();
         let choice = BackendChoice::Headless { sizes: vec![(640, 480)], renderer: RendererKind::Pixman };
         let guests = Guests::new(options, loaded.guests, vec![]);

@@ -23,11 +23,12 @@ use std::time::Instant;
 
 const BEGIN: &str = "<!-- as compositor/src/shell/messages.rs writes it -->\n";
 const END: &str = "<!-- and from here on cargo xtask messages -->\n";
-const STATES: [GuestState; 7] = [
+const STATES: [GuestState; 8] = [
     GuestState::Stopped,
     GuestState::Starting,
     GuestState::Running,
     GuestState::Paused,
+    GuestState::Frozen,
     GuestState::Stopping,
     GuestState::Crashed,
     GuestState::InternalError,
@@ -86,6 +87,7 @@ fn cards(chords: &Chords) -> Vec<(String, Message)> {
         | GuestState::Starting
         | GuestState::Running
         | GuestState::Paused
+        | GuestState::Frozen
         | GuestState::Stopping
         | GuestState::Crashed => format!("the guest is {state:?}").to_lowercase(),
         GuestState::InternalError => "QEMU says that it cannot go on".to_owned(),

@@ -303,6 +303,8 @@ impl Shell {
         let line = match guest.state {
             GuestState::Paused if at_once => format!("{label} is paused: {panel}, then P, resumes it"),
             GuestState::Paused => format!("{label} is paused: {panel} shows it"),
+            GuestState::Frozen if at_once => format!("{label} is frozen: {panel}, then P, lets it run again"),
+            GuestState::Frozen => format!("{label} is frozen: {panel} shows it"),
             GuestState::InternalError if at_once => format!("{label} has stopped: {panel}, then R, resets it"),
             GuestState::InternalError => format!("{label} has stopped: {panel} shows it"),
             GuestState::Stopped

@@ -118,7 +118,7 @@ fn tp11_nothing_that_guests_do_moves_the_focus() {
     for before in [Running, Stopped] {
         let mut shell = shell(&[before, Stopped]);
         shell.show(&name("work"), now);
-        for state in [Starting, Running, Paused, Stopping, Crashed, InternalError, Stopped] {
+        for state in [Starting, Running, Paused, Frozen, Stopping, Crashed, InternalError, Stopped] {
             for other in [Starting, Running, Crashed] {
                 shell.set_guests(guests(&[state, other, Running]), vec![]);
                 assert_eq!((shown(&shell).as_deref(), shell.mode()), (Some("work"), Mode::Guest));

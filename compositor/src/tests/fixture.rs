@@ -91,7 +91,8 @@ impl Fixture {
         let socket = runtime.shell_socket();
         let greeting = guests::link::GREETING;
         let answer = guests::life::ANSWER;
-        let options = guests::Options { runtime, places, config_dir: None, program, greeting, answer };
+        let pausing = guests::Pausing::default();
+        let options = guests::Options { runtime, places, config_dir: None, program, greeting, answer, pausing };
         let choice = BackendChoice::Headless { sizes: sizes.to_vec(), renderer };
         let guests = Guests::new(options, Vec::new(), Vec::new());
         let server = control::Server::new(socket, true);

@@ -120,7 +120,7 @@ fn tp11_no_state_that_a_guest_reports_moves_the_focus_and_its_own_keys_come_back
     let (_blue, _w, _p) = shown!(shell, "blue", MAGENTA);
     let before = seen(&shell);
     let area = shell.area();
-    for state in [Starting, Paused, Stopping, Crashed, InternalError, Stopped, Running] {
+    for state in [Starting, Paused, Frozen, Stopping, Crashed, InternalError, Stopped, Running] {
         let flipped = |name, slot, color| GuestView { state, ..guest(name, slot, color) };
         shell.guests(vec![guest("red", 1, LabelColor::Red), flipped("blue", 2, LabelColor::Blue)]);
         assert_eq!(seen(&shell), before, "blue is {state:?}");

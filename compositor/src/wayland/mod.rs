@@ -42,7 +42,7 @@ use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{PostAction, RegistrationToken};
 use smithay::reexports::wayland_server::backend::{ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
-use smithay::reexports::wayland_server::{Client, Display};
+use smithay::reexports::wayland_server::{Client, Display, DisplayHandle};
 use smithay::utils::IsAlive;
 use smithay::wayland::compositor::CompositorState;
 use smithay::wayland::presentation::PresentationState;
@@ -128,6 +128,12 @@ impl Protocols {
     pub fn offer_shm(&mut self, formats: impl IntoIterator<Item = smithay::backend::allocator::Fourcc>) {
         let formats = formats.into_iter().filter_map(smithay::wayland::shm::fourcc_to_shm_format);
         self.shm.update_formats(formats);
+    }
+
+    /// Whether guest `name` has a connection that has not ended.
+    pub fn is_connected(&self, display: &DisplayHandle, name: &GuestName) -> bool {
+        let client = self.clients.get(name).map(|connection| connection.client.id());
+        client.is_some_and(|client| display.backend_handle().get_client_data(client).is_ok())
     }
 
     /// Guests that have a connection.

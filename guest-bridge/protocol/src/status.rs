@@ -133,6 +133,8 @@ pub enum GuestState {
     Running,
     /// The guest is paused.
     Paused,
+    /// The guest did not pause when it was told to, and its processes are stopped. Only the shell says so.
+    Frozen,
     /// The guest was asked to shut down.
     Stopping,
     /// It ended by itself in a way that nobody asked for, or could not start.
@@ -154,6 +156,7 @@ impl GuestState {
             Self::Starting => "starting",
             Self::Running => "running",
             Self::Paused => "paused",
+            Self::Frozen => "frozen",
             Self::Stopping => "stopping",
             Self::Crashed => "crashed",
             Self::InternalError => "internal-error",

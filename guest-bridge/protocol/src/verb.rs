@@ -36,6 +36,8 @@ pub enum Unfit {
     NotRunning,
     /// Its processors run, or it has none.
     NotPaused,
+    /// Its processes are stopped, so that it hears nothing.
+    Frozen,
 }
 
 impl Unfit {
@@ -48,6 +50,12 @@ impl Unfit {
             }
             (Self::Already(GuestState::Paused), _) => {
                 format!("{name} is paused already; phyllome status shows all guests")
+            }
+            (Self::Already(GuestState::Frozen), GuestVerb::Start) | (Self::Frozen, _) => {
+                format!("{name} is frozen; phyllome resume {name} lets it run again")
+            }
+            (Self::Already(GuestState::Frozen), _) => {
+                format!("{name} is frozen already; phyllome status shows all guests")
             }
             (Self::Already(GuestState::Stopping), _) => {
                 format!("{name} has not ended yet; phyllome switch {name} shows it")
@@ -137,6 +145,9 @@ impl GuestVerb {
         let alive = state.is_alive();
         match self {
             Self::Start if alive => Err(Unfit::Already(state)),
+            Self::Pause if state == GuestState::Frozen => Err(Unfit::Already(state)),
+            Self::Shutdown | Self::Restart if state == GuestState::Frozen => Err(Unfit::Frozen),
+            Self::Resume | Self::Kill if state == GuestState::Frozen => Ok(()),
             Self::Start | Self::Restart => Ok(()),
             Self::Shutdown | Self::Kill | Self::Pause | Self::Resume if !alive => Err(Unfit::NotRunning),
             Self::Pause if state == GuestState::Paused => Err(Unfit::Already(state)),
@@ -151,9 +162,9 @@ mod tests {
     use super::*;
     use crate::control::{Request, ToGuest};
     use crate::shell::Command;
-    use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
+    use GuestState::{Crashed, Frozen, InternalError, Paused, Running, Starting, Stopped, Stopping};
 
-    const STATES: [GuestState; 7] = [Stopped, Starting, Running, Paused, Stopping, Crashed, InternalError];
+    const STATES: [GuestState; 8] = [Stopped, Starting, Running, Paused, Frozen, Stopping, Crashed, InternalError];
 
     #[test]
     fn every_verb_has_a_word_of_its_own_that_leads_back_to_it() {
@@ -168,13 +179,12 @@ mod tests {
     fn every_verb_has_an_answer_for_every_state() {
         let fitting =
             |verb: GuestVerb| STATES.into_iter().filter(|state| verb.fits(*state).is_ok()).collect::<Vec<_>>();
-        let alive = [Starting, Running, Paused, Stopping, InternalError];
         assert_eq!(fitting(GuestVerb::Start), [Stopped, Crashed]);
-        assert_eq!(fitting(GuestVerb::Restart), STATES);
-        assert_eq!(fitting(GuestVerb::Shutdown), alive);
-        assert_eq!(fitting(GuestVerb::Kill), alive);
+        assert_eq!(fitting(GuestVerb::Restart), [Stopped, Starting, Running, Paused, Stopping, Crashed, InternalError]);
+        assert_eq!(fitting(GuestVerb::Shutdown), [Starting, Running, Paused, Stopping, InternalError]);
+        assert_eq!(fitting(GuestVerb::Kill), [Starting, Running, Paused, Frozen, Stopping, InternalError]);
         assert_eq!(fitting(GuestVerb::Pause), [Starting, Running, Stopping, InternalError]);
-        assert_eq!(fitting(GuestVerb::Resume), [Paused]);
+        assert_eq!(fitting(GuestVerb::Resume), [Paused, Frozen]);
     }
 
     #[test]
@@ -190,18 +200,23 @@ mod tests {
         let no_pause = "work is not running, so there is nothing to pause; phyllome status shows all guests";
         let no_resume = "work is not paused, so there is nothing to resume; phyllome status shows all guests";
         let off = "work is not running; phyllome start work starts it";
+        let frozen = "work is frozen; phyllome resume work lets it run again";
         let wanted = [
             ("start", Starting, "work is starting already; phyllome switch work shows it"),
             ("start", Running, "work is running already; phyllome switch work shows it"),
             ("start", Paused, "work is paused already; phyllome resume work lets it run again"),
+            ("start", Frozen, frozen),
             ("start", Stopping, "work has not ended yet; phyllome switch work shows it"),
             ("start", InternalError, "work met an internal error of its machine; phyllome restart work resets it"),
             ("shutdown", Stopped, no_shutdown),
+            ("shutdown", Frozen, frozen),
             ("shutdown", Crashed, no_shutdown),
             ("kill", Stopped, no_end),
             ("kill", Crashed, no_end),
+            ("restart", Frozen, frozen),
             ("pause", Stopped, no_pause),
             ("pause", Paused, "work is paused already; phyllome status shows all guests"),
+            ("pause", Frozen, "work is frozen already; phyllome status shows all guests"),
             ("pause", Crashed, no_pause),
             ("resume", Stopped, off),
             ("resume", Starting, no_resume),

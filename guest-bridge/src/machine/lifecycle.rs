@@ -278,10 +278,11 @@ impl Lifecycle {
 
     /// Takes what somebody asks of a guest that was started. The error is one sentence to him.
     pub fn request(&mut self, verb: GuestVerb) -> Result<Carry, String> {
-        use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
+        use GuestState::{Crashed, Frozen, InternalError, Paused, Running, Starting, Stopped, Stopping};
         use GuestVerb::{Kill, Pause, Restart, Resume, Shutdown, Start};
         match (verb, self.state) {
-            (_, Stopped | Crashed) => Err("the guest does not run; start it first".into()),
+            // What is frozen does not get here: only the shell knows that state.
+            (_, Stopped | Crashed | Frozen) => Err("the guest does not run; start it first".into()),
             (Start, Starting | Running | Paused | Stopping | InternalError) => {
                 Err("the guest has been started already; switch to it".into())
             }

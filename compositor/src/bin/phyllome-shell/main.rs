@@ -193,6 +193,7 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
             program: guests::process::default_program(),
             greeting: guests::link::GREETING,
             answer: guests::life::ANSWER,
+            pausing: guests::Pausing::default(),
         },
         loaded.guests,
         problems,

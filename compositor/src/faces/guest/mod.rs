@@ -22,7 +22,7 @@ use phyllome_trusted::gate::Verb;
 /// The quiet marks in the bar. `awake`: displays stay on without input.
 pub fn marks(guest: &GuestView, awake: bool) -> Vec<Mark> {
     let mut marks = match guest.state {
-        GuestState::Paused => vec![Mark::Paused],
+        GuestState::Paused | GuestState::Frozen => vec![Mark::Paused],
         GuestState::Stopped
         | GuestState::Starting
         | GuestState::Running
@@ -76,7 +76,7 @@ pub fn panel_row(guest: &GuestView) -> PanelRow {
         tone: match guest.state {
             GuestState::Stopped => StateTone::Quiet,
             GuestState::Running => StateTone::Good,
-            GuestState::Starting | GuestState::Paused | GuestState::Stopping => StateTone::Warning,
+            GuestState::Starting | GuestState::Paused | GuestState::Frozen | GuestState::Stopping => StateTone::Warning,
             GuestState::Crashed | GuestState::InternalError => StateTone::Danger,
         },
         message: own_words(guest).or(guest.silent.then(|| SILENT.to_owned())).unwrap_or_default(),
@@ -131,6 +131,9 @@ pub fn card(guest: &GuestView, chords: &Chords) -> Message {
         GuestState::Running => (Icon::Starting, format!("{label} runs, but shows no picture yet."), String::new()),
         GuestState::Paused => {
             (Icon::Paused, format!("{label} is paused."), format!("{panel}, then P, lets it run again"))
+        }
+        GuestState::Frozen => {
+            (Icon::Paused, format!("{label} is frozen."), format!("{panel}, then P, lets it run again"))
         }
         GuestState::Stopping if guest.silent => (
             Icon::NotResponding,
@@ -287,6 +290,7 @@ mod tests {
             GuestState::Starting,
             GuestState::Running,
             GuestState::Paused,
+            GuestState::Frozen,
             GuestState::Stopping,
             GuestState::Crashed,
             GuestState::InternalError,

@@ -162,7 +162,7 @@ fn act(code: u32, guest: &GuestView) -> Reply {
             return Reply::Verbs(vec![Verb::Show(name.clone()), Verb::Guest(name, GuestVerb::Start)]);
         }
         codes::S if alive => GuestVerb::Shutdown,
-        codes::P if guest.state == GuestState::Paused => GuestVerb::Resume,
+        codes::P if matches!(guest.state, GuestState::Paused | GuestState::Frozen) => GuestVerb::Resume,
         // One that ignores its power button may be paused like any other.
         codes::P if alive => GuestVerb::Pause,
         codes::K if alive => GuestVerb::Kill,

@@ -237,9 +237,9 @@ fn keys_that_make_no_sense_for_a_state_do_nothing() {
 
 #[test]
 fn p_does_what_pause_and_resume_would_in_every_state() {
-    use GuestState::{Crashed, InternalError, Paused, Running, Starting, Stopped, Stopping};
+    use GuestState::{Crashed, Frozen, InternalError, Paused, Running, Starting, Stopped, Stopping};
     let now = Instant::now();
-    for state in [Stopped, Starting, Running, Paused, Stopping, Crashed, InternalError] {
+    for state in [Stopped, Starting, Running, Paused, Frozen, Stopping, Crashed, InternalError] {
         let mut panel = Open::over(vec![guest("work", 1, state)]);
         let fitting = [GuestVerb::Pause, GuestVerb::Resume].into_iter().filter(|verb| verb.fits(state).is_ok());
         let verbs: Vec<_> = fitting.map(|verb| Verb::Guest(panel.name(0), verb)).collect();

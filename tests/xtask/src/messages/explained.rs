@@ -17,7 +17,9 @@ const SYSTEM: Why = Notice("the system refused it; its own words follow");
 /// Each sentence as it stands in the code.
 pub const EXPLAINED: &[(&str, Why)] = &[
     // What became of a guest.
-    ("it did not greet within {} s", Part),
+    ("it did not greet within {seconds} s", Part),
+    ("there is no such guest", Part),
+    ("its process is not known", Part),
     ("systemd's user manager does not answer", Part),
     ("{key} QEMU version {version} {displays} {devices}", Part),
     ("there is no /dev/kvm", Part),
@@ -30,7 +32,6 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("no Venus and no native contexts: with them 3D does not start ({why})", Part),
     ("cannot start the renderer: {error}", Part),
     ("no id can be made: {error}", Part),
-    ("is not available ({why})", Part),
     ("QEMU hung up on its display device", Part),
     ("it stopped the guest with an internal error", Part),
     ("the disk {} to grow", Part),

@@ -114,6 +114,7 @@ pub const SCREEN: &[&str] = &["compositor/src/faces", "compositor/src/shell/mod.
 /// Files whose sentences are only ever read inside of this one.
 pub const INSIDE: &[(&str, &str)] = &[
     ("compositor/src/guests/link.rs", "{name}: {error}; force it off"),
+    ("compositor/src/guests/freeze.rs", "{name} does not pause and cannot be frozen ({why}); force it off"),
     ("guest-bridge/src/machine/qmp.rs", "{error}; force the guest off if it stays so"),
     (
         "guest-bridge/src/gpu/server.rs",
