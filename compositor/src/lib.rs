@@ -1,6 +1,6 @@
 //! The trusted compositor of Phyllome Shell.
 //!
-//! One process, one thread, one calloop loop own the display, the input devices, the frame, the panel and the decision
+//! One process, one calloop loop own the display, the input devices, the frame, the panel and the decision
 //! who has focus. What guests send is hostile; nothing here parses more of it than Wayland requests and small control
 //! messages.
 
@@ -18,6 +18,7 @@ pub mod log_limit;
 pub mod monotonic;
 pub mod outbox;
 pub mod outputs;
+pub mod relay;
 pub mod render;
 pub mod shell;
 pub mod state;

@@ -4,6 +4,7 @@
 //! for descriptors, and when it does not read.
 
 use crate::outbox::{Full, Outbox};
+use crate::relay::{Relayed, Signs};
 use phyllome_protocol::framing::{Decoder, FramingError};
 use phyllome_protocol::shell::{Command, Event, Reply};
 use std::os::fd::OwnedFd;
@@ -30,6 +31,7 @@ pub enum ClientError {
 #[derive(Debug)]
 pub struct Client {
     stream: UnixStream,
+    signs: Signs,
     decoder: Decoder,
     out: Outbox,
     /// A command is being carried out; the next one waits.
@@ -39,16 +41,16 @@ pub struct Client {
 }
 
 impl Client {
-    /// Over a stream that was accepted.
-    pub fn new(stream: UnixStream) -> Result<Self, ClientError> {
-        let io = |errno| ClientError::Framing(FramingError::Io(errno));
-        let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(io)?;
-        if peer.uid != rustix::process::geteuid() {
-            return Err(ClientError::Stranger(peer.uid.as_raw()));
-        }
-        rustix::io::ioctl_fionbio(&stream, true).map_err(io)?;
-        let (decoder, out) = (Decoder::new(), Outbox::default());
-        Ok(Self { stream, decoder, out, busy: false, subscriber: false })
+    /// Over the shell's side of a connection that was accepted.
+    pub fn new(connection: Relayed) -> Self {
+        let Relayed { stream, signs } = connection;
+        Self { stream, signs, decoder: Decoder::new(), out: Outbox::default(), busy: false, subscriber: false }
+    }
+
+    /// Whether who has connected may: only this user.
+    pub fn check(stream: &UnixStream) -> Result<(), ClientError> {
+        let peer = rustix::net::sockopt::socket_peercred(stream).map_err(FramingError::Io)?;
+        if peer.uid == rustix::process::geteuid() { Ok(()) } else { Err(ClientError::Stranger(peer.uid.as_raw())) }
     }
 
     /// The socket, to be watched.
@@ -58,10 +60,12 @@ impl Client {
 
     /// Receives once.
     pub fn receive(&mut self) -> Result<(), ClientError> {
-        self.decoder.receive(&self.stream)?;
-        if self.decoder.take_fd().is_some() {
+        let received = self.decoder.receive(&self.stream);
+        // What came is with the thread.
+        if received.is_err() && self.signs.is_refused() {
             return Err(ClientError::Descriptor);
         }
+        received?;
         if self.subscriber {
             // Nobody reads what a subscriber says; kept, it would grow without bound.
             self.decoder = Decoder::new();
@@ -110,7 +114,8 @@ mod tests {
     fn pair() -> (Client, UnixStream) {
         let (here, there) = UnixStream::pair().unwrap();
         there.set_nonblocking(true).unwrap();
-        (Client::new(here).unwrap(), there)
+        here.set_nonblocking(true).unwrap();
+        (Client::new(Relayed { stream: here, signs: Signs::default() }), there)
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The shell's socket: what the command-line tool asks is checked here and carried out by [`crate::State`].
 //!
 //! Only processes of this user may connect, a bounded number of them, each with one request at a time and bounded
-//! queues. Slow ones are cut off; nobody can make the shell wait.
+//! queues. Slow ones are cut off; nobody can make the shell wait: a thread stands between ([`relay`](crate::relay)).
 
 #![deny(clippy::wildcard_enum_match_arm, reason = "a new verb or message is not to be taken for another")]
 
@@ -12,7 +12,9 @@ pub mod typing;
 pub mod wait;
 
 use crate::State;
+use crate::descriptors::close_elsewhere;
 use crate::guests::Awaited;
+use crate::relay::{Admits, Relayed, Relays};
 use client::{Client, ClientError};
 use phyllome_protocol::framing::FramingError;
 use phyllome_protocol::shell::{Event, Reply};
@@ -30,6 +32,10 @@ use wait::{Kind, Verdict, Waits};
 
 /// How long nobody is let in after the process had no descriptor left for who came.
 const BREATH: Duration = Duration::from_secs(1);
+/// Whose the threads are that stand between, and their name.
+const OWNER: &str = "shell.sock";
+/// Most connections that may hang in what was sent on them before nobody is let in.
+const MAX_HANGING: usize = 8;
 /// Most connections at once.
 const MAX_CLIENTS: usize = 32;
 
@@ -55,6 +61,9 @@ pub struct Server {
     wait_timers: BTreeMap<u64, RegistrationToken>,
     typing: test_input::Typing,
     listener: Option<RegistrationToken>,
+    /// The listener once more: who closes the last one closes what waits in it.
+    held: Option<UnixListener>,
+    relays: Relays,
 }
 
 impl Server {
@@ -69,6 +78,8 @@ impl Server {
             wait_timers: BTreeMap::new(),
             typing: test_input::Typing::default(),
             listener: None,
+            held: None,
+            relays: Relays::new(MAX_HANGING),
         }
     }
 
@@ -96,10 +107,15 @@ impl State {
         let listener = UnixListener::bind(&self.control.path)?;
         std::fs::set_permissions(&self.control.path, std::fs::Permissions::from_mode(0o600))?;
         listener.set_nonblocking(true)?;
+        self.control.held = Some(listener.try_clone()?);
         let source = Generic::new(listener, Interest::READ, Mode::Level);
         let inserted = self.loop_handle.insert_source(source, |_, listener, state: &mut State| {
+            if !state.control.relays.has_room(OWNER) {
+                let error = io::Error::other("connections before them hang in what was sent on them");
+                return Ok(state.rest_from_accepting(&error));
+            }
             match listener.accept() {
-                Ok((stream, _)) => state.client_arrived(stream),
+                Ok((stream, _)) => state.client_accepted(stream),
                 Err(error) if passes(&error) => {}
                 // Who waits keeps the listener readable: looking again at once would be all that the shell does.
                 Err(error) => return Ok(state.rest_from_accepting(&error)),
@@ -129,6 +145,9 @@ impl State {
             self.loop_handle.remove(token);
             let _ = std::fs::remove_file(&self.control.path);
         }
+        if let Some(listener) = self.control.held.take() {
+            close_elsewhere(listener.into());
+        }
     }
 
     /// Tells all who asked for events.
@@ -149,12 +168,21 @@ impl State {
         waited_for
     }
 
-    /// Takes over a connection, accepted or made by a test.
-    pub fn client_arrived(&mut self, stream: UnixStream) {
-        let client = match Client::new(stream) {
-            Ok(client) => client,
-            Err(error) => return tracing::warn!("a connection to the shell's socket was refused: {error}"),
-        };
+    /// Lets in who has connected, if he may.
+    fn client_accepted(&mut self, stream: UnixStream) {
+        if let Err(error) = Client::check(&stream) {
+            // What he has sent already may never be closed.
+            close_elsewhere(stream.into());
+            return tracing::warn!("a connection to the shell's socket was refused: {error}");
+        }
+        match self.control.relays.relay(OWNER, stream, Admits::Bytes) {
+            Ok(connection) => self.client_arrived(connection),
+            Err(error) => tracing::warn!("a connection to the shell's socket was refused: {error}"),
+        }
+    }
+
+    fn client_arrived(&mut self, connection: Relayed) {
+        let client = Client::new(connection);
         if self.control.clients.len() >= MAX_CLIENTS {
             // Who asks nothing gives way to who may ask something.
             let idle = self.control.clients.iter().find(|(_, c)| !c.client.busy && !c.due && !c.client.subscriber);

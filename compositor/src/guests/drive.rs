@@ -20,6 +20,9 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
+/// How long what a process said last may be on its way, and the pauses in which it is looked for.
+const PARTING: Duration = Duration::from_secs(1);
+const PARTING_PAUSE: Duration = Duration::from_millis(5);
 /// A connection that was shorter is followed by a pause.
 const LASTING: Duration = Duration::from_secs(1);
 
@@ -82,7 +85,8 @@ impl State {
             let on_end = move |_: smithay::reexports::calloop::Readiness, _: &mut _, state: &mut State| {
                 state.process_ended(&whose);
                 state.guests_changed();
-                Ok(PostAction::Continue)
+                // It is at its end for as long as its last words are waited for.
+                Ok(if state.is_parting(&whose) { PostAction::Disable } else { PostAction::Continue })
             };
             self.loop_handle.insert_source(source, on_end).map_err(|error| error.to_string())
         });
@@ -215,8 +219,28 @@ impl State {
         }
     }
 
+    fn is_parting(&self, name: &GuestName) -> bool {
+        self.guests.entries.get(name).is_some_and(|entry| entry.parting.is_some())
+    }
+
     fn process_ended(&mut self, name: &GuestName) {
-        // What it said last may still be on its way.
+        // What it said last may still be on its way, through the thread that stands between.
+        let now = Instant::now();
+        if let Some(entry) = self.guests.entries.get_mut(name)
+            && entry.link.as_ref().is_some_and(|attached| !attached.link.is_drained())
+            && now < *entry.parting.get_or_insert(now + PARTING)
+        {
+            self.after(PARTING_PAUSE, name, |state, name| {
+                if state.is_parting(name) {
+                    state.process_ended(name);
+                    state.guests_changed();
+                }
+            });
+            return;
+        }
+        if let Some(entry) = self.guests.entries.get_mut(name) {
+            entry.parting = None;
+        }
         for _ in 0..64 {
             if self.guests.entries.get(name).is_none_or(|entry| entry.link.is_none()) {
                 break;
@@ -238,6 +262,7 @@ impl State {
     fn guest_gone(&mut self, name: &GuestName, exit: Exit) {
         let words = process::last_words(&self.guests.options.places.logs_dir(name));
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        entry.parting = None;
         // An adopted guest's printed words are not of this shell's doing and may be old.
         entry.life.ended(exit, words.as_deref().filter(|_| exit != Exit::Unknown));
         let tokens = entry.link.take().map(|a| [Some(a.read), a.write, a.greeting]).into_iter().flatten().flatten();

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 const LISTENING: Duration = Duration::from_secs(2);
 /// How long a phyllome-guest that was just started may take to open its socket.
 pub(super) const APPEARING: Duration = Duration::from_secs(20);
+/// How long a guest whose former connections hang is left alone.
+const UNTANGLED: Duration = Duration::from_secs(10);
 /// First pause between two tries; doubles.
 pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(10);
 /// Longest pause between two tries.
@@ -147,8 +149,18 @@ impl State {
         if self.guests.entries.get(name).is_some_and(|entry| entry.link.is_some()) {
             return;
         }
-        match Link::dial(&self.guests.options.runtime.control_socket(name), Instant::now()) {
+        let path = self.guests.options.runtime.control_socket(name);
+        match Link::dial(&path, name, &self.guests.relays, Instant::now()) {
             Ok(link) => self.link_up(name, link),
+            Err(error @ DialError::Hanging) => {
+                let until = Instant::now() + 2 * UNTANGLED;
+                if let Some(entry) = self.guests.entries.get_mut(name) {
+                    let dial = entry.dial.get_or_insert(Dial { until, pause: UNTANGLED, timer: None });
+                    (dial.until, dial.pause) = (until, UNTANGLED);
+                    entry.life.note(&format!("{name}: {error}; force it off"));
+                }
+                self.dial_later(name);
+            }
             Err(DialError::Nobody) => self.dial_later(name),
             Err(error) => self.note(name, &format!("{name}: {error}; force it off")),
         }

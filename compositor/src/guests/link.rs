@@ -2,10 +2,14 @@
 //! bounded queue.
 //!
 //! The peer is hostile. It must be a process of this user, greet first and in time, stay below a rate of messages, and
-//! send nothing but messages: anything else ends the connection. Nothing here blocks.
+//! send nothing but messages: anything else ends the connection. Nothing here blocks: its own socket is with a thread
+//! ([`relay`](crate::relay)), to which alone it can send descriptors.
 
 use crate::bucket::Bucket;
+use crate::descriptors::close_elsewhere;
 use crate::outbox::Outbox;
+use crate::relay::{Admits, Relays, Signs};
+use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{FromGuest, Report, Request, ToGuest, VERSION};
 use phyllome_protocol::framing::{Decoder, FramingError};
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
@@ -32,6 +36,9 @@ pub enum DialError {
     /// There is no socket, or nobody listens (yet, or any more).
     #[error("nobody listens on its control socket")]
     Nobody,
+    /// The threads of connections before this one are still closing what was sent on them.
+    #[error("its connections before this one hang in what was sent on them")]
+    Hanging,
     /// Somebody else listens.
     #[error("its control socket belongs to user {0}, not to you")]
     Stranger(u32),
@@ -81,6 +88,7 @@ pub enum LinkEvent {
 #[derive(Debug)]
 pub struct Link {
     stream: UnixStream,
+    signs: Signs,
     peer: Option<Pid>,
     decoder: Decoder,
     out: Outbox,
@@ -92,9 +100,12 @@ pub struct Link {
 }
 
 impl Link {
-    /// Connects without waiting.
-    pub fn dial(path: &Path, now: Instant) -> Result<Self, DialError> {
+    /// Connects without waiting, with a thread of `relays` in between.
+    pub fn dial(path: &Path, name: &GuestName, relays: &Relays, now: Instant) -> Result<Self, DialError> {
         use rustix::io::Errno;
+        if !relays.has_room(name.as_str()) {
+            return Err(DialError::Hanging);
+        }
         let socket = rustix::net::socket_with(
             AddressFamily::UNIX,
             SocketType::STREAM,
@@ -102,29 +113,44 @@ impl Link {
             None,
         )?;
         match rustix::net::connect(&socket, &SocketAddrUnix::new(path)?) {
-            Ok(()) => Self::over(socket.into(), now),
+            Ok(()) => {
+                let socket = UnixStream::from(socket);
+                let peer = match peer_of(&socket) {
+                    Ok(peer) => peer,
+                    Err(error) => {
+                        close_elsewhere(socket.into());
+                        return Err(error);
+                    }
+                };
+                let relayed = relays.relay(name.as_str(), socket, Admits::Bytes);
+                let relayed = relayed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
+                Ok(Self::new(relayed.stream, relayed.signs, peer, now))
+            }
             Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN) => Err(DialError::Nobody),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Over a stream that is connected already.
-    pub fn over(stream: UnixStream, now: Instant) -> Result<Self, DialError> {
-        let peer = rustix::net::sockopt::socket_peercred(&stream)?;
-        if peer.uid != rustix::process::geteuid() {
-            return Err(DialError::Stranger(peer.uid.as_raw()));
-        }
+    #[cfg(test)]
+    fn over(stream: UnixStream, now: Instant) -> Result<Self, DialError> {
+        let peer = peer_of(&stream)?;
         rustix::io::ioctl_fionbio(&stream, true)?;
-        Ok(Self {
+        Ok(Self::new(stream, Signs::default(), peer, now))
+    }
+
+    fn new(stream: UnixStream, signs: Signs, peer: Pid, now: Instant) -> Self {
+        Self {
             stream,
-            peer: Some(peer.pid),
+            signs,
+            peer: Some(peer),
             decoder: Decoder::new(),
             out: Outbox::default(),
             greeted: false,
             messages: Bucket::new(BURST, PER_SECOND, now),
             bytes: Bucket::new(BYTES_AT_ONCE, BYTES_PER_SECOND, now),
             counted: 0,
-        })
+        }
     }
 
     /// The socket, to be watched.
@@ -135,6 +161,11 @@ impl Link {
     /// The process that listens, as the kernel tells it.
     pub fn peer(&self) -> Option<Pid> {
         self.peer
+    }
+
+    /// Whether all that the peer will ever say can be received now.
+    pub fn is_drained(&self) -> bool {
+        self.signs.is_drained()
     }
 
     /// Whether the peer has greeted.
@@ -150,11 +181,12 @@ impl Link {
     }
 
     fn receive_into(&mut self, events: &mut Vec<LinkEvent>, now: Instant) -> Result<(), LinkError> {
-        self.decoder.receive(&self.stream)?;
-        // Nobody sends descriptors to the shell.
-        if self.decoder.take_fd().is_some() {
+        let received = self.decoder.receive(&self.stream);
+        // Nobody sends descriptors to the shell; what came is with the thread.
+        if received.is_err() && self.signs.is_refused() {
             return Err(LinkError::Misbehaved("it sent a file descriptor that nobody asked for".to_owned()));
         }
+        received?;
         let received = self.decoder.received();
         let bytes = received.saturating_sub(std::mem::replace(&mut self.counted, received));
         if !self.bytes.take(bytes as f64, now) {
@@ -199,6 +231,12 @@ impl Link {
     pub fn flush(&mut self) -> Result<bool, LinkError> {
         Ok(self.out.flush(&self.stream)?)
     }
+}
+
+/// The process that listens, if it is this user's.
+fn peer_of(stream: &UnixStream) -> Result<Pid, DialError> {
+    let peer = rustix::net::sockopt::socket_peercred(stream)?;
+    if peer.uid == rustix::process::geteuid() { Ok(peer.pid) } else { Err(DialError::Stranger(peer.uid.as_raw())) }
 }
 
 #[cfg(test)]

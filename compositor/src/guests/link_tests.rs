@@ -2,11 +2,11 @@
 
 use super::*;
 use crate::guests::life::tests::report;
-use phyllome_protocol::GuestName;
 use phyllome_protocol::framing::{self, Decoder, MAX_LINE};
 use phyllome_protocol::status::GuestState;
+use phyllome_test_support::silent::{Hanging, LIMIT};
 use std::io::Write;
-use std::os::fd::AsFd;
+use std::os::unix::net::UnixListener;
 
 fn pair() -> (Link, UnixStream) {
     let (here, there) = UnixStream::pair().unwrap();
@@ -14,8 +14,12 @@ fn pair() -> (Link, UnixStream) {
     (Link::over(here, Instant::now()).unwrap(), there)
 }
 
+fn work() -> GuestName {
+    GuestName::new("work").unwrap()
+}
+
 fn hello() -> FromGuest {
-    FromGuest::Hello { version: VERSION, name: GuestName::new("work").unwrap() }
+    FromGuest::Hello { version: VERSION, name: work() }
 }
 
 fn greeted() -> (Link, UnixStream) {
@@ -120,11 +124,50 @@ fn a_guest_that_is_asked_often_may_answer_often() {
 }
 
 #[test]
-fn a_descriptor_that_nobody_asked_for_ends_the_connection() {
-    let (mut link, there) = greeted();
-    let file = tempfile::tempfile().unwrap();
-    framing::send_blocking(&there, &FromGuest::Done { id: 1 }, &[file.as_fd()]).unwrap();
-    misbehaved(link.receive(Instant::now()).1);
+fn a_descriptor_that_nobody_asked_for_ends_the_connection_even_if_it_cannot_be_closed() {
+    let test = "a_descriptor_that_nobody_asked_for_ends_the_connection_even_if_it_cannot_be_closed";
+    let message = framing::encode(&FromGuest::Done { id: 1 }).unwrap();
+    // More than a message may have, and more than anybody makes room for.
+    for times in [1, 5, 29] {
+        for mut hanging in Hanging::each(test).unwrap() {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("control.sock");
+            let listener = UnixListener::bind(&path).unwrap();
+            let relays = Relays::new(1);
+            let mut link = Link::dial(&path, &work(), &relays, Instant::now()).unwrap();
+            assert_eq!(link.peer(), Some(rustix::process::getpid()), "who listens, and nobody in between");
+            let (there, _) = listener.accept().unwrap();
+            hanging.send(&there, &message, times).unwrap();
+            let started = Instant::now();
+            let why = misbehaved(received(&mut link));
+            assert!(why.contains("descriptor"), "{why}");
+            drop(link);
+            assert!(started.elapsed() < LIMIT / 2, "{:?}", started.elapsed());
+            wait("the thread to hang", || !relays.has_room("work"));
+            assert!(matches!(Link::dial(&path, &work(), &relays, Instant::now()), Err(DialError::Hanging)));
+            drop(hanging);
+            wait("the thread to end", || relays.has_room("work"));
+            assert!(Link::dial(&path, &work(), &relays, Instant::now()).is_ok());
+        }
+    }
+}
+
+/// The error with which a connection through a thread ends.
+fn received(link: &mut Link) -> Option<LinkError> {
+    let mut end = None;
+    wait("the connection to end", || {
+        end = link.receive(Instant::now()).1;
+        end.is_some()
+    });
+    end
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LIMIT / 2;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
 }
 
 #[test]
@@ -153,9 +196,11 @@ fn a_closed_connection_is_told_apart_from_misbehaviour() {
 fn dialling_a_socket_that_is_not_there_says_so_at_once() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("control.sock");
-    assert!(matches!(Link::dial(&path, Instant::now()), Err(DialError::Nobody)));
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert!(matches!(Link::dial(&path, Instant::now()), Err(DialError::Nobody)), "a socket that is left over");
+    let relays = Relays::new(1);
+    let dial = || Link::dial(&path, &work(), &relays, Instant::now());
+    assert!(matches!(dial(), Err(DialError::Nobody)));
+    drop(UnixListener::bind(&path).unwrap());
+    assert!(matches!(dial(), Err(DialError::Nobody)), "a socket that is left over");
 }
 
 #[test]

@@ -24,6 +24,7 @@ pub mod watch;
 #[cfg(test)]
 mod tests;
 
+use crate::relay::Relays;
 use life::Life;
 use link::Link;
 use phyllome_config::guest::Label;
@@ -52,6 +53,8 @@ pub use view::GuestView;
 const SHOWN: &str = "shown";
 /// Most guests without a definition that are adopted.
 const MAX_UNKNOWN: usize = 64;
+/// Most connections of one guest that may hang in what was sent on them before it gets no further one.
+const MAX_HANGING: usize = 2;
 /// Most requests to one guest that wait for their answers.
 const MAX_PENDING: usize = 32;
 /// How long a request waits for its answer before it counts no longer.
@@ -119,6 +122,8 @@ struct Entry {
     /// How long to wait before the next connection after one that was short; doubles.
     redial: Option<Duration>,
     process: Option<(Process, RegistrationToken)>,
+    /// Its process has ended, and until when what it said last is waited for.
+    parting: Option<Instant>,
     /// Ends the process if it does not end by itself.
     escalation: Option<RegistrationToken>,
     /// Ends the launcher if it does not become the guest.
@@ -144,6 +149,7 @@ impl Entry {
             dial: None,
             redial: None,
             process: None,
+            parting: None,
             escalation: None,
             launching: None,
             answer: None,
@@ -165,6 +171,8 @@ pub struct Guests {
     /// What else stands below the list, for as long as the shell runs.
     below: Vec<String>,
     watch: Option<FolderWatch>,
+    /// What stands between guests' connections and the loop.
+    relays: Relays,
     /// How guests get a systemd unit of their own, where there are such units; `None` once it has not answered.
     launcher: Option<Launcher>,
     /// Requests that wait for their answers, by id.
@@ -185,6 +193,7 @@ impl Guests {
             problems,
             below: Vec::new(),
             watch: None,
+            relays: Relays::new(MAX_HANGING),
             launcher,
             pending: BTreeMap::new(),
             last_id: 0,

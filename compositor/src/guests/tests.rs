@@ -3,6 +3,7 @@
 mod commands;
 mod files;
 mod standing;
+mod hanging;
 
 use crate::State;
 use crate::control::Server;

@@ -2,6 +2,9 @@
 //!
 //! The peer is hostile: a line longer than [`MAX_LINE`], more descriptors than [`MAX_FDS`] waiting, bytes that are not
 //! UTF-8 JSON and truncated control data are errors, after which the connection is to be closed.
+//!
+//! Descriptors that nobody takes are closed with the [`Decoder`], which can take for ever for a stranger's: the shell's
+//! loop never receives from a stranger's socket itself, but from a thread's that lets none through.
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,

@@ -20,7 +20,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// After so long everything that waits here is let go.
-pub const LIMIT: Duration = Duration::from_secs(120);
+pub const LIMIT: Duration = Duration::from_secs(60);
 
 /// A file system with one file, which is open and of which nothing is answered any more: whoever closes it, asks it or
 /// touches a page of it waits until this is dropped.
@@ -136,6 +136,52 @@ impl Drop for Lingering {
         // Reset: nothing is waited for any more.
         let _ = rustix::net::sockopt::set_socket_linger(&self.other, Some(Duration::ZERO));
     }
+}
+
+/// A descriptor whose closing hangs until this is dropped.
+#[derive(Debug)]
+pub enum Hanging {
+    /// A socket, and its other side.
+    Socket(Option<OwnedFd>, Lingering),
+    /// A file.
+    File(Silent),
+}
+
+impl Hanging {
+    /// One of each kind that there can be here; the other is said to be skipped by `test`.
+    pub fn each(test: &str) -> anyhow::Result<Vec<Self>> {
+        let (other, socket) = Lingering::new()?;
+        let mut all = vec![Self::Socket(Some(socket), other)];
+        match Silent::mount() {
+            Ok(silent) => all.push(Self::File(silent)),
+            Err(why) => println!("SKIPPED: {test}, with a file: {why:#}"),
+        }
+        Ok(all)
+    }
+
+    /// Sends it so many times with these bytes; from then on it is the receiver's.
+    pub fn send(&mut self, socket: impl AsFd, bytes: &[u8], times: usize) -> anyhow::Result<()> {
+        match self {
+            // The last descriptor of it is the one that hangs.
+            Self::Socket(own, _) => {
+                let own = own.take().context("it was sent before")?;
+                send_with(socket, bytes, &vec![own.as_fd(); times])
+            }
+            Self::File(silent) => send_with(socket, bytes, &vec![silent.file(); times]),
+        }
+    }
+}
+
+/// Sends bytes with descriptors, as many as the kernel lets through at once.
+pub fn send_with(socket: impl AsFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> anyhow::Result<()> {
+    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(253))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        bail!("so many descriptors cannot be sent at once");
+    }
+    let sent = rustix::net::sendmsg(socket, &[std::io::IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    if sent == bytes.len() { Ok(()) } else { bail!("only {sent} bytes could be sent") }
 }
 
 /// The process that mounts, opens and sends; it is waited for when it is dropped.

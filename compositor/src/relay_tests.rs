@@ -1,0 +1,181 @@
+use super::*;
+use phyllome_test_support::memory;
+use phyllome_test_support::silent::{Hanging, Lingering, Silent, send_with};
+use std::io::{Read, Write};
+
+/// Generous for a machine that is busy; what hangs does so for longer.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+fn relayed(admits: Admits) -> (Relays, Relayed, UnixStream) {
+    let (peer, theirs) = UnixStream::pair().unwrap();
+    let relays = Relays::new(2);
+    let ours = relays.relay("red", peer, admits).unwrap();
+    for socket in [&ours.stream, &theirs] {
+        socket.set_nonblocking(false).unwrap();
+        socket.set_read_timeout(Some(DEADLINE)).unwrap();
+        socket.set_write_timeout(Some(DEADLINE)).unwrap();
+    }
+    (relays, ours, theirs)
+}
+
+fn send(socket: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
+    send_with(socket, bytes, fds).unwrap();
+}
+
+/// Descriptors that came with one byte.
+fn receive(socket: &UnixStream) -> Vec<OwnedFd> {
+    let mut lane = Lane::new();
+    lane.receive(socket);
+    assert_eq!(lane.bytes.len(), 1);
+    lane.fds
+}
+
+fn wait(what: &str, mut done: impl FnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !done() {
+        assert!(Instant::now() < deadline, "waited in vain for {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// The shell sees the end of the connection, and the end alone.
+fn ends(ours: &Relayed) {
+    assert_eq!((&ours.stream).read(&mut [0; 64]).unwrap(), 0);
+}
+
+#[test]
+fn bytes_pass_both_ways_in_their_order_through_full_sockets() {
+    let (_relays, ours, theirs) = relayed(Admits::Pictures);
+    let text: Vec<u8> = (0..1_000_000u32).map(|number| (number % 251) as u8).collect();
+    let ours = &ours.stream;
+    for (mut from, mut to) in [(&theirs, ours), (ours, &theirs)] {
+        std::thread::scope(|scope| {
+            scope.spawn(|| from.write_all(&text).unwrap());
+            let mut got = vec![0; text.len()];
+            to.read_exact(&mut got).unwrap();
+            assert!(got == text);
+        });
+    }
+}
+
+#[test]
+fn what_a_screen_is_made_of_passes_and_the_shells_own_descriptors_do() {
+    let (_relays, ours, theirs) = relayed(Admits::Pictures);
+    let memories: Vec<OwnedFd> = (0..MAX_FDS).map(|_| memory::sealed(4096).unwrap()).collect();
+    let borrowed: Vec<_> = memories.iter().map(AsFd::as_fd).collect();
+    send(&theirs, b"x", &borrowed);
+    let got = receive(&ours.stream);
+    assert_eq!(got.len(), MAX_FDS);
+    assert!(got.iter().all(|fd| describe(fd.as_fd()).bytes == 4096));
+    let (socket, _other) = UnixStream::pair().unwrap();
+    send(&ours.stream, b"y", &[socket.as_fd()]);
+    assert_eq!(receive(&theirs).len(), 1);
+    assert!(!ours.signs.is_refused());
+}
+
+#[test]
+fn what_no_screen_is_made_of_ends_the_connection() {
+    let zero = std::fs::File::open("/dev/zero").unwrap();
+    let (pipe, _other) = rustix::pipe::pipe().unwrap();
+    let memory = memory::sealed(4096).unwrap();
+    let many = vec![memory.as_fd(); MAX_FDS + 1];
+    let cases: [(Admits, &[BorrowedFd<'_>]); 6] = [
+        (Admits::Pictures, &[zero.as_fd()]),
+        (Admits::Pictures, &[memory.as_fd(), pipe.as_fd()]),
+        (Admits::Pictures, &many),
+        (Admits::Bytes, &[memory.as_fd()]),
+        (Admits::Bytes, &[zero.as_fd(); 5]),
+        (Admits::Bytes, &[zero.as_fd(); MAX_FDS + 1]),
+    ];
+    for (admits, fds) in cases {
+        let (relays, ours, theirs) = relayed(admits);
+        send(&theirs, b"x", fds);
+        ends(&ours);
+        assert!(ours.signs.is_refused() && ours.signs.is_drained());
+        // What the shell says in farewell still arrives.
+        (&ours.stream).write_all(b"why").unwrap();
+        drop(ours);
+        let mut farewell = String::new();
+        (&theirs).read_to_string(&mut farewell).unwrap();
+        assert_eq!(farewell, "why");
+        wait("the thread to end", || relays.hanging("red") == 0);
+    }
+}
+
+#[test]
+fn what_a_peer_said_before_it_went_arrives() {
+    let (_relays, ours, theirs) = relayed(Admits::Bytes);
+    // The shell says something to one who has gone.
+    (&theirs).write_all(b"last words").unwrap();
+    drop(theirs);
+    let _ = (&ours.stream).write_all(b"hello");
+    let mut words = String::new();
+    (&ours.stream).read_to_string(&mut words).unwrap();
+    assert_eq!(words, "last words");
+    assert!(ours.signs.is_drained() && !ours.signs.is_refused());
+}
+
+#[test]
+fn a_descriptor_whose_closing_can_take_for_ever_holds_its_own_thread_alone() {
+    for admits in [Admits::Bytes, Admits::Pictures] {
+        for mut hanging in
+            Hanging::each("a_descriptor_whose_closing_can_take_for_ever_holds_its_own_thread_alone").unwrap()
+        {
+            let (relays, ours, theirs) = relayed(admits);
+            hanging.send(&theirs, b"x", 1).unwrap();
+            ends(&ours);
+            drop(ours);
+            wait("the thread to hang", || relays.hanging("red") == 1);
+            drop(hanging);
+            wait("the thread to end", || relays.hanging("red") == 0);
+        }
+    }
+}
+
+#[test]
+fn what_nobody_has_read_when_the_shell_leaves_holds_its_own_thread_alone() {
+    let (relays, ours, theirs) = relayed(Admits::Bytes);
+    theirs.set_nonblocking(true).unwrap();
+    // Until the thread has no more room either, and then until there is some at this end.
+    while (&theirs).write(&[0; 4096]).is_ok() || takes_more(&theirs, 50) {}
+    while !takes_more(&theirs, 0) {
+        let _ = (&ours.stream).read(&mut [0; 4096]).unwrap();
+    }
+    let (other, socket) = Lingering::new().unwrap();
+    send(&theirs, b"x", &[socket.as_fd()]);
+    drop((socket, ours));
+    wait("the thread to close it", || relays.hanging("red") == 1);
+    drop(other);
+    wait("the thread to end", || relays.hanging("red") == 0);
+}
+
+/// Whether there is room in the socket's queue, within so many milliseconds.
+fn takes_more(socket: &UnixStream, milliseconds: i64) -> bool {
+    let mut ask = [PollFd::new(socket, PollFlags::OUT)];
+    let most = Timespec { tv_sec: 0, tv_nsec: milliseconds * 1_000_000 };
+    matches!(poll(&mut ask, Some(&most)), Ok(1))
+}
+
+#[test]
+fn who_hangs_twice_gets_no_third_connection_until_one_is_over() {
+    let Ok(silent) = Silent::mount().inspect_err(|why| {
+        println!("SKIPPED: who_hangs_twice_gets_no_third_connection_until_one_is_over: {why:#}");
+    }) else {
+        return;
+    };
+    let relays = Relays::new(2);
+    let mut connections = Vec::new();
+    for hanging in 1..=2 {
+        assert!(relays.has_room("red"));
+        let (peer, theirs) = UnixStream::pair().unwrap();
+        let ours = relays.relay("red", peer, Admits::Pictures).unwrap();
+        send(&theirs, b"x", &[silent.file()]);
+        wait("the connection to end", || matches!((&ours.stream).read(&mut [0]), Ok(0)));
+        drop(ours);
+        wait("the thread to hang", || relays.hanging("red") == hanging);
+        connections.push(theirs);
+    }
+    assert!(!relays.has_room("red") && relays.has_room("blue"));
+    drop(silent);
+    wait("the threads to end", || relays.has_room("red") && relays.hanging("red") == 0);
+}
