@@ -2,10 +2,7 @@
 //!
 //! Guests and tools make the shell hold descriptors; a shell that has none left can show nobody anything. The limit is
 //! raised once, at the start; what is open is counted, never guessed.
-//!
-//! One gap is known: descriptors that no request takes stay with wayland-backend 0.3, which closes them itself on the
-//! shell's thread and cannot be made to do it elsewhere, so a screen that sends files which it serves itself (FUSE)
-//! holds the shell until it answers or dies.
+//! Those of which nothing is known do not come as far as here: see [`crate::relay`].
 
 use phyllome_protocol::start::raise_descriptor_limit;
 use rustix::fs::fstat;

@@ -5,17 +5,19 @@
 
 use super::finding::{FIRST_PAUSE, LONGEST_PAUSE};
 use super::life::Exit;
-use super::link::{Link, LinkError, LinkEvent};
+use super::link::{DialError, Link, LinkError, LinkEvent};
 use super::process::{self, Process};
 use super::{ANSWERED_WITHIN, Attached, Awaited, Entry, MAX_UNKNOWN, Pending};
 use crate::State;
 use crate::monotonic;
+use crate::relay::Admits;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -129,6 +131,10 @@ impl State {
     pub(super) fn attach_screen(&mut self, name: &GuestName) {
         let (width, height) = self.protocols.screens.area(name);
         let attached = UnixStream::pair().and_then(|(ours, theirs)| {
+            if !self.guests.relays.has_room(name.as_str()) {
+                return Err(io::Error::other(DialError::Hanging.to_string()));
+            }
+            let ours = self.guests.relays.relay(name.as_str(), ours, Admits::Pictures)?.stream;
             self.attach_guest_client(name, ours)?;
             Ok(OwnedFd::from(theirs))
         });

@@ -1,8 +1,10 @@
-//! Descriptors whose closing can take for ever, on every control link and every tool's connection: whoever sends
+//! Descriptors whose closing can take for ever, on every connection that strangers have with the shell: whoever sends
 //! them loses that connection, and everybody else is served meanwhile.
 
 use super::*;
+use crate::event_loop::Served as _;
 use phyllome_test_support::silent::{Hanging, LIMIT, Lingering};
+use std::io::Read;
 
 /// How often one descriptor is sent with one message: more than a message may have, and more than anybody makes room
 /// for.
@@ -57,6 +59,27 @@ fn on_the_shells_socket_they_end_a_connection_and_hold_nobody_else_up() {
             hanging.send(&tool.stream, &message, times).unwrap();
             let Reply::Refused { reason } = tool.next(&mut host).unwrap() else { panic!("it is cut off") };
             assert!(reason.contains("descriptor"), "{reason}");
+            others_are_served(&mut host, &mut play, started);
+            drop(hanging);
+        }
+    }
+}
+
+#[test]
+fn on_a_screen_they_end_it_and_hold_nobody_else_up() {
+    // wl_display.sync
+    let request: Vec<u8> = [1u32, 12 << 16, 2].iter().flat_map(|word| word.to_le_bytes()).collect();
+    for times in TIMES {
+        for mut hanging in Hanging::each("on_a_screen_they_end_it_and_hold_nobody_else_up").unwrap() {
+            let (mut host, mut work, mut play) = two();
+            let started = Instant::now();
+            let mut screen = UnixStream::from(work.screen.take().unwrap());
+            screen.set_nonblocking(true).unwrap();
+            hanging.send(&screen, &request, times).unwrap();
+            host.wait("the screen to be cut off", |host| {
+                host.state.flush();
+                matches!(screen.read(&mut [0; 64]), Ok(0))
+            });
             others_are_served(&mut host, &mut play, started);
             drop(hanging);
         }
