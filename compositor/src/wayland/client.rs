@@ -430,7 +430,7 @@ mod tests {
 
     #[test]
     fn what_a_client_names_is_one_short_line_of_the_log() {
-        let guest = GuestClient::new(GuestName::new("red").unwrap());
+        let guest = guest();
         let error = ProtocolError {
             code: 0,
             object_id: 1,
