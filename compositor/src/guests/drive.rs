@@ -30,13 +30,13 @@ const LASTING: Duration = Duration::from_secs(1);
 
 impl State {
     /// Somebody has answered in this guest's folder: greets and reads from now on.
-    pub(super) fn link_up(&mut self, name: &GuestName, link: Link) {
+    pub(super) fn link_up(&mut self, name: &GuestName, mut link: Link) {
         let unknown = self.guests.entries.values().filter(|entry| entry.definition.is_none()).count();
         if !self.guests.entries.contains_key(name) && unknown >= MAX_UNKNOWN {
             tracing::warn!(guest = %name, "not adopted: {MAX_UNKNOWN} guests without a definition are known already");
             return;
         }
-        let peer = link.peer().map(|peer| Process::adopt(link.stream(), peer));
+        let process = link.take_process();
         let Ok(read) = link.stream().try_clone().map_err(|_| ()).and_then(|fd| self.watch_link(name, fd)) else {
             return;
         };
@@ -62,9 +62,9 @@ impl State {
         }
         entry.link = Some(Attached { link, read, write: None, greeting, since: Instant::now() });
         if entry.process.is_none() {
-            match peer {
-                Some(Ok(process)) => self.watch_process(name, process),
-                _ => tracing::warn!(guest = %name, "its process cannot be watched"),
+            match process {
+                Some(process) => self.watch_process(name, process),
+                None => tracing::warn!(guest = %name, "its process cannot be watched"),
             }
         }
     }

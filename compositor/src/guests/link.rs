@@ -5,6 +5,7 @@
 //! send nothing but messages: anything else ends the connection. Nothing here blocks: its own socket is with a thread
 //! ([`relay`](crate::relay)), to which alone it can send descriptors.
 
+use super::process::Process;
 use crate::bucket::Bucket;
 use crate::descriptors::close_elsewhere;
 use crate::outbox::Outbox;
@@ -89,7 +90,8 @@ pub enum LinkEvent {
 pub struct Link {
     stream: UnixStream,
     signs: Signs,
-    peer: Option<Pid>,
+    /// The process that listens, until it is taken.
+    process: Option<Process>,
     decoder: Decoder,
     out: Outbox,
     greeted: bool,
@@ -122,9 +124,11 @@ impl Link {
                         return Err(error);
                     }
                 };
+                // Asked of the peer's own socket: at the relay's stands this process.
+                let process = Process::adopt(&socket, peer).ok();
                 let relayed = relays.relay(name.as_str(), socket, Admits::Bytes);
                 let relayed = relayed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
-                Ok(Self::new(relayed.stream, relayed.signs, peer, now))
+                Ok(Self::new(relayed.stream, relayed.signs, process, now))
             }
             Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN) => Err(DialError::Nobody),
             Err(error) => Err(error.into()),
@@ -134,16 +138,16 @@ impl Link {
     /// Over a stream that is connected already.
     #[cfg(test)]
     fn over(stream: UnixStream, now: Instant) -> Result<Self, DialError> {
-        let peer = peer_of(&stream)?;
+        let process = Process::adopt(&stream, peer_of(&stream)?).ok();
         rustix::io::ioctl_fionbio(&stream, true)?;
-        Ok(Self::new(stream, Signs::default(), peer, now))
+        Ok(Self::new(stream, Signs::default(), process, now))
     }
 
-    fn new(stream: UnixStream, signs: Signs, peer: Pid, now: Instant) -> Self {
+    fn new(stream: UnixStream, signs: Signs, process: Option<Process>, now: Instant) -> Self {
         Self {
             stream,
             signs,
-            peer: Some(peer),
+            process,
             decoder: Decoder::new(),
             out: Outbox::default(),
             greeted: false,
@@ -158,9 +162,9 @@ impl Link {
         &self.stream
     }
 
-    /// The process that listens, as the kernel tells it.
-    pub fn peer(&self) -> Option<Pid> {
-        self.peer
+    /// The process that listens, as the kernel tells it. Once; `None` also if it cannot be watched.
+    pub fn take_process(&mut self) -> Option<Process> {
+        self.process.take()
     }
 
     /// Whether all that the peer will ever say can be received now.

@@ -2,8 +2,8 @@
 
 mod commands;
 mod files;
-mod standing;
 mod hanging;
+mod standing;
 
 use crate::State;
 use crate::control::Server;
