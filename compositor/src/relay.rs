@@ -10,8 +10,11 @@
 //! A thread has one piece each way in its hands and reads on when that is sent: who does not read, or is not read, makes
 //! the other side wait, as without it. It sleeps while nothing comes, and ends with the connection.
 
+pub mod requests;
+
 use crate::descriptors::close_elsewhere;
 use phyllome_protocol::descriptor::{Kind, describe};
+use requests::Requests;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
@@ -238,6 +241,7 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
     const WRITABLE: PollFlags = PollFlags::OUT.union(PollFlags::HUP).union(PollFlags::ERR);
     let (mut to_shell, mut to_peer) = (Lane::new(), Lane::new());
     let (mut refused, mut deaf) = (Vec::new(), false);
+    let mut requests = (admits == Admits::Pictures).then(Requests::default);
     let mut until: Option<Instant> = None;
     while to_peer.open || !to_peer.is_empty() {
         let ((from_peer, into_shell), (from_shell, into_peer)) = (to_shell.wants(), to_peer.wants());
@@ -274,6 +278,10 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
                          nor a timeline of fences, or too many"
                     );
                 }
+            }
+            if requests.as_mut().is_some_and(|requests| requests.read(&to_shell.bytes).is_err()) {
+                tracing::warn!("the screen of {owner} is cut off: it sent a request that cannot be read");
+                to_shell.close();
             }
             arrived = !to_shell.is_empty();
             if !to_shell.open {

@@ -179,3 +179,21 @@ fn who_hangs_twice_gets_no_third_connection_until_one_is_over() {
     drop(silent);
     wait("the threads to end", || relays.has_room("red") && relays.hanging("red") == 0);
 }
+
+#[test]
+fn a_request_that_the_library_cannot_read_ends_the_connection_and_is_not_passed_on() {
+    let (_relays, ours, theirs) = relayed(Admits::Pictures);
+    let registry = [1, 12 << 16 | 1, 2].map(u32::to_ne_bytes).concat();
+    send(&theirs, &registry, &[]);
+    let mut passed = [0; 12];
+    (&ours.stream).read_exact(&mut passed).unwrap();
+    assert_eq!(passed, *registry);
+    // wl_registry.bind without the name of an interface.
+    send(&theirs, &[2, 24 << 16, 5, 0, 1, 3].map(u32::to_ne_bytes).concat(), &[]);
+    ends(&ours);
+    // Of a tool, the same bytes are bytes.
+    let (_relays, ours, theirs) = relayed(Admits::Bytes);
+    send(&theirs, &registry, &[]);
+    send(&theirs, &[2, 24 << 16, 5, 0, 1, 3].map(u32::to_ne_bytes).concat(), &[]);
+    (&ours.stream).read_exact(&mut [0; 36]).unwrap();
+}
