@@ -66,7 +66,8 @@ impl Default for Life {
 impl Life {
     /// Its state.
     pub fn state(&self) -> GuestState {
-        if self.frozen && self.state.is_alive() { GuestState::Frozen } else { self.state }
+        // Even if it said last that it has ended: what is stopped is there.
+        if self.frozen { GuestState::Frozen } else { self.state }
     }
 
     /// Whether its processes are stopped; no report says so.
@@ -359,7 +360,8 @@ pub(crate) mod tests {
         life.reported(report(GuestState::Frozen), now);
         assert_eq!(life.state(), GuestState::Running);
         life.set_frozen(true);
-        for state in [GuestState::Running, GuestState::Stopping, GuestState::Paused, GuestState::InternalError] {
+        let said = [GuestState::Stopped, GuestState::Crashed, GuestState::Stopping, GuestState::InternalError];
+        for state in said {
             let said = Report { message: Some("all is well".into()), ..report(state) };
             life.reported(said, now);
             assert_eq!((life.state(), life.message()), (GuestState::Frozen, None), "{state:?}");

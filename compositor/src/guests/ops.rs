@@ -140,12 +140,14 @@ impl State {
 
     /// Does this with every guest for which it makes sense; the parts to wait for, and what could not be asked.
     fn all_guests(&mut self, verb: GuestVerb) -> (Vec<Awaited>, Vec<String>) {
-        let fitting = |view: &GuestView| verb.fits(view.state).is_ok();
-        let names: Vec<_> = self.guests.views().into_iter().filter(fitting).map(|view| view.name).collect();
-        // What a guest says of itself lets none run on: not that it starts, not that it is about to end.
+        // What a guest says of itself lets none run on: not that it starts, not that it is about to end or has ended.
         if verb == GuestVerb::Pause {
+            let running = self.guests.entries.iter().filter(|(_, entry)| entry.may_run());
+            let names: Vec<_> = running.map(|(name, _)| name.clone()).collect();
             return (names.iter().map(|name| self.stand(name, true)).collect(), Vec::new());
         }
+        let fitting = |view: &GuestView| verb.fits(view.state).is_ok();
+        let names: Vec<_> = self.guests.views().into_iter().filter(fitting).map(|view| view.name).collect();
         let mut parts = Vec::new();
         let mut failures = Vec::new();
         for name in names {

@@ -53,6 +53,15 @@ pub(super) enum Ice {
     Thawing(u64),
 }
 
+impl Entry {
+    /// Whether something of it may run.
+    pub(super) fn may_run(&self) -> bool {
+        let state = self.life.state();
+        let there = state.is_alive() || self.process.is_some() || self.link.is_some();
+        there && !matches!(state, GuestState::Paused | GuestState::Frozen)
+    }
+}
+
 impl State {
     /// Asks a guest to pause, and freezes it if it does not. `must`: it may not refuse.
     pub(super) fn stand(&mut self, name: &GuestName, must: bool) -> Awaited {
@@ -116,12 +125,11 @@ impl State {
         if let Some(standing) = &mut entry.standing {
             standing.timer = None;
         }
-        let state = entry.life.state();
-        if !state.is_alive() || matches!(state, GuestState::Paused | GuestState::Frozen) {
+        if entry.may_run() {
+            self.freeze_guest(name);
+        } else {
             self.forget_standing(name);
             self.settle(&Awaited::Stands(name.clone()), Ok(()));
-        } else {
-            self.freeze_guest(name);
         }
     }
 
