@@ -147,6 +147,8 @@ impl<C: ComponentHandle> Surface<C> {
         self.window.draw_if_needed(|renderer| {
             renderer.render(bytemuck::cast_slice_mut::<u8, Bgra>(&mut data), width as usize);
         });
+        // Slint sets a timer for each new size, which keeps a part of the window until it has run.
+        slint::platform::update_timers_and_animations();
         data
     }
 }

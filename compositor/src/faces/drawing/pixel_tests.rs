@@ -439,3 +439,11 @@ fn hostile_sizes_and_texts_draw_something_or_nothing_but_never_fail() {
         ui.flash(&label, scale);
     }
 }
+
+#[test]
+fn a_picture_that_is_drawn_leaves_no_timer_behind() {
+    let mut ui = Ui::new().unwrap();
+    ui.flash(&work(), 1.0);
+    bar(&mut ui, &guest(work(), true, &[]), 800, 1.0);
+    assert_eq!(slint::platform::duration_until_next_timer_update(), None);
+}
