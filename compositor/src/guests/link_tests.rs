@@ -153,6 +153,21 @@ fn a_descriptor_that_nobody_asked_for_ends_the_connection_even_if_it_cannot_be_c
     }
 }
 
+#[test]
+fn the_process_of_a_connection_is_the_one_that_listens_and_not_the_shell_itself() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("control.sock");
+    let mut child = crate::guests::process::tests::listening(&path);
+    let relays = Relays::new(1);
+    let process = Link::dial(&path, &work(), &relays, Instant::now()).unwrap().take_process().unwrap();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let watch = process.watch().unwrap();
+    let mut ask = [rustix::event::PollFd::new(&watch, rustix::event::PollFlags::IN)];
+    let most = rustix::time::Timespec { tv_sec: 30, tv_nsec: 0 };
+    assert_eq!(rustix::event::poll(&mut ask, Some(&most)), Ok(1), "it has ended");
+}
+
 /// The error with which a connection through a thread ends.
 fn received(link: &mut Link) -> Option<LinkError> {
     let mut end = None;
