@@ -2,6 +2,7 @@
 //! the screen is to hear goes to it when a test says so.
 
 use super::DeviceConfig;
+use super::chain::{Chain, Table};
 use super::device::Device;
 use super::memory::Memory;
 use super::wire::{QueueKind, Response, feature};
@@ -37,8 +38,27 @@ impl BareDevice {
     /// The guest sends a command of this type with these words after its header; the response's type.
     pub fn command(&mut self, kind: u32, words: &[u32]) -> u32 {
         let request: Vec<u8> = [kind, 0, 0, 0, 0, 0].iter().chain(words).flat_map(|word| word.to_le_bytes()).collect();
-        self.device.execute(&self.memory, QueueKind::Control, &request, &mut self.response);
+        self.execute(false, &request)
+    }
+
+    /// The guest sends these bytes on its control queue or its cursor queue; the response's type.
+    pub fn execute(&mut self, cursor: bool, request: &[u8]) -> u32 {
+        let queue = if cursor { QueueKind::Cursor } else { QueueKind::Control };
+        self.device.execute(&self.memory, queue, request, &mut self.response);
         self.response.bytes().first_chunk().map_or(0, |bytes| u32::from_le_bytes(*bytes))
+    }
+
+    /// The guest makes the chain available that begins at `head` of a table of 256 descriptors at `table`: how many
+    /// bytes its request has, how many were written of its response and how many could have been; `None` if the chain
+    /// is refused.
+    pub fn chain(&mut self, table: u64, head: u16, indirect: bool, cursor: bool) -> Option<(u64, u32, u64)> {
+        let mut chain = Chain::default();
+        chain.walk(&self.memory, Table { address: table, size: 256 }, head, indirect).ok()?;
+        let mut request = Vec::new();
+        chain.copy_request(&self.memory, &mut request).ok()?;
+        self.execute(cursor, &request);
+        let written = chain.write_response(&self.memory, self.response.bytes()).ok()?;
+        Some((request.len() as u64, written, chain.room()))
     }
 
     /// The end of a round: says to the screen what there is to say. `true` if there was no room for all of it.

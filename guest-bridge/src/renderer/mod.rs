@@ -8,6 +8,8 @@
     deny(clippy::wildcard_enum_match_arm, reason = "a new request, command or event is not to be taken for another")
 )]
 
+#[cfg(feature = "test-doors")]
+pub mod bare;
 pub mod client;
 mod deaths;
 pub(crate) mod files;

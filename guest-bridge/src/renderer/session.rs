@@ -149,6 +149,12 @@ pub(super) struct Session {
 }
 
 impl Session {
+    /// A session that takes sealed memory for pictures.
+    #[cfg(feature = "test-doors")]
+    pub(super) fn of_memfds() -> Self {
+        Self { memfd_pictures: true, ..Self::default() }
+    }
+
     /// A session with the next renderer.
     pub(super) fn anew(&self) -> Self {
         Self {

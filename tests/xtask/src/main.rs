@@ -8,6 +8,7 @@ mod count;
 mod demo;
 #[cfg(test)]
 mod folders;
+mod fuzz;
 mod install;
 mod messages;
 mod outcome;
@@ -54,13 +55,7 @@ enum Task {
     /// Install the programs, the session and systemd's user units
     Install(install::Arguments),
     /// Run one fuzz target
-    Fuzz {
-        /// The target's name
-        target: String,
-        /// Stop after so many seconds
-        #[arg(long, value_name = "S")]
-        seconds: Option<u64>,
-    },
+    Fuzz(fuzz::Arguments),
     /// Count the lines of code that are trusted, and those that a guest's connection or a key can reach
     Count,
     /// Write docs/messages.md anew, the list of every message that a person can meet
@@ -76,7 +71,7 @@ fn main() -> ExitCode {
         Task::Test(arguments) => test::run(&arguments),
         Task::Bench { name, only, json } => bench(name, only, json),
         Task::Install(arguments) => install::run(&arguments).map(|()| true),
-        Task::Fuzz { target, seconds } => fuzz(&target, seconds),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Count => count::run().map(|()| true),
         Task::Messages => messages::run().map(|()| true),
         Task::Images => images().map(|()| true),
@@ -113,21 +108,4 @@ fn bench(name: Option<String>, only: Option<String>, json: Option<PathBuf>) -> R
         bench.arg("--json").arg(std::path::absolute(json)?);
     }
     Ok(cargo::run(&mut bench)?.success())
-}
-
-fn fuzz(target: &str, seconds: Option<u64>) -> Result<bool> {
-    let folder = phyllome_test_guests::repository().join("tests/fuzz");
-    if !folder.is_dir() {
-        anyhow::bail!("there are no fuzz targets yet, so there is no “{target}”");
-    }
-    let mut command = cargo::command();
-    command.args(["fuzz", "run", target]).current_dir(folder);
-    if let Some(seconds) = seconds {
-        command.args(["--", &format!("-max_total_time={seconds}")]);
-    }
-    let version = cargo::command().args(["fuzz", "--version"]).output()?;
-    if !version.status.success() {
-        anyhow::bail!("cargo-fuzz is not installed; install it with `cargo install cargo-fuzz`");
-    }
-    Ok(cargo::run(&mut command)?.success())
 }
