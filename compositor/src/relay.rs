@@ -322,5 +322,4 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
 }
 
 #[cfg(test)]
-#[path = "relay_tests.rs"]
 mod tests;

@@ -111,7 +111,7 @@ impl State {
         let source = Generic::new(listener, Interest::READ, Mode::Level);
         let inserted = self.loop_handle.insert_source(source, |_, listener, state: &mut State| {
             if !state.control.relays.has_room(OWNER) {
-                let error = io::Error::other("connections before them hang in what was sent on them");
+                let error = io::Error::other("connections before them hang");
                 return Ok(state.rest_from_accepting(&error));
             }
             match listener.accept() {

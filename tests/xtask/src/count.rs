@@ -28,6 +28,8 @@ const REACHED: &[(&str, &str)] = &[
     ("compositor/src/log_limit.rs", "keeps guests from filling the log"),
     ("compositor/src/monotonic.rs", "tells the time of what they say"),
     ("compositor/src/outbox.rs", "keeps what guests and tools do not take yet"),
+    ("compositor/src/relay", "reads requests before the Wayland library does"),
+    ("compositor/src/relay.rs", "receives all that guests and tools send, and closes what they may not"),
     ("compositor/src/outputs", "is what guests are told of displays"),
     ("compositor/src/render", "draws guests' buffers"),
     ("compositor/src/shell", "does what a chord asks"),

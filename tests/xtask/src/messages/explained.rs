@@ -141,6 +141,7 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("systemctl ended with {status}", Part),
     ("systemctl did not end within {} s", Part),
     ("systemctl cannot be run: {error}", Part),
+    ("connections before them hang", Part),
     // phyllome doctor.
     ("a loop", Part),
     ("string and locked instructions", Part),

@@ -160,6 +160,8 @@ pub const APART: &[(&str, &str)] = &[
     ("compositor/src/log_limit.rs", "goes to the log"),
     ("compositor/src/monotonic.rs", "tells the time"),
     ("compositor/src/outbox.rs", "goes to the log"),
+    ("compositor/src/relay", "goes to the log"),
+    ("compositor/src/relay.rs", "goes to the log"),
     ("compositor/src/outputs", "goes to the log"),
     ("compositor/src/render", "draws"),
     ("compositor/src/shell", "goes to the log"),
