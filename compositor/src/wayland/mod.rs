@@ -235,7 +235,7 @@ impl State {
         let watch = guard::WatchedDispatch::new(socket);
         let open = descriptors::open();
         self.protocols.fences.serve(Some(client.clone()));
-        // The library panics on requests that it cannot read, before anything of ours has heard of them.
+        // wayland-scanner 0.31's code panics where a text is missing, before anything of ours has heard of the request.
         let served = catch_unwind(AssertUnwindSafe(|| server.backend().dispatch_single_client(self, client.clone())));
         self.protocols.fences.serve(None);
         if watch.end() {
