@@ -340,6 +340,14 @@ fn serve(mut device: File, ends: &AtomicBool, silent: &AtomicBool, touched: &Ato
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+
+    /// While one of these tests starts a program, that has a copy of the other's descriptor until it runs, and is who
+    /// closes it last.
+    fn alone() -> MutexGuard<'static, ()> {
+        static ALONE: Mutex<()> = Mutex::new(());
+        ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     /// Whether a thread that closes it waits, for as long as anybody would look.
     fn holds(fd: OwnedFd) -> (bool, JoinHandle<()>) {
@@ -353,6 +361,7 @@ mod tests {
 
     #[test]
     fn a_silent_file_holds_whoever_closes_it_until_it_ends() {
+        let _alone = alone();
         let silent = match Silent::mount() {
             Ok(silent) => silent,
             Err(why) => return println!("SKIPPED: a_silent_file_holds_whoever_closes_it_until_it_ends: {why:#}"),
@@ -365,6 +374,7 @@ mod tests {
 
     #[test]
     fn a_lingering_socket_holds_whoever_closes_it_until_it_ends() {
+        let _alone = alone();
         let (other, socket) = Lingering::new().unwrap();
         let (held, close) = holds(socket);
         assert!(held);
