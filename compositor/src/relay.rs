@@ -245,7 +245,9 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
     let mut until: Option<Instant> = None;
     while to_peer.open || !to_peer.is_empty() {
         let ((from_peer, into_shell), (from_shell, into_peer)) = (to_shell.wants(), to_peer.wants());
-        let wants = [from_peer | into_peer, from_shell | into_shell];
+        // A shell that has gone is to be seen although a peer does not read what it said before.
+        let gone = if to_peer.is_empty() || until.is_some() { PollFlags::empty() } else { PollFlags::RDHUP };
+        let wants = [from_peer | into_peer, from_shell | into_shell | gone];
         // A side of which nothing is wanted would wake this thread by having gone.
         let mut sides: Vec<PollFd<'_>> = std::iter::zip([peer, shell], wants)
             .filter(|(_, wants)| !wants.is_empty())
@@ -314,7 +316,8 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
             deaf = true;
             to_peer.clear();
         }
-        if !to_peer.open && until.is_none() {
+        let has_gone = shell_is.intersects(PollFlags::RDHUP.union(PollFlags::HUP).union(PollFlags::ERR));
+        if (!to_peer.open || has_gone) && until.is_none() {
             until = Some(Instant::now() + FAREWELL);
         }
     }

@@ -197,3 +197,21 @@ fn a_request_that_the_library_cannot_read_ends_the_connection_and_is_not_passed_
     send(&theirs, &[2, 24 << 16, 5, 0, 1, 3].map(u32::to_ne_bytes).concat(), &[]);
     (&ours.stream).read_exact(&mut [0; 36]).unwrap();
 }
+
+#[test]
+fn a_peer_that_does_not_read_keeps_no_thread_once_the_shell_has_gone() {
+    let (relays, ours, theirs) = relayed(Admits::Pictures);
+    ours.stream.set_nonblocking(true).unwrap();
+    // Until nothing goes on any more: the thread has a piece in its hands, and both sockets are full.
+    let mut last = Instant::now();
+    while last.elapsed() < Duration::from_millis(200) {
+        if (&ours.stream).write(&[0; 4096]).is_ok() {
+            last = Instant::now();
+        }
+    }
+    drop(ours);
+    theirs.set_nonblocking(true).unwrap();
+    let closed = |error: io::Error| matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+    wait("the thread to end", || (&theirs).write(&[0]).is_err_and(closed));
+    wait("it to be counted no longer", || relays.hanging("red") == 0);
+}
