@@ -258,6 +258,8 @@ fn main() -> ExitCode {
         .with_ansi(false)
         .with_target(false)
         .init();
+    // As one line of the log, also where it is survived.
+    std::panic::set_hook(Box::new(|panic| tracing::error!(%panic, "a bug was survived or ended the shell")));
     descriptors::raise_limit();
     if let Err(error) = start::hide_memory() {
         tracing::warn!("other programs of this user can read the shell's memory: {error}");
