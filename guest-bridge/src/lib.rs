@@ -5,7 +5,7 @@
 //! so nothing that a guest does may panic here.
 //!
 //! Folders and files here import only those before them: `child`, `frames`, `damage`, `halt_poll`, `seldom`, `spare`,
-//! then `cage`, `renderer`, `gpu`, `screen`, `machine`, and the programs in `bin` last.
+//! `still`, then `cage`, `renderer`, `gpu`, `screen`, `machine`, and the programs in `bin` last.
 
 mod child;
 mod damage;
@@ -13,6 +13,7 @@ pub mod frames;
 mod halt_poll;
 mod seldom;
 mod spare;
+mod still;
 
 pub mod cage;
 pub mod renderer;

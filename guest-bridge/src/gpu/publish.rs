@@ -179,7 +179,9 @@ impl Device {
         let Some(three_d) = &self.three_d else { return false };
         let timeout = Timespec { tv_sec: most.as_secs() as i64, tv_nsec: most.subsec_nanos().into() };
         let fd = three_d.fd();
-        rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout)).is_ok()
+        // A signal ends the wait early, and there is as much to wait for as before.
+        let waited = rustix::event::poll(&mut [PollFd::new(&fd, PollFlags::IN)], Some(&timeout));
+        matches!(waited, Ok(_) | Err(rustix::io::Errno::INTR))
     }
 
     /// When [`Self::renderer_turn`] is due even if the renderer says nothing.

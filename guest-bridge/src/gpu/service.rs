@@ -6,6 +6,7 @@
 
 use super::DeviceConfig;
 mod channel;
+mod drain;
 
 use super::chain::Chain;
 use super::class::Class;
@@ -32,9 +33,6 @@ use vm_memory::GuestAddress;
 /// Requests that are served, and how long, before another queue or the connection gets its turn.
 const BUDGET: usize = 256;
 const TURN: Duration = Duration::from_millis(10);
-/// How long a queue that stops waits for the renderer, and QEMU's whole main loop with it. Three times at most: a
-/// renderer that takes longer is ended.
-const DRAIN: Duration = Duration::from_secs(4);
 /// Control and cursor.
 pub const QUEUES: usize = 2;
 /// What the loop's epoll says of QEMU's socket for requests of ours; the loop's own descriptors have the numbers below.
@@ -288,36 +286,6 @@ impl Service {
             Err(_) => self.device.count_error(Class::RequestAddress),
         }
         self.give_back(0, fence);
-    }
-
-    /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and
-    /// must find every answer. A renderer that does not answer in time has failed and is ended: nothing touches the
-    /// guest's pages any more then, and no command is said to be done that is not.
-    fn drain(&mut self) {
-        let end = Instant::now() + DRAIN;
-        // QEMU waits for us now, so it will not answer either.
-        while self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none()) {
-            let now = Instant::now();
-            // Sends what was forwarded in this round of the device's, too: nobody answers what has not been sent.
-            self.renderer_turn(now);
-            let waits = self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none());
-            if waits && (now >= end || !self.device.wait_for_renderer(end - now)) {
-                self.device.give_up_renderer(now, "the renderer did not answer before the guest's queue had to stop");
-                self.renderer_turn(now);
-                break;
-            }
-        }
-        let tokens: Vec<Token> = self.forwarded.keys().copied().collect();
-        for token in tokens {
-            if let Some(promised) = self.device.shmem.promised(token) {
-                self.finish(token, promised, Instant::now());
-            }
-        }
-        // Nobody is left who could answer these.
-        let unanswered: Vec<Token> = self.forwarded.keys().copied().collect();
-        for token in unanswered {
-            self.finish(token, Answered::Status(Status::ErrUnspec), Instant::now());
-        }
     }
 
     /// Copies, executes and writes the response; how many bytes that has, and when the head is to go back.

@@ -275,16 +275,8 @@ impl Supervisor {
                 self.peers.welcome(stream, &self.definition.name, report);
             }
             end = device_end => self.device_ended(end),
-            () = kill_time => {
-                self.kill_at = None;
-                self.overdue = true;
-                self.kill();
-            }
-            () = end_time => {
-                self.end_at = None;
-                tracing::warn!(seconds = self.patience.as_secs(), "the guest did not power off in time");
-                self.event(Event::TimeIsUp);
-            }
+            () = kill_time => self.kill_time_is_up(Instant::now()),
+            () = end_time => self.time_is_up(Instant::now()),
             () = repeat_time => {
                 if self.input.repeat(Instant::now()) {
                     self.ask_for_keyboard();

@@ -15,6 +15,7 @@ use super::limits::MAX_PLANES;
 use super::packets::{Incoming, Outgoing, Received};
 use super::process::Process;
 use super::session::Session;
+use crate::still::stood_still;
 use rustix::event::epoll;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::io;
@@ -101,6 +102,14 @@ struct Clocks {
     fence: Option<Instant>,
     sending: Option<Instant>,
     end: Option<Instant>,
+}
+
+impl Clocks {
+    fn begin_anew(&mut self, now: Instant) {
+        for since in [&mut self.start, &mut self.answer, &mut self.fence, &mut self.sending, &mut self.end] {
+            *since = since.map(|_| now);
+        }
+    }
 }
 
 /// A renderer, from the holder's point of view the same one across restarts. Dropping it ends the process.
@@ -360,13 +369,23 @@ impl Client {
             }
         }
         if end.is_none() {
-            let late = self.limits().into_iter().find(|(limit, _)| limit.is_some_and(|limit| limit <= now));
-            end = late.map(|(_, what)| format!("{what} in time, so it was ended"));
+            end = self.late(now).map(|what| format!("{what} in time, so it was ended"));
         }
         if let Some(why) = end {
             self.die(why, now, &mut events);
         }
         events
+    }
+
+    /// What is waited for longer than it may take. Where this process stood still, so did the renderer, which is to
+    /// have all of its time.
+    fn late(&mut self, now: Instant) -> Option<&'static str> {
+        let limits = self.limits();
+        if limits.iter().any(|(limit, _)| limit.is_some_and(|limit| stood_still(limit, now))) {
+            self.waits.begin_anew(now);
+            return None;
+        }
+        limits.into_iter().find(|(limit, _)| limit.is_some_and(|limit| limit <= now)).map(|(_, what)| what)
     }
 
     /// Reads; why the renderer has ended or is to, if so.

@@ -27,6 +27,24 @@ fn a_request_that_is_not_answered_ends_the_renderer() {
 }
 
 #[test]
+fn a_time_in_which_nobody_ran_ends_no_renderer_and_it_has_all_its_time_anew() {
+    leaking_nothing(|| {
+        let mut stage = Stage::new();
+        stage.ask();
+        stage.client.fence(0, None, 1).unwrap();
+        stage.turn();
+        assert!(stage.after(3600.0).is_empty(), "an hour in which the guest's processes were frozen");
+        assert_eq!(stage.client.deadline(), Some(stage.now + Duration::from_secs(15)));
+        assert!(stage.after(14.9).is_empty());
+        stage.event(Event::Done(0));
+        assert_eq!(stage.turn().len(), 1);
+        assert!(stage.after(15.0).is_empty());
+        let events = stage.after(0.2);
+        assert!(why(&events).contains("fence"), "{events:?}");
+    });
+}
+
+#[test]
 fn who_answers_slowly_but_steadily_lives() {
     leaking_nothing(|| {
         let mut stage = Stage::new();

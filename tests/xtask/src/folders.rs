@@ -13,7 +13,7 @@ use std::path::Path;
 /// Files and folders of a crate that stand for `ground` in the picture: they know none of the others.
 const GROUND: &[(&str, &[&str])] = &[
     ("compositor", &["bucket", "descriptors", "event_loop", "ledger", "log_limit", "monotonic", "outbox", "relay"]),
-    ("guest-bridge", &["child", "damage", "frames", "halt_poll", "seldom", "spare"]),
+    ("guest-bridge", &["child", "damage", "frames", "halt_poll", "seldom", "spare", "still"]),
 ];
 
 /// Methods of `State` that are called from another folder than their own: never more, and 40 at most.

@@ -1,17 +1,42 @@
 //! What QEMU, its device and the screen have done, and what the supervisor makes of it. Nothing waits here.
 
-use super::Supervisor;
+use super::{END_TIME, Supervisor};
 use crate::gpu::DeviceEnd;
 use crate::machine::events::{Generation, MachineEvent};
 use crate::machine::lifecycle::{Event, Exit};
 use crate::machine::qemu::Qemu;
 use crate::machine::qmp::{QmpError, QmpEvent};
 use crate::screen::{FromScreen, InputEvent};
+use crate::still::stood_still;
 use phyllome_protocol::GuestVerb;
 use std::sync::PoisonError;
+use std::time::Duration;
 use tokio::time::Instant;
 
+/// When a guest's time is to be over that a timer has just said is over: it gets all of it anew where nobody ran.
+fn again(due: Option<Instant>, now: Instant, time: Duration) -> Option<Instant> {
+    due.filter(|due| stood_still((*due).into(), now.into())).and_then(|_| now.checked_add(time))
+}
+
 impl Supervisor {
+    /// QEMU has not ended in time.
+    pub(super) fn kill_time_is_up(&mut self, now: Instant) {
+        self.kill_at = again(self.kill_at, now, END_TIME);
+        if self.kill_at.is_none() {
+            self.overdue = true;
+            self.kill();
+        }
+    }
+
+    /// The guest has not powered off in time.
+    pub(super) fn time_is_up(&mut self, now: Instant) {
+        self.end_at = again(self.end_at, now, self.patience);
+        if self.end_at.is_none() {
+            tracing::warn!(seconds = self.patience.as_secs(), "the guest did not power off in time");
+            self.event(Event::TimeIsUp);
+        }
+    }
+
     pub(super) fn machine_event(&mut self, event: MachineEvent) {
         match event {
             MachineEvent::QmpReady(generation, qmp) => {
@@ -150,5 +175,19 @@ impl Supervisor {
                 self.changed = true;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_was_frozen_while_it_powered_off_has_its_time_anew() {
+        let (now, time) = (Instant::now(), Duration::from_secs(60));
+        assert_eq!(again(Some(now), now + Duration::from_millis(20), time), None, "its time is up");
+        let thawed = now + Duration::from_secs(3600);
+        assert_eq!(again(Some(now), thawed, time), Some(thawed + time));
+        assert_eq!(again(None, now, time), None);
     }
 }
