@@ -19,6 +19,7 @@ use crate::screen;
 use phyllome_config::GuestDefinition;
 use phyllome_protocol::ScanoutId;
 use phyllome_protocol::control::Leds;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +30,10 @@ use tokio::time::timeout;
 
 /// How long QEMU's last words and events may take to arrive after its end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Most characters of the command line in one event of the log, whose lines have at most
+/// [`MOST`](phyllome_protocol::log_line::MOST).
+const MOST_LOGGED: usize = 1500;
 
 /// What every QEMU of this guest is started with.
 pub struct Recipe<'a> {
@@ -91,6 +96,25 @@ fn want(modes: &watch::Sender<Modes>, id: ScanoutId, mode: PreferredMode) {
     });
 }
 
+/// A command line's arguments for the log, each as in a program's text, in pieces that a log line has room for.
+fn in_lines(args: &[OsString]) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for piece in args.iter().flat_map(|arg| pieces(arg)) {
+        let full = |line: &String| line.chars().count() + piece.chars().count() > MOST_LOGGED;
+        match lines.last_mut().filter(|line| !full(line)) {
+            Some(line) => line.push_str(&piece),
+            None => lines.push(piece),
+        }
+    }
+    lines
+}
+
+/// An argument and a space; one that is too long for a line is in pieces.
+fn pieces(arg: &OsStr) -> Vec<String> {
+    let shown: Vec<char> = format!("{arg:?} ").chars().collect();
+    shown.chunks(MOST_LOGGED).map(|piece| piece.iter().collect()).collect()
+}
+
 impl Recipe<'_> {
     /// The host for this start, with the descriptors' numbers of `sockets`.
     fn host_with(&self, sockets: &Sockets, three_d: bool) -> HostFacts {
@@ -106,7 +130,10 @@ impl Recipe<'_> {
         let host = self.host_with(&sockets, renderer.is_some());
         let transport = transport::choose(self.definition.gpu.transport, &host).map_err(|error| error.to_string())?;
         let line = command_line(self.definition, &host, accel).map_err(|error| error.to_string())?;
-        tracing::info!(program = %line.program.display(), args = ?line.args, "starting QEMU");
+        tracing::info!(program = %line.program.display(), "starting QEMU");
+        for args in in_lines(&line.args) {
+            tracing::info!(args, "with");
+        }
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
         let modes = watch::Sender::new(self.modes());
         let screen_told = Arc::new(AtomicBool::new(false));
@@ -234,5 +261,23 @@ async fn collect_serial(socket: UnixStream, log: std::path::PathBuf) {
     match stream {
         Ok(stream) => process::collect(stream, &log, None).await,
         Err(error) => tracing::warn!(%error, "the guest's serial port is not written down"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_whole_command_line_is_logged_in_lines_that_are_not_cut() {
+        let mut args: Vec<OsString> = (0..200).map(|number| format!("argument-number-{number}").into()).collect();
+        args.push("x".repeat(4000).into());
+        args.push("the network".into());
+        let lines = in_lines(&args);
+        assert!(lines.iter().all(|line| line.chars().count() <= MOST_LOGGED));
+        const { assert!(MOST_LOGGED + 200 < phyllome_protocol::log_line::MOST, "there is room for time and place") };
+        let whole: String = args.iter().map(|arg| format!("{arg:?} ")).collect();
+        assert_eq!(lines.concat(), whole);
+        assert_eq!(in_lines(&[OsString::from("-m"), OsString::from("2G")]), [r#""-m" "2G" "#]);
     }
 }
