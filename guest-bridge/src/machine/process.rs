@@ -178,7 +178,7 @@ pub async fn collect(mut from: impl AsyncRead + Unpin, log: &Path, words: Option
         write_log(&mut log, left_out.as_deref().unwrap_or_default().as_bytes());
         write_log(&mut log, bytes);
     }
-    write_log(&mut log, rate.said().unwrap_or_default().as_bytes());
+    write_log(&mut log, &rate.end().unwrap_or_default());
 }
 
 fn write_log(log: &mut Option<BoundedLog>, bytes: &[u8]) {
