@@ -56,6 +56,9 @@ pub fn program(name: &str) -> PathBuf {
 mod tests {
     use super::*;
 
+    /// Set where a test runs in a process of its own.
+    const ALONE: &str = "PHYLLOME_TEST_ALONE";
+
     #[test]
     fn sizes_are_two_numbers() {
         assert_eq!(size("1280x800"), Some((1280, 800)));
@@ -77,6 +80,16 @@ mod tests {
 
     #[test]
     fn memory_is_hidden_and_left_in_no_core() {
+        // What it does cannot be undone and is to happen to no other test, so it happens in a process of its own.
+        if std::env::var_os(ALONE).is_none() {
+            let name = "start::tests::memory_is_hidden_and_left_in_no_core";
+            let mut again = std::process::Command::new(std::env::current_exe().unwrap());
+            let output = again.args([name, "--exact", "--nocapture"]).env(ALONE, "1").output().unwrap();
+            let said = String::from_utf8_lossy(&output.stdout);
+            assert!(output.status.success() && said.contains("1 passed"), "{output:?}");
+            assert_eq!(rustix::process::dumpable_behavior(), Ok(DumpableBehavior::Dumpable));
+            return;
+        }
         leave_no_cores().unwrap();
         let core = getrlimit(Resource::Core);
         assert_eq!((core.current, core.maximum), (Some(0), Some(0)));
