@@ -7,8 +7,9 @@ use std::ffi::{OsStr, OsString};
 
 /// What QEMU is told whatever the session says: words without translation, which this program reads, and no home.
 const FIXED: [(&str, &str); 3] = [("HOME", "/nonexistent"), ("LANG", "C.UTF-8"), ("LC_ALL", "C.UTF-8")];
-/// What it is told as the session says it. A guest whose clock shows local time gets that of `TZ`.
-const PASSED: [&str; 2] = ["PATH", "TZ"];
+/// What it is told as the session says it. A guest whose clock shows local time gets that of `TZ`, which
+/// names a file that may lie in `TZDIR`.
+const PASSED: [&str; 3] = ["PATH", "TZ", "TZDIR"];
 /// What tests tell the programs that they put in QEMU's place.
 #[cfg(any(test, feature = "test-doors"))]
 const PASSED_IN_TESTS: [&str; 1] = ["PHYLLOME_PLAYED_QEMU"];
@@ -31,6 +32,7 @@ mod tests {
         let session = [
             ("PATH", "/usr/bin"),
             ("TZ", "Europe/Berlin"),
+            ("TZDIR", "/nix/zoneinfo"),
             ("HOME", "/home/a"),
             ("LANG", "de_DE.UTF-8"),
             ("SSH_AUTH_SOCK", "/run/agent"),
@@ -44,7 +46,7 @@ mod tests {
         ];
         let told = of_qemu(session.iter().map(|(name, value)| (name.into(), value.into())));
         let told: Vec<_> = told.iter().map(|(name, value)| (name.to_str().unwrap(), value.to_str().unwrap())).collect();
-        let path = [("PATH", "/usr/bin"), ("TZ", "Europe/Berlin")];
+        let path = [("PATH", "/usr/bin"), ("TZ", "Europe/Berlin"), ("TZDIR", "/nix/zoneinfo")];
         assert_eq!(told, [&FIXED[..], &path].concat());
     }
 }
