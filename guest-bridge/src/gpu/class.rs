@@ -134,6 +134,15 @@ impl Class {
         }
     }
 
+    /// Whose doing it is.
+    fn whose(self) -> &'static str {
+        match self {
+            Self::MemoryFile | Self::Frontend => "QEMU sent",
+            Self::HostMemory => "the guest's GPU driver asked for",
+            _ => "the guest's GPU driver sent",
+        }
+    }
+
     /// The word that `status` has for it.
     pub fn name(self) -> &'static str {
         self.words().0
@@ -162,7 +171,7 @@ impl Errors {
         let count = *count;
         if seldom(count) {
             let (name, meaning) = class.words();
-            tracing::warn!(target: "guest", class = name, count, "the guest's GPU driver sent {meaning}");
+            tracing::warn!(target: "guest", class = name, count, "{} {meaning}", class.whose());
         }
     }
 
@@ -181,6 +190,12 @@ impl Errors {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_driver_is_not_blamed_for_what_qemu_sent() {
+        let of_qemu = Class::ALL.into_iter().filter(|class| class.whose() == "QEMU sent");
+        assert_eq!(of_qemu.collect::<Vec<_>>(), [Class::MemoryFile, Class::Frontend]);
+    }
 
     #[test]
     fn every_class_counts_under_a_name_of_its_own() {

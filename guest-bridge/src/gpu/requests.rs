@@ -61,6 +61,18 @@ impl Service {
         holds
     }
 
+    /// There is a region that is not mapped here. Where it is all that there is, the guest has no display, and whoever
+    /// has given QEMU this memory is told what it must be.
+    fn not_mapped(&mut self, start: u64, length: u64) {
+        self.memory.add_foreign(start, length);
+        if self.memory.count() == 0 && !std::mem::replace(&mut self.no_memory_told, true) {
+            tracing::warn!(
+                "none of the guest's memory can be mapped, so it has no display; it must be a memfd of ordinary pages \
+                 that is sealed against shrinking: give QEMU a memory-backend-memfd with share=on"
+            );
+        }
+    }
+
     fn ring_index(&mut self, index: u32) -> Result<usize> {
         match usize::try_from(index).ok().filter(|&index| index < QUEUES) {
             Some(index) => Ok(index),
@@ -149,7 +161,7 @@ impl VhostUserBackendReqHandlerMut for Service {
             return self.refuse("the memory table cannot be mapped");
         }
         for (start, length) in foreign.into_iter().take(MAX_FOREIGN) {
-            self.memory.add_foreign(start, length);
+            self.not_mapped(start, length);
         }
         Ok(None)
     }
@@ -168,7 +180,7 @@ impl VhostUserBackendReqHandlerMut for Service {
             if self.memory.foreign_count() >= MAX_FOREIGN {
                 return self.refuse("there are too many regions that are not the guest's memory");
             }
-            self.memory.add_foreign(region.guest_phys_addr, region.memory_size);
+            self.not_mapped(region.guest_phys_addr, region.memory_size);
             return Ok(None);
         }
         if self.memory.count() >= MAX_REGIONS {

@@ -84,6 +84,8 @@ pub struct Service {
     pub(super) gpu_socket: Option<GpuBackend>,
     /// The last request was refused without harm to the connection.
     pub(super) refused: bool,
+    /// It was said that no memory can be mapped.
+    pub(super) no_memory_told: bool,
     watched: [bool; QUEUES],
     pending: [bool; QUEUES],
     stopped: Option<Position>,
@@ -120,6 +122,7 @@ impl Service {
             features: 0,
             gpu_socket: None,
             refused: false,
+            no_memory_told: false,
             watched: [false; QUEUES],
             pending: [false; QUEUES],
             stopped: None,
