@@ -123,6 +123,13 @@ impl Drop for Conversion {
     }
 }
 
+/// Those who may have a picture converted, those first that come after whoever had one converted last.
+pub(super) fn in_turn<T: Ord + Copy>(all: impl Iterator<Item = T>, last: Option<T>) -> Vec<T> {
+    let (mut first, then): (Vec<T>, Vec<T>) = all.partition(|one| last.is_some_and(|last| *one > last));
+    first.extend(then);
+    first
+}
+
 /// Converts these parts of a picture into `memory`. Returns the number of pixels.
 fn convert(picture: &Picture, damage: &[Rect], memory: &File, width: u32, stop: &AtomicBool) -> io::Result<u64> {
     let Picture { buffer: shared, source } = picture;
@@ -152,6 +159,20 @@ fn convert(picture: &Picture, damage: &[Rect], memory: &File, width: u32, stop: 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whoever_has_had_a_turn_comes_last() {
+        let turns = |last| in_turn([0, 1, 2].into_iter(), last);
+        assert_eq!([turns(None), turns(Some(0)), turns(Some(2))], [[0, 1, 2], [1, 2, 0], [0, 1, 2]]);
+        let mut last = None;
+        let mut had = Vec::new();
+        for _ in 0..6 {
+            // All have something new at any time.
+            last = turns(last).first().copied();
+            had.extend(last);
+        }
+        assert_eq!(had, [0, 1, 2, 0, 1, 2]);
+    }
 
     #[test]
     fn all_scanouts_together_have_two_of_the_largest_pictures() {

@@ -5,6 +5,7 @@
 //! sends, ends the connection and nothing else.
 
 use super::buffers::Buffers;
+use super::conversion::in_turn;
 use super::geometry::Scale;
 use super::globals::Globals;
 use super::model::Model;
@@ -75,6 +76,8 @@ pub(super) struct LinkState {
     pub events: VecDeque<LinkEvent>,
     modes: BTreeMap<ScanoutId, PreferredMode>,
     failed: Option<String>,
+    /// Whose picture was the last that was begun to be converted.
+    converted: Option<ScanoutId>,
     /// When the next window may go.
     unplugging: Option<Instant>,
 }
@@ -115,6 +118,7 @@ impl Link {
             events: VecDeque::new(),
             modes: BTreeMap::new(),
             failed: None,
+            converted: None,
             unplugging: None,
         };
         Ok(Self { state, queue, connection, title, scanouts, readable, writable: None, report })
@@ -129,7 +133,8 @@ impl Link {
             return;
         }
         let deadline = async {
-            match self.state.seat.deadline().into_iter().chain(self.state.unplugging).min() {
+            let retries = self.state.surfaces.values().filter_map(Surface::retries_at);
+            match self.state.seat.deadline().into_iter().chain(self.state.unplugging).chain(retries).min() {
                 Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
                 None => std::future::pending().await,
             }
@@ -261,7 +266,7 @@ impl Link {
     fn show_surfaces(&mut self, model: &mut Model) {
         let qh = self.queue.handle();
         let Self { state, title, scanouts, report, .. } = self;
-        let LinkState { globals, surfaces, buffers, modes, events, unplugging, .. } = state;
+        let LinkState { globals, surfaces, buffers, modes, events, converted, unplugging, .. } = state;
         // Windows say early which modes the guest should have.
         let wanted = (0..*scanouts).filter_map(ScanoutId::new);
         let visible = model.iter().filter(|(_, scanout)| scanout.visible().is_some()).map(|(id, _)| id);
@@ -286,15 +291,21 @@ impl Link {
         modes.retain(|id, _| surfaces.contains_key(id));
         // Nothing that is done under this lock panics on its own; if it did, the figures would still be figures.
         let mut report = report.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        for (id, surface) in surfaces.iter_mut() {
-            let report = report.scanouts.entry(*id).or_default();
-            if let Some(serial) = surface.show(model.get_mut(*id), globals, buffers, &qh, report) {
-                events.push_back(LinkEvent::Unshown { id: *id, serial });
+        // One picture is converted at a time, so whoever had his turn last is the last to have it again.
+        for id in in_turn(surfaces.keys().copied(), *converted) {
+            let Some(surface) = surfaces.get_mut(&id) else { continue };
+            let report = report.scanouts.entry(id).or_default();
+            let conversions = surface.conversions();
+            if let Some(serial) = surface.show(model.get_mut(id), globals, buffers, &qh, report) {
+                events.push_back(LinkEvent::Unshown { id, serial });
+            }
+            if surface.conversions() != conversions {
+                *converted = Some(id);
             }
             if let Some(mode) = surface.wanted(globals)
-                && modes.insert(*id, mode) != Some(mode)
+                && modes.insert(id, mode) != Some(mode)
             {
-                events.push_back(LinkEvent::Mode { id: *id, mode });
+                events.push_back(LinkEvent::Mode { id, mode });
             }
         }
         while let Some(buffer) = buffers.next_never() {

@@ -29,7 +29,8 @@ use wayland_protocols::xdg::shell::client::{xdg_surface, xdg_toplevel};
 /// busy.
 const SHORTEST_LIFE: Duration = Duration::from_millis(250);
 
-/// After a picture could not be converted, none is tried for so long, however many the guest flushes.
+/// After a picture could not be converted, none is tried for so long, however many the guest flushes; then it is, even
+/// if the guest flushes no more.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// User data of a scanout's frame callback: which, and of which commit.
@@ -67,6 +68,7 @@ pub(super) struct Surface {
     dirty: bool,
     flight: Option<Flight>,
     converting: Option<Converting>,
+    conversions: u64,
     commits: u64,
     attached: Option<Attached>,
     own: Option<OwnBuffer>,
@@ -122,6 +124,7 @@ impl Surface {
             dirty: true,
             flight: None,
             converting: None,
+            conversions: 0,
             commits: 0,
             attached: None,
             own: None,
@@ -229,6 +232,18 @@ impl Surface {
         (self.attached.is_some() && self.configured.is_some() && !owed).then_some(self.created + SHORTEST_LIFE)
     }
 
+    /// When [`Surface::show`] is to be called even if nothing happens: a picture that could not be converted is tried
+    /// again.
+    pub fn retries_at(&self) -> Option<Instant> {
+        let idle = self.flight.is_none() && self.converting.is_none() && self.configured.is_some();
+        self.failed.filter(|_| idle && self.dirty && !self.broken)?.checked_add(RETRY)
+    }
+
+    /// How many pictures were begun to be converted.
+    pub fn conversions(&self) -> u64 {
+        self.conversions
+    }
+
     /// Brings the window to what the scanout shows, as far as the compositor allows at present. Returns the serial of a
     /// flush that will not be shown: nobody is to wait for it.
     pub fn show(
@@ -248,6 +263,7 @@ impl Surface {
         }
         if self.dirty && self.flight.is_none() && self.converting.is_none() && !self.broken {
             let waits = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
+            self.failed = self.failed.filter(|_| waits);
             let committed = match scanout {
                 Some(scanout) if scanout.lit => {
                     let committed = !waits && self.show_picture(scanout, globals, buffers, qh, report);
@@ -350,7 +366,7 @@ impl Surface {
         }
     }
 
-    /// For a while: the next flush after that tries all of it again.
+    /// For a while; then all of it is tried again.
     fn give_up(&mut self, error: &std::io::Error) {
         self.failures = self.failures.saturating_add(1);
         if seldom(self.failures) {

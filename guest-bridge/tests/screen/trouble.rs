@@ -194,6 +194,21 @@ async fn a_picture_that_cannot_be_converted_holds_up_no_flush_and_no_other_pictu
 }
 
 #[tokio::test]
+async fn a_picture_that_could_not_be_converted_once_is_tried_again_though_the_guest_flushes_no_more() {
+    let mut stage = Stage::new(Offer::default()).await;
+    let memfd = phyllome_test_support::memory::zeros(4096).unwrap();
+    let length = memfd.try_clone().unwrap();
+    let of = |buffer| Arc::into_inner(buffer).unwrap();
+    let picture = SharedBuffer { memfd: Some(memfd), ..of(memory(64, 64, RX24, BLUE, false)) };
+    stage.rig.set(0, Some(whole(&Arc::new(picture)))).await;
+    let serial = stage.rig.flush(0, &[rect(0, 0, 64, 64)]).await;
+    stage.until("an answer", |rig, _| rig.presented(serial)).await;
+    assert!(stage.compositor.shown().is_empty());
+    rustix::fs::ftruncate(&length, 64 * 64 * 4).unwrap();
+    stage.until("a picture", |_, compositor| compositor.shown().len() == 1).await;
+}
+
+#[tokio::test]
 async fn a_renderer_s_picture_that_nobody_may_read_goes_back_and_no_pixel_of_it_is_touched() {
     let mut stage = Stage::new(Offer::default()).await;
     // The compositor does not know its order of bytes, and its pages may be taken away: this process would end.

@@ -49,6 +49,7 @@ impl Surface {
         let Some(target) = memory.as_ref().or(self.own.as_ref()).map(OwnBuffer::memory) else { return };
         let damage = self.damage.take(width, height);
         let conversion = buffers.worker.begin(picture, damage, target, width);
+        self.conversions = self.conversions.wrapping_add(1);
         self.converting = Some(Converting { conversion, memory, serial: owed.take() });
         self.dirty = false;
     }
