@@ -2,12 +2,12 @@
 //!
 //! A report goes out when it says something new; counters alone are nothing new. A peer that does not read is dropped.
 //! There are few places, and no process of the same user can take them all from the shell: one too many takes the place
-//! of another, of whose process has most of them, and never of the one that shows the guest.
+//! of another, of whose process has most of them, and never of the one that shows the guest. Among equals the younger go.
 
 use super::control::{self, Asked, MAX_CONNECTIONS, OUTBOX};
+use crate::seldom::seldom;
 use phyllome_protocol::GuestName;
 use phyllome_protocol::control::{FromGuest, Report, VERSION};
-use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +27,8 @@ pub struct Peers {
     asked: mpsc::Sender<Asked>,
     next: u64,
     told: Option<Report>,
+    /// How many had to give way.
+    evicted: u64,
 }
 
 /// One connection.
@@ -46,10 +48,11 @@ fn to_give_way(places: &BTreeMap<u64, Place>) -> Option<u64> {
     let newest = *places.keys().next_back()?;
     let of_process = |process| places.values().filter(|place| place.process == process).count();
     let others = places.iter().filter(|(_, place)| !place.shows);
-    // The newest has had no time to ask anything.
-    let silent = |connection: u64, place: &Place| !place.asked && connection != newest;
+    // The newest has had no time to ask anything, and whoever has been there for long has a reason to be: else the
+    // younger go.
     let key = |(connection, place): &(&u64, &Place)| {
-        (of_process(place.process), silent(**connection, place), Reverse(**connection))
+        let old = **connection != newest;
+        (of_process(place.process), !place.asked && old, old, **connection)
     };
     others.max_by_key(key).map(|(connection, _)| *connection)
 }
@@ -57,7 +60,7 @@ fn to_give_way(places: &BTreeMap<u64, Place>) -> Option<u64> {
 impl Peers {
     /// None yet; what they ask will go to `asked`.
     pub fn new(asked: mpsc::Sender<Asked>) -> Self {
-        Self { places: BTreeMap::new(), tasks: JoinSet::new(), asked, next: 1, told: None }
+        Self { places: BTreeMap::new(), tasks: JoinSet::new(), asked, next: 1, told: None, evicted: 0 }
     }
 
     /// Whether anybody has ever been connected.
@@ -76,7 +79,15 @@ impl Peers {
         if self.places.len() > MAX_CONNECTIONS
             && let Some(ended) = to_give_way(&self.places)
         {
-            tracing::warn!(connection = ended, "more than {MAX_CONNECTIONS} control connections; this one is closed");
+            self.evicted = self.evicted.saturating_add(1);
+            if seldom(self.evicted) {
+                let count = self.evicted;
+                tracing::warn!(
+                    connection = ended,
+                    count,
+                    "more than {MAX_CONNECTIONS} control connections; one is closed"
+                );
+            }
             self.places.remove(&ended);
         }
         self.tasks.spawn(control::serve(stream, connection, self.asked.clone(), lines));
@@ -193,15 +204,16 @@ mod tests {
     fn no_process_takes_the_places_from_the_shell() {
         let (shell, hostile) = ((1, true, true), (7, true, false));
         let came = |others: &[(i32, bool, bool)]| gives_way(&[&[shell], others].concat());
-        // One process with all the other places, whatever it has asked: the oldest of its own goes.
-        assert_eq!(came(&[hostile, hostile, (2, false, false)]), 2);
+        // One process with all the other places, whatever it has asked: the younger of its own goes.
+        assert_eq!(came(&[hostile, hostile, (2, false, false)]), 3);
         assert_eq!(came(&[(7, false, false), hostile, hostile, (7, false, false)]), 2);
         assert_eq!(came(&[(2, false, false), hostile, hostile]), 3, "one of those that are many");
-        // Many processes with one each: a silent one, else the oldest; never the newest, and never who shows the guest.
-        assert_eq!(came(&[(2, true, false), (3, false, false), (4, false, false), (5, false, false)]), 3);
-        assert_eq!(came(&[(2, true, false), (3, true, false), (4, false, false)]), 2);
+        // Many processes with one each: a silent one, else the younger; never the newest, and never who shows the guest.
+        assert_eq!(came(&[(2, true, false), (3, false, false), (4, false, false), (5, false, false)]), 4);
+        assert_eq!(came(&[(2, true, false), (3, true, false), (4, false, false)]), 3);
+        assert_eq!(gives_way(&[(2, true, false), (1, true, true), (4, false, false)]), 1, "not who shows the guest");
         // A shell that comes back finds a place though nobody was asked anything.
-        assert_eq!(gives_way(&[(7, false, false), (7, false, false), (1, false, false)]), 1);
+        assert_eq!(gives_way(&[(7, false, false), (7, false, false), (1, false, false)]), 2);
     }
 
     #[test]
