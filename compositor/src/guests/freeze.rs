@@ -3,7 +3,9 @@
 //! A guest that systemd has given a unit of its own is frozen with that unit's control group. Any other, and what has left
 //! that group, is stopped by signal: phyllome-guest first, then all below it, each by a pidfd that was seen to be that
 //! process's, so that no stranger is stopped that has got its number. A process that has left both its group and its
-//! parents is not found. Reads /proc and writes to the control group's files: for a thread, not for the shell's loop.
+//! parents is not found. Either all that is found stands, or the guest is let run again and it is said why: one that
+//! stands by half is neither. Whom to freeze is not decided here: one that says that it is paused may be left to run.
+//! Reads /proc and writes to the control group's files: for a thread, not for the shell's loop.
 
 use phyllome_protocol::GuestName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -19,14 +21,19 @@ use std::time::{Duration, Instant};
 const GROUPS: &str = "/sys/fs/cgroup";
 /// Most processes of one guest that are stopped by signal.
 const MAX_PROCESSES: usize = 256;
+/// Most threads of one process that are asked for what they have started.
+const MAX_THREADS: usize = 1024;
 /// How often they are looked for: one may have been started while the first of them was stopped.
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 8;
 /// How much of a file of /proc is read, in bytes.
 const MAX_BYTES: u64 = 64 * 1024;
-/// How long a group or a process may take to stand.
+/// How long a group, or all processes together, may take to stand.
 const SETTLING: Duration = Duration::from_millis(500);
 /// How often it is looked whether it does.
 const LOOK: Duration = Duration::from_millis(2);
+
+/// Stops a process, which has this number.
+type Stop<'a> = dyn Fn(&OwnedFd, Pid) -> rustix::io::Result<()> + 'a;
 
 /// What is held, to be let go again.
 #[derive(Debug, Default)]
@@ -37,6 +44,11 @@ pub struct Held {
 
 /// Stops the guest that this phyllome-guest runs. The error is why its processes run on, for the middle of a sentence.
 pub fn freeze(process: &OwnedFd, pid: Pid, name: &GuestName) -> Result<Held, String> {
+    freeze_with(process, pid, name, MAX_PROCESSES, &|process, _| pidfd_send_signal(process, Signal::STOP))
+}
+
+/// `most`: how many processes it may have. `stop`: stops one of them.
+fn freeze_with(process: &OwnedFd, pid: Pid, name: &GuestName, most: usize, stop: &Stop) -> Result<Held, String> {
     if is_above(pid) {
         return Err("its process is none of its own".to_owned());
     }
@@ -54,8 +66,15 @@ pub fn freeze(process: &OwnedFd, pid: Pid, name: &GuestName) -> Result<Held, Str
             Err(error) => tracing::warn!(guest = %name, "its control group cannot be frozen ({error})"),
         }
     }
-    stop_all(process, pid, &mut held).map_err(|error| error.to_string())?;
-    Ok(held)
+    match stop_all(process, pid, &mut held, most, stop) {
+        Ok(()) => Ok(held),
+        Err(why) => {
+            if let Err(error) = thaw(&held) {
+                tracing::warn!(guest = %name, "what of it was stopped cannot be let go ({error})");
+            }
+            Err(why)
+        }
+    }
 }
 
 /// What is held already of a guest that another shell has stopped; `None` if it runs.
@@ -65,7 +84,7 @@ pub fn find(process: &OwnedFd, pid: Pid, name: &GuestName) -> Option<Held> {
     if !stands && !is_stopped(pid) {
         return None;
     }
-    // To stop it once more changes nothing, and finds the rest.
+    // To stop it once more changes nothing, and finds the rest. One of which not all can be held runs again.
     freeze(process, pid, name).ok()
 }
 
@@ -86,63 +105,91 @@ pub fn end(held: &Held) {
         let _ = pidfd_send_signal(process, Signal::KILL);
     }
     if let Some(group) = &held.group {
+        // A scope is that one start's alone, and what is left in it would run on without its phyllome-guest.
+        if group.extension().is_some_and(|kind| kind == "scope") {
+            let _ = std::fs::write(group.join("cgroup.kill"), "1");
+        }
         // One that is empty is gone, and so is its file.
         let _ = std::fs::write(group.join("cgroup.freeze"), "0");
     }
 }
 
-fn stop_all(process: &OwnedFd, pid: Pid, held: &mut Held) -> io::Result<()> {
+fn stop_all(process: &OwnedFd, pid: Pid, held: &mut Held, most: usize, stop: &Stop) -> Result<(), String> {
+    let until = Instant::now() + SETTLING;
     let mut seen = BTreeSet::new();
+    let mut failed = None;
     for _ in 0..ROUNDS {
-        let mut waiting = vec![(pid, process.try_clone()?)];
-        let before = seen.len();
+        let mut waiting = vec![(pid, process.try_clone().map_err(|error| error.to_string())?)];
+        let mut stopping = Vec::new();
         let mut looked_at = 0;
         while let Some((pid, process)) = waiting.pop() {
-            if looked_at >= MAX_PROCESSES {
-                break;
-            }
             looked_at += 1;
+            let below = children(pid).filter(|_| looked_at <= most).ok_or("it has too many processes")?;
             if seen.insert(pid.as_raw_nonzero()) {
-                stop(&process, pid, held)?;
+                match stop_one(&process, pid, held, stop) {
+                    // The others are stopped all the same.
+                    Err(error) => failed = failed.or(Some(error.to_string())),
+                    Ok(()) => stopping.push(pid),
+                }
             }
-            waiting.extend(children(pid));
+            waiting.extend(below);
         }
-        if seen.len() == before {
-            break;
+        if stopping.is_empty() {
+            return failed.map_or(Ok(()), Err);
         }
+        // Those that stand start no more, so that those below them can be counted.
+        wait(until, || stopping.iter().all(|pid| stands(*pid, held)));
     }
-    Ok(())
+    Err(failed.unwrap_or_else(|| "it goes on starting processes".to_owned()))
 }
 
 /// Stops one that does not stand with its group.
-fn stop(process: &OwnedFd, pid: Pid, held: &mut Held) -> io::Result<()> {
-    if held.group.as_ref().is_some_and(|held| group_of(pid).is_some_and(|group| group.starts_with(held))) {
+fn stop_one(process: &OwnedFd, pid: Pid, held: &mut Held, stop: &Stop) -> io::Result<()> {
+    if is_in_group(pid, held) {
         return Ok(());
     }
-    match pidfd_send_signal(process, Signal::STOP) {
-        Ok(()) => held.stopped.push(process.try_clone()?),
-        Err(rustix::io::Errno::SRCH) => return Ok(()),
+    // Kept before it is stopped: one that cannot be kept could not be let go.
+    let kept = process.try_clone()?;
+    match stop(process, pid) {
+        Ok(()) => held.stopped.push(kept),
+        Err(rustix::io::Errno::SRCH) => {}
         Err(error) => return Err(error.into()),
     }
-    // One that stands starts no more, so that those below it can be counted.
-    wait(|| is_stopped(pid) || has_ended(process));
     Ok(())
 }
 
-/// The processes that this one has started, each with a pidfd that is its own for certain.
-fn children(parent: Pid) -> Vec<(Pid, OwnedFd)> {
-    let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())) else { return Vec::new() };
-    let lists = tasks.flatten().take(MAX_PROCESSES).filter_map(|task| read(&task.path().join("children")));
+fn is_in_group(pid: Pid, held: &Held) -> bool {
+    held.group.as_ref().is_some_and(|held| group_of(pid).is_some_and(|group| group.starts_with(held)))
+}
+
+/// Whether it does not run: one that has ended does not either.
+fn stands(pid: Pid, held: &Held) -> bool {
+    stat(pid).is_none_or(|(state, _)| matches!(state, 'T' | 't' | 'Z' | 'X')) || is_in_group(pid, held)
+}
+
+/// The processes that this one has started, each with a pidfd that is its own for certain. `None`: they are too many.
+fn children(parent: Pid) -> Option<Vec<(Pid, OwnedFd)>> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{}/task", parent.as_raw_nonzero())) else {
+        return Some(Vec::new());
+    };
+    let tasks: Vec<_> = tasks.flatten().take(MAX_THREADS + 1).collect();
+    if tasks.len() > MAX_THREADS {
+        return None;
+    }
+    let lists = tasks.iter().filter_map(|task| read(&task.path().join("children")));
     let pids: Vec<Pid> = lists
         .flat_map(|list| list.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)).collect::<Vec<_>>())
-        .take(MAX_PROCESSES)
+        .take(MAX_PROCESSES + 1)
         .collect();
+    if pids.len() > MAX_PROCESSES {
+        return None;
+    }
     let owned = |pid| {
         let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
         let is_child = stat(pid)?.1 == parent.as_raw_nonzero().get();
         (is_child && !has_ended(&process)).then_some((pid, process))
     };
-    pids.into_iter().filter_map(owned).collect()
+    Some(pids.into_iter().filter_map(owned).collect())
 }
 
 /// Whether it is this process or one that this one stems from.
@@ -198,12 +245,11 @@ fn set_frozen(group: &Path, frozen: bool) -> io::Result<()> {
     let told = |line: &str| line.split_once(' ') == Some(("frozen", word));
     let stands = || read(&group.join("cgroup.events")).is_some_and(|text| text.lines().any(told));
     // The kernel goes on with it by itself where this takes longer.
-    wait(stands);
+    wait(Instant::now() + SETTLING, stands);
     Ok(())
 }
 
-fn wait(done: impl Fn() -> bool) {
-    let until = Instant::now() + SETTLING;
+fn wait(until: Instant, done: impl Fn() -> bool) {
     while !done() && Instant::now() < until {
         std::thread::sleep(LOOK);
     }
@@ -242,7 +288,7 @@ mod tests {
         let mut all = vec![pid];
         let mut at = 0;
         while let Some(parent) = all.get(at).copied() {
-            all.extend(children(parent).into_iter().map(|(pid, _)| pid));
+            all.extend(children(parent).unwrap().into_iter().map(|(pid, _)| pid));
             at += 1;
         }
         all
@@ -269,9 +315,40 @@ mod tests {
     }
 
     #[test]
+    fn a_guest_of_which_one_process_cannot_be_stopped_is_stopped_by_no_half() {
+        let (mut child, pid, process) = started("sh -c 'sleep 1000 & wait' & wait");
+        eventually("its processes", || below(pid).len() == 3);
+        let all = below(pid);
+        let tried = std::cell::RefCell::new(BTreeSet::new());
+        let stop = |process: &OwnedFd, of: Pid| {
+            tried.borrow_mut().insert(of.as_raw_nonzero());
+            // The one that stands between the two others.
+            if of == all[1] { Err(rustix::io::Errno::PERM) } else { pidfd_send_signal(process, Signal::STOP) }
+        };
+        let why = freeze_with(&process, pid, &name(), MAX_PROCESSES, &stop).unwrap_err();
+        assert_eq!(why, io::Error::from(rustix::io::Errno::PERM).to_string());
+        assert_eq!(tried.borrow().len(), 3, "the others are tried all the same");
+        eventually("all to run", || !all.iter().any(|pid| is_stopped(*pid)));
+        end(&freeze(&process, pid, &name()).unwrap());
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn a_guest_with_more_processes_than_can_be_counted_is_not_said_to_stand() {
+        let (mut child, pid, process) = started("sleep 1000 & sleep 1000 & sleep 1000 & wait");
+        eventually("its processes", || below(pid).len() == 4);
+        let all = below(pid);
+        let stop = |process: &OwnedFd, _: Pid| pidfd_send_signal(process, Signal::STOP);
+        assert_eq!(freeze_with(&process, pid, &name(), 3, &stop).unwrap_err(), "it has too many processes");
+        eventually("all to run", || !all.iter().any(|pid| is_stopped(*pid)));
+        end(&freeze_with(&process, pid, &name(), 4, &stop).unwrap());
+        child.wait().unwrap();
+    }
+
+    #[test]
     fn neither_this_process_nor_its_parents_nor_what_has_ended_is_stopped() {
-        let parent = rustix::process::getppid().unwrap();
-        for pid in [getpid(), parent] {
+        // The first process of a container has no parent that it sees.
+        for pid in [Some(getpid()), rustix::process::getppid()].into_iter().flatten() {
             let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
             assert!(freeze(&process, pid, &name()).unwrap_err().contains("none of its own"));
         }
@@ -306,5 +383,19 @@ mod tests {
         std::fs::write(group.path().join("cgroup.events"), "populated 1\nfrozen 0\n").unwrap();
         thaw(&Held { group: Some(group.path().to_owned()), stopped: Vec::new() }).unwrap();
         assert_eq!(told(), "0");
+    }
+
+    #[test]
+    fn what_is_left_in_the_scope_of_a_guest_that_has_ended_is_ended_before_it_is_let_go() {
+        for (unit, killed) in [("phyllome-guest-work-1.scope", true), ("phyllome-guest@work.service", false)] {
+            let folder = tempfile::tempdir().unwrap();
+            let group = folder.path().join(unit);
+            std::fs::create_dir(&group).unwrap();
+            end(&Held { group: Some(group.clone()), stopped: Vec::new() });
+            let told = |file: &str| std::fs::metadata(group.join(file)).and_then(|file| file.modified()).ok();
+            let (kill, freeze) = (told("cgroup.kill"), told("cgroup.freeze"));
+            assert_eq!(kill.is_some(), killed, "{unit}");
+            assert!(kill <= freeze && freeze.is_some(), "{unit}");
+        }
     }
 }
