@@ -40,19 +40,6 @@ impl State {
         let Ok(read) = link.stream().try_clone().map_err(|_| ()).and_then(|fd| self.watch_link(name, fd)) else {
             return;
         };
-        let patience = self.guests.options.greeting;
-        let greeting = self.after(patience, name, move |state, name| {
-            let silent =
-                state.guests.entries.get(name).and_then(|e| e.link.as_ref()).is_some_and(|a| !a.link.greeted());
-            if silent {
-                // One that a former shell has frozen cannot.
-                state.find_frozen(name, |state, name| {
-                    let seconds = state.guests.options.greeting.as_secs_f32();
-                    state.link_lost(name, LinkError::Misbehaved(format!("it did not greet within {seconds} s")));
-                    state.guests_changed();
-                });
-            }
-        });
         let entry = self.guests.entries.entry(name.clone()).or_insert_with(|| Entry::new(None));
         if let Some(timer) = entry.dial.take().and_then(|dial| dial.timer) {
             self.loop_handle.remove(timer);
@@ -60,13 +47,44 @@ impl State {
         if !entry.life.state().is_alive() {
             entry.life.starting();
         }
-        entry.link = Some(Attached { link, read, write: None, greeting, since: Instant::now() });
+        entry.link = Some(Attached { link, read, write: None, greeting: None, since: Instant::now() });
         if entry.process.is_none() {
             match process {
                 Some(process) => self.watch_process(name, process),
                 None => tracing::warn!(guest = %name, "its process cannot be watched"),
             }
         }
+        self.await_greeting(name);
+    }
+
+    /// A guest that has not greeted on its connection has some time for that from now on.
+    pub(super) fn await_greeting(&mut self, name: &GuestName) {
+        let attached = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut());
+        let Some(attached) = attached.filter(|attached| !attached.link.greeted()) else { return };
+        if let Some(former) = attached.greeting.take() {
+            self.loop_handle.remove(former);
+        }
+        let greeting = self.after(self.guests.options.greeting, name, |state, name| {
+            if let Some(attached) = state.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) {
+                attached.greeting = None;
+            }
+            // One that a former shell has frozen cannot.
+            state.find_frozen(name, State::did_not_greet);
+        });
+        if let Some(attached) = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) {
+            attached.greeting = greeting;
+        }
+    }
+
+    /// The time for a greeting is over; it may have come while the guest was looked at.
+    pub(super) fn did_not_greet(&mut self, name: &GuestName) {
+        let link = self.guests.entries.get(name).and_then(|entry| entry.link.as_ref());
+        if link.is_none_or(|attached| attached.link.greeted()) {
+            return;
+        }
+        let seconds = self.guests.options.greeting.as_secs_f32();
+        self.link_lost(name, LinkError::Misbehaved(format!("it did not greet within {seconds} s")));
+        self.guests_changed();
     }
 
     fn watch_link(&mut self, name: &GuestName, stream: UnixStream) -> Result<RegistrationToken, ()> {
@@ -160,6 +178,7 @@ impl State {
         if entry.life.state() == GuestState::Stopping && !entry.life.is_asked() {
             self.await_end(name);
         }
+        self.first_since_found(name);
         self.sync_leds();
         self.settle_started(name);
     }

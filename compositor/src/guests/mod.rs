@@ -136,6 +136,8 @@ struct Entry {
     ice: Ice,
     /// It is to run again as soon as it has paused.
     resume_later: bool,
+    /// A former shell has frozen it, and it has said nothing since it was let go.
+    was_found_frozen: bool,
 }
 
 impl Entry {
@@ -156,6 +158,7 @@ impl Entry {
             standing: None,
             ice: Ice::None,
             resume_later: false,
+            was_found_frozen: false,
         }
     }
 }

@@ -1,5 +1,8 @@
-//! Guests that are to stand still: they are asked to pause, and those that do not soon are frozen, whatever they say of
-//! themselves.
+//! Guests that are to stand still: they are asked to pause, and those that do not soon are frozen.
+//!
+//! One thing that a guest says of itself is believed: that it is paused. One whose phyllome-guest lies about that runs
+//! on, at one command as at pause-all, unless it reports something else before its time is over, or is forced off. To
+//! freeze those as well would take from every honest guest that is paused what it can still do, such as to power off.
 //!
 //! What takes time is done by a thread ([`super::freeze`]); its result comes to the loop as an event. A guest that is
 //! frozen says nothing more, and what it has said before moves nothing: that it is frozen is this shell's to know.
@@ -12,6 +15,7 @@ use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
 use smithay::reexports::calloop::RegistrationToken;
 use smithay::reexports::calloop::channel::{self, Event};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// How long a guest may take to pause by itself.
@@ -48,9 +52,17 @@ pub(super) enum Ice {
     /// A thread stops them, or looks whether they are stopped; the number tells it from a former one.
     Freezing(u64),
     /// They stand.
-    Frozen(Held),
+    Frozen(Arc<Held>),
     /// A thread lets them run.
     Thawing(u64),
+}
+
+/// What a thread was given to do.
+#[derive(Clone, Copy, Debug)]
+struct Turn {
+    number: u64,
+    /// The process that it was given.
+    pid: rustix::process::Pid,
 }
 
 impl Entry {
@@ -58,7 +70,8 @@ impl Entry {
     pub(super) fn may_run(&self) -> bool {
         let state = self.life.state();
         let there = state.is_alive() || self.process.is_some() || self.link.is_some();
-        there && !matches!(state, GuestState::Paused | GuestState::Frozen)
+        let thaws = matches!(self.ice, Ice::Thawing(_));
+        there && (thaws || !matches!(state, GuestState::Paused | GuestState::Frozen))
     }
 }
 
@@ -69,7 +82,7 @@ impl State {
         let Pausing { one, all } = self.guests.options.pausing;
         let mut patience = if must { all } else { one };
         let Some(entry) = self.guests.entries.get_mut(name) else { return stands };
-        entry.resume_later = false;
+        (entry.resume_later, entry.was_found_frozen) = (false, false);
         let unasked = match &mut entry.standing {
             Some(standing) if standing.must || !must => return stands,
             Some(standing) => standing.unasked.take(),
@@ -112,8 +125,10 @@ impl State {
                 self.forget_standing(name);
                 let sentence = result.clone().err();
                 let waited_for = self.settle(&Awaited::Stands(name.clone()), result);
-                if let Some(sentence) = sentence.filter(|_| !waited_for) {
-                    self.note(name, &sentence);
+                if let Some(sentence) = sentence.filter(|_| !waited_for)
+                    && let Some(entry) = self.guests.entries.get_mut(name)
+                {
+                    entry.life.note_of_process(&sentence);
                 }
             }
         }
@@ -142,6 +157,16 @@ impl State {
         standing.unasked
     }
 
+    /// Freezes a guest whose time to pause was over while a thread did something else with it; whether that was so.
+    fn freeze_overdue(&mut self, name: &GuestName) -> bool {
+        let overdue = |entry: &Entry| entry.standing.as_ref().is_some_and(|standing| standing.timer.is_none());
+        if !self.guests.entries.get(name).is_some_and(overdue) {
+            return false;
+        }
+        self.freeze_guest(name);
+        true
+    }
+
     fn freeze_guest(&mut self, name: &GuestName) {
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
         if !matches!(entry.ice, Ice::None) {
@@ -152,7 +177,7 @@ impl State {
         for timer in [launching.take(), answer.take()].into_iter().flatten() {
             self.loop_handle.remove(timer);
         }
-        let began = self.on_ice(name, freeze::freeze, |state, name, number, result| state.froze(name, number, result));
+        let began = self.on_ice(name, freeze::freeze, |state, name, turn, result| state.froze(name, turn, result));
         if let Err(why) = began {
             self.does_not_stand(name, &why);
         }
@@ -160,18 +185,27 @@ impl State {
 
     /// Looks whether a guest that does not greet is one that a former shell has frozen; if not, `otherwise`.
     pub(super) fn find_frozen(&mut self, name: &GuestName, otherwise: fn(&mut State, &GuestName)) {
-        let found = move |state: &mut State, name: &GuestName, number, held: Option<Held>| match held {
-            Some(held) => state.froze(name, number, Ok(held)),
-            None => {
-                if state
-                    .guests
-                    .entries
-                    .get(name)
-                    .is_some_and(|entry| matches!(entry.ice, Ice::Freezing(of) if of == number))
-                {
-                    state.set_ice(name, Ice::None);
-                    otherwise(state, name);
+        // One that is being frozen or let go by this shell is waited for anew once it runs.
+        if !self.guests.entries.get(name).is_some_and(|entry| matches!(entry.ice, Ice::None)) {
+            return;
+        }
+        let found = move |state: &mut State, name: &GuestName, turn: Turn, held: Option<Held>| {
+            let entry = state.guests.entries.get_mut(name);
+            let of_this = entry.filter(|entry| matches!(entry.ice, Ice::Freezing(of) if of == turn.number));
+            match (held, of_this) {
+                (Some(held), entry) => {
+                    if let Some(entry) = entry {
+                        entry.was_found_frozen = true;
+                    }
+                    state.froze(name, turn, Ok(held));
                 }
+                (None, Some(_)) => {
+                    state.set_ice(name, Ice::None);
+                    if !state.freeze_overdue(name) {
+                        otherwise(state, name);
+                    }
+                }
+                (None, None) => {}
             }
         };
         if self.on_ice(name, freeze::find, found).is_err() {
@@ -185,7 +219,7 @@ impl State {
         &mut self,
         name: &GuestName,
         work: fn(&std::os::fd::OwnedFd, rustix::process::Pid, &GuestName) -> T,
-        then: impl Fn(&mut State, &GuestName, u64, T) + 'static,
+        then: impl Fn(&mut State, &GuestName, Turn, T) + 'static,
     ) -> Result<(), String> {
         self.guests.last_id += 1;
         let number = self.guests.last_id;
@@ -197,7 +231,7 @@ impl State {
             name,
             move || work(&pidfd, pid, &whose),
             move |state, name, result| {
-                then(state, name, number, result);
+                then(state, name, Turn { number, pid }, result);
             },
         )?;
         self.set_ice(name, Ice::Freezing(number));
@@ -235,11 +269,13 @@ impl State {
         }
     }
 
-    fn froze(&mut self, name: &GuestName, number: u64, result: Result<Held, String>) {
-        let of_this = |entry: &Entry| matches!(entry.ice, Ice::Freezing(of) if of == number);
-        if !self.guests.entries.get(name).is_some_and(of_this) {
-            // It has ended meanwhile, and what is left of it may be on its way.
-            if let Ok(held) = result {
+    fn froze(&mut self, name: &GuestName, turn: Turn, result: Result<Held, String>) {
+        let entry = self.guests.entries.get(name);
+        if !entry.is_some_and(|entry| matches!(entry.ice, Ice::Freezing(of) if of == turn.number)) {
+            let process = entry.and_then(|entry| entry.process.as_ref());
+            let ended = process.is_none_or(|(process, _)| process.pid() != turn.pid);
+            // What is left of one that has ended meanwhile may be on its way.
+            if let Some(held) = result.ok().filter(|_| ended) {
                 let _ = std::thread::Builder::new().spawn(move || freeze::end(&held));
             }
             return;
@@ -247,7 +283,7 @@ impl State {
         match result {
             Ok(held) => {
                 tracing::warn!(guest = %name, "it did not pause by itself and is frozen");
-                self.set_ice(name, Ice::Frozen(held));
+                self.set_ice(name, Ice::Frozen(Arc::new(held)));
                 self.forget_standing(name);
                 self.settle(&Awaited::Stands(name.clone()), Ok(()));
             }
@@ -265,6 +301,7 @@ impl State {
         if !self.settle(&Awaited::Stands(name.clone()), Err(sentence.clone())) {
             self.note(name, &sentence);
         }
+        self.await_greeting(name);
     }
 
     /// Lets a frozen guest run again.
@@ -279,17 +316,20 @@ impl State {
                 return Ok(Awaited::Thawed(name.clone()));
             }
         };
+        let given = Arc::clone(&held);
         let begun = self.in_thread(
             name,
-            move || freeze::thaw(&held).map_err(|error| (held, error.to_string())),
+            move || freeze::thaw(&given).map_err(|error| (given, error.to_string())),
             move |state, name, result| state.thawed(name, number, result),
         );
-        // What was held is lost with the thread that could not be started; signals reach it all the same.
-        begun.map_err(|why| format!("{name} cannot be let go ({why}); force it off"))?;
+        if let Err(why) = begun {
+            self.set_ice(name, Ice::Frozen(held));
+            return Err(format!("{name} cannot be let go ({why}); force it off"));
+        }
         Ok(Awaited::Thawed(name.clone()))
     }
 
-    fn thawed(&mut self, name: &GuestName, number: u64, result: Result<(), (Held, String)>) {
+    fn thawed(&mut self, name: &GuestName, number: u64, result: Result<(), (Arc<Held>, String)>) {
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
         if !matches!(entry.ice, Ice::Thawing(of) if of == number) {
             return;
@@ -298,6 +338,11 @@ impl State {
             self.set_ice(name, Ice::Frozen(held));
             let sentence = format!("{name} cannot be let go ({why}); force it off");
             self.settle(&Awaited::Thawed(name.clone()), Err(sentence));
+            // Some of it may run by now, and it is to stand again.
+            if self.guests.entries.get(name).is_some_and(|entry| entry.standing.is_some()) {
+                self.set_ice(name, Ice::None);
+                self.freeze_guest(name);
+            }
             return;
         }
         self.set_ice(name, Ice::None);
@@ -309,17 +354,21 @@ impl State {
             pausing |= pending.then == Some(GuestState::Paused);
         }
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
-        entry.resume_later = pausing;
-        let (state, dialled, shown) =
-            (entry.life.state(), entry.link.is_some(), self.protocols.is_connected(&self.display, name));
-        if !dialled {
-            self.dial_guest(name, super::finding::APPEARING);
-        } else if !shown {
+        // It was asked to pause once more while it was let go: then it stays so.
+        let again = entry.standing.is_some();
+        entry.resume_later = pausing && !again;
+        let (state, shown) = (entry.life.state(), self.protocols.is_connected(&self.display, name));
+        match entry.link.as_ref().map(|attached| attached.link.greeted()) {
+            None => self.dial_guest(name, super::finding::APPEARING),
+            // Once it has greeted it is given one.
+            Some(false) => self.await_greeting(name),
             // Its picture's connection did not outlast what came over it meanwhile.
-            self.attach_screen(name);
+            Some(true) if !shown => self.attach_screen(name),
+            Some(true) => {}
         }
         match state {
-            GuestState::Paused => drop(self.ask_guest(name, Request::Verb(GuestVerb::Resume), None)),
+            GuestState::Paused if again => {}
+            GuestState::Paused => self.resume_found(name),
             GuestState::Stopping => self.await_end(name),
             GuestState::Stopped
             | GuestState::Starting
@@ -329,13 +378,34 @@ impl State {
             | GuestState::InternalError => {}
         }
         self.settle(&Awaited::Thawed(name.clone()), Ok(()));
+        self.freeze_overdue(name);
+    }
+
+    /// A guest that was frozen and runs again has paused meanwhile, since it was asked to before.
+    fn resume_found(&mut self, name: &GuestName) {
+        if let Some(entry) = self.guests.entries.get_mut(name) {
+            entry.was_found_frozen = false;
+        }
+        let _ = self.ask_guest(name, Request::Verb(GuestVerb::Resume), None);
+    }
+
+    /// The first report of a guest that a former shell has frozen and this one let go: it may have found only then that
+    /// it was asked to pause, in a request whose answer goes to nobody.
+    pub(super) fn first_since_found(&mut self, name: &GuestName) {
+        let Some(entry) = self.guests.entries.get_mut(name) else { return };
+        if !matches!(entry.ice, Ice::None) || !std::mem::take(&mut entry.was_found_frozen) {
+            return;
+        }
+        if entry.life.state() == GuestState::Paused {
+            self.resume_found(name);
+        }
     }
 
     /// A guest has ended: nothing of it is held or awaited any longer.
     pub(super) fn forget_ice(&mut self, name: &GuestName) {
         self.forget_standing(name);
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
-        entry.resume_later = false;
+        (entry.resume_later, entry.was_found_frozen) = (false, false);
         if let Ice::Frozen(held) = std::mem::take(&mut entry.ice) {
             let _ = std::thread::Builder::new().spawn(move || freeze::end(&held));
         }

@@ -1,22 +1,30 @@
 //! What a hostile guest can do so that it runs on when it is to stand still: nothing.
 
-use super::{Host, Peer, name, process_of};
+use super::{Host, Line, PATIENCE, Peer, accept, listen, name, process_of};
+use crate::State;
 use crate::guests::Pausing;
 use crate::guests::process::tests::listening;
+use crate::guests::said::Whose;
+use crate::guests::standing::Ice;
 use phyllome_protocol::GuestVerb;
-use phyllome_protocol::control::{FromGuest, Request};
+use phyllome_protocol::control::{FromGuest, Request, ToGuest, VERSION};
 use phyllome_protocol::shell::{Command, Reply};
 use phyllome_protocol::status::GuestState;
+use phyllome_trusted::gate::{Asker, Verb};
 use rustix::process::{Pid, Signal, kill_process};
 use std::time::Duration;
 
 const PAUSE: Request = Request::Verb(GuestVerb::Pause);
 
+/// For a guest that says nothing more.
+const SOON: Duration = Duration::from_millis(200);
+/// For one that is to be heard before.
+const LATER: Duration = Duration::from_secs(2);
+
 /// A shell with a guest “work”, whose process is not the test's, and whose words are.
-fn started() -> (Host, Peer, Pid) {
+fn started(within: Duration) -> (Host, Peer, Pid) {
     let mut host = Host::started("exec sleep 1000");
-    let soon = Duration::from_millis(200);
-    host.state.guests.options.pausing = Pausing { one: soon, all: soon };
+    host.state.guests.options.pausing = Pausing { one: within, all: within };
     let tool = host.tool();
     tool.send(&Command::Guest { verb: GuestVerb::Start, name: name("work") });
     host.wait_state("work", GuestState::Starting);
@@ -43,7 +51,7 @@ fn end(host: &mut Host, pid: Pid) {
 #[test]
 fn tp20_a_guest_that_never_answers_is_frozen_by_pause_and_by_pause_all_and_let_go_by_resume() {
     for pause in [Command::PauseAll, verb(GuestVerb::Pause)] {
-        let (mut host, mut peer, pid) = started();
+        let (mut host, mut peer, pid) = started(SOON);
         assert_eq!(host.ask(pause), Reply::Done);
         host.wait_state("work", GuestState::Frozen);
         assert!(is_stopped(pid));
@@ -63,7 +71,7 @@ fn tp20_a_guest_that_never_answers_is_frozen_by_pause_and_by_pause_all_and_let_g
 #[test]
 fn tp20_no_state_that_a_guest_reports_lets_it_run_on() {
     for state in [GuestState::Starting, GuestState::Stopping, GuestState::InternalError, GuestState::Stopped] {
-        let (mut host, mut peer, pid) = started();
+        let (mut host, mut peer, pid) = started(LATER);
         peer.report(state);
         host.wait_state("work", state);
         let mut tool = host.tool();
@@ -82,7 +90,7 @@ fn tp20_no_state_that_a_guest_reports_lets_it_run_on() {
 
 #[test]
 fn tp20_a_guest_that_says_that_it_has_paused_and_runs_is_frozen() {
-    let (mut host, mut peer, pid) = started();
+    let (mut host, mut peer, pid) = started(LATER);
     let mut tool = host.tool();
     tool.send(&Command::PauseAll);
     let asked = peer.asked(&mut host);
@@ -96,7 +104,7 @@ fn tp20_a_guest_that_says_that_it_has_paused_and_runs_is_frozen() {
 
 #[test]
 fn tp20_nothing_that_comes_from_a_frozen_guest_changes_that_it_is() {
-    let (mut host, mut peer, pid) = started();
+    let (mut host, mut peer, pid) = started(SOON);
     assert_eq!(host.ask(Command::PauseAll), Reply::Done);
     host.wait_state("work", GuestState::Frozen);
     let asked = peer.asked(&mut host);
@@ -120,7 +128,7 @@ fn tp20_nothing_that_comes_from_a_frozen_guest_changes_that_it_is() {
 
 #[test]
 fn a_frozen_guest_is_ended_by_kill() {
-    let (mut host, _peer, pid) = started();
+    let (mut host, _peer, pid) = started(SOON);
     assert_eq!(host.ask(Command::PauseAll), Reply::Done);
     host.wait_state("work", GuestState::Frozen);
     assert_eq!(host.ask(verb(GuestVerb::Kill)), Reply::Done);
@@ -146,7 +154,7 @@ fn a_guest_that_was_frozen_when_the_shell_ended_is_found_so_by_the_next() {
 
 #[test]
 fn tp20_requests_that_are_never_answered_do_not_keep_later_ones_from_a_guest() {
-    let (mut host, _peer, pid) = started();
+    let (mut host, _peer, pid) = started(SOON);
     let shutdown = |host: &mut Host| host.state.ask_guest(&name("work"), Request::Verb(GuestVerb::Shutdown), None);
     while shutdown(&mut host).is_ok() {}
     assert!(shutdown(&mut host).unwrap_err().contains("does not answer"));
@@ -154,5 +162,110 @@ fn tp20_requests_that_are_never_answered_do_not_keep_later_ones_from_a_guest() {
         pending.since -= Duration::from_secs(30);
     }
     shutdown(&mut host).unwrap();
+    end(&mut host, pid);
+}
+
+/// The same, and the guest has answered and does not greet.
+fn silent() -> (Host, Line, Pid) {
+    let mut host = Host::started("exec sleep 1000");
+    host.state.guests.options.greeting = PATIENCE;
+    let listener = listen(&host, "work");
+    host.ask_to(GuestVerb::Start);
+    let line = accept(&mut host, &listener);
+    let pid = process_of(&host, "work");
+    (host, line, pid)
+}
+
+impl Host {
+    fn ask_to(&mut self, verb: GuestVerb) {
+        self.state.act(Verb::Guest(name("work"), verb), Asker::Face).unwrap();
+    }
+
+    fn ice(&self) -> &Ice {
+        &self.state.guests.entries[&name("work")].ice
+    }
+
+    fn has_link(&self) -> bool {
+        self.state.guests.entries[&name("work")].link.is_some()
+    }
+}
+
+#[test]
+fn tp20_a_guest_that_has_not_greeted_when_it_is_frozen_is_neither_ended_nor_cut_off_but_later_if_it_stays_silent() {
+    let (mut host, _line, pid) = silent();
+    host.state.guests.options.greeting = Duration::from_millis(300);
+    host.state.stand(&name("work"), true);
+    host.wait("a thread to freeze it", |host| !matches!(host.ice(), Ice::None));
+    // As its greeting's timer does, which may ring now.
+    host.state.find_frozen(&name("work"), State::did_not_greet);
+    host.wait_state("work", GuestState::Frozen);
+    assert!(is_stopped(pid));
+    host.state.find_frozen(&name("work"), State::did_not_greet);
+    assert!(matches!(host.ice(), Ice::Frozen(_)) && host.has_link());
+    host.ask_to(GuestVerb::Resume);
+    host.wait("its time to greet to be over", |host| host.message("work").contains("did not greet"));
+    assert!(!is_stopped(pid) && !host.has_link());
+    end(&mut host, pid);
+}
+
+#[test]
+fn tp20_a_guest_that_is_looked_at_when_its_time_to_pause_is_over_is_frozen_and_one_that_greets_meanwhile_is_kept() {
+    let (mut host, _peer, pid) = started(Duration::ZERO);
+    host.state.find_frozen(&name("work"), State::did_not_greet);
+    host.wait("the look to be over", |host| matches!(host.ice(), Ice::None));
+    assert!(host.has_link());
+    host.state.find_frozen(&name("work"), State::did_not_greet);
+    host.state.stand(&name("work"), true);
+    host.wait_state("work", GuestState::Frozen);
+    assert!(is_stopped(pid));
+    end(&mut host, pid);
+}
+
+#[test]
+fn tp20_a_guest_that_is_to_stand_while_it_is_let_go_stands() {
+    let (mut host, mut peer, pid) = started(SOON);
+    assert_eq!(host.ask(Command::PauseAll), Reply::Done);
+    host.wait_state("work", GuestState::Frozen);
+    host.ask_to(GuestVerb::Resume);
+    assert!(matches!(host.ice(), Ice::Thawing(_)) && host.state.guests.entries[&name("work")].may_run());
+    host.state.stand(&name("work"), true);
+    // What it was asked before it was frozen, and what it was asked since.
+    for _ in 0..2 {
+        let asked = peer.asked(&mut host);
+        assert_eq!(asked.request, PAUSE);
+    }
+    host.wait_state("work", GuestState::Frozen);
+    host.wait("it to stand", |_| is_stopped(pid));
+    host.wait("its wait to be over", |host| host.state.guests.entries[&name("work")].standing.is_none());
+    assert!(matches!(host.ice(), Ice::Frozen(_)));
+    end(&mut host, pid);
+}
+
+#[test]
+fn tp20_what_a_guest_says_when_it_refuses_to_pause_stands_as_its_own_words() {
+    let (mut host, mut peer, pid) = started(PATIENCE);
+    host.ask_to(GuestVerb::Pause);
+    let asked = peer.asked(&mut host);
+    peer.line.send(&FromGuest::Refused { id: asked.id, reason: "press K, then Y".into() });
+    host.wait("its words", |host| host.message("work").contains("press K"));
+    assert_eq!(host.state.shell.guest(&name("work")).unwrap().whose, Whose::Process);
+    end(&mut host, pid);
+}
+
+#[test]
+fn a_guest_that_a_former_shell_asked_to_pause_and_froze_runs_again_though_it_hears_that_only_then() {
+    let (mut host, mut line, pid) = silent();
+    kill_process(pid, Signal::STOP).unwrap();
+    host.wait("it to stand", |_| is_stopped(pid));
+    host.state.find_frozen(&name("work"), State::did_not_greet);
+    host.wait_state("work", GuestState::Frozen);
+    host.ask_to(GuestVerb::Resume);
+    host.wait_state("work", GuestState::Starting);
+    line.send(&FromGuest::Hello { version: VERSION, name: name("work") });
+    line.send(&FromGuest::Report(crate::guests::life::tests::report(GuestState::Paused)));
+    let attach: ToGuest = line.next(&mut host).unwrap();
+    assert!(matches!(attach.request, Request::AttachScreen { .. }));
+    let resume: ToGuest = line.next(&mut host).unwrap();
+    assert_eq!(resume.request, Request::Verb(GuestVerb::Resume));
     end(&mut host, pid);
 }
