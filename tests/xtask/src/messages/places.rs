@@ -187,5 +187,6 @@ pub const APART: &[(&str, &str)] = &[
     ("guest-bridge/src/renderer/server/virgl/export.rs", "goes to the guest's log"),
     ("guest-bridge/src/screen", "goes to the log, and to phyllome status in one word"),
     ("guest-bridge/src/seldom.rs", "says nothing"),
+    ("guest-bridge/src/still.rs", "decides purely"),
     ("guest-bridge/src/spare.rs", "says nothing"),
 ];
