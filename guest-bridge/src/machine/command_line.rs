@@ -381,7 +381,7 @@ impl fmt::Display for CommandLine {
 }
 
 /// One word for a POSIX shell.
-fn quoted(word: &OsStr) -> String {
+pub(super) fn quoted(word: &OsStr) -> String {
     let text = word.to_string_lossy();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./,=:+@%".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain) {

@@ -3,7 +3,7 @@
 //! Small tasks watch what can happen and send it to the supervisor as [`MachineEvent`]s, each marked with the QEMU that
 //! it is about, so that nothing of a former one is taken for the present one. None of them decides anything.
 
-use super::command_line::{Accel, command_line};
+use super::command_line::{Accel, command_line, quoted};
 use super::display;
 use super::events::{Generation, MachineEvent};
 use super::host::{HostFacts, SerialSink};
@@ -96,7 +96,7 @@ fn want(modes: &watch::Sender<Modes>, id: ScanoutId, mode: PreferredMode) {
     });
 }
 
-/// A command line's arguments for the log, each as in a program's text, in pieces that a log line has room for.
+/// A command line's arguments for the log, each as a POSIX shell takes it, in pieces that a log line has room for.
 fn in_lines(args: &[OsString]) -> Vec<String> {
     let mut lines = vec![String::new()];
     for piece in args.iter().flat_map(|arg| pieces(arg)) {
@@ -111,7 +111,7 @@ fn in_lines(args: &[OsString]) -> Vec<String> {
 
 /// An argument and a space; one that is too long for a line is in pieces.
 fn pieces(arg: &OsStr) -> Vec<String> {
-    let shown: Vec<char> = format!("{arg:?} ").chars().collect();
+    let shown: Vec<char> = format!("{} ", quoted(arg)).chars().collect();
     shown.chunks(MOST_LOGGED).map(|piece| piece.iter().collect()).collect()
 }
 
@@ -132,7 +132,7 @@ impl Recipe<'_> {
         let line = command_line(self.definition, &host, accel).map_err(|error| error.to_string())?;
         tracing::info!(program = %line.program.display(), "starting QEMU");
         for args in in_lines(&line.args) {
-            tracing::info!(args, "with");
+            tracing::info!(args = %args.trim_end(), "with");
         }
         let (mut process, [gpu_socket, qmp_socket, serial_socket]) = process::start(&line, sockets)?;
         let modes = watch::Sender::new(self.modes());
@@ -276,8 +276,8 @@ mod tests {
         let lines = in_lines(&args);
         assert!(lines.iter().all(|line| line.chars().count() <= MOST_LOGGED));
         const { assert!(MOST_LOGGED + 200 < phyllome_protocol::log_line::MOST, "there is room for time and place") };
-        let whole: String = args.iter().map(|arg| format!("{arg:?} ")).collect();
+        let whole: String = args.iter().map(|arg| format!("{} ", quoted(arg))).collect();
         assert_eq!(lines.concat(), whole);
-        assert_eq!(in_lines(&[OsString::from("-m"), OsString::from("2G")]), [r#""-m" "2G" "#]);
+        assert_eq!(in_lines(&[OsString::from("-name"), OsString::from("a b")]), ["-name 'a b' "]);
     }
 }
