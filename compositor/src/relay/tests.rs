@@ -169,7 +169,7 @@ fn who_hangs_twice_gets_no_third_connection_until_one_is_over() {
         assert!(relays.has_room("red"));
         let (peer, theirs) = UnixStream::pair().unwrap();
         let ours = relays.relay("red", peer, Admits::Pictures).unwrap();
-        send(&theirs, b"x", &[silent.file()]);
+        silent.send(&theirs, b"x", 1).unwrap();
         wait("the connection to end", || matches!((&ours.stream).read(&mut [0]), Ok(0)));
         drop(ours);
         wait("the thread to hang", || relays.hanging("red") == hanging);

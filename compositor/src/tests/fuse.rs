@@ -6,7 +6,7 @@ use super::fixture::{Fixture, name};
 use super::show::shown;
 use crate::relay::{Admits, Relays};
 use phyllome_test_support::silent::{HeldEpoll, LIMIT, Silent, send_with};
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::time::Instant;
 use wayland_client::Proxy;
@@ -15,10 +15,13 @@ use wayland_protocols::wp::linux_dmabuf::zv1::client::zwp_linux_dmabuf_v1;
 
 const GREEN: u32 = 0x00_ff_00;
 
-/// Sends a request with a descriptor. The library of Wayland clients would close a copy of it here, and wait for ever.
-fn send(client: &Client, words: &[u32], fd: BorrowedFd<'_>) {
+/// Sends these bytes with the descriptor. The library of Wayland clients would close a copy of it here, and wait for
+/// ever.
+type SendWith<'a> = &'a dyn Fn(BorrowedFd<'_>, &[u8]);
+
+fn send(client: &Client, words: &[u32], send: SendWith<'_>) {
     let request: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
-    send_with(client.connection.backend().poll_fd(), &request, &[fd]).unwrap();
+    send(client.connection.backend().poll_fd(), &request);
 }
 
 /// A client in place of the guest's phyllome-guest, with or without the thread that stands between.
@@ -35,7 +38,7 @@ fn attach(shell: &mut Fixture, relays: Option<&Relays>) -> Client {
 
 /// Sends the descriptor with each request that takes one, and, where a thread stands between, with one that takes none.
 /// Each time who sent it is cut off, and another guest is served.
-fn nobody_is_held_up_by(fd: BorrowedFd<'_>) {
+fn nobody_is_held_up_by(with: SendWith<'_>) {
     let mut shell = Fixture::new();
     let (mut blue, window, _pool) = shown!(shell, "blue", GREEN);
     let relays = Relays::new(usize::MAX);
@@ -49,21 +52,21 @@ fn nobody_is_held_up_by(fd: BorrowedFd<'_>) {
                     let pool = red.surface().id().protocol_id() + 1;
                     red.flush();
                     // wl_shm.create_pool
-                    send(&red, &[shm, 16 << 16, pool, 4096], fd);
+                    send(&red, &[shm, 16 << 16, pool, 4096], with);
                 }
                 1 => {
                     let dmabuf = red.bind::<zwp_linux_dmabuf_v1::ZwpLinuxDmabufV1>(3);
                     let params = dmabuf.create_params(&red.handle, ()).id().protocol_id();
                     red.flush();
                     // zwp_linux_buffer_params_v1.add
-                    send(&red, &[params, 28 << 16 | 1, 0, 0, 64, 0, 0], fd);
+                    send(&red, &[params, 28 << 16 | 1, 0, 0, 64, 0, 0], with);
                 }
                 _ if relays.is_none() => continue,
                 _ => {
                     let surface = red.surface().id().protocol_id();
                     red.flush();
                     // wl_surface.commit
-                    send(&red, &[surface, 8 << 16 | 6], fd);
+                    send(&red, &[surface, 8 << 16 | 6], with);
                 }
             }
             shell.roundtrip(&mut red);
@@ -82,7 +85,7 @@ fn a_file_that_its_sender_serves_holds_nobody_up() {
         Ok(silent) => silent,
         Err(why) => return println!("SKIPPED: a_file_that_its_sender_serves_holds_nobody_up: {why:#}"),
     };
-    nobody_is_held_up_by(silent.file());
+    nobody_is_held_up_by(&|socket, bytes| silent.send(socket, bytes, 1).unwrap());
 }
 
 #[test]
@@ -92,5 +95,5 @@ fn a_descriptor_whose_lock_its_sender_holds_holds_nobody_up() {
         Err(why) => return println!("SKIPPED: a_descriptor_whose_lock_its_sender_holds_holds_nobody_up: {why:#}"),
     };
     let held = HeldEpoll::new(&silent).unwrap();
-    nobody_is_held_up_by(std::os::fd::AsFd::as_fd(&held));
+    nobody_is_held_up_by(&|socket, bytes| send_with(socket, bytes, &[held.as_fd()]).unwrap());
 }

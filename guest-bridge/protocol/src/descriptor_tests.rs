@@ -154,8 +154,9 @@ fn a_file_that_its_sender_serves_is_told_at_once_even_with_a_dmabufs_name() {
         Ok(silent) => silent,
         Err(why) => return println!("SKIPPED: {test}: {why}"),
     };
-    let name = std::fs::read_link(format!("/proc/self/fd/{}", silent.file().as_raw_fd())).unwrap();
+    let file = silent.file().unwrap();
+    let name = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
     assert_eq!(kind_of_name(name.as_os_str()), Named::Dmabuf, "{name:?}");
-    let description = answer(silent.file()).expect("nobody waits for the one who serves it");
+    let description = answer(file).expect("nobody waits for the one who serves it");
     assert!(is_nothing(&description) && description.readable, "{description:?}");
 }
