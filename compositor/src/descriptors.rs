@@ -1,4 +1,4 @@
-//! How many file descriptors this process has open and may open.
+//! How many file descriptors this process has open and may open, and who is to have none of them.
 //!
 //! Guests and tools make the shell hold descriptors; a shell that has none left can show nobody anything. The limit is
 //! raised once, at the start; what is open is counted, never guessed.
@@ -8,12 +8,15 @@ use phyllome_protocol::start::raise_descriptor_limit;
 use rustix::fs::fstat;
 use rustix::process::{Resource, getrlimit};
 use std::fs;
+use std::io;
 use std::mem::ManuallyDrop;
 use std::os::fd::OwnedFd;
-use std::sync::OnceLock;
+use std::sync::{LazyLock, OnceLock, mpsc};
 
 /// What is assumed where the limit or the count cannot be read.
 const UNKNOWN: usize = 1024;
+/// Stack of a thread that starts a program, in bytes.
+const START_STACK: usize = 256 << 10;
 
 /// Raises the limit; a warning where that fails.
 pub fn raise_limit() {
@@ -52,6 +55,57 @@ pub fn close_elsewhere(fd: OwnedFd) {
         tracing::warn!("a descriptor of a guest stays open: {error}");
     }
 }
+
+/// Does `work`, which starts a program, on a thread that has a table of descriptors without those of strangers. Descriptors
+/// that it opens are not to leave it.
+///
+/// # Errors
+///
+/// That of `work`, or that there can be no such thread.
+pub fn without_strangers<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    let (tell, told) = mpsc::sync_channel(1);
+    let starts = STARTS.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()))?;
+    let gone = || io::Error::other("the thread that starts programs has ended");
+    let work = move || {
+        let _ = tell.send(work());
+    };
+    starts.send(Box::new(work)).map_err(|_| gone())?;
+    told.recv().map_err(|_| gone())?
+}
+
+/// To be called before the first stranger is listened to: from then on there is such a table.
+pub fn keep_a_clean_table() {
+    if let Err(error) = &*STARTS {
+        tracing::error!("guests cannot be started ({error}); end some programs and log in again");
+    }
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A program that starts closes what it has inherited, and whoever starts it waits for that; for a file that its sender
+/// serves, as a relay may have it open, for ever. So this thread leaves the table that all others share, closes its copies
+/// but for standard input, output and error, and has programs started by threads of its own table.
+static STARTS: LazyLock<io::Result<mpsc::Sender<Work>>> = LazyLock::new(|| {
+    let (work, asked) = mpsc::channel::<Work>();
+    let (tell, told) = mpsc::sync_channel(1);
+    let thread = || std::thread::Builder::new().stack_size(START_STACK);
+    thread().name("starts".to_owned()).spawn(move || {
+        // SAFETY: the call has no pointers. This thread is new and no other has the table that is made here: of what is
+        // closed in it nobody has the number.
+        let left = match unsafe { libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_UNSHARE.cast_signed()) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        };
+        let asked = left.is_ok().then_some(asked);
+        let _ = tell.send(left);
+        for work in asked.iter().flatten() {
+            // Where there can be no thread the work is dropped, which its asker hears.
+            let _ = thread().name("start".to_owned()).spawn(work);
+        }
+    })?;
+    told.recv().map_err(io::Error::other)??;
+    Ok(work)
+});
 
 #[cfg(test)]
 mod tests {

@@ -12,7 +12,7 @@
 
 pub mod requests;
 
-use crate::descriptors::close_elsewhere;
+use crate::descriptors::{close_elsewhere, keep_a_clean_table};
 use phyllome_protocol::descriptor::{Kind, describe};
 use requests::Requests;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -96,6 +96,7 @@ impl Signs {
 impl Relays {
     /// At most so many threads of one owner may hang before he gets no further connection.
     pub fn new(most: usize) -> Self {
+        keep_a_clean_table();
         Self { closing: Arc::default(), most }
     }
 

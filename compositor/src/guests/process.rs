@@ -6,6 +6,7 @@
 //! becomes the guest: process id and exit code stay those of the child that was started here.
 
 use super::life::Exit;
+use crate::descriptors::without_strangers;
 use phyllome_protocol::GuestName;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
@@ -80,20 +81,24 @@ impl Process {
         logs: &Path,
         launcher: Option<&Launcher>,
     ) -> io::Result<Self> {
-        let output = open_output(logs)?;
         let mut command = launcher.map_or_else(|| Command::new(program), |launcher| launcher.command(name, program));
-        command.args(arguments).stdin(Stdio::null()).stdout(output.try_clone()?).stderr(output);
+        command.args(arguments).stdin(Stdio::null());
         // Its screen is the shell's; it must not find another display to open windows on.
         command.env_remove("WAYLAND_DISPLAY").env_remove("WAYLAND_SOCKET").env_remove("DISPLAY");
         // SAFETY: between fork and exec only setsid(2) is called, which is async-signal-safe and touches no memory.
         unsafe {
             command.pre_exec(|| rustix::process::setsid().map(drop).map_err(io::Error::from));
         }
-        let mut child = match command.spawn() {
+        let folder = logs.to_owned();
+        let started = without_strangers(move || {
+            let output = open_output(&folder)?;
+            command.stdout(output.try_clone()?).stderr(output).spawn()
+        });
+        let mut child = match started {
             Err(error) if launcher.is_some() && error.kind() == io::ErrorKind::NotFound => {
                 return Self::spawn(name, program, arguments, logs, None);
             }
-            spawned => spawned?,
+            started => started?,
         };
         let launcher = launcher.and_then(|launcher| launcher.program.file_name()).map(OsString::from);
         match open_pid(child.id()) {
@@ -228,14 +233,16 @@ pub(crate) mod tests {
         command.spawn().unwrap()
     }
 
-    fn wait(process: Process) -> Exit {
+    /// How it ends.
+    pub(crate) fn wait(process: Process) -> Exit {
         let watch = process.watch().unwrap();
         let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
         assert_eq!(poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&limit)).unwrap(), 1, "it should have ended");
         process.reap()
     }
 
-    fn shell(script: &str, logs: &Path) -> Process {
+    /// A shell that runs this.
+    pub(crate) fn shell(script: &str, logs: &Path) -> Process {
         launched(script, logs, None)
     }
 

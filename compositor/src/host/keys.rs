@@ -4,6 +4,7 @@
 
 use super::notice::{Notice, Sign};
 use super::power::{number, word};
+use crate::descriptors::without_strangers;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -117,7 +118,7 @@ impl HostKey {
 pub(super) fn run(line: &[&str]) -> Option<String> {
     let mut command = Command::new("timeout");
     command.arg("3").args(line).stdin(Stdio::null()).stderr(Stdio::null());
-    let output = command.output().ok().filter(|output| output.status.success())?;
+    let output = without_strangers(move || command.output()).ok().filter(|output| output.status.success())?;
     let said = output.stdout.get(..output.stdout.len().min(MOST))?;
     Some(String::from_utf8_lossy(said).into_owned())
 }

@@ -3,6 +3,8 @@
 
 use super::*;
 use crate::event_loop::Served as _;
+use crate::guests::life::Exit;
+use crate::guests::process::tests as process;
 use phyllome_test_support::silent::{Hanging, LIMIT, Lingering};
 use std::io::Read;
 
@@ -10,7 +12,7 @@ use std::io::Read;
 /// for.
 const TIMES: [usize; 3] = [1, 5, 29];
 
-/// Somebody else asks the shell something and is answered, and guests' connections are.
+/// Somebody else asks the shell something and is answered, guests' connections are, and programs start.
 fn others_are_served(host: &mut Host, play: &mut Peer, started: Instant) {
     assert_eq!(host.ask(Command::Switch { name: name("play") }), Reply::Done);
     host.state.act(Verb::Guest(name("play"), GuestVerb::Pause), Asker::Face).unwrap();
@@ -19,6 +21,9 @@ fn others_are_served(host: &mut Host, play: &mut Peer, started: Instant) {
     play.line.send(&FromGuest::Done { id: asked.id });
     play.report(GuestState::Paused);
     host.wait_state("play", GuestState::Paused);
+    // A program that starts closes all that it has inherited.
+    let logs = tempfile::tempdir().unwrap();
+    assert_eq!(process::wait(process::shell("exit 3", logs.path())), Exit::Code(3));
     assert!(started.elapsed() < LIMIT / 2, "{:?}", started.elapsed());
 }
 
