@@ -205,7 +205,8 @@ fn a_peer_that_reads_nothing_is_cut_off_before_memory_grows() {
 fn a_closed_connection_is_told_apart_from_misbehaviour() {
     let (mut link, there) = greeted();
     drop(there);
-    assert!(matches!(link.receive(Instant::now()).1, Some(LinkError::Closed)));
+    // Not at once: a child that another test is just starting has a copy of it.
+    assert!(matches!(received(&mut link), Some(LinkError::Closed)));
 }
 
 #[test]
