@@ -8,11 +8,14 @@
 //! that hang are counted by whom they are of ([`Relays::has_room`]).
 //!
 //! A thread has one piece each way in its hands and reads on when that is sent: who does not read, or is not read, makes
-//! the other side wait, as without it. It sleeps while nothing comes, and ends with the connection.
+//! the other side wait, as without it. It sleeps while nothing comes, and ends with the connection. A peer that writes
+//! byte by byte does not wake the loop for each: it is read at a [`pace`].
 
+mod pace;
 pub mod requests;
 
 use crate::descriptors::{close_elsewhere, keep_a_clean_table};
+use pace::Pace;
 use phyllome_protocol::descriptor::{Kind, describe};
 use requests::Requests;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -244,8 +247,15 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
     let (mut refused, mut deaf) = (Vec::new(), false);
     let mut requests = (admits == Admits::Pictures).then(Requests::default);
     let mut until: Option<Instant> = None;
+    let mut pace = Pace::new(admits, Instant::now());
     while to_peer.open || !to_peer.is_empty() {
-        let ((from_peer, into_shell), (from_shell, into_peer)) = (to_shell.wants(), to_peer.wants());
+        let ((mut from_peer, into_shell), (from_shell, into_peer)) = (to_shell.wants(), to_peer.wants());
+        let now = Instant::now();
+        // One that has been read too often waits in its own socket, where what it writes becomes one piece.
+        let pause = if from_peer.is_empty() { None } else { pace.pause(now) };
+        if pause.is_some() {
+            from_peer = PollFlags::empty();
+        }
         // A shell that has gone is to be seen although a peer does not read what it said before.
         let gone = if to_peer.is_empty() || until.is_some() { PollFlags::empty() } else { PollFlags::RDHUP };
         let wants = [from_peer | into_peer, from_shell | into_shell | gone];
@@ -254,10 +264,11 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
             .filter(|(_, wants)| !wants.is_empty())
             .map(|(socket, wants)| PollFd::new(socket, wants))
             .collect();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = until.map(|until| until.saturating_duration_since(now));
         if left == Some(Duration::ZERO) {
             break;
         }
+        let left = left.into_iter().chain(pause).min();
         let left = left.map(|left| Timespec { tv_sec: left.as_secs() as _, tv_nsec: left.subsec_nanos().into() });
         match poll(&mut sides, left.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -271,6 +282,7 @@ fn pass_on(peer: &UnixStream, shell: &UnixStream, admits: Admits, signs: &Signs,
         let mut arrived = false;
         if from_peer.contains(PollFlags::IN) && peer_is.intersects(READABLE) {
             to_shell.receive(peer);
+            pace.piece(Instant::now());
             if to_shell.lost || !admits.admits(&to_shell.fds) {
                 refused.append(&mut to_shell.fds);
                 to_shell.close();

@@ -91,8 +91,10 @@ impl State {
         let whose = name.clone();
         let source = Generic::new(stream, Interest::READ, Mode::Level);
         let inserted = self.loop_handle.insert_source(source, move |_, _, state: &mut State| {
-            state.link_readable(&whose);
-            state.guests_changed();
+            // A part of a message changes nothing.
+            if state.link_readable(&whose) {
+                state.guests_changed();
+            }
             Ok(PostAction::Continue)
         });
         inserted.map_err(|error| tracing::error!(guest = %name, "its control connection cannot be watched: {error}"))
@@ -117,10 +119,14 @@ impl State {
         }
     }
 
-    fn link_readable(&mut self, name: &GuestName) {
+    /// Whether what has come was more than a part of a message.
+    fn link_readable(&mut self, name: &GuestName) -> bool {
         let (now, started) = (Instant::now(), monotonic::processor_time());
-        let Some(attached) = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) else { return };
+        let Some(attached) = self.guests.entries.get_mut(name).and_then(|entry| entry.link.as_mut()) else {
+            return false;
+        };
         let (events, error) = attached.link.receive(now);
+        let is_something = !events.is_empty() || error.is_some();
         for event in events {
             match event {
                 LinkEvent::Greeted => self.greeted(name),
@@ -134,6 +140,7 @@ impl State {
         // What its lines cost it has less for its picture.
         let took = monotonic::processor_time().saturating_sub(started);
         self.protocols.charge(name, took, now);
+        is_something
     }
 
     fn greeted(&mut self, name: &GuestName) {

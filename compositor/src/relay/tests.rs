@@ -59,6 +59,30 @@ fn bytes_pass_both_ways_in_their_order_through_full_sockets() {
 }
 
 #[test]
+fn bytes_that_come_one_by_one_without_end_wake_the_shell_at_a_bounded_rate_and_all_arrive() {
+    // More at once than a connection has, and in each second.
+    for (admits, at_once, per_second) in [(Admits::Bytes, 500.0, 250.0), (Admits::Pictures, 1000.0, 2000.0)] {
+        let (_relays, ours, theirs) = relayed(admits);
+        // wl_display.sync, over and over.
+        let bytes = [1u32, 12 << 16, 3].map(u32::to_ne_bytes).concat().repeat(1000);
+        let started = Instant::now();
+        let mut wakes = 0;
+        std::thread::scope(|scope| {
+            scope.spawn(|| bytes.iter().for_each(|byte| (&theirs).write_all(&[*byte]).unwrap()));
+            let (mut got, mut piece) = (Vec::new(), [0; PIECE]);
+            while got.len() < bytes.len() {
+                let length = (&ours.stream).read(&mut piece).unwrap();
+                got.extend_from_slice(&piece[..length]);
+                wakes += 1;
+            }
+            assert!(got == bytes);
+        });
+        let most = at_once + 1.0 + started.elapsed().as_secs_f64() * per_second;
+        assert!(f64::from(wakes) <= most, "{admits:?}: {wakes} wakes where {most} are allowed");
+    }
+}
+
+#[test]
 fn what_a_screen_is_made_of_passes_and_the_shells_own_descriptors_do() {
     let (_relays, ours, theirs) = relayed(Admits::Pictures);
     let memories: Vec<OwnedFd> = (0..MAX_FDS).map(|_| memory::sealed(4096).unwrap()).collect();
