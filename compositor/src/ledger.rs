@@ -4,10 +4,11 @@
 //! Pure: time is passed in. Nothing here cuts anybody off. A guest that owes time is not listened to until it has come
 //! back, which nobody else notices: the loop is never held.
 //!
-//! Processor time is what the guest's messages cost. Pictures are paid for otherwise: what is drawn is bounded by the
-//! display's refresh, what is uploaded by bytes of each frame. Measured with the build for tests: a picture costs 80 µs
+//! Processor time is what the guest's messages cost. Measured with the build for tests: a picture's messages cost 80 µs
 //! by shared memory and 95 µs by dmabuf, whatever its size, with a frame callback and an answer about presentation, so
-//! that video at 60 Hz uses 0.6 % of a second and four displays of 240 Hz 9 %.
+//! that video at 60 Hz uses 0.6 % of a second and four displays of 240 Hz 9 %. What uploading and drawing of its
+//! pictures cost has an account of its own, of half the loop's time: a large picture that is copied and drawn by the
+//! processor costs many times its messages, and a person who looks at one guest alone is to see all of it that can be.
 
 use crate::bucket::Bucket;
 use phyllome_protocol::GuestName;
@@ -20,6 +21,10 @@ const TIME_PER_SECOND: f64 = 100_000.0;
 /// Most that it may use at once, after some quiet seconds; and most that it may owe.
 const TIME_AT_ONCE: f64 = 1_000_000.0;
 const MOST_OWED: f64 = 3_000_000.0;
+/// Microseconds of each second in which its pictures may be uploaded and drawn; most at once, and most that it may owe.
+const PICTURES_PER_SECOND: f64 = 500_000.0;
+const PICTURES_AT_ONCE: f64 = 2_000_000.0;
+const MOST_OWED_FOR_PICTURES: f64 = 2_000_000.0;
 /// What goes beyond this in one turn counts many times as soon as half of what may be used at once is gone: a key waits
 /// as long as a turn takes, so long turns have to be rare and not only few.
 const SHORT_TURN: f64 = 10_000.0;
@@ -33,6 +38,8 @@ const REFUSALS_PER_SECOND: f64 = 1.0 / 60.0;
 #[derive(Debug)]
 pub struct Account {
     time: Bucket,
+    /// Uploading and drawing.
+    pictures: Bucket,
     /// Requests of its Wayland connection.
     pub requests: Bucket,
     /// Buffers that cannot be imported, each of which costs memory for good.
@@ -40,6 +47,9 @@ pub struct Account {
     /// All that was ever served.
     #[cfg(test)]
     pub total: Duration,
+    /// All that its pictures ever took.
+    #[cfg(test)]
+    pub total_of_pictures: Duration,
 }
 
 impl Account {
@@ -47,10 +57,13 @@ impl Account {
     pub fn new(requests: (f64, f64), refusals: f64, now: Instant) -> Self {
         Self {
             time: Bucket::new(TIME_AT_ONCE, TIME_PER_SECOND, now),
+            pictures: Bucket::new(PICTURES_AT_ONCE, PICTURES_PER_SECOND, now),
             requests: Bucket::new(requests.0, requests.1, now),
             refusals: Bucket::new(refusals, REFUSALS_PER_SECOND, now),
             #[cfg(test)]
             total: Duration::ZERO,
+            #[cfg(test)]
+            total_of_pictures: Duration::ZERO,
         }
     }
 
@@ -68,14 +81,24 @@ impl Account {
         self.time.charge(counts, MOST_OWED, now);
     }
 
+    /// To upload or to draw one of its pictures took so much processor time, on such a processor.
+    pub fn pictured(&mut self, took: Duration, slowness: f64, now: Instant) {
+        #[cfg(test)]
+        {
+            self.total_of_pictures += took;
+        }
+        self.pictures.charge(took.as_secs_f64() * 1e6 / slowness.max(1.0), MOST_OWED_FOR_PICTURES, now);
+    }
+
     /// How long it is not to be listened to; `None` if it may be now.
     pub fn pause(&mut self, now: Instant) -> Option<Duration> {
         // One short turn, once it may go on.
-        (self.time.level(now) <= 0.0).then(|| self.time.until(SHORT_TURN, now)).flatten()
+        let until = |bucket: &mut Bucket| (bucket.level(now) <= 0.0).then(|| bucket.until(SHORT_TURN, now)).flatten();
+        until(&mut self.time).max(until(&mut self.pictures))
     }
 
     fn is_settled(&mut self, now: Instant) -> bool {
-        self.time.is_full(now) && self.requests.is_full(now) && self.refusals.is_full(now)
+        self.time.is_full(now) && self.pictures.is_full(now) && self.requests.is_full(now) && self.refusals.is_full(now)
     }
 }
 
@@ -190,6 +213,28 @@ mod tests {
             let now = start + Duration::from_secs(1) / 240 * frame;
             assert_eq!(account.pause(now), None, "frame {frame}");
             account.served(4 * Duration::from_micros(95), 1.0, now);
+        }
+    }
+
+    #[test]
+    fn tp20_a_guest_whose_pictures_cost_more_than_half_of_the_time_shows_fewer_of_them() {
+        for cost in [1, 5, 10, 17, 40, 200] {
+            let start = Instant::now();
+            let mut account = Account::new(REQUESTS, 64.0, start);
+            let (mut now, mut used) = (start, Duration::ZERO);
+            // As many as the display shows, or as the processor can.
+            while now < start + Duration::from_secs(60) {
+                if let Some(pause) = account.pause(now) {
+                    now += pause;
+                    continue;
+                }
+                account.pictured(cost * MS, 1.0, now);
+                used += cost * MS;
+                now += (cost * MS).max(Duration::from_secs(1) / 60);
+            }
+            assert!(used < Duration::from_secs(33), "{cost} ms each use {used:?} of a minute");
+            let all = cost * MS * 60 * 60;
+            assert!(cost > 5 || used >= all - cost * MS, "{cost} ms each wait for nothing");
         }
     }
 

@@ -119,7 +119,7 @@ impl Nested {
                 .map_err(|error| error.to_string())?;
             result.damage.cloned()
         };
-        self.textures.note_failures(&pieces);
+        self.textures.note_drawn(&pieces);
         if let Some(damage) = damage {
             self.window.submit(Some(&damage)).map_err(|error| error.to_string())?;
             self.window_is_current = true;

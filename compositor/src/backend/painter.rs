@@ -67,7 +67,7 @@ where
         let canvas = self.canvases.get_mut(index).ok_or("there is no such output")?;
         let pieces = self.textures.pieces(&mut self.renderer, scene, screens);
         let drawn = paint(&mut self.renderer, canvas, &pieces);
-        self.textures.note_failures(&pieces);
+        self.textures.note_drawn(&pieces);
         drawn
     }
 

@@ -301,8 +301,13 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         self.surfaces.len()
     }
 
-    /// Notes pieces that could not be drawn.
-    pub fn note_failures(&mut self, pieces: &[Piece<T>]) {
+    /// Notes pieces that were drawn, and what could not be: each guest pays for its own.
+    pub fn note_drawn(&mut self, pieces: &[Piece<T>]) {
+        for piece in pieces {
+            if let What::Surface(surface) = &piece.what {
+                surface.pay();
+            }
+        }
         if pieces.iter().any(Piece::failed) && self.log.allow(Instant::now()) {
             tracing::warn!("a guest's buffer could not be read; the ground is shown in its place");
         }

@@ -239,6 +239,26 @@ fn tp20_a_guest_that_has_used_its_time_waits_until_it_has_some_and_then_goes_on(
 }
 
 #[test]
+fn tp20_a_guest_whose_pictures_took_too_much_time_waits_and_no_other_does() {
+    let mut shell = Fixture::new();
+    let (mut blue, _w, _p) = shown!(shell, "blue", CYAN);
+    let mut red = shell.attach("red");
+    let account = shell.state.protocols.ledger.account(&name("red"), Instant::now());
+    // Two seconds may be used at once and two may be owed, and half of each second comes back.
+    ledger::of(&account).pictured(Duration::from_secs(10), 1.0, Instant::now());
+    let asked = red.sync();
+    shell.wait("red to rest", |shell| shell.state.protocols.rests(&name("red")));
+    red.pump();
+    assert!(red.events.synced < asked);
+    shell.roundtrip(&mut blue);
+    shell.wait("red to be served", |_| {
+        red.pump();
+        red.events.synced >= asked
+    });
+    assert!(!red.is_cut() && !shell.state.protocols.rests(&name("red")));
+}
+
+#[test]
 fn tp20_what_a_guest_owes_it_still_owes_on_its_next_connection() {
     let mut shell = Fixture::new();
     let red = shell.attach("red");

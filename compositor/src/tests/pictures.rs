@@ -132,6 +132,30 @@ fn tp20_uploads_wait_for_a_frame_with_room_and_the_old_picture_stays_until_then(
     assert_eq!(shell.state.shell.keyboard_owner(), Some(name("red")));
 }
 
+#[test]
+fn tp20_what_uploading_and_drawing_of_a_picture_take_is_the_guests_own() {
+    for mut shell in shells("tp20_what_uploading_and_drawing_of_a_picture_take_is_the_guests_own") {
+        let account =
+            |shell: &mut Fixture, guest: &str| shell.state.protocols.ledger.account(&name(guest), Instant::now());
+        let took = |account: &ledger::Shared| ledger::of(account).total_of_pictures;
+        let (_blue, _w, _p) = shown!(shell, "blue", CYAN);
+        let blue = account(&mut shell, "blue");
+        shell.show("blue");
+        shell.shot("blue-pays");
+        assert!(!took(&blue).is_zero());
+        let (mut client, window, _pool) = shown!(shell, "red", GREEN);
+        let red = account(&mut shell, "red");
+        shell.show("red");
+        shell.shot("red-pays");
+        let (first, before) = (took(&red), took(&blue));
+        let _pool = client.fill(&window.surface, 1272, 768, CYAN);
+        shell.roundtrip(&mut client);
+        shell.shot("red-pays-again");
+        assert!(!first.is_zero() && took(&red) > first, "{first:?}, then {:?}", took(&red));
+        assert_eq!(took(&blue), before, "it is hidden");
+    }
+}
+
 /// Shows so many pictures as a guest's video is shown: all of it new, with a frame callback and an answer about when it
 /// was seen. Returns the processor time that each cost besides its drawing.
 fn video(shell: &mut Fixture, red: &mut Client, window: &Window, buffer: &WlBuffer, size: (i32, i32)) -> Duration {

@@ -14,6 +14,7 @@ use phyllome_protocol::text::printable;
 use smithay::backend::allocator::Format;
 use smithay::reexports::wayland_server::backend::protocol::ProtocolError;
 use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
+use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
 use std::collections::{HashMap, HashSet};
@@ -94,6 +95,11 @@ impl GuestClient {
     /// A turn in which this connection was served took so much processor time.
     pub fn took(&self, time: Duration) {
         ledger::of(&self.account).served(time, guard::slowness(), Instant::now());
+    }
+
+    /// To upload or to draw one of its pictures took so much processor time.
+    fn pictured(&self, time: Duration) {
+        ledger::of(&self.account).pictured(time, guard::slowness(), Instant::now());
     }
 
     /// The shell has ended this connection.
@@ -237,6 +243,16 @@ pub fn guest_of(client: &Client) -> Option<&GuestClient> {
 /// The guest whose object `resource` is; `None` once its connection is gone.
 pub fn owner_of<R: Resource>(resource: &R) -> Option<GuestName> {
     resource.client().and_then(|client| guest_of(&client).map(|guest| guest.name.clone()))
+}
+
+/// To upload or to draw what `surface` shows took so much processor time, which the guest has less of. A connection that
+/// is gone owes nothing more.
+pub fn pictured(surface: &WlSurface, time: Duration) {
+    if let Some(client) = surface.client()
+        && let Some(guest) = guest_of(&client)
+    {
+        guest.pictured(time);
+    }
 }
 
 /// Cuts `client` off with a protocol error on `resource` and says so once.

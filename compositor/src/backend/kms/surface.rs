@@ -320,7 +320,7 @@ where
             self.textures.join_band(&mut pieces, output, head.wiring.size());
         }
         let drawn = put(&mut self.renderer, head, stage, &pieces);
-        self.textures.note_failures(&pieces);
+        self.textures.note_drawn(&pieces);
         drawn
     }
 

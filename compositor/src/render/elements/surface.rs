@@ -4,10 +4,12 @@
 //! that cannot be read when it is drawn leaves the ground's colour in its place, never what was there before.
 
 use super::{Part, Piece, Textures, What, ground, on_screen};
+use crate::monotonic::processor_time;
 use crate::outputs::OutputId;
 use crate::render::cut::{crop, extent, whole_inside};
 use crate::render::own::ImportOwn;
 use crate::render::shape::Shape;
+use crate::wayland::client;
 use crate::wayland::content::{Content, Upload};
 use crate::wayland::mapped::Mapping;
 use crate::wayland::screens::Screens;
@@ -26,7 +28,7 @@ use smithay::utils::{Buffer, Physical, Rectangle, Size, Transform};
 use smithay::wayland::shm::{BufferAccessError, shm_format_to_fourcc, with_buffer_contents};
 use std::cell::Cell;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// What a surface is when it is not drawn but put onto a plane.
 #[derive(Debug)]
@@ -54,9 +56,20 @@ pub(super) struct GuestSurface<T> {
     pub(super) failed: Cell<bool>,
     /// What the texture reads from, where the processor reads it.
     mapping: Option<Rc<Mapping>>,
+    surface: WlSurface,
+    /// Processor time that drawing it took.
+    took: Cell<Duration>,
 }
 
 impl<T> GuestSurface<T> {
+    /// It was drawn as often as it is in this frame: what that took is the guest's.
+    pub(super) fn pay(&self) {
+        let took = self.took.take();
+        if !took.is_zero() {
+            client::pictured(&self.surface, took);
+        }
+    }
+
     pub(super) fn part(&self) -> Part {
         if self.pointer { Part::Pointer } else { Part::Picture }
     }
@@ -103,9 +116,11 @@ impl<T> GuestSurface<T> {
     where
         R: Renderer<TextureId = T>,
     {
+        let started = processor_time();
         let reading = self.mapping.as_deref().and_then(Mapping::reading);
         let drawn = frame.render_texture_from_to(&self.texture, source, place, damage, opaque, transform, 1.0);
         drop(reading);
+        self.took.set(self.took.get() + processor_time().saturating_sub(started));
         self.failed.set(drawn.is_err());
         if drawn.is_err() { frame.draw_solid(place, damage, ground()) } else { Ok(()) }
     }
@@ -223,6 +238,8 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             damage,
             failed: Cell::new(false),
             mapping: content.mapping.clone(),
+            surface: surface.clone(),
+            took: Cell::default(),
         };
         Some(Piece { id: content.id.clone(), place, what: What::Surface(surface) })
     }
@@ -290,6 +307,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             let old = self.surfaces.get(&key).filter(|old| old.id == content.id);
             return old.map_or(Drawable::Later, Imported::drawable);
         }
+        let started = processor_time();
         if copied {
             // What failed before is not this picture's fault.
             renderer.has_failed();
@@ -311,6 +329,7 @@ impl<T: Texture + Clone + 'static> Textures<T> {
             }
             other => other,
         };
+        client::pictured(surface, processor_time().saturating_sub(started));
         let texture = match imported {
             Some(Ok(texture)) => Some(texture),
             Some(Err(error)) => {
