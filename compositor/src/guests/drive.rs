@@ -14,6 +14,7 @@ use crate::relay::Admits;
 use phyllome_protocol::control::{Report, Request};
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, GuestVerb};
+use rustix::process::Pid;
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::timer::{TimeoutAction, Timer};
 use smithay::reexports::calloop::{Interest, Mode, PostAction, RegistrationToken};
@@ -28,6 +29,12 @@ const PARTING_PAUSE: Duration = Duration::from_millis(5);
 /// A connection that was shorter is followed by a pause.
 const LASTING: Duration = Duration::from_secs(1);
 
+/// Whether the process that listens on a guest's socket is the one that was started as that guest, or found there
+/// before. In a test, the test itself plays guests.
+fn is_process(watched: Pid, peer: Pid) -> bool {
+    watched == peer || cfg!(test) && peer == rustix::process::getpid()
+}
+
 impl State {
     /// Somebody has answered in this guest's folder: greets and reads from now on.
     pub(super) fn link_up(&mut self, name: &GuestName, mut link: Link) {
@@ -35,6 +42,12 @@ impl State {
         if !self.guests.entries.contains_key(name) && unknown >= MAX_UNKNOWN {
             tracing::warn!(guest = %name, "not adopted: {MAX_UNKNOWN} guests without a definition are known already");
             return;
+        }
+        let watched = self.guests.entries.get(name).and_then(|entry| entry.process.as_ref());
+        if let Some(watched) = watched.map(|(process, _)| process.pid())
+            && !is_process(watched, link.peer())
+        {
+            return self.stranger_answered(name, link.peer());
         }
         let process = link.take_process();
         let Ok(read) = link.stream().try_clone().map_err(|_| ()).and_then(|fd| self.watch_link(name, fd)) else {
@@ -55,6 +68,22 @@ impl State {
             }
         }
         self.await_greeting(name);
+    }
+
+    /// Another process than the guest's has answered on its socket. It gets no screen, and none of what is said to the
+    /// guest.
+    fn stranger_answered(&mut self, name: &GuestName, stranger: Pid) {
+        let number = stranger.as_raw_nonzero();
+        let sentence =
+            format!("process {number} answers in the place of {name}; end that process, then force {name} off");
+        if let Some(entry) = self.guests.entries.get_mut(name)
+            && entry.life.message() != Some(&sentence)
+        {
+            tracing::warn!(guest = %name, "process {number} listens on its control socket and is not heard: it is another");
+            entry.life.note(&sentence);
+        }
+        // If it had just ended, or its own socket is there again, it can be heard.
+        self.dial_later(name);
     }
 
     /// A guest that has not greeted on its connection has some time for that from now on.

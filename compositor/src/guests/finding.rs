@@ -166,7 +166,7 @@ impl State {
         }
     }
 
-    fn dial_later(&mut self, name: &GuestName) {
+    pub(super) fn dial_later(&mut self, name: &GuestName) {
         let socket_exists = self.guests.options.runtime.control_socket(name).exists();
         let Some(entry) = self.guests.entries.get_mut(name) else { return };
         let Some(dial) = &mut entry.dial else { return };

@@ -90,6 +90,7 @@ pub enum LinkEvent {
 pub struct Link {
     stream: UnixStream,
     signs: Signs,
+    peer: Pid,
     /// The process that listens, until it is taken.
     process: Option<Process>,
     decoder: Decoder,
@@ -128,7 +129,7 @@ impl Link {
                 let process = Process::adopt(&socket, peer).ok();
                 let relayed = relays.relay(name.as_str(), socket, Admits::Bytes);
                 let relayed = relayed.map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::AGAIN))?;
-                Ok(Self::new(relayed.stream, relayed.signs, process, now))
+                Ok(Self::new(relayed.stream, relayed.signs, (peer, process), now))
             }
             Err(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN) => Err(DialError::Nobody),
             Err(error) => Err(error.into()),
@@ -138,15 +139,17 @@ impl Link {
     /// Over a stream that is connected already.
     #[cfg(test)]
     fn over(stream: UnixStream, now: Instant) -> Result<Self, DialError> {
-        let process = Process::adopt(&stream, peer_of(&stream)?).ok();
+        let peer = peer_of(&stream)?;
+        let process = Process::adopt(&stream, peer).ok();
         rustix::io::ioctl_fionbio(&stream, true)?;
-        Ok(Self::new(stream, Signs::default(), process, now))
+        Ok(Self::new(stream, Signs::default(), (peer, process), now))
     }
 
-    fn new(stream: UnixStream, signs: Signs, process: Option<Process>, now: Instant) -> Self {
+    fn new(stream: UnixStream, signs: Signs, (peer, process): (Pid, Option<Process>), now: Instant) -> Self {
         Self {
             stream,
             signs,
+            peer,
             process,
             decoder: Decoder::new(),
             out: Outbox::default(),
@@ -160,6 +163,11 @@ impl Link {
     /// The socket, to be watched.
     pub fn stream(&self) -> &UnixStream {
         &self.stream
+    }
+
+    /// The number of the process that listens, as the kernel tells it.
+    pub fn peer(&self) -> Pid {
+        self.peer
     }
 
     /// The process that listens, as the kernel tells it. Once; `None` also if it cannot be watched.

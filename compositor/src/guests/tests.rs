@@ -4,6 +4,7 @@ mod commands;
 mod files;
 mod hanging;
 mod standing;
+mod stranger;
 
 use crate::State;
 use crate::control::Server;

@@ -1,9 +1,10 @@
 //! The control socket of one guest: the shell dials, phyllome-guest answers.
 //!
-//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there *is* guest NAME. One JSON
-//! object a line in each direction ([`crate::framing`]). phyllome-guest speaks first, with [`FromGuest::Hello`] and a
-//! [`FromGuest::Report`], and then sends a report whenever one of its fields but the counters changes. Counters are
-//! sent only with a report that is asked for ([`Request::Report`]), so that a quiet guest causes no wake-up.
+//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there first *is* guest NAME, unless
+//! the shell has started that itself: then nobody but that process is. One JSON object a line in each direction
+//! ([`crate::framing`]). phyllome-guest speaks first, with [`FromGuest::Hello`] and a [`FromGuest::Report`], and then
+//! sends a report whenever one of its fields but the counters changes. Counters are sent only with a report that is
+//! asked for ([`Request::Report`]), so that a quiet guest causes no wake-up.
 
 use crate::status::{GpuStatus, GuestState, ScanoutStatus};
 use crate::{GuestName, GuestVerb};
