@@ -12,6 +12,7 @@ pub mod typing;
 pub mod wait;
 
 use crate::State;
+use crate::bucket::Bucket;
 use crate::descriptors::close_elsewhere;
 use crate::guests::Awaited;
 use crate::relay::{Admits, Relayed, Relays};
@@ -27,7 +28,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use wait::{Kind, Verdict, Waits};
 
 /// How long nobody is let in after the process had no descriptor left for who came.
@@ -38,6 +39,8 @@ const OWNER: &str = "shell.sock";
 const MAX_HANGING: usize = 8;
 /// Most connections at once.
 const MAX_CLIENTS: usize = 32;
+/// Most that are let in at once, and in each second: each wakes the loop and has a thread made.
+const ARRIVALS: (f64, f64) = (200.0, 100.0);
 
 #[derive(Debug)]
 struct ToolConnection {
@@ -64,6 +67,7 @@ pub struct Server {
     /// The listener once more: who closes the last one closes what waits in it.
     held: Option<UnixListener>,
     relays: Relays,
+    arrivals: Bucket,
 }
 
 impl Server {
@@ -80,7 +84,14 @@ impl Server {
             listener: None,
             held: None,
             relays: Relays::new(MAX_HANGING),
+            arrivals: Bucket::new(ARRIVALS.0, ARRIVALS.1, Instant::now()),
         }
+    }
+
+    /// How many were let in so far.
+    #[cfg(test)]
+    pub(crate) fn arrived(&self) -> u64 {
+        self.last_client
     }
 
     /// How many connections are open.
@@ -110,15 +121,21 @@ impl State {
         self.control.held = Some(listener.try_clone()?);
         let source = Generic::new(listener, Interest::READ, Mode::Level);
         let inserted = self.loop_handle.insert_source(source, |_, listener, state: &mut State| {
+            let now = Instant::now();
+            if let Some(pause) = state.control.arrivals.until(1.0, now) {
+                return Ok(state.rest_from_accepting(pause));
+            }
             if !state.control.relays.has_room(OWNER) {
-                let error = io::Error::other("connections before them hang");
-                return Ok(state.rest_from_accepting(&error));
+                return Ok(state.cannot_accept(&io::Error::other("connections before them hang")));
             }
             match listener.accept() {
-                Ok((stream, _)) => state.client_accepted(stream),
+                Ok((stream, _)) => {
+                    state.control.arrivals.charge(1.0, 0.0, now);
+                    state.client_accepted(stream);
+                }
                 Err(error) if passes(&error) => {}
                 // Who waits keeps the listener readable: looking again at once would be all that the shell does.
-                Err(error) => return Ok(state.rest_from_accepting(&error)),
+                Err(error) => return Ok(state.cannot_accept(&error)),
             }
             Ok(PostAction::Continue)
         });
@@ -126,9 +143,14 @@ impl State {
         Ok(())
     }
 
-    fn rest_from_accepting(&mut self, error: &io::Error) -> PostAction {
+    fn cannot_accept(&mut self, error: &io::Error) -> PostAction {
         tracing::warn!("who connects to the shell's socket has to wait: {error}");
-        let timer = self.loop_handle.insert_source(Timer::from_duration(BREATH), |_, _, state: &mut State| {
+        self.rest_from_accepting(BREATH)
+    }
+
+    /// Who connects waits for so long.
+    fn rest_from_accepting(&mut self, pause: Duration) -> PostAction {
+        let timer = self.loop_handle.insert_source(Timer::from_duration(pause), |_, _, state: &mut State| {
             if let Some(listener) = &state.control.listener
                 && let Err(error) = state.loop_handle.enable(listener)
             {

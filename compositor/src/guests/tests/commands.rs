@@ -13,7 +13,8 @@ use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::gate::{Asker, Verb};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
-use std::time::Duration;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
 
 #[test]
 fn an_answer_reaches_the_one_who_asked_and_a_foreign_one_nobody() {
@@ -145,6 +146,21 @@ fn a_hundred_idle_connections_keep_nobody_out() {
     assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
     assert_eq!(idle.len(), 100);
     assert!(host.state.control.client_count() <= 32);
+}
+
+#[test]
+fn tp20_who_connects_over_and_over_is_let_in_at_a_bounded_rate() {
+    let mut host = Host::started("exit 9");
+    let path = host.state.guests.options.runtime.shell_socket();
+    let started = Instant::now();
+    let connects = std::thread::spawn(move || (0..400).for_each(|_| drop(UnixStream::connect(&path).unwrap())));
+    host.wait("all to be let in", |host| {
+        let arrived = host.state.control.arrived();
+        assert!(arrived as f64 <= 201.0 + 100.0 * started.elapsed().as_secs_f64(), "{arrived} at once");
+        arrived == 400
+    });
+    connects.join().unwrap();
+    assert!(matches!(host.ask(Command::Status), Reply::Status(_)));
 }
 
 #[test]
