@@ -21,7 +21,8 @@ use std::time::{Duration, Instant};
 /// How long a guest may take to pause by itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Pausing {
-    /// One that is paused alone, and may be busy.
+    /// One that is paused alone, and may be busy: no other waits for it, and to freeze it takes from it what a paused
+    /// guest still can.
     pub one: Duration,
     /// One of all, when none shall run on.
     pub all: Duration,
