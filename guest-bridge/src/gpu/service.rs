@@ -148,9 +148,15 @@ impl Service {
     /// The machine was reset: a device that no driver has goes dark.
     pub fn machine_reset(&mut self) {
         if self.rings.iter().all(|ring| !ring.started()) {
-            self.stopped = None;
-            self.device.reset();
+            self.forget_driver();
         }
+    }
+
+    /// Another driver, or none: nobody waits for an answer any more.
+    fn forget_driver(&mut self) {
+        self.stopped = None;
+        self.forwarded.clear();
+        self.device.reset();
     }
 
     /// A kick came: reads it away and serves its queue.
@@ -351,7 +357,7 @@ impl Service {
         }
         self.tell_report();
         let retry = self.unsaid.then_some(now + SLOW);
-        let deadlines = [self.held.deadline(), retry, self.device.renderer_deadline(), self.device.shmem.deadline()];
+        let deadlines = [self.held.deadline(), retry, self.device.renderer_deadline(), self.mappings_deadline()];
         deadlines.into_iter().flatten().min()
     }
 
@@ -375,7 +381,7 @@ impl Service {
             }
             let goes_on = |stopped: Position| position.goes_on_from(&stopped);
             if index == 0 && !self.stopped.take().is_some_and(goes_on) {
-                self.device.reset();
+                self.forget_driver();
             }
         }
         self.watch(index)
@@ -412,14 +418,13 @@ impl Service {
     }
 
     /// Stops a ring; says where. Fences that wait are answered first: the driver may go on later, or never ask for
-    /// them.
+    /// them. What waits for QEMU stays until the driver goes on, or another begins.
     pub(super) fn stop(&mut self, index: usize) -> u16 {
         self.unwatch(index);
         if index == 0 {
             if self.rings.first().is_some_and(Ring::started) {
                 self.drain();
             }
-            self.forwarded.clear();
             let waiting: Vec<Fence> = self.held.release_all().collect();
             if self.rings.first().is_some_and(Ring::started) {
                 for fence in waiting {
@@ -448,9 +453,11 @@ impl Service {
         for index in 0..QUEUES {
             self.stop(index);
         }
-        self.stopped = None;
         self.features = 0;
         self.device.set_features(0);
-        self.device.reset();
+        self.forget_driver();
     }
 }
+
+#[cfg(test)]
+mod tests;

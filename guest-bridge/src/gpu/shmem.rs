@@ -23,7 +23,10 @@ pub const SHARED_MEMORY_ID: u8 = 1;
 pub const WINDOW: u64 = 4 << 30;
 /// How long after QEMU's answer a mapping is taken for done even if QEMU has not said so in its memory table.
 const SETTLE: Duration = Duration::from_millis(50);
-/// Mappings that are under way at one time: each may hold a file until QEMU has answered all before it.
+/// Mappings that are under way at one time: each may hold a file until QEMU has answered all before it. Drivers send
+/// more at once (Linux maps a blob with each object that it makes, and waits for none), which the specification allows;
+/// an error would be the failure of a program in the guest. So the queue is not served until one is done: a device may
+/// take as long as it likes for a command (virtio 1.3, 2.7.13), and QEMU is waited for in any case.
 const MAX_UNDER_WAY: usize = 64;
 
 // vhost-user's numbers (QEMU's docs/interop/vhost-user): messages to the frontend, version 1, "answer, please", "this
@@ -237,11 +240,9 @@ impl Shmem {
         self.at_qemu.clear();
     }
 
-    /// What a command that waits for QEMU will be answered with if all is well; `None` if it does not wait for QEMU.
-    pub fn promised(&self, token: Token) -> Option<Answered> {
-        let mapping = self.mappings.values().find(|mapping| mapping.token == token);
-        let answer = mapping.map_or(Answered::Status(Status::OkNoData), |mapping| Answered::MapInfo(mapping.cache));
-        self.at_qemu.contains(&token).then_some(answer)
+    /// Whether this command waits for QEMU, or for what QEMU has said to be looked at.
+    pub fn is_at_qemu(&self, token: Token) -> bool {
+        self.at_qemu.contains(&token)
     }
 
     /// Whether a region that QEMU announces, `length` bytes from `offset` of a file, is what we have given it to map;

@@ -1,6 +1,9 @@
-//! What the device asks of QEMU, and what becomes of the commands that wait for it: the socket, when it is used, and its end.
+//! What the device asks of QEMU, and what becomes of the commands that wait for it: the socket, when it is used, and its
+//! end.
 //!
-//! Nothing here waits. A socket that is of no use is closed, and whoever waited for it is answered.
+//! Nothing here waits. A socket that is of no use is closed, and whoever waited for it is answered. What QEMU says
+//! while the queue is stopped is told when it goes on: QEMU answers nothing while it stops the queue, and until it has
+//! answered nobody knows what is mapped.
 
 use super::{CHANNEL, Service};
 use crate::gpu::ring::Ring;
@@ -51,7 +54,7 @@ impl Service {
             return self.answer_mappings(now);
         };
         if !self.rings.first().is_some_and(Ring::started) {
-            return self.answer_mappings(now);
+            return;
         }
         let told = if self.device.config_changed { channel.config_changed() } else { Ok(false) };
         match told.and_then(|told| channel.ask(&mut self.device.shmem).map(|()| told)) {
@@ -64,7 +67,11 @@ impl Service {
         self.answer_mappings(now);
     }
 
+    /// Gives back the commands that QEMU has answered, if there is a queue to give them back on.
     pub(super) fn answer_mappings(&mut self, now: Instant) {
+        if !self.rings.first().is_some_and(Ring::started) {
+            return;
+        }
         let done = self.device.shmem.turn(now);
         if done.is_empty() {
             return;
@@ -73,5 +80,10 @@ impl Service {
             self.finish(token, answered, now);
         }
         self.notify(0);
+    }
+
+    /// When to look again at what QEMU has mapped, even if it says nothing.
+    pub(super) fn mappings_deadline(&self) -> Option<Instant> {
+        self.rings.first().filter(|ring| ring.started()).and_then(|_| self.device.shmem.deadline())
     }
 }

@@ -15,14 +15,17 @@ impl Service {
     /// Waits, not for long, until the renderer has answered all that was forwarded: the driver may go on later, and
     /// must find every answer. A renderer that does not answer in time has failed and is ended: nothing touches the
     /// guest's pages any more then, and no command is said to be done that is not.
+    ///
+    /// QEMU waits for us now, so it will not answer what it is asked. Commands that wait for that stay with the device:
+    /// a driver that goes on is answered when QEMU has said what became of them, and one that begins forgets them.
     pub(super) fn drain(&mut self) {
         let mut left = RunningTime::new(DRAIN);
-        // QEMU waits for us now, so it will not answer either.
-        while self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none()) {
+        loop {
             let now = Instant::now();
             // Sends what was forwarded in this round of the device's, too: nobody answers what has not been sent.
             self.renderer_turn(now);
-            if !self.forwarded.keys().any(|&token| self.device.shmem.promised(token).is_none()) {
+            self.answer_mappings(now);
+            if !self.waits_for_renderer() {
                 break;
             }
             let slice = left.slice();
@@ -33,16 +36,15 @@ impl Service {
             }
             left.spend(now.elapsed());
         }
-        let tokens: Vec<Token> = self.forwarded.keys().copied().collect();
-        for token in tokens {
-            if let Some(promised) = self.device.shmem.promised(token) {
-                self.finish(token, promised, Instant::now());
-            }
-        }
         // Nobody is left who could answer these.
-        let unanswered: Vec<Token> = self.forwarded.keys().copied().collect();
+        let unanswered: Vec<Token> =
+            self.forwarded.keys().copied().filter(|&token| !self.device.shmem.is_at_qemu(token)).collect();
         for token in unanswered {
             self.finish(token, Answered::Status(Status::ErrUnspec), Instant::now());
         }
+    }
+
+    fn waits_for_renderer(&self) -> bool {
+        self.forwarded.keys().any(|&token| !self.device.shmem.is_at_qemu(token))
     }
 }

@@ -221,7 +221,7 @@ fn a_blob_that_goes_takes_its_mapping_along_whenever_it_goes() {
     rig.bench.device.renderer_turn(Instant::now());
     rig.bench.asked();
     rig.bench.answer(&[Event::Done(22), Event::Done(0)]);
-    assert!(rig.bench.device.shmem.promised(token).is_none());
+    assert!(!rig.bench.device.shmem.is_at_qemu(token));
     // While QEMU is asked.
     rig.blob(5);
     let token = rig.maps(5, 0);
