@@ -58,8 +58,15 @@ impl Admits {
     fn admits(self, fds: &[OwnedFd]) -> bool {
         match self {
             Self::Bytes => fds.is_empty(),
-            Self::Pictures => fds.len() <= MAX_FDS && fds.iter().all(|fd| describe(fd.as_fd()).kind != Kind::Unknown),
+            Self::Pictures => fds.len() <= MAX_FDS && fds.iter().all(|fd| is_of_pictures(&describe(fd.as_fd()).kind)),
         }
+    }
+}
+
+fn is_of_pictures(kind: &Kind) -> bool {
+    match kind {
+        Kind::Memory { .. } | Kind::Dmabuf { .. } | Kind::Timeline => true,
+        Kind::Event | Kind::Unknown => false,
     }
 }
 

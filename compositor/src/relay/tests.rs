@@ -101,10 +101,12 @@ fn what_a_screen_is_made_of_passes_and_the_shells_own_descriptors_do() {
 fn what_no_screen_is_made_of_ends_the_connection() {
     let zero = std::fs::File::open("/dev/zero").unwrap();
     let (pipe, _other) = rustix::pipe::pipe().unwrap();
+    let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
     let memory = memory::sealed(4096).unwrap();
     let many = vec![memory.as_fd(); MAX_FDS + 1];
-    let cases: [(Admits, &[BorrowedFd<'_>]); 6] = [
+    let cases: [(Admits, &[BorrowedFd<'_>]); 7] = [
         (Admits::Pictures, &[zero.as_fd()]),
+        (Admits::Pictures, &[event.as_fd()]),
         (Admits::Pictures, &[memory.as_fd(), pipe.as_fd()]),
         (Admits::Pictures, &many),
         (Admits::Bytes, &[memory.as_fd()]),

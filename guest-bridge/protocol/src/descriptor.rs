@@ -42,6 +42,8 @@ pub enum Kind {
     },
     /// A timeline of fences (a DRM syncobj).
     Timeline,
+    /// A counter that wakes who waits for it (an eventfd).
+    Event,
     /// Anything else. Nothing more may be asked of it, and who closes it may wait for ever.
     Unknown,
 }
@@ -51,7 +53,7 @@ pub enum Kind {
 pub struct Description {
     /// What it is.
     pub kind: Kind,
-    /// Its size in bytes when it was asked for; 0 for a timeline and for what is unknown.
+    /// Its size in bytes when it was asked for; 0 for what has none and for what is unknown.
     pub bytes: u64,
     /// Whether it may be read through this descriptor.
     pub readable: bool,
@@ -83,7 +85,7 @@ impl Description {
     pub fn exporter(&self) -> Option<&str> {
         match &self.kind {
             Kind::Dmabuf { exporter } => Some(exporter),
-            Kind::Memory { .. } | Kind::Timeline | Kind::Unknown => None,
+            Kind::Memory { .. } | Kind::Timeline | Kind::Event | Kind::Unknown => None,
         }
     }
 
@@ -108,7 +110,7 @@ impl Description {
         match &self.kind {
             Kind::Dmabuf { exporter } => STEADY_EXPORTERS.contains(&exporter.as_str()),
             Kind::Memory { ordinary, .. } => *ordinary && self.is_sealed_memory(),
-            Kind::Timeline | Kind::Unknown => false,
+            Kind::Timeline | Kind::Event | Kind::Unknown => false,
         }
     }
 
@@ -125,7 +127,7 @@ impl fmt::Display for Description {
         match &self.kind {
             Kind::Dmabuf { exporter } => write!(f, "a dmabuf of {exporter}"),
             Kind::Memory { .. } if self.is_sealed_memory() => write!(f, "a sealed memfd"),
-            Kind::Memory { .. } | Kind::Timeline | Kind::Unknown => {
+            Kind::Memory { .. } | Kind::Timeline | Kind::Event | Kind::Unknown => {
                 write!(f, "neither a dmabuf nor a memfd that is sealed against shrinking")
             }
         }
@@ -146,6 +148,7 @@ fn named(fd: BorrowedFd<'_>) -> Option<(Kind, u64)> {
         // A file of a file system can be named so too, but none that has a lock to hold but a device.
         Named::Dmabuf if !is_device(fd) => dmabuf_of(&notes(fd)?),
         Named::Timeline => Some((Kind::Timeline, 0)),
+        Named::Event => Some((Kind::Event, 0)),
         Named::Dmabuf | Named::Other => None,
     }
 }
@@ -154,6 +157,7 @@ fn named(fd: BorrowedFd<'_>) -> Option<(Kind, u64)> {
 enum Named {
     Dmabuf,
     Timeline,
+    Event,
     Other,
 }
 
@@ -162,6 +166,7 @@ enum Named {
 fn kind_of_name(name: &OsStr) -> Named {
     match name.as_bytes() {
         b"anon_inode:syncobj_file" => Named::Timeline,
+        b"anon_inode:[eventfd]" => Named::Event,
         name if name.starts_with(b"/dmabuf:") => Named::Dmabuf,
         _ => Named::Other,
     }

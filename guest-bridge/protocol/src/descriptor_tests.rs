@@ -104,12 +104,25 @@ fn other_files_are_unknown() {
 }
 
 #[test]
+fn an_event_is_told_from_what_can_be_read_as_one() {
+    let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();
+    let (pipe, _other) = rustix::pipe::pipe().unwrap();
+    let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC).unwrap();
+    let description = describe(event.as_fd());
+    assert_eq!((&description.kind, description.bytes), (&Kind::Event, 0));
+    assert!(description.can_shrink() && !description.is_steady());
+    assert!([pipe.as_fd(), epoll.as_fd()].into_iter().all(|fd| describe(fd).kind == Kind::Unknown));
+}
+
+#[test]
 fn names_are_the_kernels_and_of_no_file() {
     for (name, kind) in [
         ("/dmabuf:", Named::Dmabuf),
         ("/dmabuf:x", Named::Dmabuf),
         ("/tmp/dmabuf:x", Named::Other),
         ("anon_inode:syncobj_file", Named::Timeline),
+        ("anon_inode:[eventfd]", Named::Event),
+        ("/anon_inode:[eventfd]", Named::Other),
         ("/anon_inode:syncobj_file", Named::Other),
         ("anon_inode:[eventpoll]", Named::Other),
         ("", Named::Other),

@@ -10,8 +10,10 @@ use super::memory::holds;
 use super::service::{QUEUES, Service};
 use super::shmem::SHARED_MEMORY_ID;
 use super::wire::feature;
+use phyllome_protocol::descriptor::{Kind, describe};
 use std::fs::File;
 use std::io;
+use std::os::fd::AsFd;
 use vhost::vhost_user::message::{
     VhostTransferStateDirection, VhostTransferStatePhase, VhostUserConfigFlags, VhostUserInflight, VhostUserLog,
     VhostUserMemoryRegion, VhostUserProtocolFeatures, VhostUserShMemConfig, VhostUserSharedMsg,
@@ -77,6 +79,17 @@ impl Service {
         match usize::try_from(index).ok().filter(|&index| index < QUEUES) {
             Some(index) => Ok(index),
             None => self.refuse("there is no such queue"),
+        }
+    }
+
+    /// What wakes somebody is an eventfd. Of another file, to read or to write is whatever its sender likes: a line in a
+    /// file of the user's, an answer that never comes.
+    fn check_event(&mut self, file: Option<&File>) -> Result<()> {
+        match file.map(|file| describe(file.as_fd()).kind) {
+            None | Some(Kind::Event) => Ok(()),
+            Some(Kind::Memory { .. } | Kind::Dmabuf { .. } | Kind::Timeline | Kind::Unknown) => {
+                self.refuse("what wakes is no eventfd")
+            }
         }
     }
 
@@ -254,6 +267,7 @@ impl VhostUserBackendReqHandlerMut for Service {
 
     fn set_vring_kick(&mut self, index: u8, kick: Option<File>) -> Result<()> {
         let index = self.ring_index(index.into())?;
+        self.check_event(kick.as_ref())?;
         self.unwatch(index);
         if let Some(ring) = self.rings.get_mut(index) {
             ring.set_kick(kick.map(Into::into));
@@ -266,14 +280,16 @@ impl VhostUserBackendReqHandlerMut for Service {
 
     fn set_vring_call(&mut self, index: u8, call: Option<File>) -> Result<()> {
         let index = self.ring_index(index.into())?;
+        self.check_event(call.as_ref())?;
         if let Some(ring) = self.rings.get_mut(index) {
             ring.set_call(call.map(Into::into));
         }
         Ok(())
     }
 
-    fn set_vring_err(&mut self, index: u8, _error: Option<File>) -> Result<()> {
-        self.ring_index(index.into()).map(|_| ())
+    fn set_vring_err(&mut self, index: u8, error: Option<File>) -> Result<()> {
+        self.ring_index(index.into())?;
+        self.check_event(error.as_ref())
     }
 
     fn set_vring_enable(&mut self, index: u32, enable: bool) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A queue that stops and goes on while QEMU, which is played here, owes an answer.
+//! A queue that stops and goes on while QEMU, which is played here, owes an answer; and what QEMU gives to wake with.
 
 use super::*;
 use crate::frames::TO_SCREEN_DEPTH;
@@ -6,8 +6,10 @@ use crate::gpu::Transport;
 use crate::gpu::memory::tests::memory;
 use crate::gpu::shmem::{Shmem, WINDOW};
 use rustix::event::{EventfdFlags, eventfd};
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
+use vhost::vhost_user::VhostUserBackendReqHandlerMut;
 use vm_memory::Bytes;
 
 const TABLE: u64 = 0x1000;
@@ -171,4 +173,27 @@ fn an_unmapping_that_qemu_owes_when_the_queue_stops_is_answered_when_it_goes_on(
     assert_eq!(rig.used(), 1);
     rig.qemu_says(UNMAP, 0);
     assert_eq!(rig.used(), 2);
+}
+
+#[test]
+fn what_is_no_eventfd_wakes_nobody() {
+    let mut rig = Rig::new();
+    let event = || eventfd(0, EventfdFlags::CLOEXEC).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let others = || -> [OwnedFd; 4] {
+        [
+            rustix::pipe::pipe().unwrap().1,
+            UnixStream::pair().unwrap().0.into(),
+            phyllome_test_support::memory::sealed(SIZE).unwrap(),
+            File::create(folder.path().join("file")).unwrap().into(),
+        ]
+    };
+    type Set = fn(&mut Service, u8, Option<File>) -> vhost::vhost_user::Result<()>;
+    let all: [Set; 3] = [Service::set_vring_kick, Service::set_vring_call, Service::set_vring_err];
+    for set in all {
+        assert!(set(&mut rig.service, 1, Some(event().into())).is_ok() && set(&mut rig.service, 1, None).is_ok());
+        for other in others() {
+            assert!(set(&mut rig.service, 1, Some(other.into())).is_err());
+        }
+    }
 }
