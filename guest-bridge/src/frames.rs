@@ -186,7 +186,8 @@ impl DmabufMap {
 
     fn slice(&self) -> VolatileSlice<'_> {
         // SAFETY: `length` bytes from `start` on are mapped while `self` lives; only a dmabuf whose pages cannot be
-        // taken away under a map comes here. Nothing is written through the slice, and whoever else writes is allowed for by volatile reads.
+        // taken away under a map comes here. Nothing is written through the slice, and whoever else writes is allowed
+        // for by volatile reads.
         unsafe { VolatileSlice::new(self.start.as_ptr(), self.length) }
     }
 }
