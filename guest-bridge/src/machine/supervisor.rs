@@ -5,6 +5,7 @@
 
 mod events;
 mod requests;
+mod signals;
 mod start;
 
 use super::checks;
@@ -26,10 +27,10 @@ use phyllome_config::{GuestDefinition, Places};
 use phyllome_protocol::control::{Known, Report};
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::status::{GpuStatus, GuestState};
+use signals::Signals;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -175,23 +176,6 @@ struct Sources {
     screen_events: mpsc::Receiver<FromScreen>,
     signals: Signals,
     listener: Listener,
-}
-
-struct Signals([Signal; 3]);
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self([signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?]))
-    }
-
-    async fn any(&mut self) {
-        let [terminate, interrupt, hangup] = &mut self.0;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-            _ = hangup.recv() => {}
-        }
-    }
 }
 
 struct Supervisor {
