@@ -3,8 +3,9 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use rustix::process::Signal;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -89,6 +90,32 @@ fn a_shell_whose_words_nobody_can_take_runs_all_the_same() {
         std::thread::sleep(Duration::from_millis(10));
     }
     assert!(terminate(&mut child).success());
+}
+
+#[test]
+fn a_shell_tells_how_it_ends_on_the_socket_that_is_its_standard_input() {
+    let folder = private_folder();
+    let told = |command: &mut Command, ends: &dyn Fn(Child)| {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        ends(command.stdin(std::os::fd::OwnedFd::from(theirs)).stderr(Stdio::null()).spawn().unwrap());
+        // The command has the other end, too.
+        command.stdin(Stdio::null());
+        let mut words = Vec::new();
+        (&ours).read_to_end(&mut words).unwrap();
+        words
+    };
+    let shut = |mut child: Child| {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while UnixStream::connect(folder.path().join("phyllome/shell.sock")).is_err() {
+            assert!(Instant::now() < deadline, "it does not listen");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        assert!(terminate(&mut child).success());
+    };
+    assert_eq!(told(&mut command(folder.path()), &shut), [0]);
+    let refused = |mut child: Child| assert_eq!(child.wait().unwrap().code(), Some(1));
+    assert_eq!(told(command(folder.path()).env_remove("XDG_RUNTIME_DIR"), &refused), [1]);
 }
 
 #[test]

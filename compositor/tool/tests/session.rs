@@ -343,3 +343,22 @@ fn no_other_program_of_the_user_reads_the_memory_of_the_session_or_its_shell() {
     assert!(wait("the session to end", || session.try_wait().unwrap()).success());
     assert_eq!(hidden, [true, true]);
 }
+
+#[test]
+fn a_shell_that_has_said_how_it_ends_and_whose_process_stays_does_not_keep_the_session() {
+    for code in [0, 2] {
+        // No process stays so that no signal ends it, but this one is not ended until the session has gone.
+        let place = Place::new(&format!("printf '\\00{code}' >&0; exec sleep 1000"));
+        let (status, said) = place.run(&[]);
+        assert_eq!(status.code(), Some(code), "{said}");
+        assert!(said.contains("the shell has ended, but its process stays, as a guest can make it"), "{said}");
+        assert_eq!(place.lines("starts").len(), 1);
+    }
+}
+
+#[test]
+fn a_shell_that_closes_its_standard_input_runs_on() {
+    let place = Place::new("exec 0<&-; echo > ready; sleep 2; exit 0");
+    let (status, said) = place.run(&[]);
+    assert_eq!((status.code(), said.as_str(), place.lines("ready").len()), (Some(0), "", 1));
+}

@@ -18,6 +18,7 @@ use phyllome_protocol::log_line::OneLine;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
 use phyllome_trusted::gate::{Asker, Verb};
+use rustix::net::{SendFlags, SocketType};
 use smithay::reexports::calloop::generic::Generic;
 use smithay::reexports::calloop::{EventLoop, Interest, Mode, PostAction};
 use std::fs::File;
@@ -172,9 +173,22 @@ fn recovered(times: u32) -> String {
 
 /// Exit code of a shell that was up and failed.
 const FAILED: u8 = 4;
+/// Exit code after a panic, as Rust's own.
+const PANICKED: u8 = 101;
+
+/// Tells phyllome-session, which listens on the standard input of the shell that it has started, how this one ends: a
+/// thread that closes what a guest has sent may keep the process for as long as that guest likes, whatever is done.
+/// Another starter gets that byte too if standard input is a stream socket of his.
+fn has_ended(code: u8) {
+    let input = std::io::stdin();
+    if rustix::net::sockopt::socket_type(&input).is_ok_and(|kind| kind == SocketType::STREAM) {
+        // One who does not read has gone, or waits for the process.
+        let _ = rustix::net::send(&input, &[code], SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
+    }
+}
 
 /// `Err`: why it cannot start. Else the exit code.
-fn run(options: &Options) -> anyhow::Result<ExitCode> {
+fn run(options: &Options) -> anyhow::Result<u8> {
     let choice = choose(options)?;
     let runtime = RuntimeDir::open()?;
     let _lock = lock(&runtime)?;
@@ -223,9 +237,9 @@ fn run(options: &Options) -> anyhow::Result<ExitCode> {
     state.detach_all_clients();
     if let Err(error) = ended {
         complain(format_args!("phyllome-shell: the event loop failed: {error}"));
-        return Ok(ExitCode::from(FAILED));
+        return Ok(FAILED);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(0)
 }
 
 /// What EGL draws with, on standard output; or one sentence on standard error.
@@ -266,13 +280,17 @@ fn main() -> ExitCode {
     }
     // SAFETY: no thread has been started yet.
     unsafe { kms::choose_daemon() };
-    match run(&options) {
-        Ok(code) => code,
-        Err(error) => {
+    let ended = std::panic::catch_unwind(|| run(&options));
+    let code = match &ended {
+        Ok(Ok(code)) => *code,
+        Ok(Err(error)) => {
             complain(format_args!("phyllome-shell: {error:#}"));
-            ExitCode::from(1)
+            1
         }
-    }
+        Err(_) => PANICKED,
+    };
+    has_ended(code);
+    ExitCode::from(code)
 }
 
 #[cfg(test)]

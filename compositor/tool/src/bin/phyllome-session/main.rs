@@ -21,15 +21,17 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::ffi::OsString;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus};
 use std::time::{Duration, Instant};
 use systemd::Manager;
 
 /// How long the shell may take to end after it was asked to, before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long the shell's process may stay once the shell has said that it ends.
+const FAREWELL: Duration = Duration::from_secs(5);
 
 const HELP: &str = "\
 Runs phyllome-shell as a login session and brings it back when it crashes
@@ -61,13 +63,13 @@ impl Signals {
         Ok(Self([catch(Signal::TERM)?, catch(Signal::INT)?, catch(Signal::HUP)?]))
     }
 
-    /// Waits for a signal, for the end of `process`, or until `until`; the signal.
-    fn wait(&mut self, process: Option<&OwnedFd>, until: Option<Instant>) -> Option<Signal> {
+    /// Waits for a signal, for one of `others` to be readable, or until `until`; the signal.
+    fn wait(&mut self, others: &[BorrowedFd<'_>], until: Option<Instant>) -> Option<Signal> {
         let limit = until.map(|until| until.saturating_duration_since(Instant::now()));
         let limit =
             limit.map(|limit| Timespec { tv_sec: limit.as_secs() as i64, tv_nsec: limit.subsec_nanos().into() });
         let mut watched: Vec<_> = self.0.iter().map(|(_, told)| PollFd::new(told, PollFlags::IN)).collect();
-        watched.extend(process.map(|process| PollFd::new(process, PollFlags::IN)));
+        watched.extend(others.iter().map(|other| PollFd::from_borrowed_fd(*other, PollFlags::IN)));
         // An interruption is seen in the next turn.
         let _ = poll(&mut watched, limit.as_ref());
         let came = watched.iter().zip(0..).find(|(fd, number)| *number < 3 && fd.revents().contains(PollFlags::IN));
@@ -84,10 +86,24 @@ struct Run {
     asked: bool,
 }
 
-fn start_shell(arguments: &[OsString], settings: &[(&'static str, OsString)]) -> Result<(Child, OwnedFd), String> {
+/// A shell that runs.
+struct Shell {
+    child: Child,
+    /// Readable once all of its process has ended.
+    process: OwnedFd,
+    /// The other end of its standard input, on which it says how it ends.
+    words: UnixStream,
+}
+
+fn start_shell(arguments: &[OsString], settings: &[(&'static str, OsString)]) -> Result<Shell, String> {
     let program = start::program("phyllome-shell");
+    let (words, theirs) = UnixStream::pair()
+        .map_err(|error| format!("the shell cannot be heard ({error}); end some programs and log in again"))?;
+    words
+        .set_nonblocking(true)
+        .map_err(|error| format!("the shell cannot be heard ({error}); end some programs and log in again"))?;
     let mut command = Command::new(&program);
-    command.args(arguments).stdin(Stdio::null()).envs(settings.iter().map(|(name, value)| (name, value)));
+    command.args(arguments).stdin(OwnedFd::from(theirs)).envs(settings.iter().map(|(name, value)| (name, value)));
     // It owns the display; no other one is meant.
     command.env_remove("WAYLAND_SOCKET");
     // SAFETY: between fork and exec only prctl(2) is called, which is async-signal-safe and touches no memory.
@@ -99,7 +115,7 @@ fn start_shell(arguments: &[OsString], settings: &[(&'static str, OsString)]) ->
         format!("{} cannot be started ({error}); install it beside phyllome-session", program.display())
     })?;
     match pidfd_open(Pid::from_child(&child), PidfdFlags::empty()) {
-        Ok(pidfd) => Ok((child, pidfd)),
+        Ok(process) => Ok(Shell { child, process, words }),
         Err(error) => {
             let _ = child.kill();
             let _ = child.wait();
@@ -109,25 +125,55 @@ fn start_shell(arguments: &[OsString], settings: &[(&'static str, OsString)]) ->
 }
 
 /// Runs the shell once, to its end. Signals are passed on to it.
+///
+/// A thread that closes what a guest has sent may wait for that guest as long as it likes, and no signal ends it. So a
+/// shell that has put everything away says how it ends, and its process is not waited for any longer.
 fn run_shell(
     arguments: &[OsString],
     settings: &[(&'static str, OsString)],
     signals: &mut Signals,
 ) -> Result<Run, String> {
-    let (mut child, pidfd) = start_shell(arguments, settings)?;
+    let Shell { mut child, process, words } = start_shell(arguments, settings)?;
     let mut killed_at = None;
+    let mut killed = false;
+    let mut listens = true;
+    let mut said: Option<(i32, Instant)> = None;
     loop {
-        let signal = signals.wait(Some(&pidfd), killed_at);
+        let others = [process.as_fd(), words.as_fd()];
+        let others = if listens { &others[..] } else { &others[..1] };
+        let until = killed_at.into_iter().chain(said.map(|(_, at)| at)).min();
+        let signal = signals.wait(others, until);
+        let asked = signal.is_some() || killed_at.is_some();
         if let Some(status) = child.try_wait().map_err(|error| format!("the shell cannot be waited for: {error}"))? {
-            return Ok(Run { ending: ending(status), asked: signal.is_some() || killed_at.is_some() });
+            return Ok(Run { ending: ending(status), asked });
+        }
+        let mut word = [0];
+        match (&words).read(&mut word) {
+            _ if !listens => {}
+            Ok(count) => {
+                listens = false;
+                let [code] = word;
+                said = (count > 0).then(|| (code.into(), Instant::now() + FAREWELL));
+            }
+            Err(error) => listens = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted),
+        }
+        if let Some((code, _)) = said.filter(|(_, at)| *at <= Instant::now()) {
+            complain(format_args!(
+                "phyllome-session: the shell has ended, but its process stays, as a guest can make it; force off the \
+                 guest that hangs (phyllome status)"
+            ));
+            return Ok(Run { ending: Ending::Code(code), asked });
         }
         if let Some(signal) = signal {
-            let _ = pidfd_send_signal(&pidfd, signal);
+            let _ = pidfd_send_signal(&process, signal);
             killed_at.get_or_insert_with(|| Instant::now() + GRACE);
+        } else if killed && killed_at.is_some_and(|at| at <= Instant::now()) {
+            return Ok(Run { ending: Ending::Signal(Signal::KILL.as_raw()), asked });
         } else if killed_at.is_some_and(|at| at <= Instant::now()) {
             let seconds = GRACE.as_secs();
             complain(format_args!("phyllome-session: the shell does not end within {seconds} s and is killed"));
-            let _ = pidfd_send_signal(&pidfd, Signal::KILL);
+            let _ = pidfd_send_signal(&process, Signal::KILL);
+            killed = true;
             killed_at = Some(Instant::now() + GRACE);
         }
     }
@@ -162,7 +208,7 @@ fn supervise(
             Step::Again(next, pause) => {
                 complain(format_args!("phyllome-session: the shell stopped {} and is started again", run.ending));
                 start = next;
-                if !pause.is_zero() && signals.wait(None, Some(Instant::now() + pause)).is_some() {
+                if !pause.is_zero() && signals.wait(&[], Some(Instant::now() + pause)).is_some() {
                     return (0, None);
                 }
             }
