@@ -79,6 +79,14 @@ pub struct Options {
     pub pausing: Pausing,
 }
 
+impl Options {
+    /// With the times that guests are given as a rule, and the usual configuration.
+    pub fn new(runtime: RuntimeDir, places: Places, program: PathBuf) -> Self {
+        let (greeting, answer, pausing) = (link::GREETING, life::ANSWER, Pausing::default());
+        Self { runtime, places, config_dir: None, program, greeting, answer, pausing }
+    }
+}
+
 /// A connection and the loop's hold on it.
 #[derive(Debug)]
 struct Attached {

@@ -54,6 +54,22 @@ pub fn unknown_label(name: &GuestName, taken: &[Label]) -> Label {
 }
 
 impl GuestView {
+    /// A guest with a definition, of which no more is to be said than its state.
+    pub fn plain(name: GuestName, slot: Option<Slot>, label: Label, state: GuestState) -> Self {
+        Self {
+            name,
+            slot,
+            label,
+            known: true,
+            state,
+            message: None,
+            whose: Whose::default(),
+            stale: None,
+            silent: false,
+            keep_awake: false,
+        }
+    }
+
     /// The label with its colours worked out.
     pub fn label_view(&self) -> LabelView {
         LabelView::from_label(&self.label, self.slot)
@@ -80,18 +96,8 @@ pub(crate) mod tests {
 
     /// A known guest for tests.
     pub(crate) fn guest(name: &str, slot: i64, state: GuestState) -> GuestView {
-        GuestView {
-            name: GuestName::new(name).unwrap(),
-            slot: Slot::new(slot),
-            label: Label { text: name.to_owned(), color: LabelColor::Red, pattern: Pattern::Solid },
-            known: true,
-            state,
-            message: None,
-            whose: Whose::default(),
-            stale: None,
-            silent: false,
-            keep_awake: false,
-        }
+        let label = Label { text: name.to_owned(), color: LabelColor::Red, pattern: Pattern::Solid };
+        GuestView::plain(GuestName::new(name).unwrap(), Slot::new(slot), label, state)
     }
 
     fn name(text: &str) -> GuestName {

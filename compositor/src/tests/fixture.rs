@@ -56,18 +56,8 @@ pub fn name(text: &str) -> GuestName {
 
 /// A running guest.
 pub fn guest(text: &str, slot: i64, color: LabelColor) -> GuestView {
-    GuestView {
-        name: name(text),
-        slot: Slot::new(slot),
-        label: Label { text: text.to_owned(), color, pattern: Pattern::Solid },
-        known: true,
-        state: GuestState::Running,
-        message: None,
-        whose: guests::said::Whose::default(),
-        stale: None,
-        silent: false,
-        keep_awake: false,
-    }
+    let label = Label { text: text.to_owned(), color, pattern: Pattern::Solid };
+    GuestView::plain(name(text), Slot::new(slot), label, GuestState::Running)
 }
 
 impl Fixture {
@@ -87,12 +77,8 @@ impl Fixture {
         let runtime = RuntimeDir::open_in(folder.path()).unwrap();
         let path = folder.path().to_owned();
         let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
-        let program = path.join("no-such-program");
         let socket = runtime.shell_socket();
-        let greeting = guests::link::GREETING;
-        let answer = guests::life::ANSWER;
-        let pausing = guests::Pausing::default();
-        let options = guests::Options { runtime, places, config_dir: None, program, greeting, answer, pausing };
+        let options = guests::Options::new(runtime, places, path.join("no-such-program"));
         let choice = BackendChoice::Headless { sizes: sizes.to_vec(), renderer };
         let guests = Guests::new(options, Vec::new(), Vec::new());
         let server = control::Server::new(socket, true);

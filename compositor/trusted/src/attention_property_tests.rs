@@ -35,29 +35,9 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let codes = [
-        LEFT_META,
-        RIGHT_META,
-        LEFT_SHIFT,
-        RIGHT_SHIFT,
-        LEFT_CTRL,
-        RIGHT_CTRL,
-        LEFT_ALT,
-        RIGHT_ALT,
-        MENU,
-        TAB,
-        ESC,
-        ONE,
-        TWO,
-        A,
-        D,
-        L,
-        DOWN,
-        F1,
-        F12,
-    ];
+    let codes = [&MODIFIERS[..], &[MENU, TAB, ESC, ONE, TWO, A, D, L, DOWN, F1, F12]].concat();
     prop_oneof![
-        20 => (proptest::sample::select(codes.to_vec()), any::<bool>()).prop_map(|(code, down)| Step::Key(code, down)),
+        20 => (proptest::sample::select(codes), any::<bool>()).prop_map(|(code, down)| Step::Key(code, down)),
         1 => any::<bool>().prop_map(Step::PointerUsed),
         1 => Just(Step::PointerReleased),
         1 => Just(Step::Lost),

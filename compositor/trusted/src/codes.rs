@@ -73,6 +73,10 @@ pub const RIGHT_META: u32 = 126;
 /// KEY_COMPOSE: the menu key.
 pub const MENU: u32 = 127;
 
+/// Super, Shift, Ctrl and Alt: keys that are held for the sake of another one.
+pub const MODIFIERS: [u32; 8] =
+    [LEFT_META, RIGHT_META, LEFT_SHIFT, RIGHT_SHIFT, LEFT_CTRL, RIGHT_CTRL, LEFT_ALT, RIGHT_ALT];
+
 /// The keys that have letters on them on a US keyboard, and these.
 pub const LETTERS: [(u32, char); 26] = [
     (16, 'q'),
@@ -136,9 +140,9 @@ pub fn is_alt(code: u32) -> bool {
     matches!(code, LEFT_ALT | RIGHT_ALT)
 }
 
-/// Whether the key is Super, Shift, Ctrl or Alt: held for the sake of another key.
+/// Whether the key is one of the [`MODIFIERS`].
 pub fn is_modifier(code: u32) -> bool {
-    is_super(code) || is_shift(code) || is_ctrl(code) || is_alt(code)
+    MODIFIERS.contains(&code)
 }
 
 /// The key that has this letter on a US keyboard.

@@ -11,32 +11,8 @@ use std::cell::RefCell;
 
 const MOST_STEPS: usize = 400;
 
-const KEYS: [u32; 24] = [
-    LEFT_META,
-    RIGHT_META,
-    LEFT_SHIFT,
-    RIGHT_SHIFT,
-    LEFT_CTRL,
-    RIGHT_CTRL,
-    LEFT_ALT,
-    RIGHT_ALT,
-    MENU,
-    TAB,
-    ESC,
-    ONE,
-    3,
-    A,
-    32,
-    38,
-    DOWN,
-    F1,
-    F12,
-    14,
-    ENTER,
-    S,
-    K,
-    119,
-];
+/// The keys after the [`MODIFIERS`].
+const OTHERS: [u32; 16] = [MENU, TAB, ESC, ONE, 3, A, 32, 38, DOWN, F1, F12, 14, ENTER, S, K, 119];
 
 const BUTTON: u32 = 0x110;
 
@@ -98,7 +74,10 @@ pub fn run(data: &[u8]) {
                 shell.turn();
                 continue;
             }
-            at => DeviceInput::Key { code: KEYS[at], pressed, time_ms },
+            at => {
+                let code = MODIFIERS.iter().chain(&OTHERS).nth(at).copied().expect("a key");
+                DeviceInput::Key { code, pressed, time_ms }
+            }
         });
     }
     shell.state.device_input(DeviceInput::Lost { time_ms: time_ms + 1 });

@@ -5,7 +5,6 @@ use calloop::EventLoop;
 use phyllome_compositor::State;
 use phyllome_compositor::control;
 use phyllome_compositor::event_loop::Served as _;
-use phyllome_compositor::guests::said::Whose;
 use phyllome_compositor::guests::{self, GuestView, Guests};
 use phyllome_compositor::outputs::RendererKind;
 use phyllome_compositor::relay::requests::Requests;
@@ -46,18 +45,8 @@ pub fn name(text: &str) -> GuestName {
 }
 
 fn guest(text: &str, slot: i64, color: LabelColor) -> GuestView {
-    GuestView {
-        name: name(text),
-        slot: Slot::new(slot),
-        label: Label { text: text.to_owned(), color, pattern: Pattern::Solid },
-        known: true,
-        state: GuestState::Running,
-        message: None,
-        whose: Whose::Shell,
-        stale: None,
-        silent: false,
-        keep_awake: false,
-    }
+    let label = Label { text: text.to_owned(), color, pattern: Pattern::Solid };
+    GuestView::plain(name(text), Slot::new(slot), label, GuestState::Running)
 }
 
 impl Shell {
@@ -70,9 +59,7 @@ impl Shell {
         let path = folder.path().to_owned();
         let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
         let socket = runtime.shell_socket();
-        let (greeting, answer, pausing) = (guests::link::GREETING, guests::life::ANSWER, guests::Pausing::default());
-        let program = path.join("no-such-program");
-        let options = guests::Options { runtime, places, config_dir: None, program, greeting, answer, pausing };
+        let options = guests::Options::new(runtime, places, path.join("no-such-program"));
         let choice = BackendChoice::Headless { sizes: vec![SIZE], renderer: RendererKind::Pixman };
         let guests = Guests::new(options, Vec::new(), Vec::new());
         let server = control::Server::new(socket, true);

@@ -199,19 +199,9 @@ fn run(options: &Options) -> anyhow::Result<u8> {
         tracing::warn!("{problem}");
     }
     let mut event_loop: EventLoop<'static, State> = EventLoop::try_new().context("the event loop cannot start")?;
-    let guests = guests::Guests::new(
-        guests::Options {
-            runtime: runtime.clone(),
-            places,
-            config_dir: options.config.clone(),
-            program: guests::process::default_program(),
-            greeting: guests::link::GREETING,
-            answer: guests::life::ANSWER,
-            pausing: guests::Pausing::default(),
-        },
-        loaded.guests,
-        problems,
-    );
+    let of_guests = guests::Options::new(runtime.clone(), places, guests::process::default_program());
+    let of_guests = guests::Options { config_dir: options.config.clone(), ..of_guests };
+    let guests = guests::Guests::new(of_guests, loaded.guests, problems);
     let control = control::Server::new(runtime.shell_socket(), options.allow_test_input);
     watch_signals(&event_loop)?;
     let mut state = State::new(&event_loop, &choice, &loaded.shell, guests, control)?;
