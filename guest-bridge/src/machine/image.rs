@@ -5,6 +5,7 @@
 //! it. Layouts: QEMU's docs/interop/qcow2.rst, VMware's Virtual Disk Format 1.1, VirtualBox's VDICore.h, MS-VHDX.
 
 use phyllome_config::guest::DiskFormat;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -43,7 +44,7 @@ pub struct Header {
     pub backing: Option<String>,
     /// The format that it says that one is in.
     pub backing_format: Option<String>,
-    /// The other files that it is made of.
+    /// The other files that it is made of, each of them once.
     pub parts: Vec<String>,
     /// Those of them that are images themselves, and not a part of the disk as it is.
     pub images: Vec<String>,
@@ -189,22 +190,28 @@ fn vmdk(file: &File, first: &[u8]) -> io::Result<Header> {
     header.backing = after(&description, "parentFileNameHint").map(str::to_owned);
     // The description inside an image is about that image itself, unless it has no data.
     if !sparse || little_long(first, 12) == Some(0) {
-        let mut rest = description.as_str();
         // QEMU's parser takes any blanks between the words, ends of lines too; so whatever comes next in quotes counts.
-        while let Some((_, behind)) = rest.split_once("RW") {
-            rest = behind;
-            if behind.starts_with(char::is_whitespace)
-                && let Some(name) = quoted(behind)
-            {
+        // It is kept once, or a few bytes each would name a long one again.
+        let (mut parts, mut images) = (HashSet::new(), HashSet::new());
+        for (words, name) in description.split('"').zip(description.split('"').skip(1)) {
+            let Some(image) = extent(words) else { continue };
+            if parts.insert(name) {
                 header.parts.push(name.to_owned());
-                let kind = behind.split('"').next().and_then(|words| words.split_whitespace().nth(1));
-                if !matches!(kind, Some("FLAT" | "VMFS")) {
-                    header.images.push(name.to_owned());
-                }
+            }
+            if image && images.insert(name) {
+                header.images.push(name.to_owned());
             }
         }
     }
     Ok(header)
+}
+
+/// Whether the file whose name stands behind these words is an image itself; `None` if they are not an extent's.
+fn extent(words: &str) -> Option<bool> {
+    let behind = words.match_indices("RW").filter_map(|(at, word)| words.get(at.saturating_add(word.len())..));
+    let extents = behind.filter(|behind| behind.starts_with(char::is_whitespace));
+    let kinds = extents.map(|behind| behind.split_whitespace().nth(1));
+    kinds.map(|kind| !matches!(kind, Some("FLAT" | "VMFS"))).reduce(|one, other| one || other)
 }
 
 /// What stands in quotes behind `key`.
