@@ -8,6 +8,7 @@ pub mod chains;
 pub mod config;
 pub mod control;
 pub mod gpu;
+pub mod images;
 #[cfg(feature = "shell")]
 pub mod keys;
 pub mod mutation;
@@ -40,6 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config::run, seeds: config::seeds, mutations: 4_000 },
     Target { name: "control", run: control::run, seeds: control::seeds, mutations: 750_000 },
     Target { name: "gpu", run: gpu::run, seeds: gpu::seeds, mutations: 30_000 },
+    Target { name: "images", run: images::run, seeds: images::seeds, mutations: 50_000 },
     #[cfg(feature = "shell")]
     Target { name: "keys", run: keys::run, seeds: keys::seeds, mutations: 8_000 },
     Target { name: "renderer-events", run: renderer_events::run, seeds: renderer_events::seeds, mutations: 300_000 },

@@ -56,6 +56,7 @@ targets! {
     fuzz_configuration_is_read_or_refused: "config",
     fuzz_control_lines_of_a_guest_are_read_or_refused: "control",
     fuzz_commands_of_a_guest_are_answered: "gpu",
+    fuzz_images_name_nothing_that_qemu_opens_unasked: "images",
     fuzz_keys_reach_one_guest_with_matched_releases: "keys",
     fuzz_events_of_a_renderer_are_taken_or_end_it: "renderer-events",
     fuzz_requests_to_a_renderer_are_read_or_refused: "renderer-requests",
