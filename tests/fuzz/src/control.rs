@@ -65,10 +65,17 @@ fn survives<T: DeserializeOwned + Serialize + PartialEq + Debug>(message: &T) {
 
 /// One of each kind of message.
 pub fn seeds() -> Vec<Vec<u8>> {
-    let report = r#"{"say":"report","state":"running","message":"it is up","pid":7,"qemu_pid":8,"accel":"kvm","uptime_s":1.5,"leds":{"num":true,"caps":false,"scroll":false},"keep_awake":false,"gpu":{"transport":"vhost-user-gpu","renderer":"2d","renderer_pid":null,"renderer_restarts":0,"features":["edid"]},"scanouts":[{"id":0,"width":1272,"height":768,"source":"vhost-user-gpu","buffer":"dmabuf","format":"XR24","modifier":"LINEAR","flushes":100,"presented":98}]}"#;
+    let report = [
+        r#"{"say":"report","state":"running","message":"it is up","pid":7,"qemu_pid":8,"accel":"kvm","uptime_s":1.5,"#,
+        r#""leds":{"num":true,"caps":false,"scroll":false},"keep_awake":false,"#,
+        r#""gpu":{"transport":"vhost-user-gpu","renderer":"2d","renderer_pid":null,"renderer_restarts":0,"#,
+        r#""features":["edid"]},"scanouts":[{"id":0,"width":1272,"height":768,"source":"vhost-user-gpu","#,
+        r#""buffer":"dmabuf","format":"XR24","modifier":"LINEAR","flushes":100,"presented":98}]}"#,
+    ]
+    .concat();
     let lines = [
         r#"{"say":"hello","version":1,"name":"work"}"#,
-        report,
+        &report,
         r#"{"say":"done","id":1}"#,
         r#"{"say":"refused","id":2,"reason":"it is paused"}"#,
         r#"{"id":1,"do":"attach-screen","width":1272,"height":768}"#,
