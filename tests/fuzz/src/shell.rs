@@ -18,11 +18,14 @@ use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::status::GuestState;
 use phyllome_protocol::{GuestName, Slot};
 use phyllome_trusted::gate::{Asker, Verb};
+use std::cell::Cell;
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, Once};
 use std::time::Duration;
 
 /// The output's size, pixels.
@@ -49,9 +52,38 @@ fn guest(text: &str, slot: i64, color: LabelColor) -> GuestView {
     GuestView::plain(name(text), Slot::new(slot), label, GuestState::Running)
 }
 
+thread_local! {
+    static PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether code of the shell's own has panicked on this thread since this was last asked, caught or not.
+pub fn has_panicked() -> bool {
+    PANICKED.take()
+}
+
+/// From now on a panic of a library's while it serves a guest is said once for each place, and goes on to where the
+/// shell catches it and ends the guest's connection; a fuzzer would end itself.
+fn watch_panics() {
+    static WATCHED: Once = Once::new();
+    WATCHED.call_once(|| {
+        let others = std::panic::take_hook();
+        let said: Mutex<HashSet<String>> = Mutex::default();
+        std::panic::set_hook(Box::new(move |panic| {
+            let place = panic.location().map(ToString::to_string).unwrap_or_default();
+            if !place.contains("/registry/src/") {
+                PANICKED.set(true);
+                others(panic);
+            } else if said.lock().is_ok_and(|mut said| said.insert(place)) {
+                eprintln!("{panic}");
+            }
+        }));
+    });
+}
+
 impl Shell {
     /// With “red” in front.
     pub fn new() -> Self {
+        watch_panics();
         let event_loop = EventLoop::try_new().expect("a loop");
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::set_permissions(folder.path(), std::fs::Permissions::from_mode(0o700)).expect("a mode");

@@ -5,7 +5,7 @@
 //! a descriptor, a turn of the shell's loop.
 
 use crate::Bytes;
-use crate::shell::{Client, Shell, memory, name, string};
+use crate::shell::{Client, Shell, has_panicked, memory, name, string};
 use std::cell::RefCell;
 use std::os::fd::OwnedFd;
 
@@ -56,6 +56,7 @@ pub fn run(data: &[u8]) {
         left -= 1;
     }
     client.exchange(shell);
+    assert!(!has_panicked(), "the shell has panicked, even if it goes on");
     assert_eq!(shell.state.shell.keyboard_owner(), Some(name("red")), "a client moved the keys");
     assert!(shell.band() == *band, "a client changed the band");
     drop(client);
