@@ -20,7 +20,7 @@ pub mod shell_lines;
 #[cfg(feature = "shell")]
 pub mod wayland;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// A fuzz target.
 #[derive(Clone, Copy, Debug)]
@@ -59,13 +59,22 @@ pub const TARGETS: &[Target] = &[
 impl Target {
     /// Its seeds and what its folder of `corpus` keeps, in order of the files' names.
     pub fn inputs(&self) -> Vec<Vec<u8>> {
-        let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus").join(self.name);
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
-        files.sort();
-        let kept = files.into_iter().filter_map(|file| std::fs::read(file).ok());
+        let kept = in_order(&corpora().join(self.name)).into_iter().filter_map(|file| std::fs::read(file).ok());
         (self.seeds)().into_iter().chain(kept).collect()
     }
+}
+
+/// The folder of the folders that keep inputs, one for each target that has some.
+pub fn corpora() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
+
+/// What lies in a folder, if it is there, in order of the names.
+pub fn in_order(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    paths.sort();
+    paths
 }
 
 /// Writes the seeds of a target into the folder that `PHYLLOME_FUZZ_SEEDS` names, if it names one, where its fuzzer then

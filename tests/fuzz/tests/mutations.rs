@@ -2,8 +2,11 @@
 //! `PHYLLOME_FUZZ_SECONDS` goes on for as long instead, and `PHYLLOME_FUZZ_SEED` takes others.
 
 use phyllome_fuzz::mutation::{Random, mutated};
-use phyllome_fuzz::{TARGETS, Target};
+use phyllome_fuzz::{TARGETS, Target, corpora, in_order};
 use std::time::{Duration, Instant};
+
+/// What the repository keeps of inputs, bytes.
+const MOST_KEPT: u64 = 200 * 1024;
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok()?.parse().ok()
@@ -34,6 +37,16 @@ fn mutations(name: &str) {
         count += 1;
     }
     println!("{name}: {} inputs and {count} mutations", inputs.len());
+}
+
+#[test]
+fn the_corpora_are_small_and_each_is_of_a_target() {
+    let mut bytes = 0;
+    for folder in in_order(&corpora()) {
+        assert!(TARGETS.iter().any(|target| folder.ends_with(target.name)), "{} is of no target", folder.display());
+        bytes += in_order(&folder).iter().map(|file| std::fs::metadata(file).expect("a file").len()).sum::<u64>();
+    }
+    assert!(bytes <= MOST_KEPT, "{bytes} bytes are kept; leave out what reaches no other code");
 }
 
 macro_rules! targets {
