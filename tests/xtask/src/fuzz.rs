@@ -1,12 +1,14 @@
 //! `cargo xtask fuzz`: one target under libFuzzer, by cargo-fuzz, with its own seeds and what the repository's corpus has.
 //!
-//! What it finds new goes to `target/fuzz`, inputs that fail to `tests/fuzz/artifacts`; none of it is for the
-//! repository but a failing input, made small, in `tests/fuzz/corpus/TARGET`, where the tests take it from then on.
+//! What it finds new goes to `target/fuzz/found`, inputs that fail to `tests/fuzz/artifacts`. For the repository, in
+//! `tests/fuzz/corpus/TARGET`, where the tests take it from then on, are a failing input, made small, and with `--keep`
+//! the few of those found that reach code which nothing else there reaches.
 
 use crate::cargo;
 use anyhow::{Context, Result, bail};
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 /// What is to be fuzzed.
 #[derive(clap::Args)]
@@ -20,6 +22,18 @@ pub struct Arguments {
     /// Only name the targets
     #[arg(long)]
     list: bool,
+    /// Only build it
+    #[arg(long, conflicts_with_all = ["keep", "seconds"])]
+    build: bool,
+    /// Put into the corpus what was found before and reaches code that nothing there reaches
+    #[arg(long, conflicts_with = "seconds")]
+    keep: bool,
+    /// Without AddressSanitizer, which not every compiler has: twice as many inputs, and no faults of memory
+    #[arg(long)]
+    bare: bool,
+    /// Further options for libFuzzer, after --
+    #[arg(last = true)]
+    options: Vec<String>,
 }
 
 /// Fuzzes, or lists. `false` if an input failed.
@@ -41,27 +55,71 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     if !version.status.success() {
         bail!("cargo-fuzz is not installed; install it with `cargo install cargo-fuzz`");
     }
-    let found = cargo::target_dir().join("fuzz").join(target);
+    let mut command = cargo_fuzz(&folder, target, arguments)?;
+    if arguments.build {
+        return Ok(cargo::run(&mut command)?.success());
+    }
+    let corpus = folder.join("corpus").join(target);
+    let found = cargo::target_dir().join("fuzz/found").join(target);
     std::fs::create_dir_all(&found).with_context(|| format!("the folder {} cannot be made", found.display()))?;
-    let mut command = cargo::command();
-    // No sanitizer: nearly all of it is safe code, and what is looked for are panics and broken promises. Coverage is
-    // told by a compiler that is not a nightly only if it is told to be one.
-    command.args(["fuzz", "run", "--sanitizer", "none", "--fuzz-dir"]).arg(&folder).env("RUSTC_BOOTSTRAP", "1");
-    command.arg("--target-dir").arg(cargo::target_dir().join("fuzz"));
-    let shell = needs_the_shell(&folder, target)?;
-    command.args(["--no-default-features", "--features", if shell { "libfuzzer,shell" } else { "libfuzzer" }]);
-    command.arg(target).arg(&found).args(Some(folder.join("corpus").join(target)).filter(|corpus| corpus.is_dir()));
+    if arguments.keep {
+        return keep(command, &found, &corpus);
+    }
+    command.arg(&found).args(Some(corpus).filter(|corpus| corpus.is_dir()));
     command.env("PHYLLOME_FUZZ_SEEDS", &found).arg("--").args(["-max_len=4096", "-timeout=20"]);
-    command.args(arguments.seconds.map(|seconds| format!("-max_total_time={seconds}")));
+    command.args(arguments.seconds.map(|seconds| format!("-max_total_time={seconds}"))).args(&arguments.options);
     Ok(cargo::run(&mut command)?.success())
 }
 
+/// cargo-fuzz for this target, up to the folders of inputs.
+fn cargo_fuzz(folder: &Path, target: &str, arguments: &Arguments) -> Result<Command> {
+    let mut command = cargo::command();
+    command.args(["fuzz", if arguments.build { "build" } else { "run" }, "--fuzz-dir"]).arg(folder);
+    command.args(["--sanitizer", if arguments.bare { "none" } else { "address" }]);
+    // Coverage and sanitizers are there for a compiler that is not a nightly only if it is told to be one.
+    command.env("RUSTC_BOOTSTRAP", "1");
+    // To optimize across crates would take minutes for each target; some more inputs a second are not worth them.
+    command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2");
+    let built = cargo::target_dir().join(if arguments.bare { "fuzz/bare" } else { "fuzz/address" });
+    command.arg("--target-dir").arg(built);
+    let shell = needs_the_shell(folder, target)?;
+    command.args(["--no-default-features", "--features", if shell { "libfuzzer,shell" } else { "libfuzzer" }]);
+    command.arg(target);
+    Ok(command)
+}
+
+/// Puts those of `found` into the corpus that reach code which neither the seeds nor the corpus reach.
+fn keep(mut command: Command, found: &Path, corpus: &Path) -> Result<bool> {
+    std::fs::create_dir_all(corpus).with_context(|| format!("the folder {} cannot be made", corpus.display()))?;
+    let all = tempfile::tempdir()?;
+    for file in files(corpus)? {
+        std::fs::copy(&file, all.path().join(file.file_name().unwrap_or_default()))?;
+    }
+    command.arg(all.path()).arg(found).env("PHYLLOME_FUZZ_SEEDS", all.path());
+    // What reaches the same code another number of times is nothing new.
+    command.args(["--", "-merge=1", "-use_counters=0", "-max_len=1024", "-timeout=20"]);
+    if !cargo::run(&mut command)?.success() {
+        return Ok(false);
+    }
+    for file in files(all.path())? {
+        let name = file.file_name().unwrap_or_default();
+        if !name.to_string_lossy().starts_with("seed-") && !corpus.join(name).exists() {
+            std::fs::copy(&file, corpus.join(name))?;
+            println!("{}", corpus.join(name).display());
+        }
+    }
+    Ok(true)
+}
+
+fn files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("{} cannot be read", folder.display()))?;
+    Ok(entries.flatten().map(|entry| entry.path()).collect())
+}
+
 fn targets(folder: &Path) -> Result<Vec<String>> {
-    let programs = folder.join("targets");
-    let entries = std::fs::read_dir(&programs).with_context(|| format!("{} cannot be read", programs.display()))?;
-    let files =
-        entries.flatten().map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "rs"));
-    let mut names: Vec<String> = files.filter_map(name).collect();
+    let programs = files(&folder.join("targets"))?.into_iter();
+    let programs = programs.filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    let mut names: Vec<String> = programs.filter_map(name).collect();
     names.sort();
     Ok(names)
 }
