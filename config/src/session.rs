@@ -8,7 +8,7 @@ use crate::document::Table;
 /// `[input] new_keyboards`: what becomes of a keyboard that comes after the start.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum NewKeyboards {
-    /// It types nothing until somebody has said on another keyboard that it is theirs.
+    /// It types nothing until somebody has said on another keyboard, or by a code, that it is theirs.
     #[default]
     Ask,
     /// It types at once.

@@ -25,6 +25,7 @@ use phyllome_protocol::status::Mode;
 use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::frame::colors;
 use phyllome_trusted::gate::Verb;
+use phyllome_trusted::keyboards::NewKeyboard;
 use phyllome_trusted::pixels::Pixels;
 use pointer::Part;
 use std::rc::Rc;
@@ -240,10 +241,12 @@ impl Faces {
         }
     }
 
-    /// A question about a keyboard is no longer to be asked.
-    pub fn forget_keyboard(&mut self) {
-        self.open.retain(|face| match face {
-            Face::Dialog(dialog) => !dialog.is_of_keyboard(),
+    /// This is to be known of a keyboard from now on: a question that is another one goes.
+    pub fn keyboard_changed(&mut self, keyboard: Option<&NewKeyboard>) {
+        self.open.retain_mut(|face| match face {
+            Face::Dialog(dialog) => {
+                !dialog.is_of_keyboard() || keyboard.is_some_and(|keyboard| dialog.follows(keyboard))
+            }
             Face::Switcher(_) | Face::Panel(_) => true,
         });
     }

@@ -5,7 +5,7 @@
 //! one pointer. Nothing that a device says of itself (name, output) is trusted further than to choose among the
 //! displays that there are.
 
-use super::{leds, settings};
+use super::{leds, ports, settings};
 use crate::State;
 use crate::faces::drawing::familiar;
 use crate::monotonic;
@@ -13,6 +13,7 @@ use crate::outputs::Output;
 use input::{Device, DeviceCapability};
 use phyllome_trusted::codes;
 use phyllome_trusted::held::DeviceId;
+use phyllome_trusted::keyboards::Plugged;
 use smithay::backend::input::{
     AbsolutePositionEvent, Axis, ButtonState, Event, InputEvent, KeyState, KeyboardKeyEvent, PointerAxisEvent,
     PointerButtonEvent, PointerMotionEvent, ProximityState, Switch, SwitchState, SwitchToggleEvent,
@@ -198,8 +199,10 @@ impl State {
             let has = |code: &u32| device.keyboard_has_key(*code) == Ok(true);
             let letters = [codes::Y, codes::N, codes::ESC, codes::ENTER].iter().all(has);
             let (vendor, product) = (device.id_vendor(), device.id_product());
-            let identity = format!("{} {vendor:04x}:{product:04x} {}", device.sysname(), device.name());
-            self.input.keyboards.came(id, identity, letters, Instant::now());
+            let identity = format!("{vendor:04x}:{product:04x} {}", device.name());
+            let (node, port) = (device.sysname().to_owned(), ports::of(&device));
+            self.input.keyboards.came(id, Plugged { node, identity, port, letters }, Instant::now());
+            self.keyboards_changed();
         }
         settings::apply(&mut device, &self.input.config);
         leds::light(&mut device, self.input.lights.told().unwrap_or_default());
@@ -213,7 +216,7 @@ impl State {
         );
         if let Some(id) = self.input.devices.remove(device) {
             self.device_unplugged(id, monotonic::now_ms());
-            self.input.keyboards.went(id, self.backend.is_away());
+            self.input.keyboards.went(id, self.backend.is_away(), Instant::now());
             self.keyboards_changed();
         }
     }

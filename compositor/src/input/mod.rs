@@ -9,8 +9,10 @@ pub mod arrow;
 pub mod devices;
 mod face;
 mod host_keys;
+mod keyboards;
 mod leds;
 mod pointer;
+mod ports;
 pub mod repeat;
 mod settings;
 pub mod touch;
@@ -28,7 +30,7 @@ use phyllome_protocol::GuestName;
 use phyllome_protocol::control::Leds;
 use phyllome_trusted::attention::{Attention, Decision, KeyOwner};
 use phyllome_trusted::chords::Chords;
-use phyllome_trusted::gate::{Asker, Verb};
+use phyllome_trusted::gate::Asker;
 use phyllome_trusted::held::{DeviceId, Held};
 use phyllome_trusted::keyboards::{Keyboards, Typing};
 use phyllome_trusted::lights::Lights;
@@ -45,6 +47,8 @@ pub struct Input {
     devices: devices::Devices,
     /// Which keyboards may type.
     pub(crate) keyboards: Keyboards,
+    /// A code is shown when it is over.
+    code_timer: Option<RegistrationToken>,
     /// Keys that are down on any device.
     keys: Held,
     /// Buttons that are down on any device.
@@ -71,11 +75,6 @@ impl Input {
         let keyboards = Keyboards::new(new_keyboards == NewKeyboards::Ask);
         Self { attention: Attention::new(chords), config, keyboards, ..Self::default() }
     }
-
-    /// The keyboard that is to be asked about, and what it calls itself.
-    pub(crate) fn asked_keyboard(&self) -> Option<(DeviceId, String)> {
-        self.keyboards.asked().map(|device| (device, self.devices.name(device)))
-    }
 }
 
 impl State {
@@ -99,9 +98,11 @@ impl State {
 
     /// A key of one keyboard among several. What two of them hold is released when both let go.
     pub fn device_key(&mut self, device: DeviceId, code: u32, pressed: bool, time_ms: u32) {
-        match self.input.keyboards.typed(device) {
+        match self.input.keyboards.typed(device, code) {
             Typing::Counts => {}
-            Typing::Asks => return self.keyboards_changed(),
+            Typing::Answers => self.keyboards_changed(),
+            Typing::Asks => return self.keyboard_asks(),
+            Typing::Code => return self.code_key(device, code, pressed),
             Typing::Nothing => return,
         }
         if let Some(key) = self.host.key(code) {
@@ -116,12 +117,6 @@ impl State {
             // What has woken the displays is eaten, its release included; a chord that it begins still works.
             self.release_everything();
         }
-    }
-
-    /// Another keyboard is to be asked about, or none.
-    fn keyboards_changed(&mut self) {
-        let done = self.act(Verb::NewKeyboard(self.input.asked_keyboard()), Asker::Shell);
-        self.passed_over(done);
     }
 
     fn key_changed(&mut self, code: u32, pressed: bool, time_ms: u32, wakes: bool) {

@@ -79,8 +79,9 @@ impl State {
                 None
             }),
             Verb::Keyboard { device, may } => {
-                self.input.keyboards.answer(device, may);
-                return self.act(Verb::NewKeyboard(self.input.asked_keyboard()), Asker::Shell);
+                self.input.keyboards.answer(device, may, Instant::now());
+                let keyboard = self.input.asked_keyboard(&self.loop_handle);
+                return self.act(Verb::NewKeyboard(keyboard), Asker::Shell);
             }
             Verb::WaitLonger(name) => return self.task(GuestTask::WaitLonger(name), &pass),
             Verb::SendKeys(name, keys) => return self.task(GuestTask::SendKeys(name, keys), &pass),

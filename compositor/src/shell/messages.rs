@@ -17,6 +17,8 @@ use phyllome_protocol::control::Known;
 use phyllome_protocol::status::{GuestState, Mode};
 use phyllome_trusted::chords::Chords;
 use phyllome_trusted::held::DeviceId;
+use phyllome_trusted::keyboards::{NewKeyboard, Way};
+use phyllome_trusted::typed_code::Code;
 use std::fmt::Write;
 use std::path::Path;
 use std::time::Instant;
@@ -34,11 +36,17 @@ const STATES: [GuestState; 8] = [
     GuestState::InternalError,
 ];
 
+/// The place of one: its digits are in no sentence.
+const CODE: Way = Way::Code { code: Code::ZERO, typed: 0 };
+
 /// Lines that name no key and no file, and why.
 const QUIET: &[(&str, &str)] = &[
     ("Keys go to the list of guests on DP-1", "keys are named there"),
     ("Keys go to the switcher on DP-1", "it is there for as long as its keys are held"),
     ("Keys go to the question on DP-1", "keys are named there"),
+    ("New keyboard “Keyboard K120” types nothing yet: press a key on it to see its code", "any key does"),
+    ("New keyboard “Keyboard K120” types nothing yet: wait 8 s for its code", "it comes by itself"),
+    ("Keyboard “Keyboard K120” types nothing: plug it in again to type", "what helps is not on the keyboard"),
     ("Battery at 15 %", "it is a notice"),
     ("Battery at 5 %: plug it in now", "what helps is not on the keyboard"),
     ("Battery at 3 %: the computer goes to sleep. Plug it in", "what helps is not on the keyboard"),
@@ -77,6 +85,10 @@ fn work(state: GuestState) -> GuestView {
 
 fn silent() -> GuestView {
     GuestView { silent: true, ..work(GuestState::Stopping) }
+}
+
+fn k120(way: Way) -> NewKeyboard {
+    NewKeyboard { device: DeviceId::ONLY, name: "Keyboard K120".to_owned(), way }
 }
 
 /// When a card is shown, and the card.
@@ -122,12 +134,25 @@ fn bar(chords: &Chords) -> Vec<(&'static str, String)> {
         shell.show(&guest.name, Instant::now());
         shell
     };
-    let mut keyboard = shell(work(GuestState::Running));
-    keyboard.set_keyboard(Some((DeviceId::ONLY, "Keyboard K120".to_owned())));
+    let of_keyboard = |(when, way)| {
+        let mut shell = shell(work(GuestState::Running));
+        shell.set_keyboard(Some(k120(way)));
+        // A code opens the list, which a tool can close.
+        shell.show_panel(false, None);
+        (when, shell.notice(0).unwrap().text)
+    };
     let mut lines = vec![
         ("the guest that is shown was asked to power off 30 s ago", shell(silent()).notice(0).unwrap().text),
-        ("a keyboard was plugged in and a key pressed on it", keyboard.notice(0).unwrap().text),
+        of_keyboard(("a keyboard was plugged in and a key pressed on it", Way::Another)),
     ];
+    lines.extend(
+        [
+            ("the same, and there is no other, and its code was hidden", CODE),
+            ("the same, soon after codes that were not typed", Way::Later { seconds: 8 }),
+            ("the same, after it was refused", Way::Never),
+        ]
+        .map(of_keyboard),
+    );
     // What a state says of itself, whichever has something to say.
     let of_state = STATES.iter().filter_map(|state| shell(work(*state)).notice(0));
     lines.extend(of_state.map(|notice| ("the guest that is shown stands still, with its last picture", notice.text)));
@@ -155,7 +180,12 @@ fn questions() -> Vec<(String, String)> {
     });
     let others = [
         ("a guest was asked to power off 30 s ago", asked(Dialog::of_silent(running.name.clone()))),
-        ("a new keyboard waits", asked(Dialog::of_keyboard(DeviceId::ONLY, "Keyboard K120".to_owned()))),
+        ("a new keyboard waits", Dialog::of_keyboard(k120(Way::Another)).and_then(asked)),
+        (
+            "a new keyboard waits, there is no other, and six digits are shown",
+            Dialog::of_keyboard(k120(CODE)).and_then(asked),
+        ),
+        ("other digits were typed on it", Dialog::of_keyboard(k120(Way::Later { seconds: 8 })).and_then(asked)),
     ];
     verbs.chain(others.into_iter().filter_map(|(when, text)| Some((when.to_owned(), text?)))).collect()
 }
@@ -238,7 +268,8 @@ fn messages_of_the_screen_name_keys_that_are_set_or_a_file_and_no_command() {
     let bar = bar(&own).into_iter().map(|(_, line)| line);
     let questions = questions().into_iter().map(|(_, question)| question);
     let names_a_key = |text: &str| {
-        text.contains("Right Ctrl+Escape") || (text.contains(" Y ") && text.contains(" Esc ")) || text.contains("; K ")
+        let answers = text.contains(" Y ") || text.contains(" digits ");
+        text.contains("Right Ctrl+Escape") || (answers && text.contains(" Esc ")) || text.contains("; K ")
     };
     for text in cards.chain(bar).chain(questions).chain([panel_row(&silent()).message]) {
         let quiet = QUIET.iter().any(|(quiet, _)| *quiet == text);

@@ -11,6 +11,7 @@ mod computer;
 mod frames;
 pub mod gate;
 pub mod idle;
+mod keyboard;
 #[cfg(test)]
 mod messages;
 mod outputs;
@@ -32,7 +33,7 @@ use phyllome_trusted::chords::Chords;
 use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::focus::Focus;
 use phyllome_trusted::frame::owner::{self, Frame, Inside, Keys};
-use phyllome_trusted::held::DeviceId;
+use phyllome_trusted::keyboards::NewKeyboard;
 use phyllome_trusted::places::Place;
 use std::time::{Duration, Instant};
 
@@ -53,8 +54,10 @@ pub struct Shell {
     chords: Chords,
     /// A guest that had the keys has ended: its card takes none for a moment, which were meant for the guest.
     card_deaf: Option<Deaf<OutputId>>,
-    /// A keyboard that was plugged in presses keys, which count for nothing yet, and what it calls itself.
-    keyboard: Option<(DeviceId, String)>,
+    /// A keyboard that was plugged in presses keys, which count for nothing yet.
+    keyboard: Option<NewKeyboard>,
+    /// The list of guests is open for its code alone.
+    opened_for_code: bool,
     /// What is said of the computer itself.
     computer: computer::Computer,
     /// The person wants displays to stay on, until the next lock.
@@ -222,6 +225,7 @@ impl Shell {
     fn show(&mut self, name: &GuestName, now: Instant) -> Option<Instant> {
         self.guest(name)?;
         self.notice = None;
+        self.opened_for_code = false;
         self.faces.close();
         self.focus_on(name, now)
     }
@@ -243,6 +247,7 @@ impl Shell {
 
     /// Shows the panel, with what it has to say from now on if there is anything new, or hides it.
     fn show_panel(&mut self, show: bool, notice: Option<String>) {
+        self.opened_for_code = false;
         if show {
             self.notice = notice.or(self.notice.take());
             self.faces.show(Face::Panel(Panel::open(self.focus.focused(), &self.guests)));
@@ -256,20 +261,10 @@ impl Shell {
     /// itself: elsewhere the bar says that something waits ([`Shell::notice`]).
     fn ask_what_waits(&mut self) {
         // The first of them is asked, which is the one that the bar names first.
-        if let Some((device, name)) = self.keyboard.as_ref().filter(|_| !self.locked) {
-            self.faces.ask(Dialog::of_keyboard(*device, name.clone()));
-        }
+        self.ask_about_keyboard();
         let silent = self.guests.iter().find(|guest| guest.silent).map(|guest| guest.name.clone());
         if let Some(name) = silent.filter(|_| !self.locked) {
             self.faces.ask(Dialog::of_silent(name));
-        }
-    }
-
-    /// This keyboard is to be asked about from now on, or none.
-    fn set_keyboard(&mut self, keyboard: Option<(DeviceId, String)>) {
-        if self.keyboard != keyboard {
-            self.faces.forget_keyboard();
-            self.keyboard = keyboard;
         }
     }
 
@@ -287,8 +282,8 @@ impl Shell {
             return None;
         }
         // Before what a guest's display says: nobody can type on it, whichever guest is shown.
-        if let Some(name) = self.keyboard.as_ref().map(|(_, name)| name) {
-            return Some(Notice::plain(format!("New keyboard “{name}” types nothing yet. {panel}: let it or not")));
+        if let Some(line) = self.keyboard_line(panel) {
+            return Some(Notice::plain(line));
         }
         let guest = self.places().get(index).and_then(|place| self.guest(place.guest.as_ref()?))?;
         let label = &guest.label.text;

@@ -8,6 +8,9 @@ use phyllome_protocol::status::GuestState::{self, *};
 use phyllome_trusted::codes;
 use phyllome_trusted::deaf::DEAF;
 use phyllome_trusted::gate::Verb;
+use phyllome_trusted::held::DeviceId;
+use phyllome_trusted::keyboards::Way;
+use phyllome_trusted::typed_code::Code;
 
 fn shell(states: &[GuestState]) -> Shell {
     let mut shell = Shell::default();
@@ -293,11 +296,44 @@ fn a_guest_that_does_not_power_off_hides_no_keyboard_that_waits() {
     let mut silent = guests(&[Stopping]);
     silent[0].silent = true;
     shell.set_guests(silent, vec![]);
-    shell.set_keyboard(Some((DeviceId::ONLY, "Keyboard K120".to_owned())));
+    let (device, name) = (DeviceId::ONLY, "Keyboard K120".to_owned());
+    shell.set_keyboard(Some(NewKeyboard { device, name, way: Way::Another }));
     let said = "New keyboard “Keyboard K120” types nothing yet. Super+Escape: let it or not";
     assert_eq!(shell.notice(0), Some(Notice::plain(said)));
     shell.toggle_panel();
     shell.ask_what_waits();
     let Some(View::Panel(PanelView { question: Some(question), .. })) = shell.view() else { panic!("no question") };
     assert!(question.contains("K120"), "{question}");
+}
+
+#[test]
+fn the_list_that_a_code_has_opened_closes_by_itself_and_one_that_was_open_stays() {
+    let code = |typed| Some((Way::Code { code: Code::new(481_520), typed }, Mode::Dialog));
+    let later = Some((Way::Later { seconds: 2 }, Mode::Dialog));
+    for open in [false, true] {
+        for last in [None, Some((Way::Never, Mode::Guest))] {
+            let (mut shell, now) = (shell(&[Running]), Instant::now());
+            slot(&mut shell, 1, now);
+            shell.show_panel(open, None);
+            for step in [code(0), code(3), later, code(0), Some((Way::Another, Mode::Dialog)), last] {
+                let keyboard = |(way, _)| NewKeyboard { device: DeviceId::ONLY, name: "K120".to_owned(), way };
+                shell.set_keyboard(step.map(keyboard));
+                shell.ask_what_waits();
+                let mode = step.map_or(Mode::Guest, |(_, mode)| mode);
+                assert_eq!(shell.mode(), if open && mode == Mode::Guest { Mode::Panel } else { mode }, "{step:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_wait_that_begins_while_a_guest_has_the_keys_takes_them_from_nobody() {
+    let (mut shell, now) = (shell(&[Running]), Instant::now());
+    slot(&mut shell, 1, now);
+    for way in [Way::Later { seconds: 64 }, Way::Another, Way::Never] {
+        shell.set_keyboard(Some(NewKeyboard { device: DeviceId::ONLY, name: "K120".to_owned(), way }));
+        shell.ask_what_waits();
+        assert_eq!(shell.mode(), Mode::Guest, "{way:?}");
+        assert!(shell.notice(0).is_some_and(|notice| notice.text.contains("K120")), "{way:?}");
+    }
 }

@@ -13,7 +13,7 @@ use phyllome_protocol::status::Mode;
 use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::DeviceId;
 use smithay::backend::input::TouchSlot;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 const GREEN: u32 = 0x00_ff_00;
 const CYAN: u32 = 0x00_ff_ff;
@@ -406,45 +406,4 @@ fn no_light_burns_for_a_guest_that_does_not_say_its_own() {
     shell.state.handle_key(CAPS_LOCK, false, 2);
     assert_eq!(shell.state.protocols.seat.led_state().caps, Some(true), "the key was seen");
     assert_eq!(shell.state.lights(), Leds::default());
-}
-
-#[test]
-fn a_keyboard_that_comes_later_types_nothing_and_makes_no_chord_until_it_is_let_on_another() {
-    let mut shell = Fixture::new();
-    let mut red = red(&mut shell);
-    let (old, new) = (DeviceId::ONLY.next(), DeviceId::ONLY.next().next());
-    let start = Instant::now();
-    let later = start + Duration::from_secs(60);
-    shell.state.input.keyboards.came(old, "old".to_owned(), true, start);
-    shell.state.device_key(old, LEFT_CTRL, true, 0);
-    shell.state.device_key(old, LEFT_CTRL, false, 0);
-    shell.roundtrip(&mut red);
-    red.events.keyboard.clear();
-    shell.state.input.keyboards.came(new, "new".to_owned(), true, later);
-    let before = shell.shot("no-keyboard-asks");
-    for code in [A, LEFT_META, 1, 21] {
-        shell.state.device_key(new, code, true, 1);
-        shell.state.device_key(new, code, false, 2);
-    }
-    shell.roundtrip(&mut red);
-    assert!(!red.events.keyboard.iter().any(|event| matches!(event, Keyboard::Key(..))));
-    assert_eq!(shell.state.shell.mode(), Mode::Guest, "nor does the question take the keys");
-    shell.settle();
-    let after = shell.shot("a-keyboard-asks");
-    assert!(after.differs_outside(&shell.area(), &before).is_some(), "a line in the bar");
-    shell.panel(true);
-    assert_eq!(shell.state.shell.mode(), Mode::Dialog);
-    shell.settle();
-    shell.shot("a-keyboard-is-asked-about");
-    shell.wait("the question to listen", |shell| {
-        shell.state.device_key(new, 21, true, 3);
-        shell.state.device_key(new, 21, false, 3);
-        shell.state.device_key(old, 21, true, 3);
-        shell.state.device_key(old, 21, false, 3);
-        shell.state.shell.mode() == Mode::Panel
-    });
-    shell.panel(false);
-    shell.state.device_key(new, A, true, 4);
-    shell.roundtrip(&mut red);
-    assert!(red.events.keyboard.contains(&Keyboard::Key(A, true)));
 }

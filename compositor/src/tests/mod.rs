@@ -21,6 +21,7 @@ mod idle;
 mod keyboard;
 mod limits;
 mod memory;
+mod new_keyboards;
 mod outputs;
 mod ownership;
 mod pictures;

@@ -16,6 +16,8 @@ use phyllome_trusted::codes::{DOWN, ENTER, ESC, K, LEFT_META, TAB, Y};
 use phyllome_trusted::frame::colors;
 use phyllome_trusted::gate::{Asker, Verb};
 use phyllome_trusted::held::DeviceId;
+use phyllome_trusted::keyboards::{NewKeyboard, Way};
+use phyllome_trusted::typed_code::Code;
 use proptest::prelude::*;
 use std::cell::Cell;
 
@@ -26,15 +28,21 @@ const GROUND: u32 = 0x10_11_14;
 type Open = fn(&mut Fixture);
 
 /// Opens the switcher as the person does, or the panel, or a question in it.
-const OPENED: [(&str, Open); 3] = [
+const OPENED: [(&str, Open); 4] = [
     ("switcher", |shell| [LEFT_META, TAB].into_iter().for_each(|code| shell.state.handle_key(code, true, 0))),
     ("panel", |shell| shell.panel(true)),
     ("question", |shell| {
         shell.panel(true);
-        let question = Verb::NewKeyboard(Some((DeviceId::ONLY, "Keyboard K120".to_owned())));
-        shell.state.act(question, Asker::Shell).unwrap();
+        shell.state.act(Verb::NewKeyboard(Some(k120(Way::Another))), Asker::Shell).unwrap();
     }),
+    ("code", |shell| drop(shell.state.act(Verb::NewKeyboard(Some(k120(CODE))), Asker::Shell).unwrap())),
 ];
+
+const CODE: Way = Way::Code { code: Code::ZERO, typed: 2 };
+
+fn k120(way: Way) -> NewKeyboard {
+    NewKeyboard { device: DeviceId::ONLY.next(), name: "Keyboard K120".to_owned(), way }
+}
 
 /// `output` has a card of few words on the shell's ground, and nothing else.
 fn assert_card(shell: &Fixture, shot: &Shot, output: &str) {
@@ -142,7 +150,7 @@ enum Step {
     Panel(bool),
     Toggle,
     Tell,
-    NewKeyboard(bool),
+    NewKeyboard(Option<Way>),
     Key(u32),
     Lock(bool),
     /// Guests from now on: the state of each, or it is none.
@@ -174,7 +182,8 @@ fn step() -> impl Strategy<Value = Step> {
         2 => any::<bool>().prop_map(Step::Panel),
         2 => Just(Step::Toggle),
         1 => Just(Step::Tell),
-        1 => any::<bool>().prop_map(Step::NewKeyboard),
+        1 => proptest::option::of(proptest::sample::select(vec![Way::Another, CODE, Way::Later { seconds: 2 }, Way::Never]))
+            .prop_map(Step::NewKeyboard),
         3 => proptest::sample::select(vec![K, Y, ESC, ENTER, DOWN]).prop_map(Step::Key),
         1 => proptest::bool::weighted(0.2).prop_map(Step::Lock),
         2 => [state(), state(), state()].prop_map(Step::Guests),
@@ -195,10 +204,7 @@ fn happen(shell: &mut Fixture, step: &Step) {
         Step::Panel(show) => act(shell, Verb::Panel { show: *show }, Asker::Tool),
         Step::Toggle => act(shell, Verb::TogglePanel, Asker::Chord),
         Step::Tell => act(shell, Verb::Tell("it was away".to_owned()), Asker::Shell),
-        Step::NewKeyboard(comes) => {
-            let keyboard = comes.then(|| (DeviceId::ONLY.next(), "K120".to_owned()));
-            act(shell, Verb::NewKeyboard(keyboard), Asker::Shell);
-        }
+        Step::NewKeyboard(way) => act(shell, Verb::NewKeyboard(way.map(k120)), Asker::Shell),
         Step::Key(code) => [true, false].into_iter().for_each(|pressed| shell.state.handle_key(*code, pressed, 0)),
         Step::Lock(locked) => {
             shell.state.shell.set_locked(*locked);

@@ -10,6 +10,10 @@ pub const ESC: u32 = 1;
 pub const ONE: u32 = 2;
 /// KEY_9.
 pub const NINE: u32 = 10;
+/// KEY_0.
+const ZERO: u32 = 11;
+/// KEY_BACKSPACE.
+pub const BACKSPACE: u32 = 14;
 /// KEY_TAB.
 pub const TAB: u32 = 15;
 /// KEY_Y.
@@ -156,6 +160,25 @@ pub fn chord_digit(code: u32) -> Option<Slot> {
     (ONE..=NINE).contains(&code).then(|| Slot::new(i64::from(code - ONE + 1))).flatten()
 }
 
+/// The keypad's digits, KEY_KP0 to KEY_KP9.
+const KEYPAD: [u32; 10] = [82, 79, 80, 81, 75, 76, 77, 71, 72, 73];
+
+/// The digit, 0 to 9, that is printed on a key of the upper row or of the keypad, on a keyboard of any layout.
+pub fn digit(code: u32) -> Option<u8> {
+    let upper = match code {
+        ONE..=NINE => Some(code - ONE + 1),
+        ZERO => Some(0),
+        _ => None,
+    };
+    let keypad = || (0..).zip(KEYPAD).find(|(_, key)| *key == code).map(|(digit, _)| digit);
+    u8::try_from(upper.or_else(keypad)?).ok()
+}
+
+/// Whether the key is one that a person types words and answers with: a letter, Enter, Escape. Mice send digits, too.
+pub fn is_typed(code: u32) -> bool {
+    [ESC, ENTER].contains(&code) || LETTERS.iter().any(|(letter, _)| *letter == code)
+}
+
 /// The number of a function key, 1 to 12.
 pub fn function_key(code: u32) -> Option<u8> {
     let number = match code {
@@ -186,6 +209,14 @@ mod tests {
         let numbers: Vec<_> = (0..=LAST).filter_map(function_key).collect();
         assert_eq!(numbers, [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12]);
         assert_eq!((function_key(59), function_key(68), function_key(88)), (Some(1), Some(10), Some(12)));
+    }
+
+    #[test]
+    fn every_digit_has_a_key_in_the_upper_row_and_one_on_the_keypad() {
+        let keys = |wanted: u8| (0..=LAST).filter(|code| digit(*code) == Some(wanted)).collect::<Vec<_>>();
+        assert_eq!([0, 1, 7, 9].map(keys), [[11, 82], [2, 79], [8, 71], [10, 73]].map(Vec::from));
+        assert!((0..10).all(|digit| keys(digit).len() == 2));
+        assert_eq!([Y, ESC, ENTER, ONE, LEFT_SHIFT, UP].map(is_typed), [true, true, true, false, false, false]);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! its way.
 
 use crate::held::DeviceId;
+use crate::keyboards::NewKeyboard;
 use phyllome_protocol::shell::CaptureTarget;
 use phyllome_protocol::{GuestName, GuestVerb, Slot};
 use std::fmt;
@@ -48,8 +49,8 @@ pub enum Verb {
     All(GuestVerb),
     /// Give a guest that was asked to power off as long again.
     WaitLonger(GuestName),
-    /// This keyboard, by what it calls itself, is to be asked about, or none.
-    NewKeyboard(Option<(DeviceId, String)>),
+    /// This keyboard is to be asked about, or none.
+    NewKeyboard(Option<NewKeyboard>),
     /// Whether a keyboard that was plugged in may type.
     Keyboard {
         /// Which.
@@ -170,6 +171,7 @@ fn while_locked(verb: &Verb, from: Asker) -> bool {
 mod tests {
     use super::*;
     use crate::chords::Chord;
+    use crate::keyboards::Way;
 
     fn name() -> GuestName {
         GuestName::new("work").unwrap()
@@ -191,7 +193,11 @@ mod tests {
             Verb::Guest(name(), GuestVerb::Kill),
             Verb::All(GuestVerb::Pause),
             Verb::WaitLonger(name()),
-            Verb::NewKeyboard(Some((DeviceId::ONLY, "stick".to_owned()))),
+            Verb::NewKeyboard(Some(NewKeyboard {
+                device: DeviceId::ONLY,
+                name: "stick".to_owned(),
+                way: Way::Another,
+            })),
             Verb::Keyboard { device: DeviceId::ONLY, may: true },
             Verb::SendKeys(name(), vec!["a".to_owned()]),
             Verb::Capture(CaptureTarget::Default),

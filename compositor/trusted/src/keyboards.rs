@@ -1,26 +1,85 @@
-//! Which keyboards may type. Pure: time is passed in.
+//! Which keyboards may type. Pure: time and chance are passed in.
 //!
 //! What looks like a memory stick can be a keyboard that types by itself. One that comes after the start types nothing
-//! until the person has said so by another; nobody is asked about one that never presses a key. Without any that may
-//! type nobody could say anything, so the next one may. What a device says of itself decides nothing but whether it is
-//! one that was there before the session was another's for a while.
+//! until the person has said so: by another, or, where none is there that somebody has typed on, by typing on it the
+//! code that the screen shows ([`typed_code`]). Nobody is asked about one that never presses a key. One that may type and
+//! comes back to the port where it was is known; what a device says of itself decides nothing beyond that. All that is
+//! on one port is one thing: a keyboard's volume keys are let in with it.
+//!
+//! [`typed_code`]: crate::typed_code
 
+use crate::codes;
 use crate::held::DeviceId;
+use crate::typed_code::{Code, Entry, Guesses, TRIES, Typed};
 use std::time::{Duration, Instant};
 
 /// How long after the first device of all, or the first after the session came back, others are still those that were
 /// there.
 pub const FOUND: Duration = Duration::from_secs(2);
 
+/// Most keyboards that are remembered after they were unplugged; beyond that the first of them is forgotten.
+const REMEMBERED: usize = 32;
+/// When a code is tried again that could not be made for want of chance.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What becomes of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Typing {
     /// It counts.
     Counts,
+    /// It counts, and questions can be answered on this keyboard from now on.
+    Answers,
     /// It does not, and the person is to be asked from now on.
     Asks,
+    /// It does not, but may be one of the code's.
+    Code,
     /// It does not.
     Nothing,
+}
+
+/// What a keyboard is known by.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugged {
+    /// The kernel's name of it, while it is plugged in: `event5`.
+    pub node: String,
+    /// What it says of itself.
+    pub identity: String,
+    /// Where it is plugged in, as the kernel has found it; `None` where that cannot be told.
+    pub port: Option<String>,
+    /// It has letters, so that a question can be answered on it.
+    pub letters: bool,
+}
+
+/// How a keyboard is let in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// The person says so on another.
+    Another,
+    /// This code is typed on it.
+    Code {
+        /// The code.
+        code: Code,
+        /// How many of its digits are typed.
+        typed: usize,
+    },
+    /// A code is shown when so much time is over.
+    Later {
+        /// All of the wait, in seconds.
+        seconds: u64,
+    },
+    /// Not before it is plugged in again.
+    Never,
+}
+
+/// A keyboard that may not type, by what it calls itself, of which the person is to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewKeyboard {
+    /// Which.
+    pub device: DeviceId,
+    /// Printable and bounded.
+    pub name: String,
+    /// How it is let in.
+    pub way: Way,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,13 +92,42 @@ enum Fate {
 #[derive(Debug)]
 struct Keyboard {
     device: DeviceId,
-    /// What it says of itself.
-    identity: String,
-    /// It has letters, so that a question can be answered on it.
-    letters: bool,
-    /// Somebody has typed on it.
+    plugged: Plugged,
+    /// Somebody has typed on it what a question is answered with.
     typed: bool,
     fate: Fate,
+    entry: Entry,
+    /// Codes that were typed wrong on its port.
+    wrong: u8,
+}
+
+impl Keyboard {
+    fn asks(&self) -> bool {
+        self.fate == Fate::Waits { asks: true }
+    }
+
+    /// Whether both are one thing.
+    fn is_part_of(&self, device: DeviceId, port: Option<&str>) -> bool {
+        self.device == device || (port.is_some() && self.plugged.port.as_deref() == port)
+    }
+}
+
+/// One that could type when it went: what it said of itself, where it was, whether somebody had typed on it.
+#[derive(Debug)]
+struct Known {
+    identity: String,
+    place: String,
+    typed: bool,
+}
+
+impl Known {
+    fn of(gone: &Keyboard, place: String) -> Self {
+        Self { identity: gone.plugged.identity.clone(), place, typed: gone.typed }
+    }
+
+    fn is(&self, plugged: &Plugged, place: &str) -> bool {
+        self.identity == plugged.identity && self.place == place
+    }
 }
 
 /// Every keyboard, and whether it may type. As many as the kernel has devices.
@@ -49,8 +137,13 @@ pub struct Keyboards {
     known: Vec<Keyboard>,
     /// Until when those that come were there; the first one sets it.
     until: Option<Instant>,
-    /// Those that could type when the session became another's; `None` at the start, when all were there.
-    before: Option<Vec<String>>,
+    /// Those that could type when the session became another's, by node; `None` at the start, when all were there.
+    before: Option<Vec<Known>>,
+    /// Those that could type when they were unplugged, by port.
+    remembered: Vec<Known>,
+    /// What is shown to be typed.
+    code: Option<Code>,
+    guesses: Guesses,
 }
 
 impl Default for Keyboards {
@@ -62,26 +155,37 @@ impl Default for Keyboards {
 impl Keyboards {
     /// `asks`: about keyboards that come after the start.
     pub fn new(asks: bool) -> Self {
-        Self { asks, known: Vec::new(), until: None, before: None }
+        Self {
+            asks,
+            known: Vec::new(),
+            until: None,
+            before: None,
+            remembered: Vec::new(),
+            code: None,
+            guesses: Guesses::default(),
+        }
     }
 
-    /// A keyboard is here. `letters`: a question can be answered on it.
-    pub fn came(&mut self, device: DeviceId, identity: String, letters: bool, now: Instant) {
+    /// A keyboard is here.
+    pub fn came(&mut self, device: DeviceId, plugged: Plugged, now: Instant) {
         let until = *self.until.get_or_insert(now + FOUND);
-        let found = now <= until && self.before.as_ref().is_none_or(|before| before.contains(&identity));
-        let alone = letters && !self.can_answer();
-        if alone && !found && self.before.is_none() {
-            // What comes together is let in together: a dock's mouse may have keys, too, and be the first.
-            self.until = Some(now + FOUND);
-        }
-        let fate = if !self.asks || found || alone { Fate::Trusted } else { Fate::Waits { asks: false } };
-        // One that could type before the session became another's need not show it again.
-        let typed = found && self.before.is_some();
-        self.known.push(Keyboard { device, identity, letters, typed, fate });
+        let port = plugged.port.as_deref();
+        let before = self.before.iter().flatten().find(|known| known.is(&plugged, &plugged.node));
+        let remembered = self.remembered.iter().find(|known| port.is_some_and(|port| known.is(&plugged, port)));
+        // It need not show again that somebody types on it.
+        let typed = before.or(remembered).is_some_and(|known| known.typed);
+        let found = now <= until && (self.before.is_none() || before.is_some());
+        let part = self.known.iter().find(|other| other.is_part_of(device, port));
+        let (fate, wrong) = if !self.asks || found || remembered.is_some() {
+            (Fate::Trusted, 0)
+        } else {
+            part.map_or((Fate::Waits { asks: false }, 0), |part| (part.fate, part.wrong))
+        };
+        self.known.push(Keyboard { device, plugged, typed, fate, entry: Entry::default(), wrong });
     }
 
     /// A keyboard is gone. `away`: it was not unplugged, the session is another's.
-    pub fn went(&mut self, device: DeviceId, away: bool) {
+    pub fn went(&mut self, device: DeviceId, away: bool, now: Instant) {
         let Some(at) = self.known.iter().position(|keyboard| keyboard.device == device) else { return };
         let gone = self.known.remove(at);
         if away {
@@ -90,151 +194,150 @@ impl Keyboards {
             }
             let before = self.before.get_or_insert_default();
             if gone.fate == Fate::Trusted {
-                before.push(gone.identity);
+                before.push(Known::of(&gone, gone.plugged.node.clone()));
             }
-        } else if !self.can_answer()
-            && let Some(next) =
-                self.known.iter_mut().find(|keyboard| keyboard.letters && keyboard.fate != Fate::Refused)
-        {
-            next.fate = Fate::Trusted;
+        } else if gone.asks() && self.code.is_some() {
+            // One that comes back at once is not shown one code after another.
+            self.failed(now);
+        }
+        if gone.fate == Fate::Trusted {
+            self.remember(&gone);
         }
     }
 
-    /// A key of this device is pressed or released. Devices that never came are not told apart by their backend.
-    pub fn typed(&mut self, device: DeviceId) -> Typing {
+    fn remember(&mut self, gone: &Keyboard) {
+        let Some(port) = &gone.plugged.port else { return };
+        self.remembered.retain(|known| !known.is(&gone.plugged, port));
+        if self.remembered.len() >= REMEMBERED {
+            self.remembered.remove(0);
+        }
+        self.remembered.push(Known::of(gone, port.clone()));
+    }
+
+    /// A key (evdev code) of this device is pressed or released. Devices that never came are not told apart by their
+    /// backend.
+    pub fn typed(&mut self, device: DeviceId, key: u32) -> Typing {
+        let answers = self.can_answer();
         let Some(keyboard) = self.known.iter_mut().find(|keyboard| keyboard.device == device) else {
             return Typing::Counts;
         };
         match keyboard.fate {
+            Fate::Trusted if keyboard.typed || !codes::is_typed(key) => Typing::Counts,
             Fate::Trusted => {
                 keyboard.typed = true;
-                Typing::Counts
+                if answers || !keyboard.plugged.letters { Typing::Counts } else { Typing::Answers }
             }
             Fate::Waits { asks: false } => {
                 keyboard.fate = Fate::Waits { asks: true };
                 Typing::Asks
             }
+            Fate::Waits { asks: true } if !answers => Typing::Code,
             Fate::Waits { asks: true } | Fate::Refused => Typing::Nothing,
         }
     }
 
-    /// The keyboard that the person is to be asked about.
-    pub fn asked(&self) -> Option<DeviceId> {
-        self.known.iter().find(|keyboard| keyboard.fate == Fate::Waits { asks: true }).map(|keyboard| keyboard.device)
+    /// Shows a code where one is to be typed, or none, after anything has changed. `chance`: any number, each as likely
+    /// as any other, if there is one. When this is to be asked again though nothing changes.
+    pub fn update(&mut self, now: Instant, chance: Option<u64>) -> Option<Instant> {
+        let wanted =
+            !self.can_answer() && self.known.iter().any(|keyboard| keyboard.plugged.letters && keyboard.asks());
+        let next = self.guesses.next(now);
+        if !wanted || next.is_some() {
+            self.hide();
+            return next.filter(|_| wanted);
+        }
+        self.code = self.code.or_else(|| chance.map(Code::new));
+        self.code.is_none().then(|| now + AGAIN)
+    }
+
+    /// A key (evdev code) was pressed on a keyboard while the person could see what [`Self::asked`] tells. Whether
+    /// anything has changed.
+    pub fn enter(&mut self, device: DeviceId, key: u32, now: Instant) -> bool {
+        let Some(keyboard) = self.known.iter_mut().find(|keyboard| keyboard.device == device && keyboard.asks()) else {
+            return false;
+        };
+        if key == codes::ESC {
+            self.answer(device, false, now);
+            return true;
+        }
+        let Some(code) = self.code.filter(|_| keyboard.plugged.letters) else { return false };
+        match keyboard.entry.key(key, code) {
+            Typed::Nothing => return false,
+            Typed::Part => {}
+            Typed::Right => {
+                keyboard.typed = true;
+                self.guesses.right();
+                self.set_all(device, Fate::Trusted);
+                self.hide();
+            }
+            Typed::Wrong => {
+                let wrong = keyboard.wrong.saturating_add(1);
+                self.parts(device).for_each(|part| part.wrong = wrong);
+                self.failed(now);
+                if wrong >= TRIES {
+                    self.set_all(device, Fate::Refused);
+                }
+            }
+        }
+        true
+    }
+
+    /// The keyboard of which the person is to know, and how it is let in.
+    pub fn asked(&self) -> Option<(DeviceId, Way)> {
+        let answers = self.can_answer();
+        let first = |wanted: &dyn Fn(&Keyboard) -> bool| {
+            self.known.iter().find(|keyboard| wanted(keyboard)).map(|keyboard| keyboard.device)
+        };
+        let coded = if answers { None } else { first(&|keyboard| keyboard.plugged.letters && keyboard.asks()) };
+        if let Some(device) = coded {
+            let typed = || self.known.iter().map(|keyboard| keyboard.entry.len()).max().unwrap_or(0);
+            let later = || Way::Later { seconds: self.guesses.wait().as_secs() };
+            return Some((device, self.code.map_or_else(later, |code| Way::Code { code, typed: typed() })));
+        }
+        let another = first(&|keyboard| keyboard.asks()).map(|device| (device, Way::Another));
+        let refused = || first(&|keyboard| keyboard.plugged.letters && keyboard.fate == Fate::Refused);
+        another.or_else(|| refused().filter(|_| !answers).map(|device| (device, Way::Never)))
     }
 
     /// The person has said whether a keyboard may type. One that may not is asked about no more.
-    pub fn answer(&mut self, device: DeviceId, may: bool) {
-        if let Some(keyboard) = self.known.iter_mut().find(|keyboard| keyboard.device == device) {
-            keyboard.fate = if may { Fate::Trusted } else { Fate::Refused };
+    pub fn answer(&mut self, device: DeviceId, may: bool, now: Instant) {
+        self.set_all(device, if may { Fate::Trusted } else { Fate::Refused });
+        if self.code.is_some() {
+            self.failed(now);
         }
     }
 
-    /// Whether there is one on which a question can be answered: one that has been typed on. Mice claim to have letters,
-    /// too, and must not keep a person's only keyboard waiting.
+    /// All that is on the port of this device has this fate from now on.
+    fn set_all(&mut self, device: DeviceId, fate: Fate) {
+        self.parts(device).for_each(|part| part.fate = fate);
+    }
+
+    fn parts(&mut self, device: DeviceId) -> impl Iterator<Item = &mut Keyboard> {
+        let this = self.known.iter().find(|keyboard| keyboard.device == device);
+        let port = this.and_then(|keyboard| keyboard.plugged.port.clone());
+        self.known.iter_mut().filter(move |keyboard| keyboard.is_part_of(device, port.as_deref()))
+    }
+
+    fn failed(&mut self, now: Instant) {
+        self.guesses.failed(now);
+        self.hide();
+    }
+
+    /// No code is shown: what was typed of it is nothing.
+    fn hide(&mut self) {
+        self.code = None;
+        for keyboard in &mut self.known {
+            keyboard.entry = Entry::default();
+        }
+    }
+
+    /// Whether there is one on which a question can be answered: one on which somebody has typed. Mice claim to have
+    /// letters, too, and must not keep a person's only keyboard waiting.
     fn can_answer(&self) -> bool {
-        self.known.iter().any(|keyboard| keyboard.letters && keyboard.typed && keyboard.fate == Fate::Trusted)
+        self.known.iter().any(|keyboard| keyboard.plugged.letters && keyboard.typed && keyboard.fate == Fate::Trusted)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const LATER: Duration = Duration::from_secs(60);
-
-    /// Keyboards with letters that came at these times after the start; their devices.
-    fn with(asks: bool, came: &[(&str, Duration)], start: Instant) -> (Keyboards, Vec<DeviceId>) {
-        let mut keyboards = Keyboards::new(asks);
-        let mut device = DeviceId::ONLY;
-        let devices = came.iter().map(|(identity, after)| {
-            device = device.next();
-            keyboards.came(device, (*identity).to_owned(), true, start + *after);
-            if after.is_zero() {
-                keyboards.typed(device);
-            }
-            device
-        });
-        let devices = devices.collect();
-        (keyboards, devices)
-    }
-
-    #[test]
-    fn those_of_the_start_type_and_later_ones_wait_until_somebody_says_so() {
-        let came = [("own", Duration::ZERO), ("second", FOUND), ("stick", LATER), ("other", LATER)];
-        let (mut keyboards, devices) = with(true, &came, Instant::now());
-        assert_eq!([devices[0], devices[1], DeviceId::ONLY].map(|one| keyboards.typed(one)), [Typing::Counts; 3]);
-        assert_eq!(keyboards.asked(), None, "nobody asks about one that presses nothing");
-        assert_eq!((keyboards.typed(devices[2]), keyboards.typed(devices[2])), (Typing::Asks, Typing::Nothing));
-        assert_eq!(keyboards.asked(), Some(devices[2]));
-        keyboards.answer(devices[2], true);
-        assert_eq!((keyboards.typed(devices[2]), keyboards.asked()), (Typing::Counts, None));
-        assert_eq!(keyboards.typed(devices[3]), Typing::Asks);
-        keyboards.answer(devices[3], false);
-        assert_eq!((keyboards.typed(devices[3]), keyboards.asked()), (Typing::Nothing, None));
-    }
-
-    #[test]
-    fn where_nobody_is_asked_all_type() {
-        let (mut keyboards, devices) = with(false, &[("own", Duration::ZERO), ("stick", LATER)], Instant::now());
-        assert_eq!(keyboards.typed(devices[1]), Typing::Counts);
-    }
-
-    #[test]
-    fn a_person_is_never_left_without_a_keyboard() {
-        let start = Instant::now();
-        let (mut keyboards, devices) = with(true, &[("own", Duration::ZERO), ("stick", LATER)], start);
-        keyboards.went(devices[0], false);
-        assert_eq!(keyboards.typed(devices[1]), Typing::Counts, "it is the only one");
-        keyboards.went(devices[1], false);
-        let next = devices[1].next();
-        keyboards.came(next, "own".to_owned(), true, start + 2 * LATER);
-        assert_eq!(keyboards.typed(next), Typing::Counts);
-        let together = next.next();
-        keyboards.came(together, "other".to_owned(), true, start + 2 * LATER + FOUND);
-        assert_eq!(keyboards.typed(together), Typing::Counts, "a dock brings all that is on it");
-        let buttons = together.next();
-        keyboards.came(buttons, "buttons".to_owned(), false, start + 3 * LATER);
-        assert_eq!(keyboards.typed(buttons), Typing::Asks, "no question can be answered on it");
-    }
-
-    #[test]
-    fn a_mouse_that_claims_letters_keeps_no_persons_keyboard_waiting() {
-        let start = Instant::now();
-        let mut keyboards = Keyboards::new(true);
-        let (mouse, own) = (DeviceId::ONLY.next(), DeviceId::ONLY.next().next());
-        keyboards.came(mouse, "mouse".to_owned(), true, start);
-        keyboards.came(own, "own".to_owned(), true, start + LATER);
-        assert_eq!(keyboards.typed(own), Typing::Counts);
-    }
-
-    #[test]
-    fn one_that_was_refused_stays_so_when_the_last_other_one_goes() {
-        let (mut keyboards, devices) = with(true, &[("own", Duration::ZERO), ("stick", LATER)], Instant::now());
-        keyboards.typed(devices[1]);
-        keyboards.answer(devices[1], false);
-        keyboards.went(devices[0], false);
-        assert_eq!(keyboards.typed(devices[1]), Typing::Nothing);
-    }
-
-    #[test]
-    fn those_that_were_there_before_another_session_type_and_one_that_came_meanwhile_waits() {
-        let start = Instant::now();
-        let came = [("a", Duration::ZERO), ("b", Duration::ZERO), ("held", LATER)];
-        let (mut keyboards, devices) = with(true, &came, start);
-        for device in &devices {
-            keyboards.went(*device, true);
-        }
-        let mut device = devices[2];
-        for (identity, typing) in
-            [("b", Typing::Counts), ("new", Typing::Asks), ("a", Typing::Counts), ("held", Typing::Asks)]
-        {
-            device = device.next();
-            keyboards.came(device, identity.to_owned(), true, start + 2 * LATER);
-            assert_eq!(keyboards.typed(device), typing, "{identity}");
-        }
-        device = device.next();
-        keyboards.came(device, "a".to_owned(), true, start + 3 * LATER);
-        assert_eq!(keyboards.typed(device), Typing::Asks, "it says that it is one of them, but was plugged in");
-    }
-}
+#[path = "keyboards_tests.rs"]
+mod tests;

@@ -19,3 +19,4 @@ pub mod keyboards;
 pub mod lights;
 pub mod pixels;
 pub mod places;
+pub mod typed_code;

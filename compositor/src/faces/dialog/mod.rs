@@ -12,7 +12,8 @@ use phyllome_protocol::{GuestName, GuestVerb};
 use phyllome_trusted::codes;
 use phyllome_trusted::deaf::Deaf;
 use phyllome_trusted::gate::Verb;
-use phyllome_trusted::held::DeviceId;
+use phyllome_trusted::keyboards::{NewKeyboard, Way};
+use phyllome_trusted::typed_code::DIGITS;
 
 /// The question.
 #[derive(Clone, Debug)]
@@ -28,8 +29,17 @@ enum Ask {
     Verb(GuestName, GuestVerb),
     /// Whether a guest that was asked to power off, and runs on, is to be given more time.
     Silent(GuestName),
-    /// Whether a keyboard that was plugged in may type, and what it calls itself.
-    Keyboard(DeviceId, String),
+    /// Whether a keyboard that was plugged in may type.
+    Keyboard(NewKeyboard),
+}
+
+/// A code that is to be typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CodeView {
+    /// Its digits.
+    pub digits: [u8; DIGITS],
+    /// How many of them are typed.
+    pub typed: usize,
 }
 
 impl Dialog {
@@ -43,9 +53,9 @@ impl Dialog {
         Self::of(Ask::Silent(name))
     }
 
-    /// Asks whether a keyboard that was plugged in may type. `name`: what it calls itself, printable and bounded.
-    pub fn of_keyboard(device: DeviceId, name: String) -> Self {
-        Self::of(Ask::Keyboard(device, name))
+    /// Asks whether a keyboard that was plugged in may type; nothing about one that may not in any way.
+    pub fn of_keyboard(keyboard: NewKeyboard) -> Option<Self> {
+        (keyboard.way != Way::Never).then(|| Self::of(Ask::Keyboard(keyboard)))
     }
 
     fn of(ask: Ask) -> Self {
@@ -54,7 +64,39 @@ impl Dialog {
 
     /// Whether it is about a keyboard.
     pub fn is_of_keyboard(&self) -> bool {
-        matches!(self.ask, Ask::Keyboard(..))
+        matches!(self.ask, Ask::Keyboard(_))
+    }
+
+    /// More or less is typed of the code that it shows, or it is another question.
+    pub fn follows(&mut self, now: &NewKeyboard) -> bool {
+        let Ask::Keyboard(shown) = &mut self.ask else { return false };
+        let code = |keyboard: &NewKeyboard| match keyboard.way {
+            Way::Code { code, .. } => Some(code),
+            Way::Another | Way::Later { .. } | Way::Never => None,
+        };
+        let same = shown.device == now.device && code(shown).is_some() && code(shown) == code(now);
+        if same {
+            *shown = now.clone();
+        }
+        same
+    }
+
+    /// The code that is to be typed, if it is to be.
+    pub fn code(&self) -> Option<CodeView> {
+        match &self.ask {
+            Ask::Keyboard(NewKeyboard { way: Way::Code { code, typed }, .. }) => {
+                Some(CodeView { digits: code.digits(), typed: *typed })
+            }
+            Ask::Verb(..) | Ask::Silent(_) | Ask::Keyboard(_) => None,
+        }
+    }
+
+    /// Whether yes is answered with Y.
+    pub fn takes_yes(&self) -> bool {
+        match &self.ask {
+            Ask::Keyboard(keyboard) => keyboard.way == Way::Another,
+            Ask::Verb(..) | Ask::Silent(_) => true,
+        }
     }
 
     /// What is asked, up to the first “?”, and what it means.
@@ -70,10 +112,7 @@ impl Dialog {
                  Esc waits longer.",
                 label(name)
             )),
-            Ask::Keyboard(_, name) => Some(format!(
-                "Let the new keyboard “{name}” type? Y lets it; Esc keeps it silent until it is plugged in again. If you have \
-                 plugged in none, something else pretends to be one."
-            )),
+            Ask::Keyboard(keyboard) => Some(about_keyboard(keyboard)),
         }
     }
 
@@ -84,7 +123,9 @@ impl Dialog {
             Ask::Silent(name) => {
                 [vec![Verb::Guest(name.clone(), GuestVerb::Kill)], vec![Verb::WaitLonger(name.clone())]]
             }
-            Ask::Keyboard(device, _) => [true, false].map(|may| vec![Verb::Keyboard { device: *device, may }]),
+            Ask::Keyboard(NewKeyboard { device, .. }) => {
+                [true, false].map(|may| vec![Verb::Keyboard { device: *device, may }])
+            }
         }
     }
 
@@ -92,10 +133,10 @@ impl Dialog {
     pub fn input(&self, input: &FaceInput) -> Reply {
         match input {
             // What pretends to be a keyboard may have a pointer, too, and must not answer for itself.
-            FaceInput::Click(Part::Key(codes::Y)) if matches!(self.ask, Ask::Keyboard(..)) => Reply::Nothing,
+            FaceInput::Click(Part::Key(codes::Y)) if self.is_of_keyboard() => Reply::Nothing,
             // A click on what names a key is that key.
             FaceInput::Key { code, pressed: true, .. } | FaceInput::Click(Part::Key(code)) => match *code {
-                codes::Y => {
+                codes::Y if self.takes_yes() => {
                     let [yes, _] = self.answers();
                     Reply::Answered(yes)
                 }
@@ -120,21 +161,65 @@ impl Dialog {
         match &self.ask {
             Ask::Verb(name, _) => guest(name).is_some_and(|guest| guest.state.is_alive()),
             Ask::Silent(name) => guest(name).is_some_and(|guest| guest.silent),
-            Ask::Keyboard(..) => true,
+            Ask::Keyboard(_) => true,
         }
+    }
+}
+
+/// What is asked about a keyboard.
+fn about_keyboard(NewKeyboard { name, way, .. }: &NewKeyboard) -> String {
+    let no = "Esc keeps it silent until it is plugged in again. If you have plugged in none, something else pretends to be one.";
+    match way {
+        Way::Another | Way::Never => format!("Let the new keyboard “{name}” type? Y lets it; {no}"),
+        Way::Code { .. } => {
+            format!("Is the new keyboard “{name}” yours? Type these digits on it to let it type. {no}")
+        }
+        Way::Later { seconds } => format!(
+            "Is the new keyboard “{name}” yours? The last code was not typed on it. Wait {seconds} s for the next, and type \
+             the digits then. {no}"
+        ),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use phyllome_trusted::held::DeviceId;
+    use phyllome_trusted::typed_code::Code;
+
+    fn of_keyboard(way: Way) -> Dialog {
+        Dialog::of_keyboard(NewKeyboard { device: DeviceId::ONLY, name: "stick".to_owned(), way }).unwrap()
+    }
+
+    #[test]
+    fn tp22_a_question_that_a_code_answers_is_answered_by_no_other_key() {
+        for way in [Way::Code { code: Code::new(1), typed: 0 }, Way::Later { seconds: 2 }] {
+            let dialog = of_keyboard(way);
+            for code in [codes::Y, codes::ONE, codes::S] {
+                let key = FaceInput::Key { code, pressed: true, modifiers: Default::default(), text: String::new() };
+                assert!(matches!(dialog.input(&key), Reply::Nothing), "{way:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_typed_of_a_code_makes_no_new_question_and_another_code_does() {
+        let way = |number, typed| Way::Code { code: Code::new(number), typed };
+        let keyboard = |way| NewKeyboard { device: DeviceId::ONLY, name: "stick".to_owned(), way };
+        let mut dialog = of_keyboard(way(1, 0));
+        assert!(dialog.follows(&keyboard(way(1, 2))));
+        assert_eq!(dialog.code().map(|code| code.typed), Some(2));
+        assert!(
+            ![way(2, 2), Way::Later { seconds: 2 }, Way::Another].into_iter().any(|way| dialog.follows(&keyboard(way)))
+        );
+    }
 
     #[test]
     fn tp22_a_click_answers_a_question_but_lets_no_keyboard_in() {
         let yes = |dialog: &Dialog| dialog.input(&FaceInput::Click(Part::Key(codes::Y)));
         let guest = Dialog::new(GuestName::new("work").unwrap(), GuestVerb::Kill);
         assert!(matches!(yes(&guest), Reply::Answered(verbs) if !verbs.is_empty()));
-        let keyboard = Dialog::of_keyboard(DeviceId::ONLY, "stick".to_owned());
+        let keyboard = of_keyboard(Way::Another);
         assert!(matches!(yes(&keyboard), Reply::Nothing));
         let no = keyboard.input(&FaceInput::Click(Part::Key(codes::ESC)));
         assert!(matches!(no, Reply::Answered(verbs) if matches!(verbs[..], [Verb::Keyboard { may: false, .. }])));

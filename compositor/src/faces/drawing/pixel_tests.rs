@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::faces::View;
+use crate::faces::dialog::CodeView;
 use crate::faces::drawing::generated::FlashSurface;
 use crate::faces::guest::Icon;
 use crate::faces::panel::{PanelRow, PanelView, StateTone};
@@ -99,6 +100,8 @@ fn panel_view(question: Option<&str>) -> PanelView {
         selected: 2,
         problems: vec!["guests/old.toml, line 3: unknown key “colour”; allowed are text, color and pattern".to_owned()],
         question: question.map(str::to_owned),
+        code: None,
+        takes_yes: true,
     }
 }
 
@@ -168,6 +171,11 @@ fn every_surface_as_a_picture() {
         keep(format!("switcher-narrow@{scale}"), &overlay(&mut ui, switcher(4), px(500.0), scale));
         keep(format!("panel@{scale}"), &panel(&mut ui, &panel_view(None), w, h, scale));
         let question = "Force work off? It loses what it has not saved. Y forces it off, Esc leaves it running.";
+        let asked = "Is the new keyboard “Keyboard K120” yours? Then type these digits on it, and it may type. Esc keeps it \
+                     silent until it is plugged in again.";
+        let code = Some(CodeView { digits: [4, 8, 1, 5, 2, 0], typed: 2 });
+        let asked = PanelView { code, takes_yes: false, ..panel_view(Some(asked)) };
+        keep(format!("panel-code@{scale}"), &panel(&mut ui, &asked, w, h, scale));
         keep(format!("panel-question@{scale}"), &panel(&mut ui, &panel_view(Some(question)), w, h, scale));
         keep(format!("panel-empty@{scale}"), &panel(&mut ui, &PanelView::default(), w, h, scale));
     }

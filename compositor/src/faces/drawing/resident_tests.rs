@@ -4,6 +4,7 @@ use super::input::KeyAction;
 use super::pixel_tests::{name, panel};
 use super::*;
 use crate::faces::View;
+use crate::faces::dialog::CodeView;
 use crate::faces::panel::{PanelRow, PanelView, PanelWindow, StateTone};
 use phyllome_config::guest::{Label, LabelColor};
 use phyllome_protocol::Slot;
@@ -137,7 +138,7 @@ fn step(view: &mut PanelView, dice: &mut Dice) {
     let tones = [StateTone::Quiet, StateTone::Good, StateTone::Warning, StateTone::Danger];
     let changed = row(dice.below(40), tones[dice.below(4)], ["", "", "QEMU ended.", "It is full."][dice.below(4)]);
     let at = dice.below(view.rows.len() + 1);
-    match dice.below(8) {
+    match dice.below(9) {
         0 => view.rows.insert(at, changed),
         1 if at < view.rows.len() => drop(view.rows.remove(at)),
         2 | 3 if at < view.rows.len() => view.rows[at] = changed,
@@ -148,6 +149,11 @@ fn step(view: &mut PanelView, dice: &mut Dice) {
         5 => {
             view.question =
                 [None, Some(format!("Reset {at}? It is lost.")), Some("Sure?".into())][dice.below(3)].clone()
+        }
+        6 => {
+            let code = CodeView { digits: [4, 8, 1, 5, 2, dice.below(2) as u8], typed: dice.below(7) };
+            view.code = Some(code).filter(|_| dice.below(4) > 0);
+            view.takes_yes = view.code.is_none();
         }
         _ => view.selected = dice.below(view.rows.len() + view.problems.len() + 1),
     }

@@ -6,7 +6,7 @@
 mod room;
 mod view;
 
-use super::dialog::Dialog;
+use super::dialog::{CodeView, Dialog};
 use super::pointer::Part;
 use super::{FaceInput, Reply, position};
 use crate::guests::GuestView;
@@ -66,6 +66,10 @@ pub struct PanelView {
     /// A question that waits for an answer: what is asked up to the first “?”, then what it means and which keys
     /// answer.
     pub question: Option<String>,
+    /// A code that stands between the question and what it means.
+    pub code: Option<CodeView>,
+    /// Whether the question can be answered with Y.
+    pub takes_yes: bool,
 }
 
 /// What is selected.
@@ -96,6 +100,8 @@ impl Panel {
             selected: self.selected,
             problems: sentences.to_vec(),
             question: dialog.and_then(|dialog| dialog.text(guests)),
+            code: dialog.and_then(Dialog::code),
+            takes_yes: dialog.is_some_and(Dialog::takes_yes),
         }
     }
 

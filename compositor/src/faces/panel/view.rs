@@ -5,7 +5,8 @@
 
 use super::room::Room;
 use super::{PanelRow, PanelView, StateTone};
-use crate::faces::drawing::generated::{FootKey, GuestRow, LegendMark, PanelSurface, ProblemLine, icons};
+use crate::faces::dialog::CodeView;
+use crate::faces::drawing::generated::{CodeDigit, FootKey, GuestRow, LegendMark, PanelSurface, ProblemLine, icons};
 use crate::faces::drawing::{self, DrawError, Pixels, Resident, WindowInput, WindowModifiers};
 use crate::faces::pointer::Part;
 use phyllome_trusted::codes;
@@ -32,6 +33,7 @@ pub struct PanelWindow {
     problems: Rc<VecModel<ProblemLine>>,
     keys: Rc<VecModel<FootKey>>,
     more_keys: Rc<VecModel<FootKey>>,
+    code: Rc<VecModel<CodeDigit>>,
     clicked: Rc<Cell<Option<Clicked>>>,
 }
 
@@ -52,11 +54,13 @@ impl PanelWindow {
         let problems = Rc::new(VecModel::<ProblemLine>::default());
         let keys = Rc::new(VecModel::<FootKey>::default());
         let more_keys = Rc::new(VecModel::<FootKey>::default());
+        let code = Rc::new(VecModel::<CodeDigit>::default());
         let component = window.component();
         component.set_rows(ModelRc::from(rows.clone()));
         component.set_problems(ModelRc::from(problems.clone()));
         component.set_keys(ModelRc::from(keys.clone()));
         component.set_more_keys(ModelRc::from(more_keys.clone()));
+        component.set_code(ModelRc::from(code.clone()));
         component.set_problem_icon(icons::CRASHED.into());
         let clicked = Rc::new(Cell::new(None));
         let (row, key) = (clicked.clone(), clicked.clone());
@@ -68,7 +72,8 @@ impl PanelWindow {
         component.set_legend(ModelRc::from(marks.as_slice()));
         component.set_low(room.low);
         component.set_narrow(room.narrow);
-        Ok(Self { window, size, scale, shown: None, guests: Vec::new(), rows, problems, keys, more_keys, clicked })
+        let guests = Vec::new();
+        Ok(Self { window, size, scale, shown: None, guests, rows, problems, keys, more_keys, code, clicked })
     }
 
     /// The picture of `panel`; opaque.
@@ -94,7 +99,7 @@ impl PanelWindow {
                 Some(Part::Guest(row.name.clone()))
             }
             Clicked::Key(index) => {
-                let (code, _, _) = foot(shown.question.is_some()).get(usize::try_from(index).ok()?)?;
+                let (code, _, _) = foot(Foot::of(shown)).get(usize::try_from(index).ok()?)?;
                 Some(Part::Key(*code))
             }
         }
@@ -116,7 +121,7 @@ impl PanelWindow {
         let selected_problem = panel.selected.checked_sub(panel.rows.len()).map(|index| index.min(last));
         let line = |(index, text)| ProblemLine { text, selected: selected_problem == Some(index) };
         set_changed(&self.problems, problems.into_iter().enumerate().map(line));
-        let mut keys = foot_keys(panel.question.is_some());
+        let mut keys = foot_keys(Foot::of(panel));
         let more = keys.split_off(if room.narrow { FIRST_KEYS.min(keys.len()) } else { keys.len() });
         set_changed(&self.keys, keys.into_iter());
         set_changed(&self.more_keys, more.into_iter());
@@ -126,6 +131,13 @@ impl PanelWindow {
         component.set_below(count(panel.rows.len() - first - shown));
         let (question, consequence) = panel.question.as_deref().map(in_two).unwrap_or_default();
         component.set_asking(panel.question.is_some());
+        let digit = |at: usize, digit: u8, typed| CodeDigit { digit: digit.to_string().into(), typed: at < typed };
+        let digits = panel
+            .code
+            .iter()
+            .flat_map(|code| code.digits.iter().enumerate().map(move |(at, of_code)| digit(at, *of_code, code.typed)));
+        set_changed(&self.code, digits);
+        component.set_code_drawn(panel.code.map_or(-1, drawn_code));
         component.set_question(question.into());
         component.set_consequence(consequence.into());
     }
@@ -141,6 +153,12 @@ impl PanelWindow {
         });
         set_changed(&self.rows, rows);
     }
+}
+
+/// Another number for each code and each count of its digits.
+fn drawn_code(code: CodeView) -> i32 {
+    let number = code.digits.iter().fold(0i32, |number, digit| number.wrapping_mul(10).wrapping_add(i32::from(*digit)));
+    number.wrapping_mul(8).wrapping_add(i32::try_from(code.typed).unwrap_or(0))
 }
 
 /// Makes `model` what `wanted` is, and touches only what is different.
@@ -174,24 +192,45 @@ fn guest_row(row: &PanelRow, scale: f64) -> GuestRow {
     }
 }
 
-/// What the keys do while nothing is asked, and while something is: evdev code, name, words.
-fn foot(asking: bool) -> &'static [(u32, &'static str, &'static str)] {
-    if asking {
-        &[(codes::Y, "Y", "Yes"), (codes::ESC, "Esc", "No")]
-    } else {
-        &[
+/// What the keys at the foot are for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Foot {
+    /// The guest that is selected.
+    List,
+    /// A question.
+    Question,
+    /// A question that Y does not answer.
+    NoOnly,
+}
+
+impl Foot {
+    fn of(panel: &PanelView) -> Self {
+        match (&panel.question, panel.takes_yes) {
+            (None, _) => Self::List,
+            (Some(_), true) => Self::Question,
+            (Some(_), false) => Self::NoOnly,
+        }
+    }
+}
+
+/// What the keys do: evdev code, name, words.
+fn foot(foot: Foot) -> &'static [(u32, &'static str, &'static str)] {
+    match foot {
+        Foot::List => &[
             (codes::ENTER, "Enter", "Start or switch"),
             (codes::S, "S", "Shut down"),
             (codes::P, "P", "Pause or go on"),
             (codes::K, "K", "Force off"),
             (codes::R, "R", "Reset"),
             (codes::ESC, "Esc", "Back"),
-        ]
+        ],
+        Foot::Question => &[(codes::Y, "Y", "Yes"), (codes::ESC, "Esc", "No")],
+        Foot::NoOnly => &[(codes::ESC, "Esc", "No")],
     }
 }
 
-fn foot_keys(asking: bool) -> Vec<FootKey> {
-    foot(asking).iter().map(|(_, key, words)| FootKey { key: (*key).into(), words: (*words).into() }).collect()
+fn foot_keys(of: Foot) -> Vec<FootKey> {
+    foot(of).iter().map(|(_, key, words)| FootKey { key: (*key).into(), words: (*words).into() }).collect()
 }
 
 /// A question's own sentence, and what follows it.
@@ -242,9 +281,9 @@ fn count(of: usize) -> i32 {
 /// What stands in the window besides guests and questions: where, and the words.
 #[cfg(test)]
 pub(crate) fn words() -> Vec<(&'static str, String)> {
-    let keys = |asking| foot(asking).iter().map(|(_, key, words)| format!("{key}: {words}")).collect::<Vec<_>>();
-    let mut words: Vec<_> = keys(false).into_iter().map(|key| ("at the foot", key)).collect();
-    words.extend(keys(true).into_iter().map(|key| ("at the foot of a question", key)));
+    let keys = |of| foot(of).iter().map(|(_, key, words)| format!("{key}: {words}")).collect::<Vec<_>>();
+    let mut words: Vec<_> = keys(Foot::List).into_iter().map(|key| ("at the foot", key)).collect();
+    words.extend(keys(Foot::Question).into_iter().map(|key| ("at the foot of a question", key)));
     words.extend(legend().into_iter().map(|mark| ("beside a mark, which is in the bar too", mark.words.into())));
     let many = vec!["guests/work.toml: this is not possible".to_owned(); 6];
     for (most, place) in [(4, "below files that cannot be used"), (1, "where one of them has room")] {
@@ -297,8 +336,12 @@ mod tests {
             let keys = [codes::ENTER, codes::S, codes::P, codes::K, codes::R, codes::ESC].map(Part::Key);
             assert_eq!(clicked_along(&window, 768.0 - 36.0, scale), keys);
             view.question = Some("Sure? It is lost.".to_owned());
-            window.show(&view);
-            assert_eq!(clicked_along(&window, 768.0 - 36.0, scale), [codes::Y, codes::ESC].map(Part::Key));
+            for (takes_yes, keys) in [(true, &[codes::Y, codes::ESC][..]), (false, &[codes::ESC])] {
+                view.takes_yes = takes_yes;
+                window.show(&view);
+                let keys: Vec<_> = keys.iter().copied().map(Part::Key).collect();
+                assert_eq!(clicked_along(&window, 768.0 - 36.0, scale), keys);
+            }
         }
     }
 
