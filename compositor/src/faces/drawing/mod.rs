@@ -147,6 +147,9 @@ impl Ui {
         bar.set_host(matches!(owner, Owner::Host));
         bar.set_shield(icons::SHIELD.into());
         bar.set_check(icons::CHECK.into());
+        bar.set_guest(matches!(owner, Owner::Guest { .. }));
+        bar.set_keys(matches!(owner, Owner::Guest { focused: true, .. }));
+        bar.set_keyboard(icons::KEYBOARD.into());
         let (label, slot, marks): (&str, _, &[Mark]) = match owner {
             Owner::Guest { label, marks, .. } => (&label.text, label.slot, marks),
             Owner::Host => ("Host", None, &[]),

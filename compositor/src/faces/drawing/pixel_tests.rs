@@ -171,7 +171,7 @@ fn every_surface_as_a_picture() {
         keep(format!("switcher-narrow@{scale}"), &overlay(&mut ui, switcher(4), px(500.0), scale));
         keep(format!("panel@{scale}"), &panel(&mut ui, &panel_view(None), w, h, scale));
         let question = "Force work off? It loses what it has not saved. Y forces it off, Esc leaves it running.";
-        let asked = "Is the new keyboard “Keyboard K120” yours? Then type these digits on it, and it may type. Esc keeps it \
+        let asked = "Is the new keyboard “Keyboard K120” yours? Type these digits on it to let it type. Esc keeps it \
                      silent until it is plugged in again.";
         let code = Some(CodeView { digits: [4, 8, 1, 5, 2, 0], typed: 2 });
         let asked = PanelView { code, takes_yes: false, ..panel_view(Some(asked)) };
@@ -353,6 +353,26 @@ fn a_long_label_is_cut_in_the_middle_and_stays_clear_of_the_marks() {
         let gap = (px(320.0) - px(34.0), 0, px(6.0), bar.height);
         assert_eq!(marked(&bar, gap, long.rgb), 0, "at {scale}: text runs into the marks");
         assert!(marked(&bar, (px(200.0), 0, px(60.0), bar.height), long.rgb) > 20, "at {scale}: room is left unused");
+    }
+}
+
+#[test]
+fn tp05_a_keyboard_stands_beside_the_label_of_the_guest_that_has_the_keys_and_of_no_other() {
+    let mut ui = Ui::new().unwrap();
+    for scale in SCALES {
+        let px = |logical: f64| geometry::physical(logical, scale);
+        // “work” ends before 76; the icon is 16 wide.
+        let ink = |owner: &Owner, ui: &mut Ui| {
+            let rgb = band::Look::of(owner).rgb;
+            let bar = bar(ui, owner, px(640.0), scale);
+            let beside = (px(80.0), px(6.0), px(60.0), px(16.0));
+            marked(&bar, beside, rgb)
+        };
+        let drawn = ink(&guest(work(), true, &[]), &mut ui);
+        assert!(drawn > 40, "at {scale}: {drawn}");
+        for other in [guest(work(), false, &[]), Owner::Host, Owner::Nobody] {
+            assert_eq!(ink(&other, &mut ui), 0, "at {scale}: {other:?}");
+        }
     }
 }
 
