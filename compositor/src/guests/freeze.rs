@@ -302,7 +302,7 @@ mod tests {
         let all = below(pid);
         assert!(find(&process, pid, &name()).is_none());
         let held = freeze(&process, pid, &name()).unwrap();
-        assert!(all.iter().all(|pid| is_stopped(*pid)), "{all:?}");
+        eventually("all to stand", || all.iter().all(|pid| is_stopped(*pid)));
         // Another shell finds it so.
         let found = find(&process, pid, &name()).unwrap();
         assert_eq!(found.stopped.len(), 3);

@@ -54,9 +54,10 @@ fn tp20_a_guest_that_never_answers_is_frozen_by_pause_and_by_pause_all_and_let_g
         let (mut host, mut peer, pid) = started(SOON);
         assert_eq!(host.ask(pause), Reply::Done);
         host.wait_state("work", GuestState::Frozen);
-        assert!(is_stopped(pid));
+        host.wait("it to stand", |_| is_stopped(pid));
         let Reply::Status(status) = host.ask(Command::Status) else { panic!("no status") };
         assert_eq!(status.guests[0].state.word(), "frozen");
+        assert_eq!(host.state.guests.pending.len(), 1, "besides the pause it was asked nothing: it cannot answer");
         assert_eq!(host.ask(verb(GuestVerb::Resume)), Reply::Done);
         assert!(!is_stopped(pid));
         // It finds that it is to pause, and is told at once that it is not.
@@ -71,20 +72,24 @@ fn tp20_a_guest_that_never_answers_is_frozen_by_pause_and_by_pause_all_and_let_g
 #[test]
 fn tp20_no_state_that_a_guest_reports_lets_it_run_on() {
     for state in [GuestState::Starting, GuestState::Stopping, GuestState::InternalError, GuestState::Stopped] {
-        let (mut host, mut peer, pid) = started(LATER);
-        peer.report(state);
-        host.wait_state("work", state);
-        let mut tool = host.tool();
-        tool.send(&Command::PauseAll);
-        let asked = peer.asked(&mut host);
-        assert_eq!(asked.request, PAUSE);
-        peer.line.send(&FromGuest::Refused { id: asked.id, reason: "it is still starting".into() });
-        assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done, "{state:?}");
-        host.wait_state("work", GuestState::Frozen);
-        assert!(is_stopped(pid));
-        assert_eq!(host.ask(Command::ResumeAll), Reply::Done);
-        host.wait_state("work", state);
-        end(&mut host, pid);
+        for refuses in [true, false] {
+            let (mut host, mut peer, pid) = started(if refuses { LATER } else { SOON });
+            peer.report(state);
+            host.wait_state("work", state);
+            let mut tool = host.tool();
+            tool.send(&Command::PauseAll);
+            let asked = peer.asked(&mut host);
+            assert_eq!(asked.request, PAUSE);
+            if refuses {
+                peer.line.send(&FromGuest::Refused { id: asked.id, reason: "it is still starting".into() });
+            }
+            assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done, "{state:?}");
+            host.wait_state("work", GuestState::Frozen);
+            host.wait("it to stand", |_| is_stopped(pid));
+            assert_eq!(host.ask(Command::ResumeAll), Reply::Done);
+            host.wait_state("work", state);
+            end(&mut host, pid);
+        }
     }
 }
 
@@ -98,7 +103,7 @@ fn tp20_a_guest_that_says_that_it_has_paused_and_runs_is_frozen() {
     assert_eq!(tool.next::<Reply>(&mut host).unwrap(), Reply::Done);
     peer.report(GuestState::Running);
     host.wait_state("work", GuestState::Frozen);
-    assert!(is_stopped(pid));
+    host.wait("it to stand", |_| is_stopped(pid));
     end(&mut host, pid);
 }
 
@@ -119,7 +124,7 @@ fn tp20_nothing_that_comes_from_a_frozen_guest_changes_that_it_is() {
     peer.line.send(&FromGuest::Report(said));
     host.wait("all to be heard", |host| last(host) == Some(123_456));
     assert_eq!(host.state.shell.guest(&name("work")).unwrap().state, GuestState::Frozen);
-    assert!(is_stopped(pid));
+    host.wait("it to stand", |_| is_stopped(pid));
     assert_eq!(host.ask(verb(GuestVerb::Resume)), Reply::Done);
     host.wait_state("work", GuestState::Running);
     assert!(!is_stopped(pid));
@@ -185,6 +190,10 @@ impl Host {
         &self.state.guests.entries[&name("work")].ice
     }
 
+    fn set_ice(&mut self, ice: Ice) {
+        self.state.guests.entries.get_mut(&name("work")).unwrap().ice = ice;
+    }
+
     fn has_link(&self) -> bool {
         self.state.guests.entries[&name("work")].link.is_some()
     }
@@ -199,7 +208,7 @@ fn tp20_a_guest_that_has_not_greeted_when_it_is_frozen_is_neither_ended_nor_cut_
     // As its greeting's timer does, which may ring now.
     host.state.find_frozen(&name("work"), State::did_not_greet);
     host.wait_state("work", GuestState::Frozen);
-    assert!(is_stopped(pid));
+    host.wait("it to stand", |_| is_stopped(pid));
     host.state.find_frozen(&name("work"), State::did_not_greet);
     assert!(matches!(host.ice(), Ice::Frozen(_)) && host.has_link());
     host.ask_to(GuestVerb::Resume);
@@ -214,10 +223,15 @@ fn tp20_a_guest_that_is_looked_at_when_its_time_to_pause_is_over_is_frozen_and_o
     host.state.find_frozen(&name("work"), State::did_not_greet);
     host.wait("the look to be over", |host| matches!(host.ice(), Ice::None));
     assert!(host.has_link());
-    host.state.find_frozen(&name("work"), State::did_not_greet);
+    // One that lasts until that time is over.
+    host.set_ice(Ice::Freezing(0));
     host.state.stand(&name("work"), true);
+    (0..20).for_each(|_| host.turn());
+    assert!(matches!(host.ice(), Ice::Freezing(0)) && !is_stopped(pid));
+    host.set_ice(Ice::None);
+    host.state.find_frozen(&name("work"), State::did_not_greet);
     host.wait_state("work", GuestState::Frozen);
-    assert!(is_stopped(pid));
+    host.wait("it to stand", |_| is_stopped(pid));
     end(&mut host, pid);
 }
 
