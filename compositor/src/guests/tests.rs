@@ -297,12 +297,13 @@ fn tp11_a_guest_that_appears_by_itself_takes_no_focus() {
 }
 
 #[test]
-fn a_guest_without_a_definition_is_adopted_and_marked_as_unknown() {
+fn a_guest_without_a_definition_is_adopted_and_marked_as_unknown_and_like_no_other() {
     let mut host = Host::started("exit 9");
-    let _peer = Peer::of(&mut host, "other");
-    let view = host.state.shell.guest(&name("other")).unwrap();
-    assert!(!view.known);
+    let _peers = ["other", "another"].map(|guest| Peer::of(&mut host, guest));
+    let [view, second] = ["other", "another"].map(|guest| host.state.shell.guest(&name(guest)).unwrap());
+    assert!(!view.known && !second.known);
     assert_eq!(view.label.text, "other (unknown)");
+    assert!(!phyllome_config::are_alike(&view.label, &second.label), "{:?}, {:?}", view.label, second.label);
     assert!(
         refusal(host.ask(Command::Guest { verb: GuestVerb::Start, name: name("other") })).contains("running already")
     );

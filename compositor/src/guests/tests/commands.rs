@@ -5,6 +5,7 @@ use crate::guests::life::tests::report;
 use crate::host::News;
 use crate::host::notice::{Notice, Sign};
 use crate::host::power::{AtEnd, Power};
+use crate::ledger;
 use phyllome_protocol::GuestVerb;
 use phyllome_protocol::control::{FromGuest, Report, Request};
 use phyllome_protocol::framing;
@@ -305,4 +306,15 @@ fn a_guest_whose_folder_appears_is_waited_for_with_one_timer() {
     assert!(host.state.loop_handle.enable(&first).is_err(), "the first one runs on");
     let _work = Peer::of(&mut host, "work");
     assert!(host.state.loop_handle.enable(&second).is_err(), "the second one runs on");
+}
+
+#[test]
+fn tp20_what_a_guests_lines_cost_is_on_its_account() {
+    let mut host = Host::started("exit 9");
+    let peer = Peer::of(&mut host, "work");
+    let account = host.state.protocols.ledger.account(&name("work"), Instant::now());
+    // Nothing is shown: no request of its screen's costs anything.
+    let before = ledger::of(&account).total;
+    peer.report(GuestState::Running);
+    host.wait("its report to be on its account", |_| ledger::of(&account).total > before);
 }
