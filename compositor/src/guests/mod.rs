@@ -38,8 +38,8 @@ use process::{Launcher, Process};
 use smithay::reexports::calloop::RegistrationToken;
 use standing::{Ice, Standing};
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
+use std::fs::OpenOptions;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use watch::FolderWatch;
@@ -271,7 +271,10 @@ impl Guests {
     /// Keeps which guest is shown, so that a shell that starts again gives the keyboard to no other one.
     pub(crate) fn remember_shown(&self, name: Option<&GuestName>) {
         let text = name.map_or("", GuestName::as_str);
-        if let Err(error) = std::fs::write(self.options.runtime.path().join(SHOWN), text) {
+        let mut options = OpenOptions::new();
+        let path = self.options.runtime.path().join(SHOWN);
+        let file = process::plain(options.create(true).write(true).truncate(true), &path);
+        if let Err(error) = file.and_then(|mut file| file.write_all(text.as_bytes())) {
             tracing::warn!("a shell that starts again will not know which guest was shown: {error}");
         }
     }
@@ -279,7 +282,7 @@ impl Guests {
     /// The guest that the former shell on this runtime folder showed, or that it showed none. `None`: there was none.
     fn remembered(&self) -> Option<Option<GuestName>> {
         let mut text = String::new();
-        let file = File::open(self.options.runtime.path().join(SHOWN)).ok()?;
+        let file = process::plain(OpenOptions::new().read(true), &self.options.runtime.path().join(SHOWN)).ok()?;
         let read = file.take(MAX_NAME as u64 + 1).read_to_string(&mut text);
         // A torn file is none that names the guest which comes first.
         Some(read.ok().and_then(|_| GuestName::new(&text).ok()))

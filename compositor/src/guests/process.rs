@@ -190,12 +190,19 @@ fn open_pid(pid: u32) -> io::Result<OwnedFd> {
 
 fn open_output(logs: &Path) -> io::Result<File> {
     DirBuilder::new().recursive(true).mode(0o700).create(logs)?;
-    OpenOptions::new().create(true).write(true).truncate(true).mode(0o600).open(logs.join(OUTPUT))
+    plain(OpenOptions::new().create(true).write(true).truncate(true).mode(0o600), &logs.join(OUTPUT))
+}
+
+/// Opens a file in a folder that a guest's process can write to: nothing but a file, and nothing that is waited for.
+pub(super) fn plain(options: &mut OpenOptions, path: &Path) -> io::Result<File> {
+    let file = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path)?;
+    let is_file = file.metadata()?.is_file();
+    is_file.then_some(file).ok_or_else(|| io::Error::other("there is something else than a file"))
 }
 
 /// The last line that phyllome-guest printed, if it printed any.
 pub fn last_words(logs: &Path) -> Option<String> {
-    let mut file = File::open(logs.join(OUTPUT)).ok()?;
+    let mut file = plain(OpenOptions::new().read(true), &logs.join(OUTPUT)).ok()?;
     let length = file.metadata().ok()?.len();
     file.seek(SeekFrom::Start(length.saturating_sub(TAIL))).ok()?;
     let mut tail = Vec::new();
@@ -236,7 +243,7 @@ pub(crate) mod tests {
     /// How it ends.
     pub(crate) fn wait(process: Process) -> Exit {
         let watch = process.watch().unwrap();
-        let limit = Timespec { tv_sec: 10, tv_nsec: 0 };
+        let limit = Timespec { tv_sec: 30, tv_nsec: 0 };
         assert_eq!(poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&limit)).unwrap(), 1, "it should have ended");
         process.reap()
     }
@@ -283,7 +290,7 @@ pub(crate) mod tests {
         for (script, expected) in [("exit 1", true), ("kill -9 $$", true), ("exec /bin/sh -c 'exit 1'", false)] {
             let process = launched("", dir.path(), Some(&launcher(dir.path(), script)));
             let watch = process.watch().unwrap();
-            poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&Timespec { tv_sec: 10, tv_nsec: 0 })).unwrap();
+            poll(&mut [PollFd::new(&watch, PollFlags::IN)], Some(&Timespec { tv_sec: 30, tv_nsec: 0 })).unwrap();
             assert_eq!(process.is_launcher(), expected, "{script}");
             process.reap();
         }
@@ -334,6 +341,24 @@ pub(crate) mod tests {
             Exit::Code(3)
         );
         assert_eq!(last_words(&logs).as_deref(), Some("the kernel is missing"));
+    }
+
+    #[test]
+    fn what_a_guest_puts_in_the_place_of_its_output_is_waited_for_by_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = dir.path().join(OUTPUT);
+        let pipe = |path: &Path| rustix::fs::mkfifoat(rustix::fs::CWD, path, 0o600.into()).unwrap();
+        for is_link in [false, true] {
+            let made = dir.path().join("pipe");
+            pipe(if is_link { &made } else { &place });
+            if is_link {
+                std::os::unix::fs::symlink(&made, &place).unwrap();
+            }
+            assert_eq!(last_words(dir.path()), None);
+            let started = Process::spawn(&"work".parse().unwrap(), Path::new("/bin/sh"), &[], dir.path(), None);
+            assert!(started.is_err());
+            std::fs::remove_file(&place).unwrap();
+        }
     }
 
     #[test]
