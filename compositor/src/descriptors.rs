@@ -56,8 +56,8 @@ pub fn close_elsewhere(fd: OwnedFd) {
     }
 }
 
-/// Does `work`, which starts a program, on a thread that has a table of descriptors without those of strangers. Descriptors
-/// that it opens are not to leave it.
+/// Does `work`, which starts a program, on a thread that has a table of descriptors without those of strangers.
+/// Descriptors that it opens are not to leave it.
 ///
 /// # Errors
 ///
@@ -83,8 +83,8 @@ pub fn keep_a_clean_table() {
 type Work = Box<dyn FnOnce() + Send>;
 
 /// A program that starts closes what it has inherited, and whoever starts it waits for that; for a file that its sender
-/// serves, as a relay may have it open, for ever. So this thread leaves the table that all others share, closes its copies
-/// but for standard input, output and error, and has programs started by threads of its own table.
+/// serves, as a relay may have it open, for ever. So this thread leaves the table that all others share, closes its
+/// copies but for standard input, output and error, and has programs started by threads of its own table.
 static STARTS: LazyLock<io::Result<mpsc::Sender<Work>>> = LazyLock::new(|| {
     let (work, asked) = mpsc::channel::<Work>();
     let (tell, told) = mpsc::sync_channel(1);

@@ -1,11 +1,11 @@
 //! Stops a guest's processes for certain, whatever they say, and lets them run again.
 //!
-//! A guest that systemd has given a unit of its own is frozen with that unit's control group. Any other, and what has left
-//! that group, is stopped by signal: phyllome-guest first, then all below it, each by a pidfd that was seen to be that
-//! process's, so that no stranger is stopped that has got its number. A process that has left both its group and its
-//! parents is not found. Either all that is found stands, or the guest is let run again and it is said why: one that
-//! stands by half is neither. Whom to freeze is not decided here: one that says that it is paused may be left to run.
-//! Reads /proc and writes to the control group's files: for a thread, not for the shell's loop.
+//! A guest that systemd has given a unit of its own is frozen with that unit's control group. Any other, and what has
+//! left that group, is stopped by signal: phyllome-guest first, then all below it, each by a pidfd that was seen to be
+//! that process's, so that no stranger is stopped that has got its number. A process that has left both its group and
+//! its parents is not found. Either all that is found stands, or the guest is let run again and it is said why: one
+//! that stands by half is neither. Whom to freeze is not decided here: one that says that it is paused may be left to
+//! run. Reads /proc and writes to the control group's files: for a thread, not for the shell's loop.
 
 use phyllome_protocol::GuestName;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -214,8 +214,8 @@ impl State {
         }
     }
 
-    /// Lets a thread do something with a guest's processes and the loop hear of it. The error is why not, for the middle of
-    /// a sentence.
+    /// Lets a thread do something with a guest's processes and the loop hear of it. The error is why not, for the
+    /// middle of a sentence.
     fn on_ice<T: Send + 'static>(
         &mut self,
         name: &GuestName,

@@ -1,8 +1,8 @@
 //! How often what a peer sends may wake the shell's loop: each piece that a relay passes on does, however small it is.
 //!
 //! A piece goes on at once as long as there are few. Who sends more is read less often, and what it has written
-//! meanwhile waits in its own socket and comes as one piece: nothing is lost, and bytes that come one by one without end
-//! cost the loop no more than these. Pure: time is passed in.
+//! meanwhile waits in its own socket and comes as one piece: nothing is lost, and bytes that come one by one without
+//! end cost the loop no more than these. Pure: time is passed in.
 
 use super::Admits;
 use crate::bucket::Bucket;

@@ -245,8 +245,8 @@ pub fn owner_of<R: Resource>(resource: &R) -> Option<GuestName> {
     resource.client().and_then(|client| guest_of(&client).map(|guest| guest.name.clone()))
 }
 
-/// To upload or to draw what `surface` shows took so much processor time, which the guest has less of. A connection that
-/// is gone owes nothing more.
+/// To upload or to draw what `surface` shows took so much processor time, which the guest has less of. A connection
+/// that is gone owes nothing more.
 pub fn pictured(surface: &WlSurface, time: Duration) {
     if let Some(client) = surface.client()
         && let Some(guest) = guest_of(&client)

@@ -1,7 +1,7 @@
 //! The control socket of one guest: the shell dials, phyllome-guest answers.
 //!
-//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there first *is* guest NAME, unless
-//! the shell has started that itself: then nobody but that process is. One JSON object a line in each direction
+//! The socket is `$XDG_RUNTIME_DIR/phyllome/guests/NAME/control.sock`; whoever answers there first *is* guest NAME,
+//! unless the shell has started that itself: then nobody but that process is. One JSON object a line in each direction
 //! ([`crate::framing`]). phyllome-guest speaks first, with [`FromGuest::Hello`] and a [`FromGuest::Report`], and then
 //! sends a report whenever one of its fields but the counters changes. Counters are sent only with a report that is
 //! asked for ([`Request::Report`]), so that a quiet guest causes no wake-up.

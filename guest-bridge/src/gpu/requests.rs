@@ -49,9 +49,9 @@ impl Service {
         Err(Error::ReqHandlerError(io::Error::other(why)))
     }
 
-    /// Whether a region is mapped here: not what we have given QEMU to map, and not what may be gone when it is touched.
-    /// The guest's own memory is neither; a region that is left out holds nothing of the guest's, and what it may say of
-    /// it is refused.
+    /// Whether a region is mapped here: not what we have given QEMU to map, and not what may be gone when it is
+    /// touched. The guest's own memory is neither; a region that is left out holds nothing of the guest's, and what it
+    /// may say of it is refused.
     fn is_guest_memory(&mut self, file: &File, offset: u64, length: u64) -> bool {
         if self.device.shmem.is_ours(file, offset, length) {
             return false;
@@ -82,8 +82,8 @@ impl Service {
         }
     }
 
-    /// What wakes somebody is an eventfd. Of another file, to read or to write is whatever its sender likes: a line in a
-    /// file of the user's, an answer that never comes.
+    /// What wakes somebody is an eventfd. Of another file, to read or to write is whatever its sender likes: a line in
+    /// a file of the user's, an answer that never comes.
     fn check_event(&mut self, file: Option<&File>) -> Result<()> {
         match file.map(|file| describe(file.as_fd()).kind) {
             None | Some(Kind::Event) => Ok(()),

@@ -411,7 +411,8 @@ impl Lifecycle {
     }
 }
 
-/// How it failed is in the log. Whether it is the computer's fault or the guest's is not for one guest's failure to tell.
+/// How it failed is in the log. Whether it is the computer's fault or the guest's is not for one guest's failure to
+/// tell.
 fn failed(name: &str) -> String {
     format!("KVM could not run {name}, which runs without it, slowly (phyllome doctor says whether KVM works here)")
 }

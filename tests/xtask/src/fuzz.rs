@@ -1,4 +1,5 @@
-//! `cargo xtask fuzz`: one target under libFuzzer, by cargo-fuzz, with its own seeds and what the repository's corpus has.
+//! `cargo xtask fuzz`: one target under libFuzzer, by cargo-fuzz, with its own seeds and what the repository's corpus
+//! has.
 //!
 //! What it finds new goes to `target/fuzz/found`, inputs that fail to `tests/fuzz/artifacts`. For the repository, in
 //! `tests/fuzz/corpus/TARGET`, where the tests take it from then on, are a failing input, made small, and with `--keep`

@@ -1,5 +1,5 @@
-//! What the device asks of QEMU, and what becomes of the commands that wait for it: the socket, when it is used, and its
-//! end.
+//! What the device asks of QEMU, and what becomes of the commands that wait for it: the socket, when it is used, and
+//! its end.
 //!
 //! Nothing here waits. A socket that is of no use is closed, and whoever waited for it is answered. What QEMU says
 //! while the queue is stopped is told when it goes on: QEMU answers nothing while it stops the queue, and until it has

@@ -1,5 +1,5 @@
-//! What the state machine of a guest's life is told, and what it answers: what has happened, what is to be done, and what
-//! a request needs.
+//! What the state machine of a guest's life is told, and what it answers: what has happened, what is to be done, and
+//! what a request needs.
 //!
 //! Values alone; who makes them and who does them is the supervisor.
 

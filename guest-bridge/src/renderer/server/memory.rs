@@ -1,10 +1,10 @@
 //! Memory of others that the library reads and writes: guest memory, backings that are made of it, files of
 //! phyllome-guest's, and targets that pixels are read back into.
 //!
-//! A file is mapped only if the kernel says that it has that many bytes and cannot be cut short. A [`Backing`] keeps the
-//! maps that its pieces lie in, so that what the library was given stays mapped until the backing is dropped, whatever
-//! happens to the guest's memory map meanwhile. Nobody here makes a reference to shared memory; the guest writes to it
-//! as it likes.
+//! A file is mapped only if the kernel says that it has that many bytes and cannot be cut short. A [`Backing`] keeps
+//! the maps that its pieces lie in, so that what the library was given stays mapped until the backing is dropped,
+//! whatever happens to the guest's memory map meanwhile. Nobody here makes a reference to shared memory; the guest
+//! writes to it as it likes.
 
 use crate::renderer::wire::{Piece, ReadBack, Region};
 use phyllome_protocol::descriptor::{Kind, describe};
