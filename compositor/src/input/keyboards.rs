@@ -21,7 +21,8 @@ fn chance() -> Option<u64> {
 }
 
 impl Input {
-    /// The keyboard of which the person is to know, after anything has changed; a timer asks again where that is needed.
+    /// The keyboard of which the person is to know, after anything has changed; a timer asks again where that is
+    /// needed.
     pub(crate) fn asked_keyboard(&mut self, loop_handle: &Sources<State>) -> Option<NewKeyboard> {
         let again = self.keyboards.update(Instant::now(), chance());
         if let Some(timer) = self.code_timer.take() {

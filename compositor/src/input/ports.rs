@@ -6,8 +6,8 @@
 use smithay::reexports::input::Device;
 use std::path::Path;
 
-/// How the HID device of a Bluetooth device is named in a path: by its bus, which the kernel has set.
-const BLUETOOTH: &str = "/0005:";
+/// How the name of a Bluetooth device's HID device begins: with its bus, which the kernel has set.
+const BLUETOOTH: &str = "0005:";
 /// How long the names of HID devices are: `0003:046D:C31C.0005`, of which the last part is counted up.
 const HID: usize = 19;
 
@@ -23,7 +23,7 @@ pub(super) fn of(device: &Device) -> Option<String> {
 /// `address`: that of a Bluetooth device.
 fn port(path: &Path, address: impl FnOnce() -> Option<String>) -> Option<String> {
     let path = path.to_str()?;
-    if path.contains(BLUETOOTH) {
+    if path.split('/').any(|part| is_hid(part) && part.starts_with(BLUETOOTH)) {
         return address().filter(|address| !address.is_empty()).map(|address| format!("bluetooth {address}"));
     }
     if path.contains("/devices/virtual/") {
@@ -35,11 +35,15 @@ fn port(path: &Path, address: impl FnOnce() -> Option<String>) -> Option<String>
     let is_usb = |port: &str| port.starts_with(|first: char| first.is_ascii_digit()) && port.contains('-');
     let interface = parts.iter().position(|part| part.split_once(':').is_some_and(|(port, _)| is_usb(port)));
     let end = interface.unwrap_or_else(|| {
-        let counted =
-            |part: &&&str| part.starts_with("virtio") || (part.len() == HID && part.matches(':').count() == 2);
+        let counted = |part: &&&str| part.starts_with("virtio") || is_hid(part);
         parts.len() - parts.iter().rev().take_while(counted).count()
     });
     Some(parts.get(..end)?.join("/"))
+}
+
+/// Whether this part of a path is a HID device. A PCI device's is shorter: `0005:00:14.0`.
+fn is_hid(part: &str) -> bool {
+    part.len() == HID && part.matches(':').count() == 2
 }
 
 #[cfg(test)]
@@ -55,6 +59,10 @@ mod tests {
         assert_eq!(of("/1-2.3/1-2.3:1.1/0003:046D:C31C.0012/input/input99/event7"), keyboard);
         assert_ne!(of("/1-2.4/1-2.4:1.0/0003:046D:C31C.0005/input/input17/event5"), keyboard);
         assert_eq!(of("/1-2:1.0/0003:046D:C31C.0005/input/input17/event5"), Some(hub.to_owned()));
+        // Where a PCI domain has the number of Bluetooth's bus, nothing is taken from what the device says of itself.
+        let domain = "/sys/devices/platform/soc/pci0005:00/0005:00:00.0/usb1/1-2";
+        let event = format!("{domain}/1-2:1.0/0003:046D:C31C.0005/input/input17/event5");
+        assert_eq!(port(Path::new(&event), || Some("d0:12:34:56:78:9a".to_owned())), Some(domain.to_owned()));
     }
 
     #[test]

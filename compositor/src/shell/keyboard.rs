@@ -1,8 +1,8 @@
 //! What the shell says of a keyboard that may not type yet.
 //!
-//! Where it is let in on another, nothing takes the keys from a guest: the bar says that it waits, and the list of guests
-//! asks. Where a code has to be typed on it nobody has keys to lose, and the list opens by itself, in the Host frame,
-//! and closes again when the keyboard may type or is gone.
+//! Where it is let in on another, nothing takes the keys from a guest: the bar says that it waits, and the list of
+//! guests asks. Where a code has to be typed on it nobody has keys to lose, and the list opens by itself, in the Host
+//! frame, and closes again when the keyboard may type or is gone, or when another is there to be typed on.
 
 use super::Shell;
 use crate::faces::Face;
@@ -14,14 +14,17 @@ use std::time::Instant;
 impl Shell {
     /// This keyboard is to be known of from now on, or none.
     pub(super) fn set_keyboard(&mut self, keyboard: Option<NewKeyboard>) {
+        let way = keyboard.as_ref().map(|keyboard| keyboard.way);
+        // Who types on another again is typing to a guest: that is no answer, and there is no question in the way of
+        // it.
+        let stays = way != Some(Way::Another) || !self.opened_for_code;
         if self.keyboard != keyboard {
-            self.faces.keyboard_changed(keyboard.as_ref());
+            self.faces.keyboard_changed(keyboard.as_ref().filter(|_| stays));
             self.keyboard = keyboard;
         }
-        let way = self.keyboard.as_ref().map(|keyboard| keyboard.way);
         match way {
             Some(Way::Code { .. }) if !self.locked && !self.asks_about_keyboard() => self.open_for_code(),
-            Some(Way::Never) | None if self.opened_for_code => self.close_after_code(),
+            Some(Way::Never | Way::Another) | None if self.opened_for_code => self.close_after_code(),
             Some(Way::Code { .. } | Way::Another | Way::Later { .. } | Way::Never) | None => {}
         }
     }

@@ -2,9 +2,10 @@
 //!
 //! What looks like a memory stick can be a keyboard that types by itself. One that comes after the start types nothing
 //! until the person has said so: by another, or, where none is there that somebody has typed on, by typing on it the
-//! code that the screen shows ([`typed_code`]). Nobody is asked about one that never presses a key. One that may type and
-//! comes back to the port where it was is known; what a device says of itself decides nothing beyond that. All that is
-//! on one port is one thing: a keyboard's volume keys are let in with it.
+//! code that the screen shows ([`typed_code`]). Nobody is asked about one that never presses a key. One that may type
+//! and comes back to the port where it was is known, unless something else was there meanwhile; what a device says of
+//! itself decides nothing beyond that. All that is on one port is one thing: a keyboard's volume keys are let in with
+//! it.
 //!
 //! [`typed_code`]: crate::typed_code
 
@@ -13,8 +14,8 @@ use crate::held::DeviceId;
 use crate::typed_code::{Code, Entry, Guesses, TRIES, Typed};
 use std::time::{Duration, Instant};
 
-/// How long after the first device of all, or the first after the session came back, others are still those that were
-/// there.
+/// How long after devices are looked for first, or the first of them comes after the session came back, others are
+/// still those that were there.
 pub const FOUND: Duration = Duration::from_secs(2);
 
 /// Most keyboards that are remembered after they were unplugged; beyond that the first of them is forgotten.
@@ -62,9 +63,9 @@ pub enum Way {
         /// How many of its digits are typed.
         typed: usize,
     },
-    /// A code is shown when so much time is over.
+    /// A code is shown when a wait is over.
     Later {
-        /// All of the wait, in seconds.
+        /// All of the wait, in seconds, at least one.
         seconds: u64,
     },
     /// Not before it is plugged in again.
@@ -114,13 +115,13 @@ impl Keyboard {
 
 /// One that could type when it went: what it said of itself, where it was, whether somebody had typed on it.
 #[derive(Debug)]
-struct Known {
+struct Gone {
     identity: String,
     place: String,
     typed: bool,
 }
 
-impl Known {
+impl Gone {
     fn of(gone: &Keyboard, place: String) -> Self {
         Self { identity: gone.plugged.identity.clone(), place, typed: gone.typed }
     }
@@ -134,13 +135,13 @@ impl Known {
 #[derive(Debug)]
 pub struct Keyboards {
     asks: bool,
-    known: Vec<Keyboard>,
-    /// Until when those that come were there; the first one sets it.
+    present: Vec<Keyboard>,
+    /// Until when those that come were there.
     until: Option<Instant>,
     /// Those that could type when the session became another's, by node; `None` at the start, when all were there.
-    before: Option<Vec<Known>>,
+    before: Option<Vec<Gone>>,
     /// Those that could type when they were unplugged, by port.
-    remembered: Vec<Known>,
+    remembered: Vec<Gone>,
     /// What is shown to be typed.
     code: Option<Code>,
     guesses: Guesses,
@@ -157,13 +158,18 @@ impl Keyboards {
     pub fn new(asks: bool) -> Self {
         Self {
             asks,
-            known: Vec::new(),
+            present: Vec::new(),
             until: None,
             before: None,
             remembered: Vec::new(),
             code: None,
             guesses: Guesses::default(),
         }
+    }
+
+    /// Devices are looked for from now on: those that come at once were there.
+    pub fn begin(&mut self, now: Instant) {
+        self.until.get_or_insert(now + FOUND);
     }
 
     /// A keyboard is here.
@@ -174,29 +180,36 @@ impl Keyboards {
         let remembered = self.remembered.iter().find(|known| port.is_some_and(|port| known.is(&plugged, port)));
         // It need not show again that somebody types on it.
         let typed = before.or(remembered).is_some_and(|known| known.typed);
+        // Who tries what was there before has one try.
+        let held = self.present.iter().any(|other| other.is_part_of(device, port));
+        let stranger = port.filter(|_| remembered.is_none() && !held).map(str::to_owned);
+        let known = remembered.is_some();
         let found = now <= until && (self.before.is_none() || before.is_some());
-        let part = self.known.iter().find(|other| other.is_part_of(device, port));
-        let (fate, wrong) = if !self.asks || found || remembered.is_some() {
+        let part = self.present.iter().find(|other| other.is_part_of(device, port));
+        let (fate, wrong) = if !self.asks || found || known {
             (Fate::Trusted, 0)
         } else {
             part.map_or((Fate::Waits { asks: false }, 0), |part| (part.fate, part.wrong))
         };
-        self.known.push(Keyboard { device, plugged, typed, fate, entry: Entry::default(), wrong });
+        if let Some(port) = stranger {
+            self.remembered.retain(|gone| gone.place != port);
+        }
+        self.present.push(Keyboard { device, plugged, typed, fate, entry: Entry::default(), wrong });
     }
 
     /// A keyboard is gone. `away`: it was not unplugged, the session is another's.
     pub fn went(&mut self, device: DeviceId, away: bool, now: Instant) {
-        let Some(at) = self.known.iter().position(|keyboard| keyboard.device == device) else { return };
-        let gone = self.known.remove(at);
+        let Some(at) = self.present.iter().position(|keyboard| keyboard.device == device) else { return };
+        let gone = self.present.remove(at);
         if away {
             if self.until.take().is_some() {
                 self.before = None;
             }
             let before = self.before.get_or_insert_default();
             if gone.fate == Fate::Trusted {
-                before.push(Known::of(&gone, gone.plugged.node.clone()));
+                before.push(Gone::of(&gone, gone.plugged.node.clone()));
             }
-        } else if gone.asks() && self.code.is_some() {
+        } else if gone.asks() && gone.plugged.letters && self.code.is_some() {
             // One that comes back at once is not shown one code after another.
             self.failed(now);
         }
@@ -211,14 +224,14 @@ impl Keyboards {
         if self.remembered.len() >= REMEMBERED {
             self.remembered.remove(0);
         }
-        self.remembered.push(Known::of(gone, port.clone()));
+        self.remembered.push(Gone::of(gone, port.clone()));
     }
 
     /// A key (evdev code) of this device is pressed or released. Devices that never came are not told apart by their
     /// backend.
     pub fn typed(&mut self, device: DeviceId, key: u32) -> Typing {
         let answers = self.can_answer();
-        let Some(keyboard) = self.known.iter_mut().find(|keyboard| keyboard.device == device) else {
+        let Some(keyboard) = self.present.iter_mut().find(|keyboard| keyboard.device == device) else {
             return Typing::Counts;
         };
         match keyboard.fate {
@@ -240,7 +253,7 @@ impl Keyboards {
     /// as any other, if there is one. When this is to be asked again though nothing changes.
     pub fn update(&mut self, now: Instant, chance: Option<u64>) -> Option<Instant> {
         let wanted =
-            !self.can_answer() && self.known.iter().any(|keyboard| keyboard.plugged.letters && keyboard.asks());
+            !self.can_answer() && self.present.iter().any(|keyboard| keyboard.plugged.letters && keyboard.asks());
         let next = self.guesses.next(now);
         if !wanted || next.is_some() {
             self.hide();
@@ -253,7 +266,8 @@ impl Keyboards {
     /// A key (evdev code) was pressed on a keyboard while the person could see what [`Self::asked`] tells. Whether
     /// anything has changed.
     pub fn enter(&mut self, device: DeviceId, key: u32, now: Instant) -> bool {
-        let Some(keyboard) = self.known.iter_mut().find(|keyboard| keyboard.device == device && keyboard.asks()) else {
+        let Some(keyboard) = self.present.iter_mut().find(|keyboard| keyboard.device == device && keyboard.asks())
+        else {
             return false;
         };
         if key == codes::ESC {
@@ -286,17 +300,20 @@ impl Keyboards {
     pub fn asked(&self) -> Option<(DeviceId, Way)> {
         let answers = self.can_answer();
         let first = |wanted: &dyn Fn(&Keyboard) -> bool| {
-            self.known.iter().find(|keyboard| wanted(keyboard)).map(|keyboard| keyboard.device)
+            self.present.iter().find(|keyboard| wanted(keyboard)).map(|keyboard| keyboard.device)
         };
         let coded = if answers { None } else { first(&|keyboard| keyboard.plugged.letters && keyboard.asks()) };
         if let Some(device) = coded {
-            let typed = || self.known.iter().map(|keyboard| keyboard.entry.len()).max().unwrap_or(0);
-            let later = || Way::Later { seconds: self.guesses.wait().as_secs() };
+            let typed = || self.present.iter().map(|keyboard| keyboard.entry.len()).max().unwrap_or(0);
+            let later = || Way::Later { seconds: self.guesses.wait().as_secs().max(1) };
             return Some((device, self.code.map_or_else(later, |code| Way::Code { code, typed: typed() })));
         }
-        let another = first(&|keyboard| keyboard.asks()).map(|device| (device, Way::Another));
-        let refused = || first(&|keyboard| keyboard.plugged.letters && keyboard.fate == Fate::Refused);
-        another.or_else(|| refused().filter(|_| !answers).map(|device| (device, Way::Never)))
+        if answers {
+            return first(&|keyboard| keyboard.asks()).map(|device| (device, Way::Another));
+        }
+        // Of buttons that cannot type a code nothing is said: nobody could do anything.
+        let refused = first(&|keyboard| keyboard.plugged.letters && keyboard.fate == Fate::Refused);
+        refused.map(|device| (device, Way::Never))
     }
 
     /// The person has said whether a keyboard may type. One that may not is asked about no more.
@@ -313,9 +330,9 @@ impl Keyboards {
     }
 
     fn parts(&mut self, device: DeviceId) -> impl Iterator<Item = &mut Keyboard> {
-        let this = self.known.iter().find(|keyboard| keyboard.device == device);
+        let this = self.present.iter().find(|keyboard| keyboard.device == device);
         let port = this.and_then(|keyboard| keyboard.plugged.port.clone());
-        self.known.iter_mut().filter(move |keyboard| keyboard.is_part_of(device, port.as_deref()))
+        self.present.iter_mut().filter(move |keyboard| keyboard.is_part_of(device, port.as_deref()))
     }
 
     fn failed(&mut self, now: Instant) {
@@ -326,7 +343,7 @@ impl Keyboards {
     /// No code is shown: what was typed of it is nothing.
     fn hide(&mut self) {
         self.code = None;
-        for keyboard in &mut self.known {
+        for keyboard in &mut self.present {
             keyboard.entry = Entry::default();
         }
     }
@@ -334,7 +351,7 @@ impl Keyboards {
     /// Whether there is one on which a question can be answered: one on which somebody has typed. Mice claim to have
     /// letters, too, and must not keep a person's only keyboard waiting.
     fn can_answer(&self) -> bool {
-        self.known.iter().any(|keyboard| keyboard.plugged.letters && keyboard.typed && keyboard.fate == Fate::Trusted)
+        self.present.iter().any(|keyboard| keyboard.plugged.letters && keyboard.typed && keyboard.fate == Fate::Trusted)
     }
 }
 

@@ -178,7 +178,7 @@ fn who_types_on_a_keyboard_that_may_is_asked_there_and_sees_no_code() {
 }
 
 #[test]
-fn one_that_comes_back_to_its_port_is_known_and_on_another_it_is_not() {
+fn one_that_comes_back_to_its_port_is_known_until_something_else_was_there_and_on_another_it_is_not() {
     let start = Instant::now();
     let (mut keyboards, devices) = with(true, &[(OWN, Duration::ZERO)], start);
     let mut device = devices[0];
@@ -187,14 +187,17 @@ fn one_that_comes_back_to_its_port_is_known_and_on_another_it_is_not() {
         (OWN, "another port", Typing::Asks),
         ("stick", "port of own", Typing::Asks),
         (OWN, "", Typing::Asks),
-        (OWN, "port of own", Typing::Counts),
+        (OWN, "port of own", Typing::Asks),
     ] {
         keyboards.went(device, false, start + LATER);
         device = device.next();
         keyboards.came(device, plugged(identity, port), start + LATER);
         assert_eq!(keyboards.typed(device, A), typing, "{identity} on {port}");
     }
-    let second = device.next();
+    let (mut keyboards, devices) = with(true, &[(OWN, Duration::ZERO)], start);
+    let [back, second] = [2, 3].map(|times| (1..times).fold(devices[0], |device, _| device.next()));
+    keyboards.went(devices[0], false, start + LATER);
+    keyboards.came(back, plugged(OWN, "port of own"), start + LATER);
     keyboards.came(second, plugged("second", "second port"), start + LATER);
     keyboards.typed(second, A);
     assert_eq!(keyboards.asked(), Some((second, Way::Another)), "it can still be answered on");
@@ -230,7 +233,7 @@ fn what_is_on_one_port_is_one_thing() {
 }
 
 #[test]
-fn buttons_that_cannot_type_a_code_show_none() {
+fn nothing_is_said_of_buttons_that_cannot_type_a_code_where_nobody_could_answer() {
     let start = Instant::now();
     let (mut keyboards, stick) = alone(start, 1);
     keyboards.answer(stick, false, start);
@@ -238,7 +241,22 @@ fn buttons_that_cannot_type_a_code_show_none() {
     keyboards.came(buttons, Plugged { letters: false, ..plugged("buttons", "port") }, start + LATER);
     assert_eq!(keyboards.typed(buttons, 115), Typing::Asks);
     keyboards.update(start + 2 * LATER, Some(1));
-    assert_eq!(keyboards.asked(), Some((buttons, Way::Another)));
+    assert_eq!(keyboards.asked(), Some((stick, Way::Never)));
+    let (mut keyboards, _stick) = alone(start, 1);
+    let shown = keyboards.asked();
+    keyboards.came(buttons, Plugged { letters: false, ..plugged("buttons", "port") }, start + LATER);
+    keyboards.typed(buttons, 115);
+    keyboards.went(buttons, false, start + LATER);
+    assert_eq!(keyboards.asked(), shown, "nor does their going take a code away");
+}
+
+#[test]
+fn where_none_is_there_at_the_start_the_first_that_comes_has_to_type_a_code() {
+    let start = Instant::now();
+    let mut keyboards = Keyboards::new(true);
+    keyboards.begin(start);
+    keyboards.came(DeviceId::ONLY, plugged("stick", "port"), start + LATER);
+    assert_eq!(keyboards.typed(DeviceId::ONLY, A), Typing::Asks);
 }
 
 #[test]
@@ -376,8 +394,8 @@ proptest! {
             }
             keyboards.update(now, Some(777_777));
             prop_assert!(keyboards.code.is_none() || !keyboards.can_answer());
-            prop_assert!(keyboards.code.is_none() || keyboards.known.iter().any(Keyboard::asks));
-            prop_assert!(keyboards.code.is_some() || keyboards.known.iter().all(|one| one.entry.is_empty()));
+            prop_assert!(keyboards.code.is_none() || keyboards.present.iter().any(Keyboard::asks));
+            prop_assert!(keyboards.code.is_some() || keyboards.present.iter().all(|one| one.entry.is_empty()));
         }
     }
 }

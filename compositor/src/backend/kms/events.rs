@@ -196,6 +196,7 @@ impl State {
 
     /// Takes note of the input devices that were opened or closed.
     pub(super) fn devices_changed(&mut self) {
+        self.input.keyboards.begin(Instant::now());
         let changes = self.kms().map(Kms::device_changes).unwrap_or_default();
         changes.into_iter().for_each(|change| self.device_input(DeviceInput::Libinput(change)));
     }

@@ -175,8 +175,8 @@ fn about_keyboard(NewKeyboard { name, way, .. }: &NewKeyboard) -> String {
             format!("Is the new keyboard “{name}” yours? Type these digits on it to let it type. {no}")
         }
         Way::Later { seconds } => format!(
-            "Is the new keyboard “{name}” yours? The last code was not typed on it. Wait {seconds} s for the next, and type \
-             the digits then. {no}"
+            "Is the new keyboard “{name}” yours? The last code was not typed. Another is shown within {seconds} s; type its \
+             digits then. {no}"
         ),
     }
 }
