@@ -81,6 +81,8 @@ fn cargo_fuzz(folder: &Path, target: &str, arguments: &Arguments) -> Result<Comm
     command.env("RUSTC_BOOTSTRAP", "1");
     // To optimize across crates would take minutes for each target; some more inputs a second are not worth them.
     command.env("CARGO_PROFILE_RELEASE_LTO", "off").env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "2");
+    let known = folder.join("leaks.txt");
+    command.env("LSAN_OPTIONS", format!("print_suppressions=0:suppressions={}", known.display()));
     let built = cargo::target_dir().join(if arguments.bare { "fuzz/bare" } else { "fuzz/address" });
     command.arg("--target-dir").arg(built);
     let shell = needs_the_shell(folder, target)?;
