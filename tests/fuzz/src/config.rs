@@ -1,6 +1,7 @@
 //! Configuration: shell.toml and two guests' files, as one text with lines of dashes between them. Whatever they say,
 //! every guest that is taken has a name and looks of its own, and every problem is a sentence about a file.
 
+use crate::new_folder;
 use phyllome_config::{Places, are_alike, load_all};
 use std::cell::OnceCell;
 
@@ -13,7 +14,7 @@ thread_local! {
 /// Writes the files and loads them.
 pub fn run(data: &[u8]) {
     FOLDER.with(|folder| {
-        let path = folder.get_or_init(|| tempfile::tempdir().expect("a folder")).path().to_owned();
+        let path = folder.get_or_init(new_folder).path().to_owned();
         let places = Places { config: path.clone(), data: path.clone(), state: path.clone(), home: None };
         std::fs::create_dir_all(places.guests_dir()).expect("a folder");
         let files = [places.shell_file(), places.guests_dir().join("one.toml"), places.guests_dir().join("two.toml")];

@@ -3,7 +3,7 @@
 //!
 //! An input is a byte that says which format the definition gives it, if any, and the image.
 
-use crate::Bytes;
+use crate::{Bytes, new_folder};
 use phyllome_config::guest::{Disk, DiskBus, DiskFormat};
 use phyllome_guest_bridge::machine::disks::{Access, Image};
 use phyllome_guest_bridge::machine::image::{Content, Header};
@@ -30,7 +30,7 @@ thread_local! {
 }
 
 fn folder() -> Folder {
-    let folder = tempfile::tempdir().expect("a folder");
+    let folder = new_folder();
     let image = File::options().create_new(true).read(true).write(true).open(folder.path().join(IMAGE));
     std::fs::write(folder.path().join(BASE), qcow2(3, 0, &[], "")).expect("a file");
     std::fs::write(folder.path().join(PART), [0; 512]).expect("a file");

@@ -87,6 +87,11 @@ pub fn write_seeds(target: &str) {
     }
 }
 
+/// A new folder, in memory where the host has a place for that: what is written for each input waits for no disk.
+pub(crate) fn new_folder() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder")
+}
+
 /// Takes an input apart, from its front to its end; what is not there any more is 0.
 #[derive(Debug)]
 pub struct Bytes<'a>(&'a [u8]);
