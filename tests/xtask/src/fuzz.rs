@@ -7,6 +7,7 @@
 
 use crate::cargo;
 use anyhow::{Context, Result, bail};
+use std::collections::HashSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -91,27 +92,55 @@ fn cargo_fuzz(folder: &Path, target: &str, arguments: &Arguments) -> Result<Comm
     Ok(command)
 }
 
-/// Puts those of `found` into the corpus that reach code which neither the seeds nor the corpus reach.
+/// How many places in the code an input must reach that nothing else reaches, to be kept.
+const LEAST: usize = 8;
+
+/// Puts those of `found` into the corpus that reach much which neither the seeds nor the corpus reach.
 fn keep(mut command: Command, found: &Path, corpus: &Path) -> Result<bool> {
     std::fs::create_dir_all(corpus).with_context(|| format!("the folder {} cannot be made", corpus.display()))?;
-    let all = tempfile::tempdir()?;
+    let known = tempfile::tempdir()?;
     for file in files(corpus)? {
-        std::fs::copy(&file, all.path().join(file.file_name().unwrap_or_default()))?;
+        std::fs::copy(&file, known.path().join(file.file_name().unwrap_or_default()))?;
     }
-    command.arg(all.path()).arg(found).env("PHYLLOME_FUZZ_SEEDS", all.path());
+    let merged = tempfile::NamedTempFile::new()?;
+    command.arg(known.path()).arg(found).env("PHYLLOME_FUZZ_SEEDS", known.path());
     // What reaches the same code another number of times is nothing new.
-    command.args(["--", "-merge=1", "-use_counters=0", "-max_len=1024", "-timeout=20"]);
+    command.args(["--", "-set_cover_merge=1", "-use_counters=0", "-max_len=1024", "-timeout=20"]);
+    command.arg(format!("-merge_control_file={}", merged.path().display()));
     if !cargo::run(&mut command)?.success() {
         return Ok(false);
     }
-    for file in files(all.path())? {
-        let name = file.file_name().unwrap_or_default();
-        if !name.to_string_lossy().starts_with("seed-") && !corpus.join(name).exists() {
-            std::fs::copy(&file, corpus.join(name))?;
-            println!("{}", corpus.join(name).display());
-        }
+    for file in chosen(&std::fs::read_to_string(merged.path())?) {
+        let kept = corpus.join(Path::new(file).file_name().unwrap_or_default());
+        std::fs::copy(file, &kept).with_context(|| format!("{file} cannot be kept"))?;
+        println!("{}", kept.display());
     }
     Ok(true)
+}
+
+/// Of the new inputs in what libFuzzer has written of a merge, one after the other that which reaches the most places
+/// that nothing before it reaches, as long as these are [`LEAST`].
+fn chosen(merged: &str) -> Vec<&str> {
+    let mut lines = merged.lines();
+    let mut number = || lines.next().and_then(|line| line.parse::<usize>().ok()).unwrap_or(0);
+    let (count, known) = (number(), number());
+    let names: Vec<&str> = lines.by_ref().take(count).collect();
+    let reached = lines.filter_map(|line| {
+        let mut numbers = line.strip_prefix("FT ")?.split_whitespace().filter_map(|word| word.parse::<usize>().ok());
+        Some((numbers.next()?, numbers.collect::<HashSet<usize>>()))
+    });
+    let (old, mut new): (Vec<_>, Vec<_>) = reached.partition(|(input, _)| *input < known);
+    let mut all: HashSet<usize> = old.into_iter().flat_map(|(_, places)| places).collect();
+    let mut chosen = Vec::new();
+    loop {
+        new.iter_mut().for_each(|(_, places)| places.retain(|place| !all.contains(place)));
+        let Some(most) = new.iter().map(|(_, places)| places.len()).max().filter(|most| *most >= LEAST) else { break };
+        let Some(at) = new.iter().position(|(_, places)| places.len() == most) else { break };
+        let (input, places) = new.remove(at);
+        all.extend(places);
+        chosen.extend(names.get(input).copied());
+    }
+    chosen
 }
 
 fn files(folder: &Path) -> Result<Vec<PathBuf>> {
@@ -142,6 +171,14 @@ fn needs_the_shell(folder: &Path, target: &str) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_reaches_the_most_that_is_new_is_kept_first_and_what_reaches_little_is_not() {
+        let merged = "4\n1\nknown\nfew\nmost\nnext\nSTARTED 0 1\nFT 0 1 2 3\nCOV 0 9\nSTARTED 1 1\n\
+                      FT 1 1 2 3 4 5 6 7 8 9 10\nFT 2 3 10 11 12 13 14 15 16 17 18 19\nFT 3 19 20 21 22 23 24 25 26 27\n";
+        assert_eq!(chosen(merged), ["most", "next"]);
+        assert!(chosen("").is_empty());
+    }
 
     #[test]
     fn every_target_is_found_and_only_those_of_the_shell_need_it() {
