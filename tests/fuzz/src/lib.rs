@@ -41,7 +41,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "config", run: config::run, seeds: config::seeds, mutations: 4_000 },
     Target { name: "control", run: control::run, seeds: control::seeds, mutations: 750_000 },
     Target { name: "gpu", run: gpu::run, seeds: gpu::seeds, mutations: 30_000 },
-    Target { name: "images", run: images::run, seeds: images::seeds, mutations: 50_000 },
+    Target { name: "images", run: images::run, seeds: images::seeds, mutations: 15_000 },
     #[cfg(feature = "shell")]
     Target { name: "keys", run: keys::run, seeds: keys::seeds, mutations: 8_000 },
     Target { name: "renderer-events", run: renderer_events::run, seeds: renderer_events::seeds, mutations: 300_000 },
@@ -49,7 +49,7 @@ pub const TARGETS: &[Target] = &[
         name: "renderer-requests",
         run: renderer_requests::run,
         seeds: renderer_requests::seeds,
-        mutations: 1_500_000,
+        mutations: 400_000,
     },
     Target { name: "shell-lines", run: shell_lines::run, seeds: shell_lines::seeds, mutations: 1_000_000 },
     #[cfg(feature = "shell")]
