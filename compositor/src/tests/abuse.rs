@@ -2,7 +2,7 @@
 //! out, the other guest's frames go on, and the shell's memory stays as it is.
 //!
 //! Each attack has a process of its own, so that its memory can be measured. A second or two in the run of all tests;
-//! minutes in `cargo xtask test soak abuse`, where a chord's time is asserted too.
+//! ten minutes in the parts of `cargo xtask test soak` that bear its name, where a chord's time is asserted too.
 
 use super::chords::{ONE, TWO, Typed, in_front};
 use super::client::{Client, Window};
@@ -22,6 +22,9 @@ const CYAN: u32 = 0x00_ff_ff;
 const WITHIN: u64 = 2048;
 /// The longest that 99 of 100 chords may take.
 const CHORD: Duration = Duration::from_millis(50);
+
+/// How long each attack goes on there. Two of them are a part.
+const SOAK: Duration = Duration::from_secs(590);
 
 /// How long the guest is away after it was cut off. (Its process is dialled a second later at the earliest.)
 const AWAY: Duration = Duration::from_millis(100);
@@ -112,7 +115,7 @@ fn during(test: &str, renderer: RendererKind, attack: Attack) {
     let (mut blue, window, _pool) = shown!(shell, "blue", CYAN);
     let (small, _memory) = blue.buffer(64, 64, CYAN, wl_shm::Format::Xrgb8888);
     let mut red = Red::new(&mut shell, 0);
-    let time = soak::times(Duration::from_millis(1500), Duration::from_secs(210));
+    let time = soak::times(Duration::from_millis(1500), SOAK);
     let (started, mut before, mut chords) = (Instant::now(), None, Vec::new());
     while started.elapsed() < time || chords.len() < 20 {
         for (code, guest) in [(TWO, "blue"), (ONE, "red")] {

@@ -60,22 +60,25 @@ pub const PARTS: &[Part] = &[
         tests: &["deaths::gpu3d_deaths_of_the_renderer_leave_the_guest_up"],
     },
     Part {
-        name: "abuse",
-        about: "minutes of each abuse: chords are timed meanwhile, and the shell's memory is measured",
+        name: "abuse-requests",
+        about: "ten minutes of each abuse by requests: chords are timed meanwhile, and the shell's memory is measured",
         title: "compositor (phyllome_compositor)",
         tests: &[
-            "tests::abuse::tp20_all_pointers_that_may_be",
             "tests::abuse::tp20_configures_that_nobody_acknowledges",
             "tests::abuse::tp20_long_turns_that_are_paced",
-            "tests::abuse::tp20_more_pointers_than_may_be",
-            "tests::abuse::tp20_pictures_of_16384_by_16384_pixels",
         ],
     },
     Part {
-        name: "uploads",
-        about: "minutes of pictures that are larger than a frame's share",
+        name: "abuse-pointers",
+        about: "the same, by more pointers than are served",
         title: "compositor (phyllome_compositor)",
-        tests: &["tests::abuse::tp20_uploads_of_64_mib"],
+        tests: &["tests::abuse::tp20_all_pointers_that_may_be", "tests::abuse::tp20_more_pointers_than_may_be"],
+    },
+    Part {
+        name: "abuse-pictures",
+        about: "the same, by pictures that are too large, or larger than a frame's share",
+        title: "compositor (phyllome_compositor)",
+        tests: &["tests::abuse::tp20_pictures_of_16384_by_16384_pixels", "tests::abuse::tp20_uploads_of_64_mib"],
     },
     Part {
         name: "nested",
