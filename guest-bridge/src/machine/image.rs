@@ -74,8 +74,8 @@ impl Header {
 
 /// At most `most` bytes from `offset` on; fewer at the file's end.
 fn read_at(file: &File, offset: u64, most: usize) -> io::Result<Vec<u8>> {
-    // No file is longer, and the kernel takes no larger number.
-    if offset > i64::MAX as u64 {
+    // No file is longer, and the kernel takes no larger number, at the end of what is read either.
+    if offset.checked_add(most as u64).is_none_or(|end| end > i64::MAX as u64) {
         return Ok(Vec::new());
     }
     let mut bytes = vec![0; most];

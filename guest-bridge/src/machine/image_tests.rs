@@ -70,6 +70,16 @@ fn a_vmdk_tells_its_extents_however_they_are_written() {
 }
 
 #[test]
+fn what_lies_at_the_end_of_all_files_is_not_there() {
+    for sector in [1_u64 << 55, (1 << 54) - 1, (1 << 54) - 2] {
+        let mut sparse = vec![0; 512];
+        sparse[..4].copy_from_slice(b"KDMV");
+        sparse[28..36].copy_from_slice(&sector.to_le_bytes());
+        assert_eq!(header(&sparse).parts, [""; 0], "{sector}");
+    }
+}
+
+#[test]
 fn what_is_no_disk_is_known_by_its_beginning() {
     let mut vdi = [0; 68];
     vdi[64..].copy_from_slice(&[0x7f, 0x10, 0xda, 0xbe]);
