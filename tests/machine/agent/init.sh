@@ -34,7 +34,7 @@ done
     echo "machine: there is no shared folder"
 
 busybox mkdir -p /run/machine /run/systemd/system/multi-user.target.wants
-busybox cp /agent /start.sh /run/machine/
+busybox cp /agent /start.sh /vkms.sh /run/machine/
 busybox cp /machine-agent.service /run/systemd/system/
 busybox ln -s ../machine-agent.service /run/systemd/system/multi-user.target.wants/machine-agent.service
 for program in /root/share/bin/*; do

@@ -15,6 +15,17 @@ chown person:person /run/user/1000
 chmod 700 /run/user/1000
 
 modprobe -qa virtio_gpu virtio_input evdev uinput virtio_rng
+# Each word machine.vkms=N is a display with N overlay planes, and with a "c" after it a cursor plane.
+displays=0
+for word in $(cat /proc/cmdline); do
+    case $word in machine.vkms=*) ;; *) continue ;; esac
+    if [ $displays = 0 ]; then
+        modprobe vkms create_default_dev=0
+        mount -t configfs configfs /sys/kernel/config
+    fi
+    sh /run/machine/vkms.sh "display$displays" "${word#machine.vkms=}"
+    displays=$((displays + 1))
+done
 /usr/lib/systemd/systemd-udevd --daemon
 # Only what somebody in here looks at: every other device would cost time.
 udevadm trigger --action=add --subsystem-match=drm --subsystem-match=input --subsystem-match=misc

@@ -49,6 +49,24 @@ mmdebstrap --quiet --variant=minbase --skip=check/qemu,cleanup/reproducible \
     "deb ${signed}$archive trixie-backports main"
 
 version=$(ls "$root/usr/lib/modules" | sort -V | tail -n 1)
+
+# A second root, in which one driver is compiled.
+mmdebstrap --quiet --variant=apt --format=null --skip=check/qemu,cleanup/reproducible \
+    --include="linux-headers-$version,linux-source,make,xz-utils" \
+    --aptopt='APT::Install-Recommends "false"' \
+    --aptopt='APT::Default-Release "trixie-backports"' \
+    --aptopt='Acquire::Languages "none"' \
+    --dpkgopt=force-unsafe-io \
+    "$@" \
+    --customize-hook='sh '"$here"'/vkms.sh "$1" '"$version" \
+    --customize-hook="copy-out /vkms.ko $folder" \
+    trixie /dev/null \
+    "deb ${signed}$archive trixie main" \
+    "deb ${signed}$archive trixie-backports main"
+install -D -m 644 "$folder/vkms.ko" "$root/usr/lib/modules/$version/kernel/drivers/gpu/drm/vkms/vkms.ko"
+chroot "$root" depmod "$version"
+rm "$folder/vkms.ko"
+
 cp "$root/boot/vmlinuz-$version" "$folder/vmlinuz"
 cp -r "$root/usr/lib/modules/$version" "$folder/modules"
 rm -rf "$root/boot"

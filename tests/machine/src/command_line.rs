@@ -2,7 +2,7 @@
 //!
 //! Pure but for the speed of this computer's clock. Names files only below the machine's own folder and the image's.
 
-use crate::options::{Init, MachineOptions};
+use crate::options::{Gpu, Init, MachineOptions};
 use crate::{clock, image};
 use std::path::Path;
 
@@ -24,6 +24,8 @@ pub(crate) fn arguments(options: &MachineOptions, folder: &Path, image: &image::
     if !options.seatd {
         kernel.push("machine.seat=none");
     }
+    let planes: Vec<_> = options.gpus.iter().filter_map(planes).collect();
+    kernel.extend(planes.iter().map(String::as_str));
     kernel.extend(options.kernel.iter().map(String::as_str));
 
     let mut arguments: Vec<String> = [
@@ -35,8 +37,6 @@ pub(crate) fn arguments(options: &MachineOptions, folder: &Path, image: &image::
         "-cpu",
         "max",
         "-vga",
-        "none",
-        "-display",
         "none",
         "-device",
         "virtio-rng-pci",
@@ -57,6 +57,7 @@ pub(crate) fn arguments(options: &MachineOptions, folder: &Path, image: &image::
     if options.counted {
         add("icount", "shift=0,sleep=on".to_owned());
     }
+    add("display", if draws(options) { "sdl,gl=on" } else { "none" }.to_owned());
     add("smp", options.cpus.to_string());
     add("m", options.memory_mib.to_string());
     add("kernel", image.kernel().display().to_string());
@@ -69,11 +70,15 @@ pub(crate) fn arguments(options: &MachineOptions, folder: &Path, image: &image::
     add("qmp", format!("unix:{},server=on,wait=off", path("qmp")));
     add("serial", format!("file:{}", path("serial.log")));
     for (number, gpu) in options.gpus.iter().enumerate() {
-        let edid = if gpu.edid { "on" } else { "off" };
-        let (width, height, outputs) = (gpu.width, gpu.height, gpu.outputs);
+        let Some(monitors) = gpu.monitors() else { continue };
+        let edid = if monitors.edid { "on" } else { "off" };
+        let (width, height, outputs) = (monitors.width, monitors.height, monitors.outputs);
         let size = format!("xres={width},yres={height},max_outputs={outputs},edid={edid}");
-        add("device", format!("virtio-gpu-pci,id=gpu{number},{size}"));
-        for head in 0..outputs {
+        let draws = matches!(gpu, Gpu::VirtioGl(_));
+        let kind = if draws { "virtio-gpu-gl-pci" } else { "virtio-gpu-pci" };
+        add("device", format!("{kind},id=gpu{number},{size}"));
+        // Where monitors are told to be; QEMU has no such display of a device that draws.
+        for head in 0..if draws { 0 } else { outputs } {
             add("vnc", format!("unix:{},display=gpu{number},head={head}", path(&format!("vnc-{number}-{head}"))));
         }
     }
@@ -92,6 +97,17 @@ pub(crate) fn arguments(options: &MachineOptions, folder: &Path, image: &image::
     }
     arguments.extend(options.qemu.iter().cloned());
     arguments
+}
+
+/// Whether QEMU draws with GL, for which it needs a display of its own.
+pub(crate) fn draws(options: &MachineOptions) -> bool {
+    options.gpus.iter().any(|gpu| matches!(gpu, Gpu::VirtioGl(_)))
+}
+
+/// The kernel's word for a display that `start.sh` makes.
+fn planes(gpu: &Gpu) -> Option<String> {
+    let Gpu::Vkms(planes) = gpu else { return None };
+    Some(format!("machine.vkms={}{}", planes.overlays, if planes.cursor { "c" } else { "" }))
 }
 
 /// Puts every device behind a PCIe port of its own: only there it has power states. Displays and input devices are

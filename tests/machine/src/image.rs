@@ -16,7 +16,12 @@ use std::time::Duration;
 
 const BUILD: &str = include_str!("../image/build.sh");
 const CUSTOMIZE: &str = include_str!("../image/customize.sh");
+const VKMS: &str = include_str!("../image/vkms.sh");
 const PACKAGES: &str = include_str!("../image/packages.txt");
+
+/// What the image is made of.
+const PARTS: [(&str, &str); 4] =
+    [("build.sh", BUILD), ("customize.sh", CUSTOMIZE), ("vkms.sh", VKMS), ("packages.txt", PACKAGES)];
 
 /// Names an archive where this computer's own sources name none of Debian's, as on Fedora.
 pub const ARCHIVE_VARIABLE: &str = "PHYLLOME_DEBIAN_ARCHIVE";
@@ -138,7 +143,7 @@ pub fn ensure() -> Result<Image> {
 
 fn build(work: &Path) -> Result<()> {
     let (archive, key) = archive()?;
-    for (name, content) in [("build.sh", BUILD), ("customize.sh", CUSTOMIZE), ("packages.txt", PACKAGES)] {
+    for (name, content) in PARTS {
         fs::write(work.join(name), content)?;
     }
     let target = work.join("image");
@@ -207,7 +212,7 @@ fn keyring() -> Option<PathBuf> {
 
 fn name() -> String {
     let mut hash = Hash::default();
-    [BUILD, CUSTOMIZE, PACKAGES].iter().for_each(|part| hash.add(part.as_bytes()));
+    PARTS.iter().for_each(|(_, part)| hash.add(part.as_bytes()));
     format!("image-{:016x}", hash.value())
 }
 
@@ -258,6 +263,8 @@ mod tests {
         packages.sort_unstable();
         packages.dedup();
         assert_eq!(packages.len(), all);
-        assert!(![BUILD, CUSTOMIZE].iter().any(|script| script.contains("http://") || script.contains("https://")));
+        assert!(
+            ![BUILD, CUSTOMIZE, VKMS].iter().any(|script| script.contains("http://") || script.contains("https://"))
+        );
     }
 }

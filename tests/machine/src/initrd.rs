@@ -26,8 +26,8 @@ const MODULES: &[(&str, &str)] = &[
 const YOUNG: Duration = Duration::from_secs(60 * 60);
 
 /// Sources of what is in it, relative to this crate; a change of one makes a new initial RAM disk.
-const SOURCES: [&str; 8] =
-    ["main.rs", "serve.rs", "sys.rs", "users.rs", "wire.rs", "init.sh", "start.sh", "machine-agent.service"];
+const SOURCES: [&str; 9] =
+    ["main.rs", "serve.rs", "sys.rs", "users.rs", "wire.rs", "init.sh", "start.sh", "vkms.sh", "machine-agent.service"];
 
 /// The initial RAM disk for an image, made where the cache does not have it.
 pub fn ensure(image: &Image) -> Result<PathBuf> {
@@ -61,7 +61,7 @@ pub fn ensure(image: &Image) -> Result<PathBuf> {
     archive.file("bin/busybox", &busybox);
     archive.file("agent", &compile_static(&folder.join("main.rs"), &cache)?);
     archive.file("init", &read("init.sh")?);
-    for name in ["start.sh", "machine-agent.service"] {
+    for name in ["start.sh", "vkms.sh", "machine-agent.service"] {
         archive.file(name, &read(name)?);
     }
     let modules = tempfile::tempdir_in(&cache)?;

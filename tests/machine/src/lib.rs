@@ -1,7 +1,8 @@
 //! The KMS test machine: a virtual machine (QEMU, TCG) whose virtio-gpu is the *host's* display for what runs inside.
 //! It has a real kernel with real DRM/KMS, evdev devices, virtual terminals, udev, seatd (or systemd with logind),
 //! udmabuf; from outside it is seen by screendumps of what is truly scanned out, and driven by real key presses and by
-//! monitors that come, go and change their size.
+//! monitors that come, go and change their size. Its graphics device may have a render node, and it may have displays of
+//! the kernel's own (VKMS), which have the planes that virtio-gpu lacks.
 //!
 //! In a test:
 //!
@@ -42,10 +43,11 @@ mod program;
 pub mod programs;
 mod qmp;
 mod remote;
+pub mod vkms;
 mod vnc;
 
 pub use inside::Inside;
 pub use machine::{Machine, wait_for};
-pub use options::{Gpu, Init, MachineOptions};
+pub use options::{Gpu, Init, MachineOptions, Monitors, Planes};
 pub use program::{Output, Process, Program};
 pub use remote::{Listener, Parts, Remote, RemoteProcess};

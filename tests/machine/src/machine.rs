@@ -4,7 +4,7 @@
 use crate::again::Noted;
 use crate::agent::Agent;
 use crate::inside::{Inside, SOON};
-use crate::options::MachineOptions;
+use crate::options::{Gpu, MachineOptions};
 use crate::picture::Picture;
 use crate::program::{Process, Program};
 use crate::qmp::Qmp;
@@ -99,6 +99,8 @@ impl Machine {
         let log = File::create(path.join("qemu.log"))?;
         let mut command = Command::new("qemu-system-x86_64");
         command.args(command_line::arguments(&options, path, &image, &initrd));
+        // A display that nobody sees; what it shows is asked for by screendumps.
+        command.env("SDL_VIDEODRIVER", "offscreen");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let mut qemu = command.spawn().context("cannot run qemu-system-x86_64; `cargo xtask setup` installs it")?;
         let guard = guard(qemu.id(), path);
@@ -236,7 +238,8 @@ impl Machine {
     /// The monitors that were there at the start, and no others.
     pub(crate) fn outputs_as_before(&self) -> Result<()> {
         let outputs = std::mem::take(&mut self.touched().outputs);
-        let first = self.options.gpus.first().map(|gpu| (gpu.width as u16, gpu.height as u16));
+        let first = self.options.gpus.first().and_then(Gpu::monitors);
+        let first = first.map(|monitors| (monitors.width as u16, monitors.height as u16));
         for head in outputs {
             self.set_output(head, first.filter(|_| head == 0))?;
         }
@@ -331,7 +334,7 @@ impl Machine {
         let target = std::env::temp_dir().join(format!("phyllome-machine-{name}-{}", std::process::id()));
         let _ = fs::create_dir_all(&target);
         for (number, gpu) in self.options.gpus.iter().enumerate() {
-            for head in 0..gpu.outputs {
+            for head in 0..gpu.monitors().map_or(0, |monitors| monitors.outputs) {
                 if let Ok(picture) = self.screendump_of(number, head) {
                     let _ = picture.write(&target.join(format!("screen-{number}-{head}.png")));
                 }

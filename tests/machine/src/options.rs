@@ -2,9 +2,37 @@
 
 use std::path::PathBuf;
 
-/// A display device, and what is plugged into it at the start.
+/// A graphics device.
 #[derive(Clone, Debug)]
-pub struct Gpu {
+pub enum Gpu {
+    /// Displays, and no GL: what they show is seen from outside by screendumps.
+    Virtio(Monitors),
+    /// The same with a render node, on which GL is this computer's: software where it has no other. Its monitors stay as
+    /// they are at the start.
+    VirtioGl(Monitors),
+    /// A display of the kernel's own, with planes; what it shows is seen by checksums (see [`crate::vkms`]).
+    Vkms(Planes),
+}
+
+impl Default for Gpu {
+    fn default() -> Self {
+        Self::Virtio(Monitors::default())
+    }
+}
+
+impl Gpu {
+    /// Its monitors, where it is a device of QEMU's.
+    pub fn monitors(&self) -> Option<&Monitors> {
+        match self {
+            Self::Virtio(monitors) | Self::VirtioGl(monitors) => Some(monitors),
+            Self::Vkms(_) => None,
+        }
+    }
+}
+
+/// What is plugged into a device at the start.
+#[derive(Clone, Debug)]
+pub struct Monitors {
     /// Width of the first output in pixels.
     pub width: u32,
     /// Height of the first output in pixels.
@@ -15,10 +43,19 @@ pub struct Gpu {
     pub edid: bool,
 }
 
-impl Default for Gpu {
+impl Default for Monitors {
     fn default() -> Self {
         Self { width: 1280, height: 800, outputs: 2, edid: true }
     }
+}
+
+/// The planes of a display besides the primary one; each lies above the one before: primary, overlays, cursor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Planes {
+    /// Number of overlay planes.
+    pub overlays: u32,
+    /// Whether there is a cursor plane.
+    pub cursor: bool,
 }
 
 /// The first process.

@@ -88,6 +88,13 @@ impl Picture {
         Self { width: area.width, height: area.height, pixels }
     }
 
+    /// Another picture of the same size, each pixel of which is made of its place and of what is there.
+    pub fn map(&self, mut pixel: impl FnMut(u32, u32, [u8; 3]) -> [u8; 3]) -> Self {
+        let places = (0..self.height).flat_map(|y| (0..self.width).map(move |x| (x, y)));
+        let pixels = places.map(|(x, y)| pixel(x, y, self.at(x, y))).collect();
+        Self { width: self.width, height: self.height, pixels }
+    }
+
     /// How many pixels have this colour.
     pub fn count(&self, colour: [u8; 3]) -> usize {
         self.pixels.iter().filter(|p| **p == colour).count()

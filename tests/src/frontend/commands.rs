@@ -47,7 +47,7 @@ pub const A8B8G8R8: u32 = 121;
 pub const R8G8B8X8: u32 = 134;
 
 /// A rectangle as the wire has it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Rect {
     pub x: u32,
     pub y: u32,

@@ -129,7 +129,7 @@ impl Driver {
                     started = Instant::now();
                 }
                 Ok(News::DisplayEvent) => self.look_at_monitors()?,
-                Ok(News::Order(order)) => self.measure(&order)?,
+                Ok(News::Order(order)) => self.obey(&order)?,
                 Ok(News::PowerButton) => {
                     self.serial.line("PHYLLOME-GUEST-POWER-OFF");
                     self.monitor.event("SHUTDOWN", json!({ "guest": true, "reason": "guest-shutdown" }));

@@ -1,11 +1,14 @@
-//! Orders for a played guest from a benchmark: lines in a FIFO that `phyllome.orders=PATH` names, one measurement each.
+//! Orders for a played guest from a benchmark or a test: lines in a FIFO that `phyllome.orders=PATH` names.
+//!
+//! `REPORT part X Y WIDTH HEIGHT`: shows this part of the picture in the place of all of it, as a monitor of that size
+//! would; the file REPORT is there when it is shown.
 //!
 //! `REPORT whole|small COUNT PACE`: flushes COUNT pictures, PACE milliseconds apart or as soon as the one before is
-//! presented
-//! where that is later, and writes to the file REPORT a line `FLUSHED FENCED` for each: when RESOURCE_FLUSH was posted
-//! and when its fence came back, in nanoseconds of `CLOCK_MONOTONIC`. The file is there when all of them are.
+//! presented where that is later, and writes to the file REPORT a line `FLUSHED FENCED` for each: when RESOURCE_FLUSH
+//! was posted and when its fence came back, in nanoseconds of `CLOCK_MONOTONIC`. The file is there when all of them are.
 
 use super::News;
+use crate::frontend::Rect;
 use anyhow::{Context, Result};
 use std::fmt::Write;
 use std::fs::File;
@@ -26,11 +29,27 @@ pub enum Change {
 /// Side of the square of [`Change::Small`], in pixels.
 pub const SMALL: usize = 64;
 
-/// One measurement.
+/// One order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Order {
-    /// The file that will hold what was measured.
+    /// The file that is there when it is carried out, and holds what was measured.
     pub report: PathBuf,
+    /// What is to be done.
+    pub what: What,
+}
+
+/// What is to be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum What {
+    /// Flush pictures, and measure that.
+    Flush(Burst),
+    /// Show a part of the picture.
+    Part(Rect),
+}
+
+/// One measurement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Burst {
     /// What changes.
     pub change: Change,
     /// How many pictures.
@@ -44,13 +63,18 @@ impl Order {
     pub fn parse(line: &str) -> Option<Self> {
         let mut words = line.split_whitespace();
         let report = PathBuf::from(words.next()?);
-        let change = match words.next()? {
-            "whole" => Change::Whole,
-            "small" => Change::Small,
+        let kind = words.next()?;
+        let mut number = || words.next()?.parse::<u32>().ok();
+        let what = match kind {
+            "part" => What::Part(Rect { x: number()?, y: number()?, width: number()?, height: number()? }),
+            "whole" | "small" => {
+                let change = if kind == "whole" { Change::Whole } else { Change::Small };
+                let (count, pace) = (number()?, number()?);
+                What::Flush(Burst { change, count, pace: Duration::from_millis(pace.into()) })
+            }
             _ => return None,
         };
-        let (count, pace) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        Some(Self { report, change, count, pace: Duration::from_millis(pace) })
+        Some(Self { report, what })
     }
 }
 
@@ -98,12 +122,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_order_is_four_words() {
-        let order = Order::parse("/tmp/a whole 100 37").unwrap();
-        let expected =
-            Order { report: "/tmp/a".into(), change: Change::Whole, count: 100, pace: Duration::from_millis(37) };
-        assert_eq!(order, expected);
-        for bad in ["", "/tmp/a", "/tmp/a large 1 1", "/tmp/a small x 1", "/tmp/a small 1"] {
+    fn an_order_is_a_line() {
+        let burst = Burst { change: Change::Whole, count: 100, pace: Duration::from_millis(37) };
+        let part = Rect { x: 1, y: 2, width: 30, height: 40 };
+        for (line, what) in [("/tmp/a whole 100 37", What::Flush(burst)), ("/tmp/a part 1 2 30 40", What::Part(part))] {
+            assert_eq!(Order::parse(line), Some(Order { report: "/tmp/a".into(), what }));
+        }
+        for bad in ["", "/tmp/a", "/tmp/a large 1 1", "/tmp/a small x 1", "/tmp/a small 1", "/tmp/a part 1 2 3"] {
             assert_eq!(Order::parse(bad), None, "{bad}");
         }
     }

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
-use phyllome_test_machine::{Gpu, Init, Machine, MachineOptions, Process, Program};
+use phyllome_test_machine::{Gpu, Init, Machine, MachineOptions, Monitors, Planes, Process, Program};
 use std::collections::BTreeMap;
 use std::io::{BufRead, Write};
 use std::path::{Path, PathBuf};
@@ -51,9 +51,15 @@ struct Arguments {
     /// systemd as the first process
     #[arg(long)]
     systemd: bool,
-    /// No display device
+    /// No display device of QEMU's
     #[arg(long)]
     no_gpu: bool,
+    /// With a render node
+    #[arg(long)]
+    gl: bool,
+    /// A display of the kernel's own with so many overlay planes and, if there are any, a cursor plane
+    #[arg(long, value_name = "OVERLAYS")]
+    vkms: Option<u32>,
     /// No seat daemon
     #[arg(long)]
     no_seat: bool,
@@ -93,11 +99,15 @@ fn main() -> Result<()> {
         return Ok(());
     }
     let (width, height) = arguments.size.split_once('x').context("a size is WxH")?;
-    let gpu = Gpu { width: width.parse()?, height: height.parse()?, outputs: arguments.outputs, ..Gpu::default() };
+    let (width, height, outputs) = (width.parse()?, height.parse()?, arguments.outputs);
+    let monitors = Monitors { width, height, outputs, ..Monitors::default() };
+    let virtio = if arguments.gl { Gpu::VirtioGl(monitors) } else { Gpu::Virtio(monitors) };
+    let mut gpus = if arguments.no_gpu { Vec::new() } else { vec![virtio] };
+    gpus.extend(arguments.vkms.map(|overlays| Gpu::Vkms(Planes { overlays, cursor: overlays > 0 })));
     let mut options = if arguments.shell { MachineOptions::with_shell()? } else { MachineOptions::default() };
     options.programs.extend(arguments.program);
     options.files = arguments.file;
-    options.gpus = if arguments.no_gpu { Vec::new() } else { vec![gpu] };
+    options.gpus = gpus;
     options.init = if arguments.systemd { Init::Systemd } else { Init::Agent };
     options.seatd = !arguments.no_seat;
     (options.mouse, options.touch, options.memory_mib) = (arguments.mouse, arguments.touch, arguments.memory);

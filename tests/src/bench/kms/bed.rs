@@ -7,7 +7,7 @@ use super::trace::{self, Event};
 use crate::played::options::PLAYED;
 use crate::programs::program;
 use anyhow::{Context, Result, ensure};
-use phyllome_test_machine::{Gpu, Machine, MachineOptions, Process, Program, wait_for};
+use phyllome_test_machine::{Gpu, Machine, MachineOptions, Monitors, Process, Program, wait_for};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -54,7 +54,7 @@ impl Bed {
         let programs = ["phyllome-shell", "phyllome", "phyllome-guest", "played-guest"];
         let options = MachineOptions {
             programs: programs.into_iter().map(program).collect::<Result<_>>()?,
-            gpus: vec![Gpu { outputs: 1, ..Gpu::default() }],
+            gpus: vec![Gpu::Virtio(Monitors { outputs: 1, ..Monitors::default() })],
             cpus: if counted { 1 } else { 2 },
             counted,
             ..MachineOptions::default()

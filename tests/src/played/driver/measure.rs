@@ -1,24 +1,35 @@
-//! What a played guest does when a benchmark orders it: flush so many pictures and say when each was flushed and when
-//! its fence came.
+//! What a played guest does when it is ordered to: flush so many pictures and say when each was flushed and when its
+//! fence came, or show a part of its picture.
 //!
 //! Only the flush itself is timed; drawing and transfers lie before it, as in a guest's kernel.
 
 use super::{Driver, Part, Screen};
 use crate::frontend::{self, Rect};
-use crate::played::orders::{self, Change, Order, SMALL};
+use crate::played::orders::{self, Burst, Change, Order, SMALL, What};
 use anyhow::{Context, Result};
 use std::time::Instant;
 
 impl Driver {
     /// Carries out one order on the first screen.
-    pub(super) fn measure(&mut self, order: &Order) -> Result<()> {
-        let mut screen = self.screens.pop().context("a guest without a screen has nothing to measure")?;
-        let times = self.flush_many(&mut screen, order);
+    pub(super) fn obey(&mut self, order: &Order) -> Result<()> {
+        let mut screen = self.screens.pop().context("a guest without a screen has nothing to show")?;
+        let times = match &order.what {
+            What::Flush(burst) => self.flush_many(&mut screen, burst),
+            What::Part(part) => self.show_part(&screen, *part).map(|()| Vec::new()),
+        };
         self.screens.push(screen);
         orders::write(&order.report, &times?)
     }
 
-    fn flush_many(&mut self, screen: &mut Screen, order: &Order) -> Result<Vec<(u64, u64)>> {
+    /// Shows a part of the page that is shown, and waits until it is.
+    fn show_part(&mut self, screen: &Screen, part: Rect) -> Result<()> {
+        let page = screen.pages.get(screen.shown).context("a screen without a page")?;
+        self.done(frontend::set_scanout(screen.scanout, page.resource, part))?;
+        self.session.post(0, &frontend::flush(page.resource, part).fenced(1).build(), 24)?;
+        self.session.control.wait(&self.session.memory, frontend::session::ANSWER).map(drop)
+    }
+
+    fn flush_many(&mut self, screen: &mut Screen, order: &Burst) -> Result<Vec<(u64, u64)>> {
         let mut times = Vec::new();
         let mut last = None;
         for step in 0..order.count {
