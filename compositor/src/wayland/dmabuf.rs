@@ -14,12 +14,11 @@ use super::things::Thing;
 use crate::State;
 use crate::descriptors::close_elsewhere;
 use crate::outputs::RendererKind;
-use crate::wayland::mapped::Mapping;
+use crate::wayland::mapped::{Mapping, READABLE};
 use phyllome_protocol::descriptor::{Description, describe};
 use smithay::backend::allocator::dmabuf::{Dmabuf, DmabufFlags};
 use smithay::backend::allocator::format::get_bpp;
-use smithay::backend::allocator::{Buffer, Format};
-use smithay::backend::drm::{DrmNode, NodeType};
+use smithay::backend::allocator::{Buffer, Format, Modifier};
 use smithay::reexports::wayland_protocols::wp::linux_dmabuf::zv1::server::zwp_linux_buffer_params_v1::{
     self, ZwpLinuxBufferParamsV1,
 };
@@ -92,11 +91,7 @@ impl State {
             Err("the renderer imports none".to_owned())
         };
         match by_gpu {
-            Ok(()) => {
-                // Without it no buffer ever reaches a plane.
-                dmabuf.set_node(import_node(self.protocols.dmabufs.device));
-                Ok(Import::Renderer)
-            }
+            Ok(()) => Ok(Import::Renderer),
             Err(gpu) => Mapping::new(dmabuf, &memory).map(Import::Mapped).map_err(|own| format!("{gpu}; {own}")),
         }
     }
@@ -174,8 +169,6 @@ pub(super) struct Dmabufs {
     global: Option<DmabufGlobal>,
     /// What guests are told of formats.
     feedback: Option<DmabufFeedback>,
-    /// The render node's number that guests were told; 0: none.
-    device: u64,
     /// Imports by the GPU since it last forgot what is gone.
     imports: u32,
     #[cfg(test)]
@@ -192,7 +185,6 @@ impl Default for Dmabufs {
             state: DmabufState::new(),
             global: None,
             feedback: None,
-            device: 0,
             imports: 0,
             #[cfg(test)]
             no_gpu_imports: false,
@@ -225,9 +217,12 @@ impl super::Protocols {
         if formats.is_empty() || self.dmabufs.global.is_some() {
             return;
         }
+        // Rows are read by the processor where nothing else reads them, whatever the renderer says of them.
+        let known = formats.iter().filter(|format| READABLE.contains(&format.code));
+        let rows: Vec<_> = known.map(|format| Format { modifier: Modifier::Linear, ..*format }).collect();
+        let formats = formats.into_iter().chain(rows);
         match DmabufFeedbackBuilder::new(device, formats).build() {
             Ok(feedback) => {
-                self.dmabufs.device = device;
                 let global = self.dmabufs.state.create_global_with_default_feedback::<State>(display, &feedback);
                 self.dmabufs.global = Some(global);
                 self.dmabufs.feedback = Some(feedback);
@@ -373,12 +368,4 @@ impl Dispatch<ZwpLinuxBufferParamsV1, DmabufParamsData> for State {
             state, client, params, data,
         );
     }
-}
-
-/// The node that guests' dmabufs are said to be of and that smithay's exporter is to take (`import_node`): the two have
-/// to be equal, or a guest's buffer never reaches a plane. `device`: the number that [`Protocols::offer_dmabuf`] tells
-/// guests; 0: none.
-pub fn import_node(device: u64) -> Option<DrmNode> {
-    let node = DrmNode::from_dev_id(device).ok().filter(|_| device != 0)?;
-    Some(node.node_with_type(NodeType::Render).and_then(Result::ok).unwrap_or(node))
 }

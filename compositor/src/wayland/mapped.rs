@@ -20,6 +20,8 @@ use std::os::fd::BorrowedFd;
 use std::ptr::{NonNull, null_mut};
 use std::rc::Rc;
 
+/// Formats that the processor reads.
+pub const READABLE: [Fourcc; 4] = [Fourcc::Xrgb8888, Fourcc::Argb8888, Fourcc::Xbgr8888, Fourcc::Abgr8888];
 /// Widest row of a mapped picture, padding included, in pixels.
 const MAX_ROW: u32 = 16384;
 
@@ -52,7 +54,7 @@ impl Mapping {
         if format.modifier != Modifier::Linear || dmabuf.num_planes() != 1 {
             return Err(format!("pixels laid out as {:?} cannot be read by the processor", format.modifier));
         }
-        if !matches!(format.code, Fourcc::Xrgb8888 | Fourcc::Argb8888 | Fourcc::Xbgr8888 | Fourcc::Abgr8888) {
+        if !READABLE.contains(&format.code) {
             return Err(format!("{} cannot be read by the processor", format.code));
         }
         let size = dmabuf.size();
@@ -78,6 +80,11 @@ impl Mapping {
     /// The size of the picture, in pixels.
     pub fn size(&self) -> Size<i32, Buffer> {
         self.size
+    }
+
+    /// Whether its memory is a dmabuf, which a display may read too.
+    pub fn is_dmabuf(&self) -> bool {
+        self.is_dmabuf
     }
 
     /// Bytes from one row to the next.

@@ -1,11 +1,14 @@
 //! Nothing between a guest's framebuffer and the display copies a pixel where the kernel makes dmabufs: of a blob's
 //! pages, wherever they lie in the guest's memory, and of what the renderer draws. What is scanned out is what the
-//! guest drew, and the status counts no copy.
+//! guest drew, and the status counts no copy. (On a device with a render node nobody outside sees what is scanned out;
+//! there it is what the shell says.)
 
 use crate::rig::{Rig, RigOptions, on_rig};
 use anyhow::{Context, Result, ensure};
 use phyllome_protocol::status::{GuestStatus, ScanoutStatus};
 use phyllome_test_guests::Mode;
+use phyllome_test_machine::picture::Picture;
+use phyllome_test_machine::{Gpu, Monitors};
 use phyllome_tests::played::options::VERSION_VARIABLE;
 use phyllome_tests::played::pattern::Pattern;
 use phyllome_tests::played_guest_file;
@@ -34,11 +37,12 @@ const TEXTURE: Kind = Kind { memory: "3d", gpu: "mode = \"3d\"", buffer: "dmabuf
 const BOTTOM_UP: Kind = Kind { memory: "3d-bottom-up", ..TEXTURE };
 
 /// A rig with a played guest, `drawn`, that moves its picture on.
-fn rig(kind: Kind, mode: Mode, renderer: &str) -> Result<RigOptions> {
+fn rig(kind: Kind, mode: Mode, gpu: &Gpu, renderer: &str) -> Result<RigOptions> {
     let (name, text) = played_guest_file("drawn", 1, "green", mode, &format!("\n[gpu]\n{}\n", kind.gpu));
     let text = text.replace("phyllome.played=1", &format!("phyllome.played=1 phyllome.memory={}", kind.memory));
     let mut options = RigOptions::new(&[(name, text)])?.shell(&["--renderer", renderer]);
     options.machine.programs.push(program("phyllome-renderer")?);
+    options.machine.gpus = vec![gpu.clone()];
     options.variables = vec![(VERSION_VARIABLE, "11.1.3")];
     Ok(options)
 }
@@ -63,6 +67,11 @@ fn start(rig: &mut Rig, kind: Kind, flushes: u64) -> Result<GuestStatus> {
     status.guests.into_iter().next().context("no guest")
 }
 
+/// What is scanned out; where the machine's GPU draws by itself, which nobody outside sees, what the shell says.
+fn seen_outside(rig: &Rig) -> Result<Picture> {
+    if rig.draws() { rig.screenshot(&[]) } else { rig.scanned_out(0) }
+}
+
 /// The picture that is scanned out, and is one that the guest has drawn, pixel by pixel, with the counter that it
 /// shows.
 fn drawn(rig: &mut Rig, moves: bool) -> Result<u16> {
@@ -71,7 +80,7 @@ fn drawn(rig: &mut Rig, moves: bool) -> Result<u16> {
     let mut difference = None;
     // The name of the guest flashes in the middle after a switch.
     let seen = rig.machine.wait_for("a picture that the guest has drawn", LONG, || {
-        let shown = rig.scanned_out(0)?.crop(area);
+        let shown = seen_outside(rig)?.crop(area);
         let counter = if moves { Pattern::counter_of(&shown) } else { None };
         if moves && counter.is_none() {
             return Ok(None);
@@ -87,9 +96,13 @@ fn drawn(rig: &mut Rig, moves: bool) -> Result<u16> {
 }
 
 /// A guest's whole way: what it draws is scanned out, several times over, and no byte is copied for it.
-fn shown_without_a_copy(test: &str, kind: Kind, mode: Mode, renderer: &str) -> Result<()> {
-    on_rig(test, rig(kind, mode, renderer)?, |rig| {
+fn shown_without_a_copy(test: &str, kind: Kind, mode: Mode, gpu: &Gpu, renderer: &str) -> Result<()> {
+    on_rig(test, rig(kind, mode, gpu, renderer)?, |rig| {
         let moves = mode != Mode::Quiet;
+        if rig.draws() {
+            let log = rig.shell()?.output();
+            ensure!(log.contains("drawn by virgl"), "it is not the render node that draws: {log}");
+        }
         start(rig, kind, if moves { FLUSHES } else { 1 })?;
         let first = drawn(rig, moves)?;
         if moves {
@@ -114,21 +127,32 @@ fn shown_without_a_copy(test: &str, kind: Kind, mode: Mode, renderer: &str) -> R
 
 #[test]
 fn a_blob_s_pages_are_scanned_out_by_pixman() -> Result<()> {
-    shown_without_a_copy("a_blob_s_pages_are_scanned_out_by_pixman", BLOB, Mode::Animate, "pixman")
+    shown_without_a_copy("a_blob_s_pages_are_scanned_out_by_pixman", BLOB, Mode::Animate, &Gpu::default(), "pixman")
 }
 
 #[test]
 fn a_blob_s_pages_are_drawn_by_gles() -> Result<()> {
-    shown_without_a_copy("a_blob_s_pages_are_drawn_by_gles", BLOB, Mode::Quiet, "gles")
+    shown_without_a_copy("a_blob_s_pages_are_drawn_by_gles", BLOB, Mode::Quiet, &Gpu::default(), "gles")
 }
 
 #[test]
 fn a_texture_is_scanned_out_by_pixman() -> Result<()> {
-    shown_without_a_copy("a_texture_is_scanned_out_by_pixman", TEXTURE, Mode::Animate, "pixman")
+    shown_without_a_copy("a_texture_is_scanned_out_by_pixman", TEXTURE, Mode::Animate, &Gpu::default(), "pixman")
 }
 
 #[test]
 fn a_guest_that_flips_between_textures_which_lie_upside_down_is_seen_upright() -> Result<()> {
     let test = "a_guest_that_flips_between_textures_which_lie_upside_down_is_seen_upright";
-    shown_without_a_copy(test, BOTTOM_UP, Mode::Flip, "pixman")
+    shown_without_a_copy(test, BOTTOM_UP, Mode::Flip, &Gpu::default(), "pixman")
+}
+
+/// A device with a render node, on which all draw.
+fn render_node() -> Gpu {
+    Gpu::VirtioGl(Monitors { outputs: 1, ..Monitors::default() })
+}
+
+#[test]
+fn a_blob_s_pages_are_drawn_by_gles_of_a_render_node() -> Result<()> {
+    let test = "a_blob_s_pages_are_drawn_by_gles_of_a_render_node";
+    shown_without_a_copy(test, BLOB, Mode::Quiet, &render_node(), "gles")
 }

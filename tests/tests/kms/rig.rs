@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use phyllome_protocol::status::{GuestState, GuestStatus, Status};
 use phyllome_test_guests::Mode;
 use phyllome_test_machine::picture::Picture;
-use phyllome_test_machine::{Machine, MachineOptions, Output, Process, Program, again, image, wait_for};
+use phyllome_test_machine::{Gpu, Machine, MachineOptions, Output, Process, Program, again, image, wait_for};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -260,6 +260,11 @@ impl Rig<'_> {
     pub fn screenshot(&self, arguments: &[&str]) -> Result<Picture> {
         self.run(&[&["screenshot", "/share/out/screenshot.png"], arguments].concat())?;
         Picture::parse_png(&self.machine.out("screenshot.png"))
+    }
+
+    /// Whether a graphics device of the machine draws by itself: nobody outside sees then what it shows.
+    pub fn draws(&self) -> bool {
+        self.options.machine.gpus.iter().any(|gpu| matches!(gpu, Gpu::VirtioGl(_)))
     }
 
     /// What is truly scanned out on an output.
