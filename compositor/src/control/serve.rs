@@ -88,6 +88,8 @@ impl State {
                 scanout: place.scanout,
                 guest_area: output.layout().area,
                 plane: output.plane.word().to_owned(),
+                draws: output.draws,
+                plane_reason: output.plane_reason.map(str::to_owned),
             })
             .collect()
     }

@@ -30,10 +30,8 @@ pub enum Plane {
     /// Drawn into the shell's own picture.
     #[default]
     Composited,
-    /// The guest's buffer is read by the display from an overlay (or underlay) plane.
+    /// The guest's buffer is read by the display from an overlay plane.
     Overlay,
-    /// The guest's buffer is on the primary plane.
-    Primary,
 }
 
 impl Plane {
@@ -42,7 +40,6 @@ impl Plane {
         match self {
             Self::Composited => "composited",
             Self::Overlay => "overlay",
-            Self::Primary => "primary",
         }
     }
 }
@@ -91,6 +88,10 @@ pub struct Output {
     pub millimetres: (u32, u32),
     /// Where the guest's pixels went in the last frame.
     pub plane: Plane,
+    /// Why that is no plane of its own, where the display was asked.
+    pub plane_reason: Option<&'static str>,
+    /// Frames for which something was drawn, where it is counted: on displays that the shell drives itself.
+    pub draws: u64,
     /// Scale of the shell's own surfaces; guests' pixels are never scaled by it.
     pub scale: f64,
     /// Millihertz.
@@ -124,6 +125,8 @@ impl Output {
             transform: info.transform,
             millimetres: info.millimetres,
             plane: Plane::default(),
+            plane_reason: None,
+            draws: 0,
             scale: info.scale,
             refresh_mhz: info.refresh_mhz,
             wayland,

@@ -19,12 +19,14 @@ use crate::wayland::screens::Screens;
 use band::{Band, Ring};
 use own::{Known, Own};
 use phyllome_trusted::frame::colors;
-use smithay::backend::renderer::element::{Element, Id, Kind, RenderElement, UnderlyingStorage};
-use smithay::backend::renderer::utils::{CommitCounter, DamageSet, OpaqueRegions};
+use smithay::backend::renderer::element::memory::MemoryBuffer;
+use smithay::backend::renderer::element::{Element, Id, RenderElement};
+use smithay::backend::renderer::utils::{Buffer as SurfaceBuffer, CommitCounter, DamageSet, OpaqueRegions};
 use smithay::backend::renderer::{Color32F, ImportAll, Renderer, Texture};
 use smithay::reexports::wayland_server::backend::ObjectId;
 use smithay::utils::{Buffer, Physical, Rectangle, Scale, Size, Transform};
-use std::time::Instant;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 use surface::{GuestSurface, Imported};
 
 /// The ground's colour, `#101114`.
@@ -72,9 +74,28 @@ impl<T> Piece<T> {
         }
     }
 
-    /// What smithay knows it by.
-    pub fn element_id(&self) -> &Id {
-        &self.id
+    /// Processor time was spent for it, which is its guest's.
+    pub fn charge(&self, took: Duration) {
+        match &self.what {
+            What::Own(_) | What::Band(_) => {}
+            What::Surface(surface) => surface.charge(took),
+        }
+    }
+
+    /// A guest's picture in memory that a plane may show.
+    pub fn buffer(&self) -> Option<&SurfaceBuffer> {
+        match &self.what {
+            What::Own(_) | What::Band(_) => None,
+            What::Surface(surface) => surface.buffer(),
+        }
+    }
+
+    /// A guest's pointer as a plane may show it.
+    pub fn pointer(&self) -> Option<&Rc<MemoryBuffer>> {
+        match &self.what {
+            What::Own(_) | What::Band(_) => None,
+            What::Surface(surface) => surface.pointer(),
+        }
     }
 
     /// Whether it is a guest's, the last attempt to draw it failed, and the ground was drawn instead.
@@ -143,13 +164,6 @@ impl<T> Element for Piece<T> {
         };
         if opaque { OpaqueRegions::from_slice(&[Rectangle::from_size(self.place.size)]) } else { Default::default() }
     }
-
-    fn kind(&self) -> Kind {
-        match &self.what {
-            What::Own(_) | What::Band(_) => Kind::Unspecified,
-            What::Surface(surface) => surface.kind(),
-        }
-    }
 }
 
 impl<T> Piece<T> {
@@ -189,13 +203,6 @@ where
         opaque: &[Rectangle<i32, Physical>],
     ) -> Result<(), R::Error> {
         self.draw_turned::<R>(frame, source, place, damage, opaque, self.transform())
-    }
-
-    fn underlying_storage(&self, _renderer: &mut R) -> Option<UnderlyingStorage<'_>> {
-        match &self.what {
-            What::Own(_) | What::Band(_) => None,
-            What::Surface(surface) => surface.storage(),
-        }
     }
 }
 

@@ -1,7 +1,6 @@
 //! Copies of guests' pointers for the cursor plane, of exactly the size that is shown.
 //!
-//! smithay 0.7.0 copies a pointer's shared memory into the plane's buffer by the guest's own stride and height, and so
-//! beyond the end of the plane's; it gets this copy instead, and never a guest's buffer.
+//! What the plane's buffer is written from is never a guest's buffer, whose rows and height are the guest's to say.
 
 use super::scene::MAX_CURSOR;
 use crate::wayland::content::Content;

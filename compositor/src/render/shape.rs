@@ -20,7 +20,9 @@ pub struct Shape {
     pub upright: bool,
     /// Its format has no alpha channel.
     pub opaque: bool,
-    /// The GPU has imported its memory.
+    /// It lies in a dmabuf, which a display may read.
+    pub dmabuf: bool,
+    /// The GPU reads it there: who draws it waits for the fences that the guest puts on it.
     pub imported: bool,
 }
 
@@ -38,7 +40,13 @@ impl Shape {
             exact,
             upright: content.transform == Transform::Normal,
             opaque: !content.has_alpha,
-            imported: content.mapping.is_none() && get_dmabuf(&content.buffer).is_ok_and(|d| d.node().is_some()),
+            dmabuf: is_dmabuf(content),
+            imported: content.mapping.is_none() && get_dmabuf(&content.buffer).is_ok(),
         }
     }
+}
+
+/// Whether a display may read it where it lies. What came as a dmabuf and is a memfd is none.
+fn is_dmabuf(content: &Content) -> bool {
+    content.mapping.as_ref().map_or_else(|| get_dmabuf(&content.buffer).is_ok(), |mapping| mapping.is_dmabuf())
 }

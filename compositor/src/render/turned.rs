@@ -1,8 +1,7 @@
 //! A picture turned on its way to a display that hangs on its side or upside down: pieces, pixels, sizes.
 //!
-//! The shell turns its own pieces, and renderers and displays are told that nothing is turned: smithay 0.7.0 tells the
-//! kernel damage of a turned output in coordinates that are not the buffer's (FB_DAMAGE_CLIPS), so that parts of the
-//! picture stay old. When it no longer does, this can go.
+//! The shell turns its own pieces, and renderers and displays are told that nothing is turned: so that whatever they are
+//! told of, damage included (FB_DAMAGE_CLIPS), is in the coordinates of the display's own buffer.
 
 use super::elements::Piece;
 use phyllome_config::shell::Rotation;

@@ -240,7 +240,7 @@ fn pointer_copy(shell: &mut Fixture) -> Option<(Vec<u8>, (i32, i32), i32)> {
 fn tp15_a_pointers_copy_is_as_large_as_what_is_shown_whatever_its_memory_is() {
     let mut shell = Fixture::new();
     let (mut red, window) = begin(&mut shell);
-    // Far longer rows and far more of them than a cursor plane has: smithay would copy them all.
+    // Far longer rows and far more of them than a cursor plane has.
     let pool = red.pool(4096 * 1000);
     let row: Vec<u8> = (0..1024u32).flat_map(|x| (0xff00_0000 | x).to_le_bytes()).collect();
     for y in 0..1000 {

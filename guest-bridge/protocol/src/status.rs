@@ -73,8 +73,15 @@ pub struct OutputStatus {
     pub scanout: u32,
     /// Where a guest's pixels may lie; every pixel outside is the shell's.
     pub guest_area: Area,
-    /// `primary`, `overlay` or `composited`.
+    /// `overlay` or `composited`.
     pub plane: String,
+    /// Frames for which the shell drew something, on displays that it drives itself: none while only a guest draws whose
+    /// picture is on a plane of its own.
+    #[serde(default)]
+    pub draws: u64,
+    /// Why the guest's picture is composited, where the display was asked; goes after "because".
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plane_reason: Option<String>,
 }
 
 /// A rectangle in physical pixels.

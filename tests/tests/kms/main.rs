@@ -14,3 +14,4 @@ mod rig;
 mod session;
 mod sleep;
 mod units;
+mod vkms;

@@ -5,26 +5,25 @@
 //! is not even loaded.
 
 use super::Overdue;
+use super::crtc::Put;
 use super::planes::Stage;
 use super::recovery::Remedy;
 use super::session::SeatHandle;
+use super::sheets::GpuSource;
 use super::surface::{Heads, Wiring};
 use crate::backend::headless::egl_is_installed;
 use crate::backend::painter::import_into_pixman;
-use crate::outputs::{Capture, Drawn, OutputId, Plane, RendererKind};
+use crate::outputs::{Capture, OutputId, RendererKind};
 use crate::render::scene::Scene;
-use crate::wayland::dmabuf::import_node;
 use crate::wayland::screens::Screens;
 use smithay::backend::allocator::dmabuf::Dmabuf;
-use smithay::backend::allocator::dumb::DumbAllocator;
-use smithay::backend::allocator::gbm::{GbmAllocator, GbmBufferFlags, GbmDevice};
-use smithay::backend::allocator::{Format, Fourcc, Modifier};
-use smithay::backend::drm::exporter::gbm::GbmFramebufferExporter;
+use smithay::backend::allocator::gbm::GbmDevice;
+use smithay::backend::allocator::{Format, Fourcc};
 use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmNode, NodeType};
 use smithay::backend::egl::{EGLContext, EGLDevice, EGLDisplay};
 use smithay::backend::renderer::gles::{GlesRenderer, GlesTexture, ffi};
 use smithay::backend::renderer::pixman::PixmanRenderer;
-use smithay::backend::renderer::{Bind, ImportDma, ImportMem};
+use smithay::backend::renderer::{ImportDma, ImportMem};
 use smithay::backend::session::{AsErrno, Session};
 use smithay::reexports::drm::Device as _;
 use smithay::reexports::drm::control::{Device as _, crtc};
@@ -60,8 +59,8 @@ const NO_GL: &[&str] = &[
 
 /// What draws, and the displays that it draws on.
 enum Drawing {
-    Pixman(Box<Heads<PixmanRenderer, DumbAllocator, DrmDeviceFd>>),
-    Gles(Box<Heads<GlesRenderer, GbmAllocator<DrmDeviceFd>, GbmFramebufferExporter<DrmDeviceFd>>>),
+    Pixman(Box<Heads<PixmanRenderer>>),
+    Gles(Box<Heads<GlesRenderer>>),
 }
 
 macro_rules! each {
@@ -179,13 +178,7 @@ impl Gpu {
     }
 
     /// See [`Heads::draw`].
-    pub fn draw(
-        &mut self,
-        name: &str,
-        scene: &Scene,
-        stage: &Stage,
-        screens: &mut Screens,
-    ) -> Result<(Drawn, Plane), String> {
+    pub fn draw(&mut self, name: &str, scene: &Scene, stage: &Stage, screens: &mut Screens) -> Result<Put, String> {
         each!(&mut self.drawing, heads => heads.draw(name, scene, stage, screens))
     }
 
@@ -298,28 +291,20 @@ fn is_master(fd: &DrmDeviceFd) -> bool {
 
 fn drawing(fd: &DrmDeviceFd, wanted: Option<RendererKind>) -> Result<Drawing, String> {
     match wanted {
-        Some(RendererKind::Pixman) => pixman(fd),
+        Some(RendererKind::Pixman) => pixman(),
         Some(RendererKind::Gles) => gles(fd, true),
-        None if !may_have_gl(fd) => pixman(fd),
+        None if !may_have_gl(fd) => pixman(),
         None => gles(fd, false).or_else(|why| {
             tracing::info!("drawn with Pixman: {why}");
-            pixman(fd)
+            pixman()
         }),
     }
 }
 
-fn pixman(fd: &DrmDeviceFd) -> Result<Drawing, String> {
+fn pixman() -> Result<Drawing, String> {
     let renderer =
         PixmanRenderer::new().map_err(|error| format!("Pixman cannot be used ({error}); choose --renderer gles"))?;
-    let drawable = <PixmanRenderer as Bind<Dmabuf>>::supported_formats(&renderer).unwrap_or_default();
-    // Dumb buffers are linear whether or not the display can say so.
-    let formats = drawable
-        .iter()
-        .flat_map(|format| [Modifier::Linear, Modifier::Invalid].map(|modifier| Format { code: format.code, modifier }))
-        .collect();
-    let fd = fd.clone();
-    let make = move || (DumbAllocator::new(fd.clone()), fd.clone());
-    Ok(Drawing::Pixman(Box::new(Heads::new(renderer, formats, None, make))))
+    Ok(Drawing::Pixman(Box::new(Heads::new(renderer, ()))))
 }
 
 fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {
@@ -342,7 +327,6 @@ fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {
     }
     let context = EGLContext::new(&display).map_err(|error| why("context", &error))?;
     let formats = context.dmabuf_render_formats().iter().copied().collect();
-    let number = fd.dev_id().unwrap_or(0);
     // SAFETY: the context was just made and is current on no thread.
     let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| why("renderer", &error))?;
     let name = gl_renderer(&mut renderer);
@@ -350,13 +334,7 @@ fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {
         return Err(format!("GL is software here ({name})"));
     }
     tracing::info!("drawn by {name}");
-    let cursors = Some(gbm.clone());
-    let node = import_node(render_node(&renderer, number));
-    let make = move || {
-        let allocator = GbmAllocator::new(gbm.clone(), GbmBufferFlags::RENDERING | GbmBufferFlags::SCANOUT);
-        (allocator, GbmFramebufferExporter::new(gbm.clone(), node))
-    };
-    Ok(Drawing::Gles(Box::new(Heads::new(renderer, formats, cursors, make))))
+    Ok(Drawing::Gles(Box::new(Heads::new(renderer, GpuSource { gbm, formats }))))
 }
 
 /// The number of the node that GL renders on; 0: none. `number`: the display's device.

@@ -4,31 +4,37 @@
 //! the guests, nothing is drawn, and everything is opened anew after a pause ([`Kms::trouble`]). The device's own
 //! events come in by [`events`].
 
+mod above;
+mod come;
 pub mod connectors;
+mod crtc;
+mod cursors;
 pub mod damage;
 mod device;
 pub mod edid;
 mod events;
 pub mod flips;
+mod framebuffers;
 pub mod modes;
 pub mod planes;
 mod plugs;
-mod primary;
 pub mod recovery;
 mod session;
 mod settle;
+mod sheets;
 mod surface;
 
 use crate::State;
 use crate::event_loop::{Alarm, SourceId, Sources};
 use crate::log_limit::LogLimit;
 use crate::outputs::arrange::Order;
-use crate::outputs::{Capture, Drawn, Output, OutputId, RendererKind};
+use crate::outputs::{Capture, Drawn, Output, OutputId, Plane, RendererKind};
 use crate::render::scene::Scene;
 use crate::wayland::screens::Screens;
+use crtc::Put;
 use device::Gpu;
 use phyllome_config::shell::OutputConfig;
-use planes::Stage;
+use planes::{Stage, Why};
 use plugs::Plug;
 use recovery::{Backoff, Barred, FLIP_LIMIT, Remedy, Suspects};
 use session::Seat;
@@ -56,6 +62,8 @@ const SHORT_PATIENCE: Duration = Duration::from_millis(100);
 /// After so many failures one after the other GLES is no longer tried.
 const MAX_GLES_FAILURES: usize = 3;
 
+/// How long a kernel that is busy is left alone: half of a refresh, or less.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Pause between two attempts to reach a seat daemon that is gone.
 const SEAT_PAUSE: Duration = Duration::from_secs(1);
 
@@ -114,6 +122,8 @@ struct Trouble {
     barred: BTreeMap<String, Barred>,
     /// Guests whose buffers may have held up a frame.
     suspects: Suspects,
+    /// Since when the kernel takes no frame.
+    busy: Option<Instant>,
 }
 
 impl Kms {
@@ -188,23 +198,50 @@ impl Kms {
         let late = |guest| self.trouble.suspects.has(guest, Instant::now());
         stage.late = scene.picture.as_ref().is_some_and(late);
         let drawn = driven.gpu.draw(&name, scene, &stage, screens);
-        if let (Ok((_, plane)), Some(output)) = (&drawn, self.outputs.get_mut(index)) {
-            output.plane = *plane;
+        // The frame may wait for what the guest lets its GPU do.
+        let waits = |put: &Put| match put.choice.picture {
+            Ok(()) => true,
+            Err(_) => put.painted && stage.picture.is_some_and(|shape| shape.imported),
+        };
+        if let (Ok(Put { painted, choice, .. }), Some(output)) = (&drawn, self.outputs.get_mut(index)) {
+            output.plane = if choice.picture.is_ok() { Plane::Overlay } else { Plane::Composited };
+            output.plane_reason = choice.picture.err().filter(|why| *why != Why::Nothing).map(Why::words);
+            output.draws += u64::from(*painted);
         }
         match drawn {
-            Ok((Drawn::Queued, _)) => {
-                // The frame may wait for what the guest lets its GPU do.
-                let mut suspect = scene.picture.clone().filter(|_| stage.picture.is_some_and(|shape| shape.imported));
+            Ok(put @ Put { drawn: Drawn::Queued, .. }) => {
+                self.trouble.busy = None;
+                let mut suspect = scene.picture.clone().filter(|_| waits(&put));
                 let overdue = Instant::now() + FLIP_LIMIT;
                 let alarm = self.loop_handle.set_alarm(overdue, move |state| state.flip_overdue(id, suspect.take()));
                 driven.gpu.flip_begun(&name, Overdue { loop_handle: self.loop_handle.clone(), alarm });
                 Ok(Drawn::Queued)
             }
-            Ok((drawn, _)) => Ok(drawn),
+            Ok(Put { busy: true, .. }) => {
+                self.wait_for_kernel(&name);
+                Ok(Drawn::Asleep)
+            }
+            Ok(Put { drawn, .. }) => Ok(drawn),
             Err(why) => {
                 self.draw_failed(&name, &why);
                 Ok(Drawn::Asleep)
             }
+        }
+    }
+
+    /// The kernel takes no frame of display `name` just now: all is drawn again in a moment, unless this goes on.
+    fn wait_for_kernel(&mut self, name: &str) {
+        let since = *self.trouble.busy.get_or_insert_with(Instant::now);
+        if since.elapsed() > FLIP_LIMIT {
+            self.trouble.busy = None;
+            return self.trouble(&format!("{name} takes no frame: the kernel is busy with it"));
+        }
+        let soon = self.loop_handle.insert_source(Timer::from_duration(BUSY_PAUSE), |_, (), state| {
+            state.queue_redraw();
+            TimeoutAction::Drop
+        });
+        if let Err(error) = soon {
+            self.trouble(&format!("{name} takes no frame, and no timer can be set: {error}"));
         }
     }
 

@@ -1,21 +1,15 @@
-//! What may go onto a plane of its own: the guest's picture onto an overlay (or underlay) plane, its pointer onto the
+//! What may go onto a plane of its own: the guest's picture onto an overlay plane, its pointer onto the
 //! cursor plane.
 //!
 //! A pure choice, made anew for every frame, and strict: whatever is not known to be right is composited. The primary
-//! plane is the shell's alone and always, since the frame is on it. What the display then made of it is read from
-//! smithay's own result ([`Planner::learn`]), never assumed. Nothing that a guest says about itself is believed: place
-//! and size come from the scene.
+//! plane is the shell's alone and always, since the frame is on it. What came of it is what the kernel says
+//! ([`Planner::came_to`]), never assumed. Nothing that a guest says about itself is believed: place and size come from
+//! the scene.
 
-use crate::outputs::Plane;
-use crate::render::elements::{Part, Piece};
 use crate::render::scene::{Key, Layer, Scene};
 use crate::render::shape::{PixelRect, Shape};
 use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
-use smithay::backend::drm::DrmSurface;
-use smithay::backend::drm::compositor::FrameFlags;
-use smithay::backend::renderer::element::{Id, RenderElementPresentationState, RenderElementStates};
-use std::fmt;
 
 /// Why something is composited.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,8 +26,10 @@ pub enum Why {
     Covered,
     /// The guest's pointer is drawn above it.
     UnderPointer,
-    /// The memory is not one that the GPU has imported.
-    NotImported,
+    /// Its memory is no dmabuf.
+    NoDmabuf,
+    /// How its memory is laid out is known to another device alone.
+    Layout,
     /// What is behind would shine through.
     Transparent,
     /// The guest turns its picture.
@@ -42,6 +38,8 @@ pub enum Why {
     Scaled,
     /// It reaches out of the guest's area, and a plane cannot be cut.
     ReachesOut,
+    /// Its pixels could not be copied for the cursor plane.
+    NotCopied,
     /// It is larger than the cursor plane.
     TooLarge,
     /// The display refused it when it was tried.
@@ -50,52 +48,44 @@ pub enum Why {
     Late,
 }
 
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Why {
+    /// Words for a person, after "because".
+    pub fn words(self) -> &'static str {
+        match self {
             Self::Nothing => "there is none",
             Self::NoPlane => "the display has no plane for it",
             Self::OutputTurned => "the output is rotated",
             Self::FirstFrame => "the mode was just set",
             Self::Covered => "the shell shows something above it",
             Self::UnderPointer => "the pointer is drawn above it",
-            Self::NotImported => "its memory is not the GPU's",
+            Self::NoDmabuf => "its memory is no dmabuf",
+            Self::Layout => "only another device knows how its memory is laid out",
             Self::Transparent => "it is not opaque",
             Self::Turned => "it is turned",
             Self::Scaled => "it is scaled",
             Self::ReachesOut => "it reaches out of the guest's area",
+            Self::NotCopied => "its pixels are of a kind that is drawn only",
             Self::TooLarge => "it is larger than the plane",
             Self::Refused => "the display refused it",
             Self::Late => "its guest held up a display",
-        })
+        }
     }
 }
 
 /// What a display can do.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Hardware {
-    /// There is an overlay or underlay plane.
+    /// There is an overlay plane above the primary one.
     pub overlay: bool,
     /// Largest width and height of a cursor, where there is a plane for it.
     pub cursor: Option<(u32, u32)>,
-}
-
-impl Hardware {
-    /// That of `surface`; `cursor_size` is what the device says. Without atomic mode setting there are no planes.
-    pub fn of(surface: &DrmSurface, cursor_size: (u32, u32)) -> Self {
-        if surface.is_legacy() {
-            return Self::default();
-        }
-        let planes = surface.planes();
-        Self { overlay: !planes.overlay.is_empty(), cursor: (!planes.cursor.is_empty()).then_some(cursor_size) }
-    }
 }
 
 impl Shape {
     /// Whether it could be on a plane inside `area`, wherever else the frame is.
     pub fn suits_overlay(&self, area: &Area) -> Result<(), Why> {
         match self {
-            Self { imported: false, .. } => Err(Why::NotImported),
+            Self { dmabuf: false, .. } => Err(Why::NoDmabuf),
             Self { opaque: false, .. } => Err(Why::Transparent),
             Self { upright: false, .. } => Err(Why::Turned),
             Self { exact: false, .. } => Err(Why::Scaled),
@@ -191,16 +181,6 @@ pub struct Choice {
     pub pointer: Result<(), Why>,
 }
 
-impl Choice {
-    /// What smithay may do. Never anything on the primary plane.
-    pub fn flags(&self) -> FrameFlags {
-        let mut flags = FrameFlags::empty();
-        flags.set(FrameFlags::ALLOW_OVERLAY_PLANE_SCANOUT, self.picture.is_ok());
-        flags.set(FrameFlags::ALLOW_CURSOR_PLANE_SCANOUT, self.pointer.is_ok());
-        flags
-    }
-}
-
 /// Chooses. `upright`: the output is not rotated; `settled`: a frame of this mode is on the display.
 pub fn choose(stage: &Stage, hardware: &Hardware, upright: bool, settled: bool) -> Choice {
     let display = match (upright, settled) {
@@ -224,7 +204,7 @@ pub fn choose(stage: &Stage, hardware: &Hardware, upright: bool, settled: bool) 
         if stage.late {
             return Err(Why::Late);
         }
-        // smithay 0.7.0 punches the hole for an underlay through what is composited above it.
+        // The shell's own is on the primary plane, below.
         if stage.picture_covered {
             return Err(Why::Covered);
         }
@@ -236,13 +216,27 @@ pub fn choose(stage: &Stage, hardware: &Hardware, upright: bool, settled: bool) 
     Choice { picture, pointer }
 }
 
-/// Chooses for one output, and learns from what came of it.
+/// What comes of what is `possible`: all that the kernel `takes`, and where it does not take all, the pointer, which moves
+/// most. A picture above a pointer that is drawn would hide it. `has_pointer`: there is one.
+pub fn settle(possible: Choice, has_pointer: bool, mut takes: impl FnMut(&Choice) -> bool) -> Choice {
+    let mut choice = possible;
+    if has_pointer && choice.pointer.is_err() {
+        choice.picture = choice.picture.and(Err(Why::UnderPointer));
+    }
+    if choice.picture.is_ok() && !takes(&choice) {
+        choice.picture = Err(Why::Refused);
+    }
+    if choice.picture.is_err() && choice.pointer.is_ok() && !takes(&choice) {
+        choice.pointer = Err(Why::Refused);
+    }
+    choice
+}
+
+/// Chooses for one output, and says why.
 #[derive(Debug, Default)]
 pub struct Planner {
     hardware: Hardware,
-    /// The pointer that the cursor plane did not take.
-    refused: Option<Id>,
-    last: Option<Choice>,
+    said: Option<Choice>,
 }
 
 impl Planner {
@@ -257,60 +251,24 @@ impl Planner {
         self.hardware.cursor.is_some()
     }
 
-    /// Whether a guest's picture may ever have a plane of its own.
-    pub fn has_overlay(&self) -> bool {
-        self.hardware.overlay
+    /// What may go onto a plane in the frame of `stage`.
+    pub fn choose(&self, stage: &Stage, upright: bool, settled: bool) -> Choice {
+        choose(stage, &self.hardware, upright, settled)
     }
 
-    /// What may go onto a plane in the frame of `pieces`.
-    pub fn choose<T>(&mut self, stage: &Stage, pieces: &[Piece<T>], upright: bool, settled: bool) -> Choice {
-        let mut hardware = self.hardware;
-        let pointer = id_of(pieces, Part::Pointer);
-        if self.refused.is_some() && self.refused.as_ref() == pointer {
-            hardware.cursor = None;
-        } else if pointer.is_some() {
-            self.refused = None;
-        }
-        let mut choice = choose(stage, &hardware, upright, settled);
-        if self.refused.is_some() && choice.pointer == Err(Why::NoPlane) {
-            choice.pointer = Err(Why::Refused);
-        }
-        if self.last != Some(choice) {
-            let say =
-                |what: Result<(), Why>| what.map_or_else(|why| format!("composited: {why}"), |()| "a plane".into());
+    /// What was `chosen` came to what is `done`. Tells what that is: what may be on a plane is there, or it is known why
+    /// not.
+    pub fn came_to(&mut self, chosen: Choice, done: Choice) -> Choice {
+        let choice = Choice { picture: chosen.picture.and(done.picture), pointer: chosen.pointer.and(done.pointer) };
+        if self.said != Some(choice) {
+            let say = |what: Result<(), Why>| {
+                what.map_or_else(|why| format!("composited, {}", why.words()), |()| "a plane".into())
+            };
             tracing::debug!("the guest's picture: {}; its pointer: {}", say(choice.picture), say(choice.pointer));
-            self.last = Some(choice);
+            self.said = Some(choice);
         }
         choice
     }
-
-    /// Where the guest's pixels went, from smithay's result for the frame that was chosen for last.
-    pub fn learn<T>(&mut self, states: &RenderElementStates, pieces: &[Piece<T>]) -> Plane {
-        let composited = |id: &Id| {
-            let state = states.element_render_state(id.clone());
-            state.is_some_and(|s| matches!(s.presentation_state, RenderElementPresentationState::Rendering { .. }))
-        };
-        if let Some(pointer) = id_of(pieces, Part::Pointer)
-            && self.last.is_some_and(|choice| choice.pointer.is_ok())
-            && composited(pointer)
-        {
-            self.refused = Some(pointer.clone());
-        }
-        plane_of(states, pieces)
-    }
-}
-
-/// The plane that smithay says the guest's picture is on. It is never the primary one: see [`Choice::flags`].
-pub fn plane_of<T>(states: &RenderElementStates, pieces: &[Piece<T>]) -> Plane {
-    let state = id_of(pieces, Part::Picture).and_then(|id| states.element_render_state(id.clone()));
-    match state.map(|state| state.presentation_state) {
-        Some(RenderElementPresentationState::ZeroCopy) => Plane::Overlay,
-        _ => Plane::Composited,
-    }
-}
-
-fn id_of<T>(pieces: &[Piece<T>], part: Part) -> Option<&Id> {
-    pieces.iter().find(|piece| piece.part() == part).map(Piece::element_id)
 }
 
 #[cfg(test)]
@@ -321,9 +279,9 @@ mod tests {
     const AREA: Area = Area { x: 4, y: 28, width: 1272, height: 768 };
     const ALL: Hardware = Hardware { overlay: true, cursor: Some((64, 64)) };
     const PICTURE: Shape =
-        Shape { place: (4, 28, 1272, 768), exact: true, upright: true, opaque: true, imported: true };
+        Shape { place: (4, 28, 1272, 768), exact: true, upright: true, opaque: true, dmabuf: true, imported: false };
     const POINTER: Shape =
-        Shape { place: (100, 100, 24, 24), exact: true, upright: true, opaque: false, imported: false };
+        Shape { place: (100, 100, 24, 24), exact: true, upright: true, opaque: false, dmabuf: false, imported: false };
 
     fn stage(picture: Shape, pointer: Option<Shape>) -> Stage {
         Stage { picture: Some(picture), pointer, ..Stage::empty(AREA) }
@@ -345,7 +303,7 @@ mod tests {
     #[test]
     fn a_picture_that_is_not_exactly_what_a_plane_shows_is_composited() {
         let cases = [
-            (Shape { imported: false, ..PICTURE }, Why::NotImported),
+            (Shape { dmabuf: false, ..PICTURE }, Why::NoDmabuf),
             (Shape { opaque: false, ..PICTURE }, Why::Transparent),
             (Shape { upright: false, ..PICTURE }, Why::Turned),
             (Shape { exact: false, ..PICTURE }, Why::Scaled),
@@ -397,7 +355,6 @@ mod tests {
         for (upright, settled, why) in [(false, true, Why::OutputTurned), (true, false, Why::FirstFrame)] {
             let choice = choose(&full, &ALL, upright, settled);
             assert_eq!(choice, Choice { picture: Err(why), pointer: Err(why) });
-            assert!(choice.flags().is_empty());
         }
     }
 
@@ -413,22 +370,43 @@ mod tests {
 
     proptest! {
         #[test]
-        fn tp01_nothing_is_ever_allowed_on_the_primary_plane_or_outside_the_area(
+        fn only_what_the_kernel_takes_is_on_planes_and_never_a_picture_above_a_pointer_that_is_drawn(
+            picture in any::<bool>(), pointer in proptest::option::of(any::<bool>()),
+            verdicts in proptest::array::uniform3(any::<bool>()),
+        ) {
+            let can = |can: bool| if can { Ok(()) } else { Err(Why::Nothing) };
+            let possible = Choice { picture: can(picture), pointer: can(pointer == Some(true)) };
+            let verdict = |choice: &Choice| match (choice.picture.is_ok(), choice.pointer.is_ok()) {
+                (true, true) => verdicts[0],
+                (true, false) => verdicts[1],
+                (false, true) => verdicts[2],
+                (false, false) => panic!("nothing is asked about"),
+            };
+            let choice = settle(possible, pointer.is_some(), verdict);
+            prop_assert!(choice.picture.is_err() || (picture && (pointer.is_none() || choice.pointer.is_ok())));
+            prop_assert!(choice.pointer.is_err() || pointer == Some(true));
+            prop_assert!((choice.picture.is_err() && choice.pointer.is_err()) || verdict(&choice));
+            // What could be there is.
+            if picture && pointer != Some(false) && verdicts[usize::from(pointer.is_none())] {
+                prop_assert!(choice.picture.is_ok());
+            }
+        }
+
+        #[test]
+        fn tp01_nothing_is_ever_allowed_outside_the_area_or_under_the_shells_own(
             x in -100i32..1400, y in -100i32..900, w in 0u32..2000, h in 0u32..2000,
             flags in proptest::array::uniform8(any::<bool>()), cursor in any::<bool>(),
         ) {
-            let [exact, upright, opaque, imported, covered, overlay, turned, settled] = flags;
-            let shape = Shape { place: (x, y, w, h), exact, upright, opaque, imported };
+            let [exact, upright, opaque, dmabuf, covered, overlay, turned, settled] = flags;
+            let shape = Shape { place: (x, y, w, h), exact, upright, opaque, dmabuf, imported: false };
             let stage = Stage {
                 area: AREA, picture: Some(shape), pointer: Some(shape),
                 picture_covered: covered, pointer_covered: covered, late: false,
             };
             let hardware = Hardware { overlay, cursor: cursor.then_some((64, 64)) };
-            let flags = choose(&stage, &hardware, !turned, settled).flags();
-            prop_assert!(!flags.intersects(
-                FrameFlags::ALLOW_PRIMARY_PLANE_SCANOUT | FrameFlags::ALLOW_PRIMARY_PLANE_SCANOUT_ANY
-            ));
-            prop_assert!(flags.is_empty() || (!covered && !turned && settled && inside(shape.place, &AREA)));
+            let choice = choose(&stage, &hardware, !turned, settled);
+            let none = choice.picture.is_err() && choice.pointer.is_err();
+            prop_assert!(none || (!covered && !turned && settled && inside(shape.place, &AREA)));
         }
     }
 }

@@ -1,90 +1,49 @@
-//! What a renderer puts on the displays of one device: a DRM compositor for each, the same code for Pixman and for
-//! GLES; where a display has one plane and the processor draws, what is in [`super::primary`].
+//! What a renderer puts on the displays of one device, each of which is in [`super::crtc`].
 //!
 //! Only what changed is drawn, an unchanged frame submits nothing, and no frame is drawn while the one before is on its
 //! way.
 
 use super::Overdue;
 use super::connectors::{Step, step};
+use super::crtc::{Aside, Crtc, Put};
 use super::flips::Flips;
-use super::planes::{Hardware, Planner, Stage};
-use super::primary::{DrawsMemory, Primary};
+use super::planes::{Choice, Planner, Stage, Why};
 use super::recovery::{Progress, Remedy, remedy};
+use super::sheets::DrawsSheets;
 use crate::backend::painter;
-use crate::outputs::{Capture, Drawn, OutputId, Plane};
-use crate::render::elements::{Piece, Textures, ground};
+use crate::outputs::{Capture, Drawn, OutputId};
+use crate::render::elements::{Part, Piece, Textures};
 use crate::render::own::ImportOwn;
 use crate::render::scene::Scene;
 use crate::render::turned::turn;
 use crate::wayland::screens::Screens;
-use smithay::backend::allocator::dmabuf::{AsDmabuf, Dmabuf};
-use smithay::backend::allocator::gbm::GbmDevice;
-use smithay::backend::allocator::{Allocator, Buffer, Format, Fourcc};
-use smithay::backend::drm::compositor::{DrmCompositor, FrameFlags, PrimaryPlaneElement};
-use smithay::backend::drm::exporter::ExportFramebuffer;
-use smithay::backend::drm::{DrmDevice, DrmDeviceFd, DrmError, DrmSurface};
+use smithay::backend::drm::DrmDevice;
 use smithay::backend::renderer::element::RenderElement;
 use smithay::backend::renderer::{Bind, ExportMem, ImportAll, ImportDma, Offscreen, Renderer, RendererSuper, Texture};
-use smithay::output::OutputModeSource;
 use smithay::reexports::drm::control::{Mode, connector, crtc};
-use smithay::utils::{Buffer as Buffered, Clock, Monotonic, Physical, Size, Transform};
-use std::error::Error;
-use std::fmt;
+use smithay::utils::{Clock, Monotonic, Physical, Size, Transform};
 use std::time::Duration;
 
-/// Formats of the shell's own picture, best first. It is opaque everywhere.
-const FORMATS: [Fourcc; 2] = [Fourcc::Xrgb8888, Fourcc::Argb8888];
-
-/// A renderer that can draw the shell into buffers of a display.
+/// A renderer that can draw the shell for displays.
 pub trait Draws:
-    RendererSuper<TextureId: Texture + Clone + 'static, Error: Send + Sync + 'static>
+    RendererSuper<TextureId: Texture + Clone + 'static, Error: 'static>
     + Renderer
     + ImportAll
     + ImportOwn
     + ImportDma
     + ExportMem
-    + Bind<Dmabuf>
-    + DrawsMemory
+    + DrawsSheets
 {
 }
 
 impl<R> Draws for R where
-    R: RendererSuper<TextureId: Texture + Clone + 'static, Error: Send + Sync + 'static>
+    R: RendererSuper<TextureId: Texture + Clone + 'static, Error: 'static>
         + Renderer
         + ImportAll
         + ImportOwn
         + ImportDma
         + ExportMem
-        + Bind<Dmabuf>
-        + DrawsMemory
-{
-}
-
-/// Where buffers of a display come from.
-pub trait Buffers:
-    Allocator<
-        Error: Error + Send + Sync + 'static,
-        Buffer: Buffer + AsDmabuf<Error: Error + Send + Sync + fmt::Debug + 'static>,
-    >
-{
-}
-
-impl<A> Buffers for A where
-    A: Allocator<
-            Error: Error + Send + Sync + 'static,
-            Buffer: Buffer + AsDmabuf<Error: Error + Send + Sync + fmt::Debug + 'static>,
-        >
-{
-}
-
-/// How such a buffer becomes something that a display reads.
-pub trait Exports<B: Buffer>:
-    ExportFramebuffer<B, Framebuffer: fmt::Debug + 'static, Error: Error + Send + Sync + 'static>
-{
-}
-
-impl<F, B: Buffer> Exports<B> for F where
-    F: ExportFramebuffer<B, Framebuffer: fmt::Debug + 'static, Error: Error + Send + Sync + 'static>
+        + DrawsSheets
 {
 }
 
@@ -111,121 +70,37 @@ impl Wiring {
         let (width, height) = self.mode.size();
         (i32::from(width), i32::from(height)).into()
     }
-
-    /// What is drawn is turned before smithay sees it.
-    fn mode_source(&self) -> OutputModeSource {
-        OutputModeSource::Static { size: self.size(), scale: 1.0.into(), transform: Transform::Normal }
-    }
-}
-
-/// What puts frames on a display.
-enum Swapchain<R, A, F>
-where
-    R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
-{
-    /// All planes that there are.
-    Planes(Box<DrmCompositor<A, F, (), DrmDeviceFd>>),
-    /// The only one.
-    Primary(Box<Primary<R>>),
-}
-
-impl<R, A, F> Swapchain<R, A, F>
-where
-    R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
-{
-    /// Another mode from the next frame on. Whether the display can have it.
-    fn use_mode(&mut self, mode: Mode) -> bool {
-        match self {
-            Self::Planes(compositor) => compositor.use_mode(mode).is_ok(),
-            Self::Primary(primary) => primary.use_mode(mode).is_ok(),
-        }
-    }
-
-    /// The next frame is drawn as a whole, into a new buffer.
-    fn forget(&mut self) {
-        match self {
-            Self::Planes(compositor) => compositor.reset_buffers(),
-            Self::Primary(primary) => primary.forget(),
-        }
-    }
-
-    /// The frame that was queued is on the display.
-    fn flipped(&mut self) -> Result<(), String> {
-        match self {
-            Self::Planes(compositor) => compositor.frame_submitted().map(drop).map_err(|error| error.to_string()),
-            Self::Primary(primary) => {
-                primary.flipped();
-                Ok(())
-            }
-        }
-    }
-
-    /// Switches the display off; the next frame switches it on.
-    fn clear(&mut self) -> Result<(), DrmError> {
-        match self {
-            Self::Planes(compositor) => compositor.clear(),
-            Self::Primary(primary) => primary.clear(),
-        }
-    }
 }
 
 /// One lit display.
-struct Head<R, A, F>
-where
-    R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
-{
+struct Head<R: Draws> {
     wiring: Wiring,
-    way: Swapchain<R, A, F>,
+    crtc: Crtc<R>,
     /// The alarm that is set while a page flip is under way.
     overdue: Option<Overdue>,
     progress: Progress,
     planner: Planner,
 }
 
-/// Makes what each display needs of its own.
-type Make<A, F> = Box<dyn Fn() -> (A, F)>;
-
 /// A renderer and the displays of its device.
-pub struct Heads<R, A, F>
-where
-    R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
-{
+pub struct Heads<R: Draws> {
     /// The renderer.
     pub renderer: R,
     textures: Textures<R::TextureId>,
-    make: Make<A, F>,
-    /// What the renderer can draw into.
-    formats: Vec<Format>,
-    /// Where buffers of cursor planes come from.
-    cursors: Option<GbmDevice<DrmDeviceFd>>,
-    heads: Vec<Head<R, A, F>>,
+    /// Where buffers of displays come from.
+    source: R::Source,
+    heads: Vec<Head<R>>,
     flips: Flips,
 }
 
-impl<R, A, F> Heads<R, A, F>
+impl<R> Heads<R>
 where
     R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
     Piece<R::TextureId>: RenderElement<R>,
 {
-    /// No display is lit. `formats`: what the renderer can draw into. Without `cursors` no cursor plane is used.
-    pub fn new(
-        renderer: R,
-        formats: Vec<Format>,
-        cursors: Option<GbmDevice<DrmDeviceFd>>,
-        make: impl Fn() -> (A, F) + 'static,
-    ) -> Self {
-        let textures = Textures::default();
-        Self { renderer, textures, make: Box::new(make), formats, cursors, heads: Vec::new(), flips: Flips::default() }
+    /// No display is lit. `source`: where buffers of displays come from.
+    pub fn new(renderer: R, source: R::Source) -> Self {
+        Self { renderer, textures: Textures::default(), source, heads: Vec::new(), flips: Flips::default() }
     }
 
     /// How every lit display is driven.
@@ -240,14 +115,11 @@ where
             let changed = match step(state(&head.wiring), state(&wiring)) {
                 Step::Stay => return Ok(()),
                 Step::Turn => true,
-                Step::Mode => head.way.use_mode(wiring.mode),
+                Step::Mode => head.crtc.use_mode(wiring.mode).is_ok(),
                 Step::Anew => false,
             };
             if changed {
-                if let Swapchain::Planes(compositor) = &mut head.way {
-                    compositor.set_output_mode_source(wiring.mode_source());
-                }
-                head.way.forget();
+                head.crtc.forget();
                 head.progress.changed();
                 head.wiring = wiring;
                 return Ok(());
@@ -258,36 +130,13 @@ where
         let surface =
             drm.create_surface(wiring.crtc, wiring.mode, &[wiring.connector]).map_err(|error| error.to_string())?;
         let cursor = drm.cursor_size();
-        let mut hardware = Hardware::of(&surface, (cursor.w, cursor.h));
-        hardware.cursor = hardware.cursor.filter(|_| self.cursors.is_some());
-        let way = if hardware == Hardware::default() && Primary::<R>::suits(&surface) {
-            Swapchain::Primary(Box::new(Primary::new(surface)?))
-        } else {
-            Swapchain::Planes(Box::new(self.compositor(surface, &wiring, cursor)?))
-        };
-        let planner = Planner::new(hardware);
-        self.heads.push(Head { wiring, way, overdue: None, progress: Progress::default(), planner });
+        let crtc = Crtc::new(surface, (cursor.w, cursor.h), &self.source)?;
+        let planner = Planner::new(crtc.hardware());
+        self.heads.push(Head { wiring, crtc, overdue: None, progress: Progress::default(), planner });
+        // What it takes may be missing to the planes of others.
+        self.heads.iter_mut().for_each(|head| head.crtc.ask_anew());
         self.textures.keep_pointers(self.heads.iter().any(|head| head.planner.has_cursor()));
         Ok(())
-    }
-
-    /// What puts frames on a display of several planes, or whose frames a GPU draws. `cursor`: the size of a pointer on
-    /// a plane of its own.
-    fn compositor(
-        &self,
-        surface: DrmSurface,
-        wiring: &Wiring,
-        cursor: Size<u32, Buffered>,
-    ) -> Result<DrmCompositor<A, F, (), DrmDeviceFd>, String> {
-        let primary = surface.plane_info().zpos;
-        // A picture below the shell's own shows only through something transparent.
-        let has_underlay = surface.planes().overlay.iter().any(|plane| plane.zpos < primary);
-        let formats = if has_underlay { [Fourcc::Argb8888, Fourcc::Xrgb8888] } else { FORMATS };
-        let (allocator, exporter) = (self.make)();
-        let (renderer_formats, cursors) = (self.formats.iter().copied(), self.cursors.clone());
-        let source = wiring.mode_source();
-        DrmCompositor::new(source, surface, None, allocator, exporter, formats, renderer_formats, cursor, cursors)
-            .map_err(|error| error.to_string())
     }
 
     /// Switches off the displays that are not to be kept.
@@ -299,27 +148,24 @@ where
         }
     }
 
-    /// Draws what of `scene`, which is `stage` to planes, changed since the last frame of display `name`. Tells where
-    /// the guest's pixels went.
-    pub fn draw(
-        &mut self,
-        name: &str,
-        scene: &Scene,
-        stage: &Stage,
-        screens: &mut Screens,
-    ) -> Result<(Drawn, Plane), String> {
+    /// Draws what of `scene`, which is `stage` to planes, changed since the last frame of display `name`. Tells what
+    /// became of it.
+    pub fn draw(&mut self, name: &str, scene: &Scene, stage: &Stage, screens: &mut Screens) -> Result<Put, String> {
         let Some(head) = self.heads.iter_mut().find(|head| head.wiring.name == name) else {
-            return Ok((Drawn::Asleep, Plane::default()));
+            let choice = Choice { picture: Err(Why::Nothing), pointer: Err(Why::Nothing) };
+            return Ok(Put { drawn: Drawn::Asleep, painted: false, choice, arranged: Duration::ZERO, busy: false });
         };
         self.flips.begun(head.wiring.crtc.into(), Clock::<Monotonic>::new().now().into());
         let mut pieces = self.textures.pieces(&mut self.renderer, scene, screens);
         if let Some(output) = scene.output
             && head.wiring.transform == Transform::Normal
-            && !head.planner.has_overlay()
         {
             self.textures.join_band(&mut pieces, output, head.wiring.size());
         }
-        let drawn = put(&mut self.renderer, head, stage, &pieces);
+        let drawn = put(&mut self.renderer, &self.source, head, stage, &pieces);
+        if let (Ok(put), Some(picture)) = (&drawn, pieces.iter().find(|piece| piece.part() == Part::Picture)) {
+            picture.charge(put.arranged);
+        }
         self.textures.note_drawn(&pieces);
         drawn
     }
@@ -352,9 +198,7 @@ where
         let head = head?;
         head.progress.done();
         head.overdue = None;
-        if let Err(error) = head.way.flipped() {
-            tracing::warn!("{}: {error}", head.wiring.name);
-        }
+        head.crtc.flipped();
         Some(head.wiring.name.clone())
     }
 
@@ -366,17 +210,17 @@ where
             }
             head.progress = Progress::default();
             head.overdue = None;
-            if let Err(error) = head.way.clear() {
+            if let Err(error) = head.crtc.clear() {
                 tracing::warn!("{} cannot be switched off: {error}", head.wiring.name);
             }
-            head.way.forget();
+            head.crtc.forget();
         }
     }
 
     /// What displays were given to show is not relied on: their next frame is drawn as a whole, into new buffers.
     pub fn forget(&mut self) {
         for head in &mut self.heads {
-            head.way.forget();
+            head.crtc.forget();
         }
     }
 
@@ -388,6 +232,9 @@ where
 
     /// Forgets what the renderer has of things that are gone.
     pub fn forget_imports(&mut self) {
+        for head in &mut self.heads {
+            head.crtc.sweep();
+        }
         // An error means that something stays cached until the next time.
         let _ = self.renderer.cleanup_texture_cache();
     }
@@ -401,65 +248,45 @@ where
     }
 }
 
-fn put<R, A, F>(
+fn put<R>(
     renderer: &mut R,
-    head: &mut Head<R, A, F>,
+    source: &R::Source,
+    head: &mut Head<R>,
     stage: &Stage,
     pieces: &[Piece<R::TextureId>],
-) -> Result<(Drawn, Plane), String>
+) -> Result<Put, String>
 where
     R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
     Piece<R::TextureId>: RenderElement<R>,
 {
     let transform = head.wiring.transform;
-    let choice = head.planner.choose(stage, pieces, transform == Transform::Normal, head.progress.is_settled());
-    if transform == Transform::Normal {
-        return submit(renderer, head, pieces, choice.flags(), pieces);
+    let chosen = head.planner.choose(stage, transform == Transform::Normal, head.progress.is_settled());
+    let (aside, chosen) = aside(pieces, chosen);
+    let put = if transform == Transform::Normal {
+        head.crtc.draw(renderer, source, pieces, &aside)
+    } else {
+        let seen = transform.transform_size(head.wiring.size());
+        head.crtc.draw(renderer, source, &turn(pieces, transform, seen), &aside)
+    };
+    let put = put.map_err(|why| format!("{} could not be drawn: {why}", head.wiring.name))?;
+    if put.drawn == Drawn::Queued {
+        head.progress.begun();
     }
-    let seen = transform.transform_size(head.wiring.size());
-    submit(renderer, head, &turn(pieces, transform, seen), choice.flags(), pieces)
+    Ok(Put { choice: head.planner.came_to(chosen, put.choice), ..put })
 }
 
-/// Draws `elements`, which are `pieces` as the display wants them.
-fn submit<R, A, F, E>(
-    renderer: &mut R,
-    head: &mut Head<R, A, F>,
-    elements: &[E],
-    flags: FrameFlags,
-    pieces: &[Piece<R::TextureId>],
-) -> Result<(Drawn, Plane), String>
-where
-    R: Draws,
-    A: Buffers,
-    F: Exports<A::Buffer>,
-    E: RenderElement<R>,
-{
-    let name = &head.wiring.name;
-    let why = |error: &dyn fmt::Display| format!("{name} could not be drawn: {error}");
-    let compositor = match &mut head.way {
-        Swapchain::Planes(compositor) => compositor,
-        Swapchain::Primary(primary) => {
-            let drawn = primary.draw(renderer, elements).map_err(|error| why(&error))?;
-            if drawn == Drawn::Queued {
-                head.progress.begun();
-            }
-            return Ok((drawn, Plane::Composited));
-        }
-    };
-    let frame = compositor.render_frame(renderer, elements, ground(), flags).map_err(|error| why(&error))?;
-    let plane = head.planner.learn(&frame.states, pieces);
-    if frame.is_empty {
-        return Ok((Drawn::Unchanged, plane));
+/// What of `pieces` goes onto planes where the kernel takes it, and what is left of the choice: a pointer of which there
+/// is no copy is drawn, and then so is the picture below it.
+fn aside<T>(pieces: &[Piece<T>], mut choice: Choice) -> (Aside<'_>, Choice) {
+    let find = |part: Part| pieces.iter().enumerate().find(|(_, piece)| piece.part() == part);
+    let pointer = find(Part::Pointer);
+    let copy = pointer.and_then(|(number, piece)| Some((number, piece.pointer()?)));
+    if pointer.is_some() && copy.is_none() {
+        choice.pointer = choice.pointer.and(Err(Why::NotCopied));
+        choice.picture = choice.picture.and(Err(Why::UnderPointer));
     }
-    if frame.needs_sync()
-        && let PrimaryPlaneElement::Swapchain(primary) = &frame.primary_element
-    {
-        renderer.wait(&primary.sync).map_err(|error| why(&error))?;
-    }
-    drop(frame);
-    compositor.queue_frame(()).map_err(|error| why(&error))?;
-    head.progress.begun();
-    Ok((Drawn::Queued, plane))
+    let picture = find(Part::Picture).and_then(|(number, piece)| Some((number, piece.buffer()?)));
+    let aside =
+        Aside { picture: picture.filter(|_| choice.picture.is_ok()), pointer: copy.filter(|_| choice.pointer.is_ok()) };
+    (aside, choice)
 }

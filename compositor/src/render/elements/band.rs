@@ -1,5 +1,5 @@
-//! The band as one piece, where no plane of the display may show the guest's picture: smithay's work grows with the
-//! number of pieces, and most frames change nothing of the band.
+//! The band as one piece: what is compared and planned for each frame grows with the number of pieces, and most frames
+//! change nothing of the band.
 //!
 //! The piece reaches over the whole output and is opaque where its strips are; it draws nothing but them, and its
 //! damage is theirs.
@@ -36,7 +36,7 @@ const MAX_RINGS: usize = 32;
 
 /// A band as one piece.
 pub(super) struct Ring {
-    /// What smithay knows it by.
+    /// What it is known by, from frame to frame.
     id: Id,
     /// Its strips.
     of: Vec<Id>,
@@ -87,8 +87,7 @@ impl<T> Band<T> {
 
 impl<T: Texture + Clone + 'static> Textures<T> {
     /// Makes the band among the `pieces` of `output` one piece of its `size`: there is less to be done for few pieces
-    /// than for many. Not for a display on which the guest's picture may have a plane of its own, since the band would
-    /// lie over all of it.
+    /// than for many.
     pub fn join_band(&mut self, pieces: &mut Vec<Piece<T>>, output: OutputId, size: Size<i32, Physical>) {
         let is_strip = |piece: &Piece<T>| matches!(&piece.what, What::Own(own) if own.strip);
         let Some(first) = pieces.iter().position(is_strip) else { return };

@@ -63,7 +63,7 @@ impl<T> Own<T> {
 
 /// What a renderer knows of one of the shell's pictures.
 pub(super) struct Known<T> {
-    /// What smithay knows it by, for as long as it changes only in parts that are known.
+    /// What it is known by, for as long as it changes only in parts that are known.
     id: Id,
     /// Which content the texture has.
     generation: u64,

@@ -16,9 +16,8 @@ use crate::wayland::screens::Screens;
 use phyllome_protocol::status::Area;
 use smithay::backend::allocator::Fourcc;
 use smithay::backend::allocator::format::get_bpp;
-use smithay::backend::renderer::element::UnderlyingStorage;
+use smithay::backend::renderer::element::Id;
 use smithay::backend::renderer::element::memory::MemoryBuffer;
-use smithay::backend::renderer::element::{Id, Kind};
 use smithay::backend::renderer::utils::{Buffer as SurfaceBuffer, CommitCounter, DamageSet, DamageSnapshot};
 use smithay::backend::renderer::{Frame, ImportAll, Renderer, Texture};
 use smithay::reexports::wayland_server::backend::ObjectId;
@@ -35,7 +34,7 @@ use std::time::{Duration, Instant};
 enum Storage {
     /// It can only be drawn.
     None,
-    /// A guest's dmabuf. Shared memory is never here: smithay 0.7.0 copies a pointer's without regard to its size.
+    /// A guest's dmabuf.
     Buffer(SurfaceBuffer),
     /// A copy of a guest's pointer, of exactly the size that is shown.
     Pointer(Rc<MemoryBuffer>),
@@ -70,6 +69,11 @@ impl<T> GuestSurface<T> {
         }
     }
 
+    /// So much more was spent for it.
+    pub(super) fn charge(&self, took: Duration) {
+        self.took.set(self.took.get() + took);
+    }
+
     pub(super) fn part(&self) -> Part {
         if self.pointer { Part::Pointer } else { Part::Picture }
     }
@@ -91,15 +95,19 @@ impl<T> GuestSurface<T> {
         on_screen(parts, self.source, size)
     }
 
-    pub(super) fn kind(&self) -> Kind {
-        if self.pointer && matches!(self.storage, Storage::Pointer(_)) { Kind::Cursor } else { Kind::Unspecified }
+    /// Its dmabuf, where a plane may show it.
+    pub(super) fn buffer(&self) -> Option<&SurfaceBuffer> {
+        match &self.storage {
+            Storage::Buffer(buffer) => Some(buffer),
+            Storage::None | Storage::Pointer(_) => None,
+        }
     }
 
-    pub(super) fn storage(&self) -> Option<UnderlyingStorage<'_>> {
+    /// The copy of a pointer, where a plane may show it.
+    pub(super) fn pointer(&self) -> Option<&Rc<MemoryBuffer>> {
         match &self.storage {
-            Storage::None => None,
-            Storage::Buffer(buffer) => Some(UnderlyingStorage::Wayland(buffer)),
-            Storage::Pointer(copy) => Some(UnderlyingStorage::Memory(copy)),
+            Storage::Pointer(copy) => Some(copy),
+            Storage::None | Storage::Buffer(_) => None,
         }
     }
 

@@ -109,6 +109,8 @@ pub const EXPLAINED: &[(&str, Why)] = &[
     ("GL is software here ({name})", Part),
     ("the display is lost and not yet back", Part),
     ("{name} is dark, and no timer can be set: {error}", Part),
+    ("{name} takes no frame: the kernel is busy with it", Part),
+    ("{name} takes no frame, and no timer can be set: {error}", Part),
     ("there is no seat", Part),
     ("the seat", Part),
     ("it has closed the connection", Part),

@@ -136,13 +136,15 @@ pub const HEADLESS: &[&str] = &[
 
 /// Files without a place, and why.
 pub const APART: &[(&str, &str)] = &[
+    ("compositor/src/backend/kms/come.rs", "goes to the log"),
+    ("compositor/src/backend/kms/crtc.rs", "goes to the log"),
     ("compositor/src/backend/kms/damage.rs", "draws"),
     ("compositor/src/backend/kms/edid.rs", "goes to the log"),
     ("compositor/src/backend/kms/events.rs", "goes to the log"),
     ("compositor/src/backend/kms/modes.rs", "goes to the log"),
     ("compositor/src/backend/kms/planes.rs", "is a word of phyllome status"),
-    ("compositor/src/backend/kms/primary.rs", "goes to the log"),
     ("compositor/src/backend/kms/settle.rs", "goes to the log"),
+    ("compositor/src/backend/kms/sheets.rs", "goes to the log"),
     ("compositor/src/backend/kms/surface.rs", "goes to the log"),
     ("compositor/src/bin/phyllome-shell/egl.rs", "is read by phyllome doctor"),
     ("compositor/src/control/client.rs", "goes to the log, and the other side is cut off"),

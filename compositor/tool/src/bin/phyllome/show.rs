@@ -66,6 +66,11 @@ pub fn status(status: &Status) -> String {
         ]
     }));
     text.push_str(&table(&rows));
+    for output in status.outputs.iter().filter(|output| output.guest.is_some()) {
+        if let Some(reason) = &output.plane_reason {
+            text.push_str(&format!("{}: composited, because {reason}\n", output.name));
+        }
+    }
     text.push('\n');
     text.push_str(&guests(&status.guests));
     text
@@ -145,15 +150,16 @@ mod tests {
             {"name":"eDP-1","width":1920,"height":1080,"refresh_mhz":59940,"scale":1.25,"guest":"work",
              "guest_area":{"x":5,"y":35,"width":1910,"height":1040},"plane":"overlay","identity":"DEL DELL U2720Q 5X4"},
             {"name":"DP-1","width":1080,"height":1920,"refresh_mhz":60000,"scale":1.0,"rotation":90,"x":1920,"y":0,"guest":"work",
-             "scanout":1,"guest_area":{"x":4,"y":28,"width":1072,"height":1888},"plane":"composited"}]}"#;
+             "scanout":1,"guest_area":{"x":4,"y":28,"width":1072,"height":1888},"plane":"composited","plane_reason":"it is scaled"}]}"#;
         let text = status(&serde_json::from_str(json).unwrap());
-        let lines: Vec<&str> = text.lines().skip(2).take(3).collect();
+        let lines: Vec<&str> = text.lines().skip(2).take(4).collect();
         assert_eq!(
             lines,
             [
                 "OUTPUT  SIZE       HZ     SCALE  ROTATION  AT      GUEST            GUEST AREA         PLANE       DISPLAY",
                 "eDP-1   1920x1080  59.94  1.25   0         0,0     work             1910x1040 at 5,35  overlay     DEL DELL U2720Q 5X4",
                 "DP-1    1080x1920  60     1      90        1920,0  work (screen 2)  1072x1888 at 4,28  composited  -",
+                "DP-1: composited, because it is scaled",
             ]
         );
     }
