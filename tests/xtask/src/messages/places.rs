@@ -138,6 +138,7 @@ pub const HEADLESS: &[&str] = &[
 pub const APART: &[(&str, &str)] = &[
     ("compositor/src/backend/kms/come.rs", "goes to the log"),
     ("compositor/src/backend/kms/crtc.rs", "goes to the log"),
+    ("compositor/src/backend/kms/crtc/commit.rs", "goes to the log"),
     ("compositor/src/backend/kms/damage.rs", "draws"),
     ("compositor/src/backend/kms/edid.rs", "goes to the log"),
     ("compositor/src/backend/kms/events.rs", "goes to the log"),
