@@ -111,6 +111,7 @@ impl State {
         protocols.offer_shm(backend.shm_formats());
         let (formats, device) = backend.dmabuf_formats();
         protocols.offer_dmabuf(&handle, formats, device);
+        protocols.screens.set_reaches(backend.reaches());
         if backend.is_display() {
             protocols.fences.offer(device);
         }

@@ -2,6 +2,7 @@
 //!
 //! A backend owns its outputs and its renderer. It is told what to draw ([`Scene`]) and decides nothing.
 
+pub mod elsewhere;
 pub mod headless;
 pub mod input;
 pub mod kms;
@@ -134,6 +135,7 @@ impl Backend {
 
     /// Tries to import a dmabuf; the error says why it cannot be.
     pub fn import_dmabuf(&mut self, dmabuf: &Dmabuf) -> Result<(), String> {
+        elsewhere::reaches(dmabuf, self.reaches())?;
         match self {
             Self::Headless(headless) => headless.import_dmabuf(dmabuf),
             Self::Nested(nested) => nested.import_dmabuf(dmabuf),
@@ -147,6 +149,15 @@ impl Backend {
             Self::Headless(headless) => headless.forget_imports(),
             Self::Nested(nested) => nested.forget_imports(),
             Self::Kms(kms) => kms.forget_imports(),
+        }
+    }
+
+    /// The driver of those devices whose pixels with their host the renderer reaches ([`elsewhere`]).
+    pub fn reaches(&self) -> Option<&'static str> {
+        match self {
+            // What their GL is of is another's choice.
+            Self::Headless(_) | Self::Nested(_) => None,
+            Self::Kms(kms) => kms.reaches(),
         }
     }
 

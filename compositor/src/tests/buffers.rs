@@ -228,6 +228,66 @@ fn what_the_processor_cannot_read_for_sure_is_refused_and_the_guest_goes_on() {
     }
 }
 
+/// The buffer of the first surface that is shown, as the shell has it.
+fn shown_buffer(shell: &mut Fixture) -> smithay::reexports::wayland_server::protocol::wl_buffer::WlBuffer {
+    let surface = shell.state.scene(0).shown.first().cloned().unwrap();
+    (*shell.state.protocols.screens.content(&surface).unwrap().buffer).clone()
+}
+
+#[test]
+fn tp18_a_picture_that_is_with_another_devices_host_is_not_shown_until_a_renderer_reaches_it() {
+    for (name, mut shell) in
+        shells("tp18_a_picture_that_is_with_another_devices_host_is_not_shown_until_a_renderer_reaches_it")
+    {
+        let (mut red, window) = begin(&mut shell);
+        let area = shell.area();
+        let file = sealed(5120 * 768);
+        fill(&file, &WHOLE, GREEN);
+        let buffer = dmabuf(&mut shell, &mut red, &file, &WHOLE, 0).expect(name);
+        show(&mut shell, &mut red, &window, &buffer, (0, 0, 1272, 768));
+        let own = shown_buffer(&mut shell);
+        shell.state.protocols.screens.set_reaches(Some("virtio_gpu"));
+        shell.state.protocols.screens.note_elsewhere(&own, "virtio_gpu".to_owned());
+        for (reaches, seen) in
+            [(Some("virtio_gpu"), true), (None, false), (Some("vmwgfx"), false), (Some("virtio_gpu"), true)]
+        {
+            shell.state.protocols.screens.set_reaches(reaches);
+            for committed in [false, true] {
+                if committed {
+                    show(&mut shell, &mut red, &window, &buffer, (0, 0, 1272, 768));
+                } else if seen {
+                    // What was given up once comes again with the guest's next picture.
+                    continue;
+                }
+                shell.state.queue_redraw();
+                shell.settle();
+                let green = shell.shot(&format!("elsewhere-{name}-{reaches:?}-{committed}")).count_inside(&area, GREEN);
+                assert_eq!(green, if seen { pixels(&area) } else { 0 }, "{name} {reaches:?} {committed}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_gpu_has_imported_is_never_read_by_the_processor_unmapped() {
+    let mut shell = Fixture::new();
+    let (mut red, window) = begin(&mut shell);
+    let area = shell.area();
+    let file = sealed(5120 * 768);
+    fill(&file, &WHOLE, GREEN);
+    let buffer = dmabuf(&mut shell, &mut red, &file, &WHOLE, 0).unwrap();
+    show(&mut shell, &mut red, &window, &buffer, (0, 0, 1272, 768));
+    assert_eq!(shell.shot("still-mapped").count_inside(&area, GREEN), pixels(&area));
+    // As if another renderer had taken it, which has gone since.
+    let own = shown_buffer(&mut shell);
+    shell.state.protocols.screens.forget_buffer(&own);
+    show(&mut shell, &mut red, &window, &buffer, (0, 0, 1272, 768));
+    assert_eq!(shell.shot("no-longer-mapped").count_inside(&area, GREEN), 0);
+    let _pool = red.fill(&window.surface, 1272, 768, CYAN);
+    shell.roundtrip(&mut red);
+    assert_eq!(shell.shot("goes-on").count_inside(&area, CYAN), pixels(&area));
+}
+
 /// The copy for the cursor plane of what `red` shows.
 fn pointer_copy(shell: &mut Fixture) -> Option<(Vec<u8>, (i32, i32), i32)> {
     let surface = shell.state.scene(0).shown.first()?.clone();

@@ -4,7 +4,7 @@
 //! for it.
 
 use super::guard;
-use super::quota::{self, Excess, MAX_PLANES, MAX_REGISTRIES, Quota};
+use super::quota::{self, Excess, MAX_REGISTRIES, Quota};
 use super::things::Thing;
 use crate::State;
 use crate::descriptors;
@@ -13,11 +13,11 @@ use phyllome_protocol::GuestName;
 use phyllome_protocol::text::printable;
 use smithay::backend::allocator::Format;
 use smithay::reexports::wayland_server::backend::protocol::ProtocolError;
-use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason, ObjectId};
+use smithay::reexports::wayland_server::backend::{ClientData, ClientId, DisconnectReason};
 use smithay::reexports::wayland_server::protocol::wl_surface::WlSurface;
 use smithay::reexports::wayland_server::{Client, DisplayHandle, Resource};
 use smithay::wayland::compositor::CompositorClientState;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -46,8 +46,6 @@ pub struct GuestClient {
     ended: AtomicBool,
     /// Requests since the objects were counted.
     uncounted: AtomicUsize,
-    /// Parameters of dmabufs that hold planes, and how many.
-    planes: Mutex<HashMap<ObjectId, u32>>,
     /// Requests that were admitted one by one since the last turn.
     admitted: AtomicUsize,
     /// Exporters and formats of dmabufs that the GPU did not import.
@@ -65,7 +63,6 @@ impl GuestClient {
             cut: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             uncounted: AtomicUsize::new(0),
-            planes: Mutex::default(),
             admitted: AtomicUsize::new(0),
             refused: Mutex::default(),
         }
@@ -187,32 +184,6 @@ impl GuestClient {
     /// One fewer of `thing`.
     pub fn remove(&self, thing: Thing) {
         self.quota().remove(thing);
-    }
-}
-
-/// Counts a plane of a dmabuf's parameters; which of them it is, from 0 on. None: the connection has just been cut off.
-pub fn admit_plane<R: Resource>(client: &Client, params: &R) -> Option<u32> {
-    let Some(guest) = guest_of(client) else { return Some(0) };
-    let (index, total) = {
-        let mut planes = guest.planes.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = planes.entry(params.id()).or_default();
-        let index = *count;
-        *count = count.saturating_add(1);
-        (index, planes.values().fold(0, |total: usize, &count| total.saturating_add(count as usize)))
-    };
-    if total > MAX_PLANES {
-        excess(client, params, Excess::Planes);
-        return None;
-    }
-    Some(index)
-}
-
-/// A dmabuf's parameters are gone, with their planes.
-pub fn remove_plane<R: Resource>(params: &R) {
-    if let Some(client) = params.client()
-        && let Some(guest) = guest_of(&client)
-    {
-        guest.planes.lock().unwrap_or_else(PoisonError::into_inner).remove(&params.id());
     }
 }
 

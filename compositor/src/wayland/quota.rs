@@ -18,7 +18,7 @@ pub const MAX_BUFFERS: u32 = 256;
 pub const MAX_POOLS: u32 = 128;
 
 /// Most planes that dmabuf parameters hold at once.
-pub const MAX_PLANES: usize = 256;
+pub const MAX_PLANES: u32 = 256;
 
 /// Most descriptors that a connection may make the shell hold before it is asked how many there are in all.
 pub const MAX_DESCRIPTORS: usize = 512;
@@ -90,8 +90,6 @@ pub enum Excess {
     Requests,
     /// More than [`MAX_REFUSALS`].
     Refusals,
-    /// More than [`MAX_PLANES`].
-    Planes,
     /// More than [`MAX_DESCRIPTORS`].
     Descriptors,
     /// More of the shell's processor time in one turn than one connection may use.
@@ -109,7 +107,6 @@ impl std::fmt::Display for Excess {
             Self::Objects => write!(f, "more than {MAX_OBJECTS} objects"),
             Self::Requests => write!(f, "more than {REQUESTS_PER_SECOND} requests a second"),
             Self::Refusals => write!(f, "more than {MAX_REFUSALS} buffers that cannot be imported"),
-            Self::Planes => write!(f, "more than {MAX_PLANES} planes of unfinished buffers"),
             Self::Descriptors => write!(f, "more than {MAX_DESCRIPTORS} file descriptors"),
             Self::Time => write!(f, "so much of the shell's processor time at once"),
         }

@@ -30,6 +30,10 @@ pub struct Screens {
     contents: Table<ObjectId, Content>,
     /// Buffers that the processor reads because the renderer cannot.
     mapped: Table<ObjectId, Rc<Mapping>>,
+    /// Buffers whose pixels are with a host, and the driver that alone reaches them.
+    elsewhere: Table<ObjectId, String>,
+    /// The driver whose pixels with its host the renderer reaches.
+    reaches: Option<String>,
     /// A picture was found to be unreadable since this was last asked.
     unreadable: bool,
     /// A frame was drawn without all that there was to upload.
@@ -167,7 +171,8 @@ impl Screens {
                 let copied = content.mapping.is_some() || get_dmabuf(&content.buffer).is_err();
                 let size = (content.size.w.unsigned_abs(), content.size.h.unsigned_abs());
                 let area = owner_of(surface).map_or((0, 0), |guest| self.areas.largest(&guest));
-                content.unreadable = !may_be_drawn(size, copied, area);
+                let reached = is_reached(&self.elsewhere, self.reaches.as_deref(), &content);
+                content.unreadable = !reached || !may_be_drawn(size, copied, area);
             }
             self.contents.insert(id, content);
         }
@@ -204,9 +209,28 @@ impl Screens {
         self.mapped.insert(buffer.id(), Rc::new(mapping));
     }
 
+    /// The pixels of this buffer are with a host, and this driver alone reaches them.
+    pub fn note_elsewhere(&mut self, buffer: &WlBuffer, driver: String) {
+        self.elsewhere.insert(buffer.id(), driver);
+    }
+
+    /// The renderer reaches the pixels of this driver from now on, and no other's that are with a host.
+    pub fn set_reaches(&mut self, driver: Option<&str>) {
+        if self.reaches.as_deref() == driver {
+            return;
+        }
+        self.reaches = driver.map(str::to_owned);
+        for content in self.contents.values_mut() {
+            if !is_reached(&self.elsewhere, driver, content) {
+                self.unreadable |= !std::mem::replace(&mut content.unreadable, true);
+            }
+        }
+    }
+
     /// A buffer is gone. What is shown of it stays until another takes its place.
     pub fn forget_buffer(&mut self, buffer: &WlBuffer) {
         self.mapped.remove(&buffer.id());
+        self.elsewhere.remove(&buffer.id());
     }
 
     /// Forgets a surface that is gone.
@@ -270,6 +294,11 @@ impl Screens {
     pub fn content_mut(&mut self, surface: &WlSurface) -> Option<&mut Content> {
         self.contents.get_mut(&surface.id())
     }
+}
+
+/// Whether what is shown is reached by a renderer that reaches the pixels of `driver`.
+fn is_reached(elsewhere: &Table<ObjectId, String>, driver: Option<&str>, content: &Content) -> bool {
+    elsewhere.get(&content.buffer.id()).is_none_or(|only| Some(only.as_str()) == driver)
 }
 
 /// Sends what has changed since the last configure, if the toplevel has not left too many unacknowledged: smithay 0.7.0

@@ -120,7 +120,8 @@ impl Fences {
     }
 }
 
-fn open_node(path: &Path) -> Result<DrmDeviceFd, String> {
+/// A render node. The error is some words.
+pub(crate) fn open_node(path: &Path) -> Result<DrmDeviceFd, String> {
     // Never a node that modes can be set with: opening one could make this descriptor the display's master.
     let fd = open(path, OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty());
     let fd = fd.map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;

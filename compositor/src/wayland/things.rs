@@ -42,6 +42,8 @@ pub enum Thing {
     Presentation,
     /// A `zwp_linux_buffer_params_v1`.
     Parameters,
+    /// A plane of a dmabuf that was not made yet.
+    Plane,
     /// A `zwp_linux_dmabuf_feedback_v1`.
     Feedback,
     /// A `wp_linux_drm_syncobj_surface_v1`.
@@ -72,6 +74,7 @@ impl Thing {
             Self::Viewport => (64, "viewports"),
             Self::Presentation => (256, "answers about presentation"),
             Self::Parameters => (128, "unfinished buffers"),
+            Self::Plane => (super::quota::MAX_PLANES, "planes of unfinished buffers"),
             Self::Feedback => (16, "feedbacks about dmabufs"),
             Self::FencedSurface => (64, "surfaces with fences"),
         }

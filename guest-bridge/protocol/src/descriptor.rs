@@ -22,6 +22,9 @@ const MAX_NOTES: u64 = 4096;
 /// mapping: udmabuf holds the pages of memfds that cannot shrink, the system heap those that it allocated. What a GPU
 /// driver exports can be purged.
 const STEADY_EXPORTERS: [&str; 2] = ["udmabuf", "system"];
+/// Exporters of dmabufs whose pixels are not in the memory that the kernel has of them, but with a host: drivers of
+/// virtual graphics devices. The size is that of a shadow, and says nothing of them.
+const ELSEWHERE: [&str; 2] = ["virtio_gpu", "vmwgfx"];
 /// `TMPFS_MAGIC` of linux/magic.h.
 const TMPFS: u64 = 0x0102_1994;
 
@@ -92,6 +95,18 @@ impl Description {
     /// Whether it is a dmabuf.
     pub fn is_dmabuf(&self) -> bool {
         self.exporter().is_some()
+    }
+
+    /// The driver that alone reaches the pixels of this dmabuf, by whose name it is exported, where they are not in the
+    /// memory that the kernel has of it. Another device that imports it reads the shadow.
+    pub fn only_driver(&self) -> Option<&str> {
+        self.exporter().filter(|exporter| ELSEWHERE.contains(exporter))
+    }
+
+    /// Whether so many bytes of pixels can be in it. What lies elsewhere ([`Self::only_driver`]) is as large as its
+    /// device says, and never read by a processor here ([`Self::is_steady`]).
+    pub fn holds(&self, bytes: u64) -> bool {
+        bytes <= self.bytes || self.only_driver().is_some()
     }
 
     /// Whether it is memory that nobody can make smaller; it may still grow.

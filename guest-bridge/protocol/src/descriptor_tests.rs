@@ -173,3 +173,15 @@ fn a_file_that_its_sender_serves_is_told_at_once_even_with_a_dmabufs_name() {
     let description = answer(file).expect("nobody waits for the one who serves it");
     assert!(is_nothing(&description) && description.readable, "{description:?}");
 }
+
+#[test]
+fn pixels_that_are_elsewhere_are_of_one_driver_and_of_any_size() {
+    for (exporter, driver) in [("virtio_gpu", Some("virtio_gpu")), ("udmabuf", None), ("amdgpu", None)] {
+        let kind = Kind::Dmabuf { exporter: exporter.into() };
+        let description = Description { kind, bytes: 4096, readable: true, writable: true };
+        assert_eq!(description.only_driver(), driver, "{exporter}");
+        assert!(description.holds(4096), "{exporter}");
+        assert_eq!(description.holds(4097), driver.is_some(), "{exporter}");
+        assert!(driver.is_none() || !description.is_steady(), "no processor reads {exporter}'s");
+    }
+}

@@ -13,6 +13,12 @@ pub fn dmabuf_size(file: impl AsFd) -> Option<u64> {
     file.is_dmabuf().then_some(file.bytes)
 }
 
+/// Most bytes of pixels that a dmabuf can have; `None` for every other file.
+pub fn pixels_size(file: impl AsFd) -> Option<u64> {
+    let file = describe(file.as_fd());
+    file.is_dmabuf().then(|| if file.holds(u64::MAX) { u64::MAX } else { file.bytes })
+}
+
 /// Bytes of a memfd of ordinary pages that can be mapped for reading and writing and can never shrink, sealed here if
 /// need be; `None` for every other file.
 pub fn memfd_size(file: impl AsFd) -> Option<u64> {
@@ -42,9 +48,9 @@ pub fn picture_fits(export: &Export, sizes: &[u64]) -> bool {
             // Further planes may be of compression, with fewer rows than the picture.
             let rows = if index == 0 { export.height } else { 1 };
             let pixels = u64::from(plane.stride) * u64::from(rows);
-            // Beyond 32 bits the shell ends the connection.
-            let within = plane.offset.checked_add(plane.stride).is_some();
-            plane.stride != 0 && within && u64::from(plane.offset) + pixels <= size
+            // Beyond 32 bits the shell ends the connection, of further planes too.
+            let end = plane.stride.checked_mul(export.height).and_then(|rows| rows.checked_add(plane.offset));
+            plane.stride != 0 && end.is_some() && u64::from(plane.offset) + pixels <= size
         })
 }
 
@@ -72,8 +78,10 @@ mod tests {
             (export(0, 2, &[(0, 16)]), &[32], false),
             (export(4, 0, &[(0, 16)]), &[32], false),
             (export(MAX_SIDE + 1, 1, &[(0, 16)]), &[32], false),
-            (export(MAX_SIDE, MAX_SIDE, &[(0, u32::MAX)]), &[u64::MAX], true),
-            (export(MAX_SIDE, MAX_SIDE, &[(1, u32::MAX)]), &[u64::MAX], false),
+            (export(MAX_SIDE, MAX_SIDE, &[(0, u32::MAX / MAX_SIDE)]), &[u64::MAX], true),
+            (export(MAX_SIDE, MAX_SIDE, &[(u32::MAX, u32::MAX / MAX_SIDE)]), &[u64::MAX], false),
+            (export(MAX_SIDE, MAX_SIDE, &[(0, u32::MAX / MAX_SIDE + 1)]), &[u64::MAX], false),
+            (export(4, MAX_SIDE, &[(0, 16), (0, u32::MAX / MAX_SIDE + 1)]), &[u64::MAX; 2], false),
             (Export { fourcc: 0, ..export(4, 2, &[(0, 16)]) }, &[32], false),
         ] {
             assert_eq!(picture_fits(&export, sizes), fits, "{export:?} in {sizes:?}");

@@ -306,7 +306,7 @@ impl Session {
             return Err(Violation("a picture's size"));
         }
         let size = |file| {
-            let size = files::dmabuf_size(file);
+            let size = files::pixels_size(file);
             #[cfg(any(test, feature = "test-doors"))]
             let size = size.or_else(|| files::memfd_size(file).filter(|_| self.memfd_pictures));
             size
@@ -315,10 +315,10 @@ impl Session {
             return Ok(Answer::Refused(libc::EMFILE));
         }
         let sizes: Option<Vec<u64>> = planes.iter().map(size).collect();
-        if sizes.is_some_and(|sizes| picture_fits(&export, &sizes)) {
+        if sizes.as_ref().is_some_and(|sizes| picture_fits(&export, sizes)) {
             return Ok(Answer::Exported(export, planes));
         }
-        tracing::debug!(?export, "an exported picture is not in dmabufs that hold it");
+        tracing::debug!(?export, ?sizes, "an exported picture is not in dmabufs that hold it");
         Ok(Answer::Refused(EINVAL))
     }
 }

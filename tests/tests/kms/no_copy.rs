@@ -156,3 +156,9 @@ fn a_blob_s_pages_are_drawn_by_gles_of_a_render_node() -> Result<()> {
     let test = "a_blob_s_pages_are_drawn_by_gles_of_a_render_node";
     shown_without_a_copy(test, BLOB, Mode::Quiet, &render_node(), "gles")
 }
+
+#[test]
+fn a_texture_of_a_render_node_is_drawn_by_gles_of_it() -> Result<()> {
+    let test = "a_texture_of_a_render_node_is_drawn_by_gles_of_it";
+    shown_without_a_copy(test, TEXTURE, Mode::Quiet, &render_node(), "gles")
+}

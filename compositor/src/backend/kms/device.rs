@@ -11,6 +11,7 @@ use super::recovery::Remedy;
 use super::session::SeatHandle;
 use super::sheets::GpuSource;
 use super::surface::{Heads, Wiring};
+use crate::backend::elsewhere;
 use crate::backend::headless::egl_is_installed;
 use crate::backend::painter::import_into_pixman;
 use crate::outputs::{Capture, OutputId, RendererKind};
@@ -80,6 +81,8 @@ pub struct Gpu {
     pub number: u64,
     /// The kernel's side of it.
     pub drm: DrmDevice,
+    /// See [`crate::backend::Backend::reaches`].
+    pub reaches: Option<&'static str>,
     drawing: Drawing,
 }
 
@@ -133,9 +136,13 @@ impl Gpu {
             };
             tracing::info!("{place}: the older way of mode setting is used, without planes: {why}");
         }
-        let drawing = drawing(&fd, wanted).map_err(|error| format!("{place}: {error}"))?;
+        let mut drawing = drawing(&fd, wanted).map_err(|error| format!("{place}: {error}"))?;
         let number = drm.device_id();
-        Ok(Self { path: path.to_owned(), number, drm, drawing })
+        let reaches = match &mut drawing {
+            Drawing::Pixman(_) => None,
+            Drawing::Gles(heads) => elsewhere::of_gl(&gl_string(&mut heads.renderer, ffi::RENDERER)),
+        };
+        Ok(Self { path: path.to_owned(), number, drm, reaches, drawing })
     }
 
     /// Closes the device; nothing more is shown on its displays.
@@ -281,7 +288,7 @@ fn close(seat: &mut SeatHandle, device: DeviceFd, fd: DrmDeviceFd) {
 
 /// Only the DRM master may authenticate; asked for a token of its own nothing changes.
 #[allow(deprecated, reason = "a token is made only to see whether it may be used")]
-fn is_master(fd: &DrmDeviceFd) -> bool {
+pub fn is_master(fd: &DrmDeviceFd) -> bool {
     let refused = |error: &io::Error| matches!(error.raw_os_error(), Some(libc::EACCES | libc::EPERM));
     match fd.generate_auth_token() {
         Ok(token) => fd.authenticate_auth_token(token).err().is_none_or(|error| !refused(&error)),
@@ -292,7 +299,9 @@ fn is_master(fd: &DrmDeviceFd) -> bool {
 fn drawing(fd: &DrmDeviceFd, wanted: Option<RendererKind>) -> Result<Drawing, String> {
     match wanted {
         Some(RendererKind::Pixman) => pixman(),
-        Some(RendererKind::Gles) => gles(fd, true),
+        Some(RendererKind::Gles) => {
+            gles(fd, true).map_err(|why| format!("GLES cannot be used ({why}); choose --renderer pixman"))
+        }
         None if !may_have_gl(fd) => pixman(),
         None => gles(fd, false).or_else(|why| {
             tracing::info!("drawn with Pixman: {why}");
@@ -308,37 +317,51 @@ fn pixman() -> Result<Drawing, String> {
 }
 
 fn gles(fd: &DrmDeviceFd, forced: bool) -> Result<Drawing, String> {
-    let why = |what: &str, error: &dyn std::fmt::Display| {
-        format!("GLES cannot be used ({what}: {error}); choose --renderer pixman")
-    };
+    let (renderer, source, driver) = gl(fd, forced)?;
+    tracing::info!("drawn by {}", driver.name);
+    Ok(Drawing::Gles(Box::new(Heads::new(renderer, source))))
+}
+
+/// What GL draws with.
+pub struct GlDriver {
+    /// As it calls itself.
+    pub name: String,
+    /// The same of its version.
+    pub version: String,
+    /// It is the processor.
+    pub software: bool,
+}
+
+/// GL on a device. The error is some words. `software`: also where it is the processor that draws.
+pub fn gl(fd: &DrmDeviceFd, software: bool) -> Result<(GlesRenderer, GpuSource, GlDriver), String> {
+    let why = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}");
     // smithay panics if the library is missing.
     if !egl_is_installed() {
-        return Err(
-            "GLES cannot be used: libEGL.so.1 is not installed; install libegl1 or choose --renderer pixman".to_owned()
-        );
+        return Err("libEGL.so.1 is not installed; install libegl1".to_owned());
     }
     let gbm = GbmDevice::new(fd.clone()).map_err(|error| why("GBM", &error))?;
     // SAFETY: the display keeps the GBM device that it is made from, and EGL is loaded from the system's default
     // library.
     let display = unsafe { EGLDisplay::new(gbm.clone()) }.map_err(|error| why("EGL", &error))?;
-    let software = EGLDevice::device_for_display(&display).is_ok_and(|device| device.is_software());
-    if software && !forced {
+    let is_software = EGLDevice::device_for_display(&display).is_ok_and(|device| device.is_software());
+    if is_software && !software {
         return Err("GL is software here".to_owned());
     }
     let context = EGLContext::new(&display).map_err(|error| why("context", &error))?;
     let formats = context.dmabuf_render_formats().iter().copied().collect();
     // SAFETY: the context was just made and is current on no thread.
     let mut renderer = unsafe { GlesRenderer::new(context) }.map_err(|error| why("renderer", &error))?;
-    let name = gl_renderer(&mut renderer);
-    if !forced && ["llvmpipe", "softpipe", "swrast"].iter().any(|soft| name.to_ascii_lowercase().contains(soft)) {
+    let (name, version) = (gl_string(&mut renderer, ffi::RENDERER), gl_string(&mut renderer, ffi::VERSION));
+    let named = ["llvmpipe", "softpipe", "swrast"].iter().any(|soft| name.to_ascii_lowercase().contains(soft));
+    if named && !software {
         return Err(format!("GL is software here ({name})"));
     }
-    tracing::info!("drawn by {name}");
-    Ok(Drawing::Gles(Box::new(Heads::new(renderer, GpuSource { gbm, formats }))))
+    let driver = GlDriver { name, version, software: is_software || named };
+    Ok((renderer, GpuSource { gbm, formats }, driver))
 }
 
 /// The number of the node that GL renders on; 0: none. `number`: the display's device.
-fn render_node(renderer: &GlesRenderer, number: u64) -> u64 {
+pub fn render_node(renderer: &GlesRenderer, number: u64) -> u64 {
     let display = renderer.egl_context().display();
     let node = EGLDevice::device_for_display(display)
         .ok()
@@ -347,12 +370,12 @@ fn render_node(renderer: &GlesRenderer, number: u64) -> u64 {
     node.map_or(0, |node| node.dev_id())
 }
 
-/// GL_RENDERER.
-fn gl_renderer(renderer: &mut GlesRenderer) -> String {
+/// One of GL's strings.
+fn gl_string(renderer: &mut GlesRenderer, name: ffi::types::GLenum) -> String {
     let asked = renderer.with_context(|gl| {
         // SAFETY: the context is current; GetString gives null or a string that lives as long as the context.
         unsafe {
-            let text = gl.GetString(ffi::RENDERER).cast::<c_char>();
+            let text = gl.GetString(name).cast::<c_char>();
             if text.is_null() { String::new() } else { CStr::from_ptr(text).to_string_lossy().into_owned() }
         }
     });

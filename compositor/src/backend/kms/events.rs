@@ -280,6 +280,7 @@ impl State {
     fn displays_opened(&mut self) {
         let (formats, device) = self.backend.dmabuf_formats();
         self.protocols.offer_dmabuf(&self.display, formats, device);
+        self.protocols.screens.set_reaches(self.backend.reaches());
         self.protocols.fences.offer(device);
         self.outputs_changed();
     }

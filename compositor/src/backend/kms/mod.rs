@@ -311,6 +311,10 @@ impl Kms {
         }
     }
 
+    pub(super) fn reaches(&self) -> Option<&'static str> {
+        self.driven.as_ref().and_then(|driven| driven.gpu.reaches)
+    }
+
     pub(super) fn dmabuf_formats(&self) -> (Vec<Format>, u64) {
         self.driven.as_ref().map_or((Vec::new(), 0), |driven| driven.gpu.dmabuf_formats())
     }

@@ -280,6 +280,8 @@ impl<T: Texture + Clone + 'static> Textures<T> {
         let way = match (shm, &content.mapping) {
             (true, _) => Way::Shared,
             (false, Some(_)) => Way::Mapped,
+            // No processor reads what was not mapped: neither how large it is nor whether it is still drawn into is known.
+            (false, None) if !R::COPIES => return Drawable::Unreadable,
             (false, None) => Way::Imported,
         };
         let before = self.surfaces.get(&key);
