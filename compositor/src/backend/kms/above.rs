@@ -5,7 +5,7 @@
 //! in, or of how fast memory is.
 
 use super::cursors::CursorBuffer;
-use super::framebuffers::Framebuffer;
+use super::framebuffers::{AGAIN, Framebuffer};
 use smithay::backend::allocator::{Format, Modifier};
 use smithay::backend::drm::{DrmSurface, PlaneClaim, PlaneConfig, PlaneInfo, PlaneState};
 use smithay::backend::renderer::utils::{Buffer as SurfaceBuffer, CommitCounter};
@@ -15,8 +15,6 @@ use std::os::fd::BorrowedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-/// What was refused is not tried for so long.
-pub const AGAIN: Duration = Duration::from_secs(10);
 /// Arrangements whose verdicts are remembered.
 const REMEMBERED: usize = 64;
 /// The kernel is asked so often in a second at most: each question may wait for other displays.

@@ -7,17 +7,19 @@
 
 mod commit;
 
-use super::above::{AGAIN, Above, OnPlane, Picture, Verdicts, cursor, overlays, reads};
+use super::above::{Above, OnPlane, Picture, Verdicts, cursor, overlays, reads};
 use super::come;
 use super::cursors::{CursorBuffer, Cursors};
 use super::damage::{Plan, Region, Tracker};
-use super::framebuffers::Framebuffers;
+use super::framebuffers::{AGAIN, Framebuffers, own_driver};
 use super::planes::{Choice, Hardware, Why, settle};
 use super::sheets::{Canvas, DrawsSheets, Layout};
+use crate::backend::elsewhere;
 use crate::monotonic::processor_time;
 use crate::outputs::Drawn;
 use crate::render::elements::ground;
 use commit::{FrameError, Properties};
+use smithay::backend::allocator::dmabuf::Dmabuf;
 use smithay::backend::allocator::{Buffer as _, Modifier};
 use smithay::backend::drm::{DrmError, DrmSurface, PlaneInfo};
 use smithay::backend::renderer::Frame;
@@ -450,7 +452,11 @@ impl<R: DrawsSheets> Crtc<R> {
         let claim = readers.into_iter().find_map(|plane| self.surface.claim_plane(plane));
         let claim = claim.ok_or(if tried.is_empty() { Why::NoPlane } else { Why::Refused })?;
         let fd = self.surface.device_fd();
-        let framebuffer = self.planes.framebuffers.of(dmabuf, |dmabuf| R::import(source, fd, dmabuf));
+        let import = |dmabuf: &Dmabuf| {
+            elsewhere::reaches(dmabuf, own_driver(fd).as_deref())?;
+            R::import(source, fd, dmabuf)
+        };
+        let framebuffer = self.planes.framebuffers.of(dmabuf, Instant::now(), import);
         let framebuffer = framebuffer.ok_or(Why::Refused)?;
         let buffer = Picture { framebuffer, format, stride, commit: element.current_commit(), _held: held.clone() };
         Ok(OnPlane { claim, buffer, source: element.src(), place: element.geometry(Scale::from(1.0)) })

@@ -4,16 +4,22 @@
 //! itself, and a buffer's handle is given back as soon as the framebuffer has it; where a GPU's driver has, it keeps
 //! count of the handles, which are the same for the same buffer, and is asked in its place.
 
+use crate::backend::elsewhere;
 use smithay::backend::allocator::dmabuf::{Dmabuf, WeakDmabuf};
 use smithay::backend::allocator::gbm::GbmDevice;
 use smithay::backend::allocator::{Buffer as _, Fourcc, Modifier};
 use smithay::backend::drm::DrmDeviceFd;
 use smithay::backend::drm::gbm::{GbmFramebuffer, framebuffer_from_dmabuf};
+use smithay::reexports::drm::Device as _;
 use smithay::reexports::drm::buffer::{self, PlanarBuffer};
 use smithay::reexports::drm::control::{Device as _, FbCmd2Flags, framebuffer};
 use std::collections::HashMap;
 use std::io;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// What was refused is not tried for so long.
+pub const AGAIN: Duration = Duration::from_secs(10);
 
 /// A guest's buffer as a display reads it.
 #[derive(Debug)]
@@ -49,34 +55,67 @@ impl Drop for OwnFramebuffer {
     }
 }
 
-/// Those of the buffers that are there, and which of them the device refused. As many as guests may have buffers.
-#[derive(Debug, Default)]
-pub struct Framebuffers {
-    known: HashMap<WeakDmabuf, Option<Rc<Framebuffer>>>,
+/// What is known of a buffer.
+#[derive(Debug)]
+enum Known<F> {
+    /// The device reads it.
+    Read(Rc<F>),
+    /// It was refused then. That may be of the moment: of memory that was scarce.
+    Refused(Instant),
 }
 
-impl Framebuffers {
-    /// That of a buffer, made by `import` where there is none yet; `None` if the device does not take it.
+/// Those of the buffers that are there, and which of them the device refused. As many as guests may have buffers.
+#[derive(Debug)]
+pub struct Framebuffers<F = Framebuffer> {
+    known: HashMap<WeakDmabuf, Known<F>>,
+}
+
+impl<F> Default for Framebuffers<F> {
+    fn default() -> Self {
+        Self { known: HashMap::new() }
+    }
+}
+
+impl<F> Framebuffers<F> {
+    /// That of a buffer, made by `import` where there is none yet; `None` if the device does not take it, which is asked
+    /// again after [`AGAIN`].
     pub fn of(
         &mut self,
         dmabuf: &Dmabuf,
-        import: impl FnOnce(&Dmabuf) -> Result<Framebuffer, String>,
-    ) -> Option<Rc<Framebuffer>> {
+        now: Instant,
+        import: impl FnOnce(&Dmabuf) -> Result<F, String>,
+    ) -> Option<Rc<F>> {
         let key = dmabuf.weak();
-        if let Some(known) = self.known.get(&key) {
-            return known.clone();
+        match self.known.get(&key) {
+            Some(Known::Read(framebuffer)) => return Some(framebuffer.clone()),
+            Some(Known::Refused(when)) if now.saturating_duration_since(*when) < AGAIN => return None,
+            _ => {}
         }
         self.sweep();
-        let made = import(dmabuf).inspect_err(|why| tracing::debug!("the display takes no such dmabuf: {why}"));
-        let made = made.ok().map(Rc::new);
-        self.known.insert(key, made.clone());
-        made
+        match import(dmabuf) {
+            Ok(made) => {
+                let made = Rc::new(made);
+                self.known.insert(key, Known::Read(made.clone()));
+                Some(made)
+            }
+            Err(why) => {
+                tracing::debug!("the display takes no such dmabuf: {why}");
+                self.known.insert(key, Known::Refused(now));
+                None
+            }
+        }
     }
 
     /// Forgets those whose buffers are gone. What a display shows stays until it shows another.
     pub fn sweep(&mut self) {
         self.known.retain(|dmabuf, _| !dmabuf.is_gone());
     }
+}
+
+/// The driver of a device, if pixels that are with its host can be told from those of another device.
+pub fn own_driver(fd: &DrmDeviceFd) -> Option<String> {
+    let driver = fd.get_driver().ok()?.name().to_string_lossy().into_owned();
+    elsewhere::is_sole(&driver).then_some(driver)
 }
 
 /// A dmabuf's planes as the device knows them.
@@ -164,4 +203,50 @@ pub fn import_by_prime(fd: &DrmDeviceFd, dmabuf: &Dmabuf) -> io::Result<Framebuf
         let _ = fd.close_buffer(handle);
     }
     Ok(Framebuffer::Own(OwnFramebuffer { fd: fd.clone(), handle: made? }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use smithay::backend::allocator::dmabuf::DmabufFlags;
+    use std::cell::Cell;
+
+    fn dmabuf() -> Dmabuf {
+        let file = rustix::fs::memfd_create("picture", rustix::fs::MemfdFlags::CLOEXEC).unwrap();
+        let mut dmabuf = Dmabuf::builder((1, 1), Fourcc::Xrgb8888, Modifier::Linear, DmabufFlags::empty());
+        dmabuf.add_plane(file, 0, 0, 4);
+        dmabuf.build().unwrap()
+    }
+
+    #[test]
+    fn a_buffer_is_imported_once_and_one_that_was_refused_again_after_a_while() {
+        let (mut all, start, asked) = (Framebuffers::<u32>::default(), Instant::now(), Cell::new(0));
+        let (taken, refused) = (dmabuf(), dmabuf());
+        let import = |outcome: Result<u32, String>| {
+            let asked = &asked;
+            move |_: &Dmabuf| {
+                asked.set(asked.get() + 1);
+                outcome
+            }
+        };
+        assert_eq!(all.of(&taken, start, import(Ok(7))).as_deref(), Some(&7));
+        assert_eq!(all.of(&taken, start + 2 * AGAIN, import(Ok(8))).as_deref(), Some(&7));
+        assert_eq!(asked.get(), 1);
+        assert_eq!(all.of(&refused, start, import(Err("no memory".into()))), None);
+        assert_eq!(all.of(&refused, start + AGAIN / 2, import(Ok(9))), None);
+        assert_eq!(asked.get(), 2);
+        assert_eq!(all.of(&refused, start + AGAIN, import(Ok(9))).as_deref(), Some(&9));
+    }
+
+    #[test]
+    fn what_is_gone_is_forgotten() {
+        let mut all = Framebuffers::<u32>::default();
+        let picture = dmabuf();
+        all.of(&picture, Instant::now(), |_| Ok(1));
+        all.sweep();
+        assert_eq!(all.known.len(), 1);
+        drop(picture);
+        all.sweep();
+        assert!(all.known.is_empty());
+    }
 }
