@@ -13,6 +13,7 @@ pub mod complaint;
 pub mod control;
 pub mod descriptor;
 pub mod framing;
+pub mod graphics;
 pub mod ids;
 pub mod keys;
 pub mod log_line;

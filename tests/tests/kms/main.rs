@@ -3,6 +3,7 @@
 
 mod buffers;
 mod display;
+mod doctor;
 mod edid;
 mod input;
 mod input_devices;

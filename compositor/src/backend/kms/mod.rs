@@ -19,6 +19,7 @@ pub mod modes;
 pub mod planes;
 mod plugs;
 pub mod recovery;
+pub mod self_test;
 mod session;
 mod settle;
 mod sheets;

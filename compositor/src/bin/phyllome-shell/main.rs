@@ -14,6 +14,7 @@ use phyllome_compositor::state::BackendChoice;
 use phyllome_compositor::{State, control, descriptors, event_loop, guests};
 use phyllome_config::{Places, load_all};
 use phyllome_protocol::complain;
+use phyllome_protocol::framing::encode;
 use phyllome_protocol::log_line::OneLine;
 use phyllome_protocol::runtime::RuntimeDir;
 use phyllome_protocol::start;
@@ -57,6 +58,10 @@ struct Options {
     /// Print the name of what EGL draws with, and nothing else. `phyllome doctor` asks so.
     #[arg(long, hide = true)]
     probe_egl: bool,
+    /// Try what the graphics can do, print each finding as a line of JSON, and nothing else. `phyllome doctor --gpu`
+    /// asks so.
+    #[arg(long, hide = true)]
+    probe_gpu: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -246,10 +251,31 @@ fn probe_egl() -> ExitCode {
     }
 }
 
+/// What the graphics can do, a finding a line on standard output; or one sentence on standard error.
+fn probe_gpu() -> ExitCode {
+    // SAFETY: no thread has been started yet.
+    unsafe { kms::choose_daemon() };
+    let tell = |finding| {
+        if let Ok(line) = encode(&finding) {
+            print!("{}", String::from_utf8_lossy(&line));
+        }
+    };
+    match kms::self_test::run(tell) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(sentence) => {
+            complain(sentence);
+            ExitCode::from(1)
+        }
+    }
+}
+
 fn main() -> ExitCode {
     let options = Options::parse();
     if options.probe_egl {
         return probe_egl();
+    }
+    if options.probe_gpu {
+        return probe_gpu();
     }
     let filter = EnvFilter::try_from_env("PHYLLOME_LOG").unwrap_or_else(|_| {
         EnvFilter::new("info,smithay=warn,smithay::backend::drm=error,smithay::backend::egl=error")

@@ -78,6 +78,7 @@ pub const PLACES: &[Place] = &[
                 `Check::broken`). By what is looked at, in the order of the sources; what mends a fault stands near it.",
         headings: &[
             ("compositor/tool/src/bin/phyllome/doctor/display.rs", "Displays and seat"),
+            ("compositor/tool/src/bin/phyllome/doctor/gpu.rs", "Graphics that are tried"),
             ("compositor/tool/src/bin/phyllome/doctor/host.rs", "Programs, graphics and memory"),
             ("compositor/tool/src/bin/phyllome/doctor/kvm.rs", "KVM"),
             ("compositor/tool/src/bin/phyllome/doctor/linger.rs", "Guests after the session"),
@@ -136,14 +137,18 @@ pub const HEADLESS: &[&str] = &[
 
 /// Files without a place, and why.
 pub const APART: &[(&str, &str)] = &[
+    ("compositor/src/backend/elsewhere.rs", "goes to the log"),
     ("compositor/src/backend/kms/come.rs", "goes to the log"),
     ("compositor/src/backend/kms/crtc.rs", "goes to the log"),
     ("compositor/src/backend/kms/crtc/commit.rs", "goes to the log"),
     ("compositor/src/backend/kms/damage.rs", "draws"),
     ("compositor/src/backend/kms/edid.rs", "goes to the log"),
     ("compositor/src/backend/kms/events.rs", "goes to the log"),
+    ("compositor/src/backend/kms/framebuffers.rs", "goes to the log, and to phyllome doctor"),
     ("compositor/src/backend/kms/modes.rs", "goes to the log"),
     ("compositor/src/backend/kms/planes.rs", "is a word of phyllome status"),
+    ("compositor/src/backend/kms/self_test", "is read by phyllome doctor"),
+    ("compositor/src/backend/kms/self_test.rs", "is read by phyllome doctor"),
     ("compositor/src/backend/kms/settle.rs", "goes to the log"),
     ("compositor/src/backend/kms/sheets.rs", "goes to the log"),
     ("compositor/src/backend/kms/surface.rs", "goes to the log"),

@@ -75,7 +75,12 @@ pub enum ToolCommand {
         lines: u32,
     },
     /// Check what guests need of this host; needs no shell.
-    Doctor,
+    Doctor {
+        /// Try what the graphics can do instead, and show test pictures for some seconds where no desktop has the
+        /// display.
+        #[arg(long)]
+        gpu: bool,
+    },
     /// Make input, for tests; the shell must have been started with --allow-test-input.
     Input {
         /// What.

@@ -89,7 +89,8 @@ fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
         ToolCommand::SendKeys { name, keys } => plain(Command::SendKeys { name, keys: keys.0 })?,
         ToolCommand::Input { input } => plain(Command::Input { input: test_input(input) })?,
         ToolCommand::Logs { name, lines } => logs::print(&name, lines, json)?,
-        ToolCommand::Doctor => return doctor::print(json),
+        ToolCommand::Doctor { gpu: false } => return doctor::print(json),
+        ToolCommand::Doctor { gpu: true } => return doctor::print_gpu(json),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@
 //! is a finding.
 
 mod display;
+mod gpu;
 mod host;
 mod kvm;
 mod linger;
@@ -11,10 +12,13 @@ mod print;
 mod qemu;
 mod three_d;
 
+pub use gpu::print as print_gpu;
 pub use print::print;
 use serde::Serialize;
+use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How a check came out.
@@ -75,36 +79,77 @@ fn run() -> Vec<Check> {
     checks
 }
 
-/// Runs a program for at most `limit`; its output is bounded by what a pipe and a temporary buffer hold.
+/// How long a child that was killed may take to go: one that hangs in the kernel never does.
+const GOING: Duration = Duration::from_secs(5);
+/// Most bytes of each output of a child.
+const MAX_OUTPUT: u64 = 4 << 20;
+
+/// What became of a child.
+struct Ran {
+    /// `None`: it did not end in time.
+    status: Option<ExitStatus>,
+    stdout: Vec<u8>,
+    stderr: Vec<u8>,
+}
+
+/// Runs a program for at most `limit`.
 fn run_for(program: &Path, arguments: &[&str], limit: Duration) -> Result<Output, String> {
+    let Ran { status, stdout, stderr } = run_until(program, arguments, limit)?;
+    match status {
+        Some(status) => Ok(Output { status, stdout, stderr }),
+        None => Err(format!("{} did not end within {} s", program.display(), limit.as_secs())),
+    }
+}
+
+/// The same; of one that does not end in time, and is killed, there is what it has said until then.
+fn run_until(program: &Path, arguments: &[&str], limit: Duration) -> Result<Ran, String> {
     let shown = program.display();
     let mut command = Command::new(program);
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().map_err(|error| format!("{shown} cannot be started: {error}"))?;
     let pid = rustix::process::Pid::from_child(&child);
     let watch = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty());
-    // Reading on a thread keeps a chatty child from blocking on a full pipe.
-    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-    let read = |pipe: Option<Box<dyn std::io::Read + Send>>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            if let Some(pipe) = pipe {
-                let _ = std::io::Read::read_to_end(&mut std::io::Read::take(pipe, 4 << 20), &mut bytes);
-            }
-            bytes
-        })
-    };
-    let out = read(stdout.map(|pipe| Box::new(pipe) as _));
-    let err = read(stderr.map(|pipe| Box::new(pipe) as _));
-    let end = Instant::now() + limit;
-    let in_time = watch.is_ok_and(|watch| ends_before(&watch, end));
+    let watch = watch.map_err(|error| format!("{shown} cannot be watched: {error}"))?;
+    let out = child.stdout.take().map(Said::hear);
+    let err = child.stderr.take().map(Said::hear);
+    let in_time = ends_before(&watch, Instant::now() + limit);
     if !in_time {
         let _ = child.kill();
     }
-    let status = child.wait().map_err(|error| format!("{shown} cannot be waited for: {error}"))?;
-    let collect = |reader: std::thread::JoinHandle<Vec<u8>>| reader.join().unwrap_or_default();
-    let output = Output { status, stdout: collect(out), stderr: collect(err) };
-    if in_time { Ok(output) } else { Err(format!("{shown} did not end within {} s", limit.as_secs())) }
+    let gone = in_time || ends_before(&watch, Instant::now() + GOING);
+    let status =
+        if gone { Some(child.wait().map_err(|error| format!("{shown} cannot be waited for: {error}"))?) } else { None };
+    let said = |said: Option<Said>| said.map(|said| said.take(gone)).unwrap_or_default();
+    Ok(Ran { status: status.filter(|_| in_time), stdout: said(out), stderr: said(err) })
+}
+
+/// What a child says, read on a thread so that a chatty one does not wait for a full pipe.
+struct Said {
+    bytes: Arc<Mutex<Vec<u8>>>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+impl Said {
+    fn hear(pipe: impl Read + Send + 'static) -> Self {
+        let bytes = Arc::new(Mutex::new(Vec::new()));
+        let heard = bytes.clone();
+        let thread = std::thread::spawn(move || {
+            let (mut pipe, mut piece) = (pipe.take(MAX_OUTPUT), [0; 4096]);
+            while let Ok(count @ 1..) = pipe.read(&mut piece) {
+                let mut heard = heard.lock().unwrap_or_else(PoisonError::into_inner);
+                heard.extend_from_slice(piece.get(..count).unwrap_or_default());
+            }
+        });
+        Self { bytes, thread }
+    }
+
+    /// All of it; where the child never goes, what it has said so far.
+    fn take(self, gone: bool) -> Vec<u8> {
+        if gone {
+            let _ = self.thread.join();
+        }
+        std::mem::take(&mut *self.bytes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 fn ends_before(pidfd: &std::os::fd::OwnedFd, end: Instant) -> bool {
