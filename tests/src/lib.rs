@@ -7,6 +7,7 @@ pub mod gl_guest;
 mod guest_file;
 pub mod host;
 pub mod newer;
+pub mod numbers;
 pub mod played;
 pub mod udmabuf;
 
